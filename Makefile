@@ -1,0 +1,55 @@
+# Every target sets up what it needs: a virtual environment in .venv, and for tests the real servers in .backends.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(p) 2>/dev/null)))
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help
+help:  ## Show what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; on Debian: apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -qy python3-venv; } \
+		|| { echo "This Python has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+.PHONY: install
+install: $(READY)  ## Set up .venv with the package and the development tools
+
+.PHONY: demo
+demo: $(READY)  ## Run a real load test against the demo shop, with the bridge on
+	$(BIN)/locust-otel demo $(ARGS)
+
+.PHONY: backends
+backends: $(READY)  ## Fetch the real servers the tests run against into .backends
+	$(BIN)/python tests/backends/fetch.py
+
+.PHONY: format
+format: $(READY)  ## Format the code
+	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+.PHONY: check
+check: $(READY)  ## Format, lint, types, unit tests, generated files: before every commit
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/unit
+
+.PHONY: test
+test: check backends  ## Everything a change must pass: check, real servers, end-to-end runs
+	$(BIN)/pytest -q tests/integration tests/e2e
+
+.PHONY: bench
+bench: $(READY)  ## Measure the budgets of the design, as ratios within one run
+	$(BIN)/pytest -q -s tests/bench
+
+.PHONY: clean
+clean:  ## Remove everything that was set up
+	rm -rf $(VENV) .backends .mypy_cache .pytest_cache .ruff_cache .hypothesis

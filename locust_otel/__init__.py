@@ -1,0 +1,1 @@
+"""Live, exact SLO telemetry from Locust load tests."""
