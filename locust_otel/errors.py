@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 
@@ -24,6 +25,7 @@ class ConfigurationError(LocustOtelError):
         found: What is wrong with it, with the value found.
         remedy: What would be right.
         slug: A stable name of the problem, `prometheus-port-taken`; tests and searches rely on it.
+        problems: All problems where there are several, else this one.
     """
 
     def __init__(self, where: str, found: str, remedy: str, *, slug: str) -> None:
@@ -31,4 +33,17 @@ class ConfigurationError(LocustOtelError):
         self.found = found
         self.remedy = remedy
         self.slug = slug
+        self.problems: tuple[ConfigurationError, ...] = (self,)
         super().__init__(f"{where}: {found} {remedy} ({slug})")
+
+    @classmethod
+    def of(cls, problems: Sequence[ConfigurationError]) -> ConfigurationError:
+        """Return one error that tells of all problems, one a line; there must be at least one."""
+        flat = tuple(problem for several in problems for problem in several.problems)
+        if len(flat) == 1:
+            return flat[0]
+        first = flat[0]
+        error = cls(first.where, first.found, first.remedy, slug=first.slug)
+        error.problems = flat
+        error.args = ("\n".join(map(str, flat)),)
+        return error

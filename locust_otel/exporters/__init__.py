@@ -1,0 +1,1 @@
+"""What is recorded goes out: formats, and the endpoint that serves them."""

@@ -1,0 +1,363 @@
+"""The settings: flags, environment variables and `locust.conf`, as Locust's own parser reads them.
+
+Options stay plain text in Locust's namespace, since Locust sends that to every worker by msgpack; here they become
+values, before anything starts, with every problem told at once.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from locust_otel.errors import ConfigurationError
+from locust_otel.exporters.web_config import WebConfig
+from locust_otel.exporters.web_config import load as load_web_config
+
+DEFAULT_PORT = 9646
+LAST_PORT = 9655
+"""Where the default port is taken, the next free one up to this is used."""
+
+DEFAULT_SLOW_S = 5.0
+DEFAULT_MAX_NAMES = 200
+
+_RESERVED_LABELS = frozenset(
+    {"job", "instance", "le", "quantile", "run_id", "host", "locustfile", "profile", "version"}
+)
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,99}")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h)?")
+_SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One of our options, as Locust's parser gets it.
+
+    Attributes:
+        flag: `--prometheus-port`.
+        help: One sentence for `--help`.
+        metavar: What stands for the value there.
+        default: Text that is used where nothing is given; None where the code decides.
+        is_list: Whether it may be given several times.
+    """
+
+    flag: str
+    metavar: str
+    help: str
+    default: str | None = None
+    is_list: bool = False
+
+    @property
+    def dest(self) -> str:
+        """Attribute of Locust's namespace."""
+        return self.flag.removeprefix("--").replace("-", "_")
+
+    @property
+    def env_var(self) -> str:
+        """Environment variable."""
+        return f"LOCUST_OTEL_{self.dest.upper()}"
+
+
+OPTIONS = (
+    Option(
+        "--prometheus-port",
+        "<port|off>",
+        f"Serve /metrics on this port, in every mode; off disables. Defaults to {DEFAULT_PORT}, or where that is taken "
+        f"the next free port up to {LAST_PORT}.",
+    ),
+    Option("--prometheus-host", "<address>", "Address to serve /metrics on. Defaults to 127.0.0.1.", "127.0.0.1"),
+    Option(
+        "--prometheus-web-config",
+        "<file>",
+        "TLS and basic auth for /metrics: a file in the format of Prometheus' exporter toolkit.",
+    ),
+    Option(
+        "--prometheus-linger",
+        "<auto|time>",
+        "At exit keep /metrics up until every recent scraper has the final values: at most this long. auto: 1.2 times "
+        "the interval they were seen to scrape at, and no more than 8 s after SIGTERM. 0 disables. Defaults to auto.",
+        "auto",
+    ),
+    Option(
+        "--run-id",
+        "<id>",
+        "Identity of the run, the label run_id of all its series. Defaults to the start in UTC and four hex digits. "
+        "Further runs of the same process get -2, -3 ...",
+    ),
+    Option(
+        "--run-label",
+        "<name=value>",
+        "A label for locust_run_info, for instance git_sha=3f9a2c1. May be given several times.",
+        is_list=True,
+    ),
+    Option("--slow-request", "<time>", "A request that takes longer is slow. Defaults to 5s.", "5s"),
+    Option(
+        "--max-request-names",
+        "<int>",
+        "Methods and names that get series of their own; further names are counted as _OTHER. Defaults to "
+        f"{DEFAULT_MAX_NAMES}.",
+        str(DEFAULT_MAX_NAMES),
+    ),
+    Option(
+        "--export-from",
+        "<master|workers>",
+        "In a distributed run, serve the merged numbers on the master, or those of each worker on the worker (port + 1 "
+        "+ its index), and only what concerns the whole run on the master. Defaults to master.",
+        "master",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Port:
+    number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Linger:
+    """How long `/metrics` stays up at exit; `limit_s` is None for `auto`."""
+
+    limit_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user asked for.
+
+    Attributes:
+        port: Port of `/metrics`; None where it is off.
+        port_is_named: Whether the user named it; such a port is never replaced by another.
+        host: Address to listen on.
+        web_config: TLS, users and headers of `/metrics`.
+        linger: How long to stay up at exit.
+        run_id: The given one, or None for one made at the start of the run.
+        run_labels: Labels for `locust_run_info`.
+        slow_s: Seconds above which a request is slow.
+        max_names: Methods and names with series of their own.
+        from_workers: Whether workers serve their own numbers.
+    """
+
+    port: int | None
+    port_is_named: bool
+    host: str
+    web_config: WebConfig | None
+    linger: Linger
+    run_id: str | None
+    run_labels: Mapping[str, str]
+    slow_s: float
+    max_names: int
+    from_workers: bool
+
+
+def add_arguments(parser: Any) -> None:
+    """Add our options to Locust's parser, as a group of their own."""
+    # Locust shows an option in the form of its web UI where the parser, not a group, was asked to add it.
+    group = parser.add_argument_group(
+        "locust-otel options", "Live telemetry of the run for Prometheus."
+    )
+    for option in OPTIONS:
+        more: dict[str, Any] = {"action": "append"} if option.is_list else {}
+        group.add_argument(
+            option.flag,
+            metavar=option.metavar,
+            help=option.help.replace("%", "%%"),
+            default=option.default,
+            env_var=option.env_var,
+            **more,
+        )
+
+
+def resolve(options: object, given: Mapping[str, object] | None = None) -> Settings:
+    """Return the settings that an options namespace of Locust asks for.
+
+    Args:
+        options: Locust's namespace; None, or one without our options (an embedded use), falls back to the environment
+            variables and the defaults.
+        given: Settings by the names of our options, which win over both.
+
+    Raises:
+        ConfigurationError: Something cannot be used; it tells of all problems at once.
+    """
+    values = {option.dest: _value(option, options, given or {}) for option in OPTIONS}
+    problems: list[ConfigurationError] = []
+
+    def read(parse: Callable[[Any], _T], dest: str, otherwise: _T) -> _T:
+        value = values[dest]
+        if value is None or value in ("", []):
+            return otherwise
+        try:
+            return parse(value)
+        except ConfigurationError as problem:
+            problems.append(problem)
+            return otherwise
+
+    settings = Settings(
+        port=read(_port, "prometheus_port", _Port(DEFAULT_PORT)).number,
+        port_is_named=values["prometheus_port"] not in (None, ""),
+        host=read(_host, "prometheus_host", "127.0.0.1"),
+        web_config=read(load_web_config, "prometheus_web_config", None),
+        linger=read(_linger, "prometheus_linger", Linger(None)),
+        run_id=read(_run_id, "run_id", None),
+        run_labels=read(_run_labels, "run_label", {}),
+        slow_s=read(_slow, "slow_request", DEFAULT_SLOW_S),
+        max_names=read(_max_names, "max_request_names", DEFAULT_MAX_NAMES),
+        from_workers=read(_export_from, "export_from", False),
+    )
+    if settings.port is None:
+        needing = {"--prometheus-web-config": settings.web_config, "--export-from workers": settings.from_workers}
+        problems += [
+            ConfigurationError(
+                flag,
+                "needs /metrics, which --prometheus-port off disables.",
+                f"Leave out {flag}, or give a port.",
+                slug="contradictory-flags",
+            )
+            for flag, asked in needing.items()
+            if asked
+        ]
+    if problems:
+        raise ConfigurationError.of(problems)
+    return settings
+
+
+def new_run_id(now: datetime | None = None) -> str:
+    """Return an identity for a run: its start in UTC and four hex digits, `2026-11-22T07-17-03Z-3f9a`."""
+    start = now or datetime.now(UTC)
+    return f"{start:%Y-%m-%dT%H-%M-%SZ}-{secrets.token_hex(2)}"
+
+
+def duration(text: object, where: str) -> float:
+    """Return seconds from `500ms`, `5s`, `2m`, `1h`, or a number of seconds.
+
+    Raises:
+        ConfigurationError: It is none of these.
+    """
+    match = _DURATION.fullmatch(str(text).strip())
+    if match is None:
+        raise ConfigurationError(
+            where, f"{text!r} is not a time.", "Write 500ms, 5s, 2m, or a number of seconds.", slug="time"
+        )
+    # Rounded, since 0.001 has no exact float: 1100ms is 1.1 s and not 1.1000000000000001 s.
+    return round(float(match[1]) * _SECONDS[match[2]], 9)
+
+
+def _value(option: Option, options: object, given: Mapping[str, object]) -> Any:
+    if option.dest in given:
+        return given[option.dest]
+    if hasattr(options, option.dest):
+        return getattr(options, option.dest)
+    text = os.environ.get(option.env_var)
+    if text is None:
+        return option.default
+    return [item.strip() for item in text.strip("[]").split(",")] if option.is_list else text
+
+
+def _port(value: object) -> _Port:
+    text = str(value).strip()
+    if text.lower() == "off":
+        return _Port(None)
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise ConfigurationError(
+            "--prometheus-port",
+            f"{text!r} is not a port.",
+            "Give a number from 0 (any free port) to 65535, or off.",
+            slug="prometheus-port",
+        )
+    return _Port(int(text))
+
+
+def _host(value: object) -> str:
+    text = str(value).strip()
+    if not re.fullmatch(r"[A-Za-z0-9.:_%-]+", text):
+        raise ConfigurationError(
+            "--prometheus-host",
+            f"{text!r} is not an address.",
+            "Give an address of this machine: 127.0.0.1, 0.0.0.0.",
+            slug="prometheus-host",
+        )
+    return text
+
+
+def _linger(value: object) -> Linger:
+    if str(value).strip().lower() == "auto":
+        return Linger(None)
+    return Linger(0.0 if str(value).strip().lower() == "off" else duration(value, "--prometheus-linger"))
+
+
+def _run_id(value: object) -> str:
+    text = str(value)
+    if not _RUN_ID.fullmatch(text):
+        raise ConfigurationError(
+            "--run-id",
+            f"{text!r} cannot name a run.",
+            "Use up to 100 letters, digits and . _ : + - and begin with a letter or digit.",
+            slug="run-id",
+        )
+    return text
+
+
+def _run_labels(value: Any) -> dict[str, str]:
+    items = [f"{k}={v}" for k, v in value.items()] if isinstance(value, Mapping) else value
+    labels: dict[str, str] = {}
+    for item in items:
+        name, equals, text = str(item).partition("=")
+        if not equals or not _LABEL_NAME.fullmatch(name):
+            raise ConfigurationError(
+                "--run-label",
+                f"{item!r} is not a label.",
+                "Write name=value, the name of letters, digits and underscores: --run-label git_sha=3f9a2c1.",
+                slug="run-label",
+            )
+        if name in _RESERVED_LABELS or name.startswith("__"):
+            raise ConfigurationError(
+                "--run-label",
+                f"the label {name!r} is reserved.",
+                f"Choose another name: run_{name.strip('_')}=...",
+                slug="run-label-reserved",
+            )
+        if name in labels:
+            raise ConfigurationError(
+                "--run-label", f"{name!r} is given twice.", "Give each label once.", slug="run-label-twice"
+            )
+        labels[name] = text
+    return labels
+
+
+def _slow(value: object) -> float:
+    seconds = duration(value, "--slow-request")
+    if not 0 < seconds < math.inf:
+        raise ConfigurationError(
+            "--slow-request",
+            f"{value!r} would make every request slow.",
+            "Give a time above zero, 5s.",
+            slug="slow-request",
+        )
+    return seconds
+
+
+def _max_names(value: object) -> int:
+    text = str(value).strip()
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 100_000:
+        raise ConfigurationError(
+            "--max-request-names",
+            f"{text!r} is not a number of names.",
+            "Give a whole number from 1 to 100000.",
+            slug="max-request-names",
+        )
+    return int(text)
+
+
+def _export_from(value: object) -> bool:
+    text = str(value).strip().lower()
+    if text not in {"master", "workers"}:
+        raise ConfigurationError(
+            "--export-from", f"{text!r} is not known.", "Give master or workers.", slug="export-from"
+        )
+    return text == "workers"

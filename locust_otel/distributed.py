@@ -1,0 +1,246 @@
+"""Worker to master: what a worker adds to each report of Locust, and how the master merges it.
+
+Requests happen on workers; the master never sees one. Every three seconds each worker sends Locust's master a report,
+and this rides on it. What is sent is cumulative, per run and worker: the master puts the latest in the place of the
+one before, so a report that is lost is made up for by the next and one that comes twice counts once. Series that did
+not change are left out, but for a tenth of them in turn, which heals what a lost report held.
+
+A report is plain lists and numbers, for msgpack:
+
+    {"v": 1, "runs": [RUN], "reset": N, "vitals": [cpu_ratio, memory_bytes, keeps_up, lag_sum_s, COUNTS]}
+    RUN = {"id", "seq", "layout", "series": [SERIES], "errors": [[method, name, error_type, count]],
+           "user_errors": [[user_class, error_type, count]]}
+    SERIES = [method, name, user_class, is_failure, unmeasured, sum_s, body_bytes, COUNTS, EXEMPLARS]
+    COUNTS = [gap, count, gap, count ...]: each gap is the distance to the next count that is not 0, from -1
+    EXEMPLARS = [[index, duration_s, trace_id, span_id, timestamp]]
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from locust_otel.aggregate import Aggregate
+from locust_otel.errors import LocustOtelError
+from locust_otel.histogram import Layout
+from locust_otel.snapshot import ErrorKey, Exemplar, SeriesKey
+
+REPORT_KEY = "locust_otel"
+"""Where our part stands in Locust's report."""
+
+NAMES_MESSAGE = "locust_otel.names"
+"""Message of the master: the methods and names that have series of their own, once there are too many."""
+
+VERSION = 1
+
+_HEALING_REPORTS = 10  # within as many reports every series is sent, changed or not
+_FAREWELL_REPORTS = 2  # reports that a run which has ended is still part of
+_OUTCOMES = ("success", "failure")
+
+
+class ReportError(LocustOtelError):
+    """A worker's report cannot be understood; nothing of it was merged."""
+
+
+def fingerprint(layout: Layout) -> int:
+    """Return a number that two layouts share only if their bounds are the same."""
+    return zlib.crc32(repr(layout.bounds).encode())
+
+
+def sparse(counts: Sequence[int]) -> list[int]:
+    """Return counts as gaps and counts in turn."""
+    result: list[int] = []
+    last = -1
+    for index, count in enumerate(counts):
+        if count:
+            result += (index - last, count)
+            last = index
+    return result
+
+
+@dataclass(slots=True)
+class _ReportedRun:
+    """A run of a worker and what of it has been sent."""
+
+    run_id: str
+    aggregate: Aggregate
+    layout: int
+    seq: int = 0
+    sent: dict[object, int] = field(default_factory=dict)
+    farewells: int = _FAREWELL_REPORTS
+
+    def report(self, *, complete: bool) -> dict[str, Any]:
+        self.seq += 1
+        aggregate = self.aggregate
+        aggregate.tally()
+        series = [
+            [
+                s.key.method, s.key.name, s.key.user_class, int(s.key.outcome == "failure"),
+                s.unmeasured, s.sum_s, s.body_bytes, sparse(s.counts),
+                [[i, e.duration_s, e.trace_id, e.span_id, e.timestamp] for i, e in s.exemplars.items()],
+            ]
+            for n, s in enumerate(aggregate.series.values())
+            if self._is_due(n, s.key, sum(s.counts) + s.unmeasured, complete)
+        ]  # fmt: skip
+        return {
+            "id": self.run_id,
+            "seq": self.seq,
+            "layout": self.layout,
+            "series": series,
+            "errors": [
+                [*key, n] for i, (key, n) in enumerate(aggregate.errors.items()) if self._is_due(i, key, n, complete)
+            ],
+            "user_errors": [[*key, n] for key, n in aggregate.user_errors.items()],
+        }
+
+    def _is_due(self, position: int, key: object, count: int, complete: bool) -> bool:
+        if self.sent.get(key) == count and not complete and (position + self.seq) % _HEALING_REPORTS:
+            return False
+        self.sent[key] = count
+        return True
+
+
+class Reporter:
+    """Makes a worker's part of each report."""
+
+    def __init__(self) -> None:
+        self._runs: list[_ReportedRun] = []
+
+    def start(self, run_id: str, aggregate: Aggregate) -> None:
+        """Report this run from now on; the one before is said farewell to with its last numbers."""
+        self._runs.append(_ReportedRun(run_id, aggregate, fingerprint(aggregate.layout)))
+
+    def report(self) -> list[dict[str, Any]]:
+        """Return the runs to report, the current one last."""
+        runs = [run.report(complete=run is not self._runs[-1]) for run in self._runs]
+        for run in self._runs[:-1]:
+            run.farewells -= 1
+        self._runs = [run for run in self._runs[:-1] if run.farewells > 0] + self._runs[-1:]
+        return runs
+
+
+@dataclass(slots=True)
+class _WorkerSeries:
+    """The last of a series that a worker reported."""
+
+    counts: dict[int, int]
+    unmeasured: int
+    sum_s: float
+    body_bytes: int
+
+
+@dataclass(slots=True)
+class _SeriesReport:
+    key: SeriesKey
+    state: _WorkerSeries
+    exemplars: dict[int, Exemplar]
+
+
+class MergedRun:
+    """A run as the master knows it: the sum of the last that each worker reported.
+
+    Attributes:
+        aggregate: The sum.
+    """
+
+    def __init__(self, run_id: str, aggregate: Aggregate) -> None:
+        self.run_id = run_id
+        self.aggregate = aggregate
+        self._layout = fingerprint(aggregate.layout)
+        self._seq: dict[str, int] = {}
+        self._series: dict[tuple[str, SeriesKey], _WorkerSeries] = {}
+        self._errors: dict[tuple[str, ErrorKey], int] = {}
+        self._user_errors: dict[tuple[str, str, str], int] = {}
+        self._told_names: set[str] = set()
+
+    def merge(self, client_id: str, report: dict[str, Any]) -> bool:
+        """Put a worker's report of this run in the place of its last one.
+
+        Returns:
+            Whether the worker should be told which names have series of their own, since it has others.
+
+        Raises:
+            ReportError: It cannot be understood; nothing of it was merged.
+        """
+        try:
+            seq = int(report["seq"])
+            if report["layout"] != self._layout:
+                raise ReportError(f"worker {client_id} counts between other bounds than the master")
+            series = [_decode_series(entry, self.aggregate.layout) for entry in report["series"]]
+            errors = [(ErrorKey(str(m), str(n), str(t)), int(count)) for m, n, t, count in report["errors"]]
+            user_errors = [((client_id, str(c), str(t)), int(count)) for c, t, count in report["user_errors"]]
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ReportError(f"worker {client_id} sent a report that is malformed: {error!r}") from error
+        if seq <= self._seq.get(client_id, 0):
+            return False
+        self._seq[client_id] = seq
+        has_others = False
+        for entry in series:
+            has_others |= self._replace(client_id, entry)
+        for key, count in errors:
+            place = (client_id, key)
+            method, name = self.aggregate.admitted(key.method, key.name)
+            self.aggregate.count_error(method, name, key.error_type, count - self._errors.get(place, 0))
+            self._errors[place] = count
+        for user_error, count in user_errors:
+            self.aggregate.count_user_error(*user_error[1:], count - self._user_errors.get(user_error, 0))
+            self._user_errors[user_error] = count
+        if not has_others or client_id in self._told_names:
+            return False
+        self._told_names.add(client_id)
+        return True
+
+    def _replace(self, client_id: str, entry: _SeriesReport) -> bool:
+        """Put a series in the place of the worker's last one; return whether its name had to be folded."""
+        key, new = entry.key, entry.state
+        method, name = self.aggregate.admitted(key.method, key.name)
+        series = self.aggregate.of(SeriesKey(method, name, key.user_class, key.outcome))
+        counts = series.counts
+        old = self._series.get((client_id, key))
+        for index, count in new.counts.items():
+            counts[index] += count
+        series.unmeasured += new.unmeasured
+        series.sum_s += new.sum_s
+        series.body_bytes += new.body_bytes
+        if old is not None:
+            for index, count in old.counts.items():
+                counts[index] -= count
+            series.unmeasured -= old.unmeasured
+            series.sum_s -= old.sum_s
+            series.body_bytes -= old.body_bytes
+        self._series[client_id, key] = new
+        for index, exemplar in entry.exemplars.items():
+            known = series.exemplars.get(index)
+            if known is None or known.timestamp < exemplar.timestamp:
+                series.exemplars[index] = exemplar
+        return name != key.name
+
+
+def _decode_series(entry: Sequence[Any], layout: Layout) -> _SeriesReport:
+    method, name, user_class, is_failure, unmeasured, sum_s, body_bytes, gaps, exemplars = entry
+    key = SeriesKey(str(method), str(name), str(user_class), _OUTCOMES[is_failure])
+    state = _WorkerSeries(decode_counts(gaps, len(layout.bounds)), int(unmeasured), float(sum_s), int(body_bytes))
+    return _SeriesReport(
+        key, state, {int(i): Exemplar(float(d), str(t), str(s), float(when)) for i, d, t, s, when in exemplars}
+    )
+
+
+def decode_counts(gaps: Sequence[int], last: int) -> dict[int, int]:
+    """Return counts by index, from gaps and counts in turn.
+
+    Raises:
+        ValueError: An index lies above `last`, or a gap or count is not positive.
+    """
+    counts: dict[int, int] = {}
+    index = -1
+    numbers: Iterable[int] = iter(gaps)
+    for gap, count in zip(numbers, numbers, strict=True):
+        if gap < 1 or count < 1:
+            raise ValueError(f"gap {gap} with count {count}")
+        index += gap
+        counts[index] = count
+    if index > last:
+        raise ValueError(f"index {index} of {last}")
+    return counts

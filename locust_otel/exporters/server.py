@@ -1,0 +1,199 @@
+"""The `/metrics` endpoint: a gevent server of its own, in the event loop of the load test.
+
+A snapshot is taken in one piece; rendering and compressing it go in pieces, with the loop given back to the simulated
+users after each.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from html import escape
+from time import perf_counter
+from typing import Any
+
+import gevent
+from gevent.pool import Pool
+from gevent.pywsgi import LoggingLogAdapter, WSGIServer
+
+from locust_otel.catalogue import Scope
+from locust_otel.exporters.families import families
+from locust_otel.exporters.prometheus import OPENMETRICS, TEXT, Exposition, negotiate
+from locust_otel.exporters.web_config import WebConfig
+from locust_otel.snapshot import Snapshot
+
+logger = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 64
+"""Connections served at a time; further ones wait in the socket's queue."""
+
+_GZIP_LEVEL = 1  # the quickest; repeated label text shrinks to a twentieth even so
+_TIMEOUT_HEADER = "HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS"
+
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """One answered request for `/metrics`.
+
+    Attributes:
+        client: Address and user agent.
+        timeout_s: The scrape timeout that the client told, in seconds.
+        snapshot: What it was answered with.
+        seconds: From the request to the last byte handed to the socket.
+        delivered: Whether the client took all of it.
+    """
+
+    client: tuple[str, str]
+    timeout_s: float | None
+    snapshot: Snapshot
+    seconds: float
+    delivered: bool
+
+
+class MetricsServer:
+    """Serves `/metrics`, `/` and `/-/healthy`.
+
+    Args:
+        collect: Takes a snapshot; must not give the loop back.
+        scraped: Told of each scrape after its answer.
+        scopes: Which metrics this process exports.
+        web_config: TLS, users and headers.
+
+    Attributes:
+        scopes: May be changed while it runs.
+    """
+
+    def __init__(
+        self,
+        collect: Callable[[], Snapshot],
+        scraped: Callable[[Scrape], None],
+        scopes: frozenset[Scope],
+        web_config: WebConfig | None,
+    ) -> None:
+        self.scopes = scopes
+        self._collect = collect
+        self._scraped = scraped
+        self._web_config = web_config
+        self._expositions = {format_: Exposition(format_) for format_ in (TEXT, OPENMETRICS)}
+        self._server: WSGIServer | None = None
+
+    @property
+    def url(self) -> str:
+        """Where `/metrics` is, once started."""
+        assert self._server is not None  # noqa: S101  # for the type checker
+        scheme = "https" if self._web_config and self._web_config.ssl_context else "http"
+        host = self._server.server_host
+        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+        return f"{scheme}://{shown}:{self._server.server_port}/metrics"
+
+    def start(self, host: str, port: int) -> None:
+        """Listen.
+
+        Raises:
+            OSError: The address cannot be listened on.
+        """
+        tls = {}
+        if self._web_config is not None and self._web_config.ssl_context is not None:
+            tls["ssl_context"] = self._web_config.ssl_context
+        errors = LoggingLogAdapter(logger, level=logging.DEBUG)
+        server = WSGIServer((host, port), self._answer, spawn=Pool(MAX_CONNECTIONS), log=None, error_log=errors, **tls)
+        server.start()
+        self._server = server
+
+    def stop(self) -> None:
+        """Stop listening, and let answers under way finish for at most half a second."""
+        if self._server is not None:
+            self._server.stop(timeout=0.5)
+
+    def _answer(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        headers = list(self._web_config.headers.items()) if self._web_config else []
+
+        def plain(status: str, text: str, *more: tuple[str, str], kind: str = "text/plain") -> list[bytes]:
+            body = text.encode()
+            start_response(
+                status,
+                [("Content-Type", f"{kind}; charset=utf-8"), ("Content-Length", str(len(body))), *headers, *more],
+            )
+            return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+        if self._web_config and not self._web_config.authenticate(environ.get("HTTP_AUTHORIZATION")):
+            return plain(
+                "401 Unauthorized", "Unauthorized\n", ("WWW-Authenticate", 'Basic realm="locust-otel", charset="UTF-8"')
+            )
+        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+            return plain("405 Method Not Allowed", "Only GET and HEAD are answered here.\n", ("Allow", "GET, HEAD"))
+        match environ["PATH_INFO"]:
+            case "/metrics":
+                return self._metrics(environ, start_response, headers)
+            case "/-/healthy":
+                return plain("200 OK", "Healthy\n")
+            case "/":
+                return plain("200 OK", self._index(), kind="text/html")
+            case _:
+                return plain("404 Not Found", "Not found; the metrics are at /metrics.\n")
+
+    def _metrics(
+        self, environ: dict[str, Any], start_response: StartResponse, headers: list[tuple[str, str]]
+    ) -> Iterator[bytes]:
+        started = perf_counter()
+        format_ = negotiate(environ.get("HTTP_ACCEPT", ""))
+        gzip = _accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
+        headers = [("Content-Type", format_.content_type), ("Vary", "Accept, Accept-Encoding"), *headers]
+        if gzip:
+            headers.append(("Content-Encoding", "gzip"))
+        start_response("200 OK", headers)
+        if environ["REQUEST_METHOD"] == "HEAD":
+            return
+        snapshot = self._collect()
+        delivered = False
+        try:
+            pieces = _in_turn(self._expositions[format_].render(families(snapshot, self.scopes)))
+            yield from _gzipped(pieces) if gzip else pieces
+            delivered = True
+        finally:
+            client = (environ.get("REMOTE_ADDR", ""), environ.get("HTTP_USER_AGENT", ""))
+            timeout_s = _seconds(environ.get(_TIMEOUT_HEADER))
+            self._scraped(Scrape(client, timeout_s, snapshot, perf_counter() - started, delivered))
+
+    def _index(self) -> str:
+        run = self._collect().run
+        what = f"Run {escape(run.run_id)} is {run.state}." if run else "No run has started yet."
+        return (
+            "<!doctype html><html lang=en><meta charset=utf-8><title>locust-otel</title>"
+            "<h1>locust-otel</h1><p>Live telemetry of a Locust load test, for Prometheus to scrape.</p>"
+            f"<p>{what}</p><ul><li><a href=/metrics>/metrics</a></li><li><a href=/-/healthy>/-/healthy</a></li></ul>"
+        )
+
+
+def _in_turn(pieces: Iterator[str]) -> Iterator[bytes]:
+    """Yield the pieces encoded, and give the loop back before each."""
+    for piece in pieces:
+        gevent.sleep(0)
+        yield piece.encode()
+
+
+def _gzipped(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    compressor = zlib.compressobj(_GZIP_LEVEL, wbits=zlib.MAX_WBITS | 16)
+    for piece in pieces:
+        if compressed := compressor.compress(piece):
+            yield compressed
+    yield compressor.flush()
+
+
+def _accepts_gzip(header: str) -> bool:
+    for item in header.lower().split(","):
+        coding, *parameters = (part.strip() for part in item.split(";"))
+        if coding in {"gzip", "*"}:
+            return not any(p.replace(" ", "") in {"q=0", "q=0.0", "q=0.00", "q=0.000"} for p in parameters)
+    return False
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,115 @@
+"""How the generating process itself is: how late its event loop runs, its CPU, its memory.
+
+A simulated user measures a response when its greenlet is resumed. Where the loop is late, that delay is part of the
+latency Locust reports, and no table shows it. So the loop is asked to wake a probe at fixed times, and how late the
+probe wakes is what every measurement of that moment is off by.
+"""
+
+from __future__ import annotations
+
+import socket
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable
+from time import monotonic, process_time
+
+import gevent
+import psutil
+
+from locust_otel.histogram import layout
+from locust_otel.snapshot import WorkerSnapshot
+
+PROBE_INTERVAL_S = 0.05
+"""How often the loop is asked to wake the probe: 20 times a second, 0.1 % of a core."""
+
+TICKS_JUDGED = 10
+"""Seconds of the recent past that decide whether the generator keeps up."""
+
+MAX_LATE_SHARE = 0.1
+"""Share of wake-ups that may be late by `LATE_S`."""
+
+LATE_S = 0.1
+"""Seconds of delay that make a wake-up late: what a person would call a distorted latency."""
+
+MAX_CPU_RATIO = 0.95
+"""Share of one core above which the loop has nothing left to catch up with."""
+
+LAG_LAYOUT = layout()
+
+
+class Generator:
+    """Measures the process it runs in.
+
+    Args:
+        every_second: Called once a second from the same greenlet; must not give the loop back for long.
+    """
+
+    def __init__(self, every_second: Callable[[], None]) -> None:
+        self.lag_counts = LAG_LAYOUT.empty()
+        self.lag_sum_s = 0.0
+        self.cpu_ratio: float | None = None
+        self.memory_bytes: int | None = None
+        self._every_second = every_second
+        self._process = psutil.Process()
+        self._greenlet: gevent.Greenlet | None = None
+        # Of each recent second: wake-ups, late ones among them, and the share of a core.
+        self._recent: deque[tuple[int, int, float]] = deque(maxlen=TICKS_JUDGED)
+
+    def start(self) -> None:
+        """Start to measure. Only after Locust has forked: a greenlet does not survive that."""
+        self._greenlet = gevent.spawn(self._run)
+
+    def stop(self) -> None:
+        """Stop measuring."""
+        if self._greenlet is not None:
+            self._greenlet.kill(block=False)
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether the loop was on time and had CPU to spare over the last `TICKS_JUDGED` seconds."""
+        probes = sum(n for n, _, _ in self._recent)
+        if not probes:
+            return True
+        late = sum(n for _, n, _ in self._recent)
+        cpu = sum(ratio for _, _, ratio in self._recent) / len(self._recent)
+        return late <= MAX_LATE_SHARE * probes and cpu <= MAX_CPU_RATIO
+
+    def snapshot(self, worker: str, users: int) -> WorkerSnapshot:
+        """Return what is measured so far."""
+        return WorkerSnapshot(
+            worker=worker,
+            cpu_ratio=self.cpu_ratio,
+            memory_bytes=self.memory_bytes,
+            users=users,
+            lag_layout=LAG_LAYOUT,
+            lag_counts=self.lag_counts.copy(),
+            lag_sum_s=self.lag_sum_s,
+            keeps_up=self.keeps_up,
+        )
+
+    def _run(self) -> None:
+        second = due = monotonic()
+        cpu, probes, late = process_time(), 0, 0
+        while True:
+            due += PROBE_INTERVAL_S
+            gevent.sleep(max(due - monotonic(), 0))
+            now = monotonic()
+            lag = now - due
+            self.lag_counts[bisect_left(LAG_LAYOUT.bounds, max(lag, 0.0))] += 1
+            self.lag_sum_s += max(lag, 0.0)
+            missed = int(lag / PROBE_INTERVAL_S)  # wake-ups that fell due meanwhile, each as late as this one
+            due += missed * PROBE_INTERVAL_S
+            probes += 1 + missed
+            late += 1 + missed if lag > LATE_S else 0
+            if now - second >= 1:
+                cpu_now = process_time()
+                self.cpu_ratio = (cpu_now - cpu) / (now - second)
+                self.memory_bytes = self._process.memory_info().rss
+                self._recent.append((probes, late, self.cpu_ratio))
+                second, cpu, probes, late = now, cpu_now, 0, 0
+                self._every_second()
+
+
+def host_name() -> str:
+    """Return the name of this machine, as Locust begins its client ids with it."""
+    return socket.gethostname()

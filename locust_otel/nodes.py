@@ -1,0 +1,372 @@
+"""The three kinds of process in a load test, and what each knows of a run.
+
+A `LocalNode` records requests; a `WorkerNode` does that too and reports them; a `MasterNode` merges what is reported.
+They know Locust only by the objects it hands over: environment, runner, messages.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import gevent
+
+from locust_otel import runners
+from locust_otel.aggregate import Aggregate
+from locust_otel.catalogue import Scope
+from locust_otel.config import Settings, new_run_id
+from locust_otel.distributed import (
+    NAMES_MESSAGE,
+    REPORT_KEY,
+    VERSION,
+    MergedRun,
+    Reporter,
+    ReportError,
+    decode_counts,
+    sparse,
+)
+from locust_otel.exporters.families import ALL_SCOPES, MASTER_SCOPES, WORKER_SCOPES
+from locust_otel.generator import LAG_LAYOUT, Generator, host_name
+from locust_otel.recorder import Recorder
+from locust_otel.run import Run, RunIds
+from locust_otel.slow_log import SlowLog
+from locust_otel.snapshot import WorkerSnapshot
+
+logger = logging.getLogger(__name__)
+
+RUN_OPTION = "locust_otel_run"
+"""Attribute of Locust's options that carries the master's run to the workers: Locust sends its options with every
+order to spawn users, to late workers too, and so before their first request."""
+
+PROVISIONAL = 5
+"""A worker gives series to this many times `--max-request-names` until the master has told which ones they are."""
+
+
+class LocalNode:
+    """A process that runs users on its own account.
+
+    Attributes:
+        recorder: Records its requests.
+        run: The current or last run; None before the first.
+    """
+
+    is_worker = False
+    scopes: frozenset[Scope] = ALL_SCOPES
+
+    def __init__(self, environment: Any, settings: Settings, user_base: type) -> None:
+        self.environment = environment
+        self.settings = settings
+        self.run: Run | None = None
+        self.recorder = Recorder(Aggregate(slow_s=settings.slow_s, max_names=settings.max_names), user_base)
+        self._ids = RunIds(settings.run_id, new_run_id)
+        self._slow_log = SlowLog(self.recorder, lambda: self.name)
+        self._generator = Generator(self._every_second)
+        self._counted_from = 0  # requests recorded when Locust's table was last emptied or reported
+
+    def start(self) -> None:
+        """Start to measure the process."""
+        self._generator.start()
+
+    def stop(self) -> None:
+        """Log what is left to log, and stop."""
+        self._slow_log.flush()
+        self._generator.stop()
+
+    @property
+    def port_offset(self) -> int:
+        """Ports above the first that this process serves its own numbers on."""
+        return 0
+
+    @property
+    def name(self) -> str:
+        """Name of this process among the generating ones, `host-0`."""
+        return f"{host_name()}-0"
+
+    @property
+    def errors(self) -> int:
+        """Events and reports that could not be made sense of."""
+        return self.recorder.errors
+
+    def start_run(self) -> Run:
+        """Begin a new run; the requests of the one before stay as they are."""
+        settings = self.settings
+        return self._start_run(self._ids.next(), settings.slow_s, settings.max_names)
+
+    def _start_run(self, run_id: str, slow_s: float, max_names: int) -> Run:
+        aggregate = Aggregate(slow_s=slow_s, max_names=max_names)
+        self.recorder.record_into(aggregate)
+        self._counted_from = 0
+        self.run = Run(run_id, aggregate, _info(self.environment, self.settings))
+        return self.run
+
+    def update_locust_total(self, run: Run) -> None:
+        """Note how many requests Locust has counted in this run."""
+        if self.environment.runner is not None:
+            run.locust_total = self.environment.stats.total.num_requests + run.reset_away
+
+    def on_reset(self) -> None:
+        """Note the requests that Locust's table is about to forget, or has just forgotten."""
+        if self.run is not None:
+            total = self.run.aggregate.total()
+            self.run.reset_away += total - self._counted_from
+            self._counted_from = total
+
+    def on_user_error(self, user_instance: object, exception: BaseException, **_: object) -> None:
+        """Count an exception that escaped from a task."""
+        aggregate = self.recorder.aggregate
+        aggregate.count_user_error(type(user_instance).__name__, type(exception).__name__)
+
+    def workers(self) -> tuple[WorkerSnapshot, ...]:
+        """Return how the generating processes are that this one knows."""
+        users = sum(runners.users(self.environment.runner).values())
+        return (self._generator.snapshot(self.name, users),)
+
+    def worker_states(self) -> Mapping[str, int]:
+        """Return the number of workers by state."""
+        return {}
+
+    @property
+    def workers_expected(self) -> int | None:
+        """Return how many workers there should be; None where there are none."""
+        return None
+
+    def wait_for_last_requests(self) -> None:
+        """Return when no request of a run that has stopped is still to come."""
+
+    def _every_second(self) -> None:
+        self.recorder.aggregate.tally()
+        self._slow_log.emit()
+
+
+class WorkerNode(LocalNode):
+    """A process that runs users for a master."""
+
+    is_worker = True
+
+    def __init__(self, environment: Any, settings: Settings, user_base: type) -> None:
+        super().__init__(environment, settings, user_base)
+        self.scopes = WORKER_SCOPES if settings.from_workers else frozenset()
+        self._reporter = Reporter()
+        environment.runner.register_message(NAMES_MESSAGE, self._on_names)
+
+    @property
+    def port_offset(self) -> int:
+        """Ports above the master's."""
+        return 1 + max(int(self.environment.runner.worker_index), 0)
+
+    @property
+    def name(self) -> str:
+        """Name of this worker, as the master has it."""
+        runner = self.environment.runner
+        return runners.worker_name(runner.client_id, runner.worker_index)
+
+    def start_run(self) -> Run:
+        """Begin the run the master has begun."""
+        order = getattr(self.environment.parsed_options, RUN_OPTION, None)
+        if order is None:
+            logger.warning("The master runs without locust-otel: nobody merges what this worker records.")
+            order = [self._ids.next(), self.settings.slow_s, self.settings.max_names]
+        run_id, slow_s, max_names = order
+        # Names get their place here in another order than on other workers; the master decides, and tells if need be.
+        factor = 1 if self.settings.from_workers else PROVISIONAL
+        run = self._start_run(run_id, slow_s, max_names * factor)
+        self._reporter.start(run_id, run.aggregate)
+        return run
+
+    def on_report_to_master(self, data: dict[str, Any], **_: object) -> None:
+        """Add our part to a report of Locust's."""
+        run = self.run
+        generator = self._generator
+        data[REPORT_KEY] = {
+            "v": VERSION,
+            "runs": self._reporter.report(),
+            "reset": run.reset_away if run else 0,
+            "errors": self.recorder.errors,
+            "vitals": [
+                generator.cpu_ratio,
+                generator.memory_bytes,
+                generator.keeps_up,
+                generator.lag_sum_s,
+                sparse(generator.lag_counts),
+            ],
+        }
+        if run is not None:
+            self._counted_from = run.aggregate.total()
+
+    def _on_names(self, msg: Any, **_: object) -> None:
+        run_id, names = msg.data
+        if self.run is not None and self.run.run_id == run_id:
+            self.run.aggregate.admit_only((method, name) for method, name in names)
+
+
+class MasterNode:
+    """A process that has users run by workers and merges what they report.
+
+    Attributes:
+        run: The current or last run; None before the first.
+        errors: Reports that could not be made sense of.
+    """
+
+    is_worker = False
+    port_offset = 0
+
+    def __init__(self, environment: Any, settings: Settings, report_interval_s: float) -> None:
+        self.environment = environment
+        self.settings = settings
+        self.scopes = MASTER_SCOPES if settings.from_workers else ALL_SCOPES
+        self.run: Run | None = None
+        self._ids = RunIds(settings.run_id, new_run_id)
+        self._report_interval_s = report_interval_s
+        self._merged: dict[str, MergedRun] = {}
+        self._received: dict[str, int] = {}
+        self._resets: dict[str, int] = {}
+        self._vitals: dict[str, WorkerSnapshot] = {}
+        self._worker_errors: dict[str, int] = {}
+        self._refused = 0
+        self._strangers: set[str] = set()
+        options = environment.parsed_options
+        self._workers = runners.Workers(environment.runner, getattr(options, "expect_workers", None) or 0)
+        self._ticker: gevent.Greenlet | None = None
+
+    @property
+    def errors(self) -> int:
+        """Events and reports that could not be made sense of, here and on the workers."""
+        return self._refused + sum(self._worker_errors.values())
+
+    def start(self) -> None:
+        """Start to watch the workers."""
+        self._ticker = gevent.spawn(self._watch)
+
+    def stop(self) -> None:
+        """Stop watching."""
+        if self._ticker is not None:
+            self._ticker.kill(block=False)
+
+    def start_run(self) -> Run:
+        """Begin a new run, here and with the next order to spawn on every worker."""
+        settings = self.settings
+        run_id = self._ids.next()
+        aggregate = Aggregate(slow_s=settings.slow_s, max_names=settings.max_names)
+        last = self.run.run_id if self.run else None
+        # The run before is kept for what its workers had not reported yet; nobody asks for an earlier one.
+        self._merged = {key: merged for key, merged in self._merged.items() if key == last}
+        self._merged[run_id] = MergedRun(run_id, aggregate)
+        self._received = {run_id: 0}
+        self._resets = {}
+        self._workers.forget_lost()
+        setattr(self.environment.parsed_options, RUN_OPTION, [run_id, settings.slow_s, settings.max_names])
+        self.run = Run(run_id, aggregate, _info(self.environment, settings))
+        return self.run
+
+    def update_locust_total(self, run: Run) -> None:
+        """Note how many requests the workers' own tables have counted in this run."""
+        if run.run_id in self._received:
+            run.locust_total = self._received[run.run_id] + sum(self._resets.values())
+
+    def on_reset(self) -> None:
+        """Do nothing: what the workers report is counted here as it comes, whatever Locust's table forgets."""
+
+    def on_worker_report(self, client_id: str, data: dict[str, Any], **_: object) -> None:
+        """Merge our part of a worker's report."""
+        try:
+            self._merge(client_id, data)
+        except Exception as error:  # an exception out of here would change Locust's exit code
+            self._refused += 1
+            if client_id not in self._strangers:
+                self._strangers.add(client_id)
+                logger.error("A worker's report was refused: %s", error)
+
+    def _merge(self, client_id: str, data: dict[str, Any]) -> None:
+        counted = data["stats_total"]["num_requests"]
+        part = data.get(REPORT_KEY)
+        if part is None:
+            if self.run is not None and counted:
+                self._received[self.run.run_id] += counted
+                raise ReportError(f"worker {client_id} runs without locust-otel; its requests are missing here")
+            return
+        if part.get("v") != VERSION:
+            raise ReportError(
+                f"worker {client_id} reports in version {part.get('v')!r}, this master reads version {VERSION}: "
+                "install the same locust-otel on both"
+            )
+        runs = part["runs"]
+        if runs and runs[-1]["id"] in self._received:
+            self._received[runs[-1]["id"]] += counted
+            self._resets[client_id] = int(part["reset"])
+        self._worker_errors[client_id] = int(part["errors"])
+        cpu_ratio, memory_bytes, keeps_up, lag_sum_s, gaps = part["vitals"]
+        lag_counts = LAG_LAYOUT.empty()
+        for index, count in decode_counts(gaps, len(lag_counts) - 1).items():
+            lag_counts[index] = count
+        self._vitals[client_id] = WorkerSnapshot(
+            client_id, cpu_ratio, memory_bytes, 0, LAG_LAYOUT, lag_counts, lag_sum_s, bool(keeps_up)
+        )
+        for report in runs:
+            merged = self._merged.get(report["id"])
+            if merged is not None and merged.merge(client_id, report):
+                self._tell_names(client_id, merged)
+
+    def _tell_names(self, client_id: str, merged: MergedRun) -> None:
+        names = [list(pair) for pair in merged.aggregate.names]
+        self.environment.runner.send_message(NAMES_MESSAGE, [merged.run_id, names], client_id=client_id)
+
+    def on_user_error(self, **_: object) -> None:
+        """Do nothing: no user runs here."""
+
+    def workers(self) -> tuple[WorkerSnapshot, ...]:
+        """Return how the workers are that are there and have reported."""
+        nodes = self.environment.runner.clients
+        return tuple(
+            WorkerSnapshot(
+                worker=name,
+                cpu_ratio=vitals.cpu_ratio,
+                memory_bytes=vitals.memory_bytes,
+                users=nodes[client_id].user_count if client_id in nodes else 0,
+                lag_layout=vitals.lag_layout,
+                lag_counts=vitals.lag_counts,
+                lag_sum_s=vitals.lag_sum_s,
+                keeps_up=vitals.keeps_up,
+            )
+            for client_id, name in self._workers.names().items()
+            if (vitals := self._vitals.get(client_id)) is not None
+        )
+
+    def worker_states(self) -> Mapping[str, int]:
+        """Return the number of workers by state."""
+        return self._workers.states
+
+    @property
+    def workers_expected(self) -> int | None:
+        """Workers there should be."""
+        return self._workers.expected
+
+    def wait_for_last_requests(self) -> None:
+        """Wait until each worker must have sent the report after its users' end."""
+        gevent.sleep(self._report_interval_s + 1)
+
+    def _watch(self) -> None:
+        while True:
+            self._workers.update()
+            gevent.sleep(1)
+
+
+def _info(environment: Any, settings: Settings) -> dict[str, str]:
+    """Return the labels of `locust_run_info` besides the run's id."""
+    own = str(Path(__file__).with_name("auto.py"))
+    files = [path for path in getattr(environment, "parsed_locustfiles", None) or () if path != own]
+    return {
+        "host": runners.without_credentials(environment.host or _host_of(environment.user_classes)),
+        "locustfile": Path(files[0]).name if files else environment.locustfile or "",
+        "profile": getattr(environment, "profile", None) or "",
+        "version": version("locust"),
+        **settings.run_labels,
+    }
+
+
+def _host_of(user_classes: Iterable[Any]) -> str:
+    """Return the host that the user classes name themselves; empty where they name several or none."""
+    hosts = {user_class.host for user_class in user_classes if getattr(user_class, "host", None)}
+    return str(hosts.pop()) if len(hosts) == 1 else ""

@@ -1,0 +1,127 @@
+"""The wiring into Locust: from its events to a `Bridge`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+import locust
+from locust import argument_parser
+from locust.env import Environment
+from locust.event import Events
+from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
+
+from locust_otel import config
+from locust_otel.bridge import Bridge
+from locust_otel.errors import ConfigurationError, ExitCode
+from locust_otel.nodes import LocalNode, MasterNode, WorkerNode
+
+logger = logging.getLogger(__name__)
+
+_registered: WeakSet[Events] = WeakSet()
+_bridges: WeakKeyDictionary[Environment, Bridge] = WeakKeyDictionary()
+
+
+def register() -> None:
+    """Add our options to Locust's, and a bridge to each environment that Locust initialises; twice is harmless.
+
+    The first line of a locustfile after its imports is the place for it: listeners are called in the order in which
+    they were added, and a request in a `test_start` listener of the user's belongs to the run already.
+    """
+    events = locust.events
+    if events in _registered:
+        return
+    _registered.add(events)
+    events.init_command_line_parser.add_listener(_on_init_command_line_parser)
+    events.init.add_listener(_on_init)
+    events.test_start.add_listener(_on_test_start)
+
+
+def attach(environment: Environment, **settings: object) -> Bridge:
+    """Add a bridge to one environment, for Locust used as a library; after its runner was created.
+
+    Args:
+        environment: Its runner may be local, a master, a worker, or none yet (which is taken as local).
+        settings: By the names of the options, `prometheus_port=9700`, `run_id="nightly"`; they win over environment
+            variables.
+
+    Returns:
+        The bridge; the one that is there already if this environment has one. Call its `close` at the end, unless
+        Locust's `quit` event is fired.
+
+    Raises:
+        ConfigurationError: The settings cannot be used, or the endpoint cannot be had.
+    """
+    bridge = _bridges.get(environment)
+    if bridge is None:
+        if environment.events not in _registered:
+            _registered.add(environment.events)
+            environment.events.test_start.add_listener(_on_test_start)
+        bridge = _attach(environment, settings)
+    return bridge
+
+
+def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
+    settings = config.resolve(environment.parsed_options, given)
+    runner, events = environment.runner, environment.events
+    node: LocalNode | MasterNode
+    if isinstance(runner, MasterRunner):
+        if environment.parsed_options is None:
+            # Locust hands settings to its workers in its options only; these are its own defaults.
+            parser = argument_parser.get_empty_argument_parser(default_config_files=[])
+            argument_parser.setup_parser_arguments(parser)
+            environment.parsed_options = parser.parse_args([])
+        node = MasterNode(environment, settings, WORKER_REPORT_INTERVAL)
+        events.worker_report.add_listener(node.on_worker_report)
+    else:
+        if isinstance(runner, WorkerRunner):
+            node = WorkerNode(environment, settings, locust.User)
+            events.report_to_master.add_listener(node.on_report_to_master)
+        else:
+            node = LocalNode(environment, settings, locust.User)
+        events.request.add_listener(node.recorder.on_request)
+        events.user_error.add_listener(node.on_user_error)
+    bridge = Bridge(node, settings)
+    bridge.start()
+    _bridges[environment] = bridge
+    events.spawning_complete.add_listener(bridge.on_spawning_complete)
+    events.reset_stats.add_listener(bridge.on_reset_stats)
+    events.test_stop.add_listener(bridge.on_test_stop)
+    events.quitting.add_listener(bridge.on_quitting)
+    events.quit.add_listener(bridge.on_quit)
+    return bridge
+
+
+def _on_init_command_line_parser(parser: Any, **_: object) -> None:
+    config.add_arguments(parser)
+
+
+def _on_init(environment: Environment, **_: object) -> None:
+    if environment in _bridges:
+        return
+    try:
+        _attach(environment, {})
+    except ConfigurationError as error:
+        if not _is_forked(environment):  # whose parent has said it already
+            for problem in error.problems:
+                sys.stderr.write(f"locust-otel: {problem}\n")
+        logger.debug("Refused", exc_info=True)
+        sys.stderr.flush()
+        sys.exit(ExitCode.BAD_CONFIGURATION)
+
+
+def _on_test_start(environment: Environment, **_: object) -> None:
+    bridge = _bridges.get(environment)
+    if bridge is not None:
+        bridge.on_test_start()
+
+
+def _is_forked(environment: Environment) -> bool:
+    """Return whether this is a worker that `--processes` has forked off a master."""
+    options = environment.parsed_options
+    return bool(
+        getattr(options, "processes", None) and isinstance(environment.runner, WorkerRunner) and os.getppid() > 1
+    )

@@ -1,0 +1,188 @@
+"""Frozen values: what is known at one moment, made in one piece and then read at leisure.
+
+A snapshot shares no mutable state with the run it was taken of, so an exporter may render it in pieces and give the
+event loop back in between, and two exporters of one snapshot cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from locust_otel.histogram import Layout
+
+
+class SeriesKey(NamedTuple):
+    """What one request series is about; `outcome` is `success` or `failure`."""
+
+    method: str
+    name: str
+    user_class: str
+    outcome: str
+
+
+class ErrorKey(NamedTuple):
+    """What one kind of failed request is about."""
+
+    method: str
+    name: str
+    error_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """One request of a bucket that can be followed into the trace it belongs to.
+
+    Attributes:
+        duration_s: Its duration in seconds.
+        trace_id: 32 hex digits.
+        span_id: 16 hex digits.
+        timestamp: Unix time in seconds at which it ended.
+    """
+
+    duration_s: float
+    trace_id: str
+    span_id: str
+    timestamp: float
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesSnapshot:
+    """All requests so far of one method, name, user class and outcome.
+
+    Attributes:
+        counts: As the layout of the run shapes them; nobody changes them any more.
+        unmeasured: Requests without a usable duration, which `counts` leaves out.
+        sum_s: Sum of the measured durations in seconds.
+        body_bytes: Bytes of the response bodies.
+        exemplars: At most one a bucket, by index into the classic view.
+    """
+
+    key: SeriesKey
+    counts: Sequence[int]
+    unmeasured: int
+    sum_s: float
+    body_bytes: int
+    exemplars: Mapping[int, Exemplar] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """All requests of the series, measured or not."""
+        return sum(self.counts) + self.unmeasured
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSnapshot:
+    """How one generating process is.
+
+    Attributes:
+        worker: Host and index, `host-0`.
+        cpu_ratio: Share of one core in [0, 1] and a little above; None before the first measurement.
+        memory_bytes: Resident memory; None before the first measurement.
+        users: Simulated users on it.
+        lag_counts: How late its event loop was, as `lag_layout` shapes it.
+        lag_sum_s: Sum of those delays in seconds.
+        keeps_up: Whether it is fast enough for its latencies to be believed.
+    """
+
+    worker: str
+    cpu_ratio: float | None
+    memory_bytes: int | None
+    users: int
+    lag_layout: Layout
+    lag_counts: Sequence[int]
+    lag_sum_s: float
+    keeps_up: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RequestsSnapshot:
+    """All requests of a run so far."""
+
+    layout: Layout
+    slow_s: float
+    series: tuple[SeriesSnapshot, ...]
+    errors: Mapping[ErrorKey, int]
+    user_errors: Mapping[tuple[str, str], int]
+
+    @property
+    def total(self) -> int:
+        """All requests, each once."""
+        return sum(series.total for series in self.series)
+
+    def slow(self, series: SeriesSnapshot) -> int:
+        """Return how many of a series were slow."""
+        return sum(series.counts) - self.layout.at_most(series.counts, self.slow_s)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSnapshot:
+    """What a run is and how it stands.
+
+    Attributes:
+        run_id: Its identity.
+        info: Labels of `locust_run_info` besides `run_id`.
+        state: One of `catalogue.RUN_STATES`.
+        active: Whether it has not stopped yet.
+        start_time: Unix time in seconds.
+        elapsed_s: Seconds from start to now, or to its stop.
+        users: Running users by class.
+        users_target: Users asked for by class.
+        requests: Its requests.
+    """
+
+    run_id: str
+    info: Mapping[str, str]
+    state: str
+    active: bool
+    start_time: float
+    elapsed_s: float
+    users: Mapping[str, int]
+    users_target: Mapping[str, int]
+    requests: RequestsSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class ExportCount:
+    """What one exporter did so far, by outcome."""
+
+    exporter: str
+    outcome: str
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSnapshot:
+    """How the bridge itself is."""
+
+    exports: tuple[ExportCount, ...]
+    last_exports: Mapping[str, float]
+    folded_requests: int
+    listener_errors: int
+    unreconciled: int | None
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything one process knows at one moment.
+
+    Attributes:
+        time: Unix time in seconds.
+        run: The current or last run; None before the first.
+        worker_states: Number of workers by state; empty in a local run.
+        workers_expected: None in a local run.
+        workers: The generating processes.
+        health: The bridge itself.
+        is_final: Whether the run is over and nothing will be added to it.
+    """
+
+    time: float
+    run: RunSnapshot | None
+    worker_states: Mapping[str, int]
+    workers_expected: int | None
+    workers: tuple[WorkerSnapshot, ...]
+    health: HealthSnapshot
+    is_final: bool = False

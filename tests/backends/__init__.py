@@ -1,0 +1,1 @@
+"""The real servers the tests run against: fetched, started and asked."""

@@ -1,0 +1,340 @@
+"""Fetch the real servers the tests run against into `.backends`, without installing anything.
+
+Rules this file keeps:
+
+- The system stays as it is: apt works in a folder of its own, and packages are unpacked, not installed.
+- The mirror is the one this machine's apt sources name; the Debian archive keyring vouches for every package.
+- What was fetched lies in a cache outside the clone: a second clone links to it and downloads nothing.
+"""
+
+import argparse
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+APT = Path("/etc/apt")
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+SUITES = ("forky", "trixie")
+DEBIAN_SUITES = {
+    "bullseye",
+    "bookworm",
+    "trixie",
+    "forky",
+    "sid",
+    "oldstable",
+    "stable",
+    "testing",
+    "unstable",
+}
+
+# Private folders only; the machine's proxy and login settings stay, its hooks after an update do not.
+APT_CONF = """\
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear Acquire::IndexTargets::deb::DEP-11;
+#clear Acquire::IndexTargets::deb::DEP-11-icons;
+Dir::State "{folder}/state";
+Dir::State::Lists "{folder}/state/lists";
+Dir::State::status "{folder}/state/status";
+Dir::Cache "{folder}/cache";
+Dir::Etc::sourcelist "{folder}/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+Acquire::Check-Valid-Until "false";
+Acquire::Languages "none";
+APT::Default-Release "";
+APT::Sandbox::User "root";
+APT::Update::Error-Mode "any";
+"""
+
+
+class FetchError(Exception):
+    """Tell in one sentence why a server cannot be had, and the way out."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """Name one server, where it comes from and what it brings.
+
+    `binaries` maps the name under `.backends/bin` to the name inside the package's `usr/bin`; the first is
+    the server itself. `minimum` is the lowest version taken from PATH, `()` if any will do.
+    """
+
+    name: str
+    source: str
+    package: str
+    binaries: Mapping[str, str]
+    minimum: tuple[int, ...] = ()
+
+
+TOOLS = {
+    tool.name: tool
+    for tool in (
+        Tool("prometheus", "debian", "prometheus", {"prometheus": "prometheus"}, (3, 0)),
+        Tool("promtool", "debian", "promtool", {"promtool": "promtool"}, (3, 0)),
+        Tool(
+            "alertmanager",
+            "debian",
+            "prometheus-alertmanager",
+            {"alertmanager": "prometheus-alertmanager", "amtool": "amtool"},
+            (0, 27),
+        ),
+        Tool("victoria-metrics", "debian", "victoria-metrics", {"victoria-metrics": "victoria-metrics"}),
+    )
+}
+DEFAULT = ("prometheus", "promtool", "alertmanager", "victoria-metrics")
+
+
+def backends_folder() -> Path:
+    """Return the folder that holds `bin`: `.backends` of this clone, or what LOCUST_OTEL_BACKENDS says."""
+    return Path(os.environ.get("LOCUST_OTEL_BACKENDS") or ROOT / ".backends").expanduser().absolute()
+
+
+def cache_folder() -> Path:
+    """Return the folder shared by all clones."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base.absolute() / "locust-otel" / "backends"
+
+
+def version(binary: Path) -> tuple[int, ...] | None:
+    """Run `--version` and return the version, `()` if it names none, None if the binary does not run."""
+    try:
+        run = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if run.returncode:
+        return None
+    found = re.search(r"\b(\d+(?:\.\d+)+)", run.stdout + run.stderr)
+    return tuple(int(part) for part in found[1].split(".")) if found else ()
+
+
+def on_path(tool: Tool) -> dict[str, Path]:
+    """Return the tool's binaries that PATH already has, empty unless all are there and recent enough."""
+    found: dict[str, Path] = {}
+    for name, packaged in tool.binaries.items():
+        where = shutil.which(name) or shutil.which(packaged)
+        running = version(Path(where)) if where else None
+        if where is None or running is None or running < tool.minimum:
+            return {}
+        found[name] = Path(where).resolve()
+    return found
+
+
+def cached(tool: Tool, cache: Path) -> dict[str, Path]:
+    """Return the tool's binaries in the cache, empty unless all of them are there and run."""
+    found = {name: cache / tool.name / "usr/bin" / packaged for name, packaged in tool.binaries.items()}
+    return found if all(version(path) is not None for path in found.values()) else {}
+
+
+# Debian
+
+
+def mirrors(one_line: Sequence[str], deb822: Sequence[str]) -> list[str]:
+    """Read the Debian archives out of texts of `sources.list` and `*.sources` files, the likeliest first."""
+    found: dict[str, bool] = {}
+    for text in one_line:
+        for line in text.splitlines():
+            entry = re.match(r"\s*deb\s+(?:\[(?P<opts>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?P<rest>[^#]+)", line)
+            if entry:
+                suite, *components = entry["rest"].split()
+                _note_mirror(found, [entry["uri"]], [suite], components, entry["opts"] or "")
+    for text in deb822:
+        for stanza in re.split(r"\n[ \t]*\n", text):
+            kept = "\n".join(line for line in stanza.splitlines() if not line.startswith("#"))
+            # A value goes on over the lines that begin with a blank.
+            pairs = re.findall(r"^([\w-]+):((?:.*)(?:\n[ \t].*)*)", kept, re.MULTILINE)
+            field = {key.lower(): value.strip() for key, value in pairs}
+            if (
+                field.get("enabled", "yes").lower() in {"no", "false", "0"}
+                or "deb" not in field.get("types", "").split()
+            ):
+                continue
+            uris, suites = field.get("uris", "").split(), field.get("suites", "").split()
+            _note_mirror(found, uris, suites, field.get("components", "").split(), field.get("signed-by", ""))
+    return sorted(found, key=lambda uri: not found[uri])  # stable: the order of the files within each kind
+
+
+def _note_mirror(
+    found: dict[str, bool],
+    uris: Sequence[str],
+    suites: Sequence[str],
+    components: Sequence[str],
+    signed_by: str,
+) -> None:
+    # Other archives use Debian's suite names too: the likeliest go first, and the keyring has the last word.
+    if "main" not in components or not DEBIAN_SUITES.intersection(suites):
+        return
+    for uri in uris:
+        last = uri.rstrip("/").rpartition("/")[2]
+        if "security" not in last and not uri.startswith("cdrom:"):
+            found.setdefault(uri, "debian-archive" in signed_by or last.startswith("debian"))
+
+
+def _machine_mirrors() -> list[str]:
+    parts = APT / "sources.list.d"
+    one_line = [APT / "sources.list", *sorted(parts.glob("*.list"))]
+    texts = [path.read_text(errors="replace") for path in one_line if path.is_file()]
+    return mirrors(texts, [path.read_text(errors="replace") for path in sorted(parts.glob("*.sources"))])
+
+
+def _run(command: Sequence[str | Path], cwd: Path) -> None:
+    """Run a command silently; raise FetchError with the line in which it says what is wrong."""
+    environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        run = subprocess.run(
+            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise FetchError(f"{command[0]} did not end within 10 minutes") from None
+    if run.returncode:
+        said = [line.strip() for line in (run.stderr + run.stdout).splitlines() if line.strip()]
+        wrong = next((line for line in said if line.startswith("E:")), said[-1] if said else "no message")
+        raise FetchError(f"{command[0]} failed: {wrong}")
+
+
+def from_debian(tools: Sequence[Tool], cache: Path) -> None:
+    """Unpack the tools' Debian packages into the cache, each into a folder of its own.
+
+    Raises:
+        FetchError: No suite of no mirror has a package that runs here.
+    """
+    for command in ("apt-get", "dpkg-deb"):
+        if not shutil.which(command):
+            raise FetchError(f"{command} is not on this machine")
+    if not KEYRING.is_file():
+        raise FetchError(f"{KEYRING} is missing (package debian-archive-keyring)")
+    archives = _machine_mirrors()
+    if not archives:
+        raise FetchError(f"the apt sources under {APT} name no Debian archive")
+    left, problem = list(tools), ""
+    for suite in SUITES:
+        for archive in archives:
+            if left and suite != SUITES[0]:
+                print(f"notice: falling back to Debian {suite}, whose servers are older ({problem})", flush=True)
+            left, problem = _from_suite(left, cache, archive, suite, problem)
+    if left:
+        raise FetchError(problem)
+
+
+def _from_suite(tools: list[Tool], cache: Path, archive: str, suite: str, problem: str) -> tuple[list[Tool], str]:
+    """Fetch what one suite of one archive has; return the tools still missing and the last problem."""
+    if not tools:
+        return [], problem
+    left: list[Tool] = []
+    with tempfile.TemporaryDirectory(prefix="apt-", dir=cache) as name:
+        folder = Path(name)
+        for part in ("state/lists/partial", "cache/archives/partial"):
+            (folder / part).mkdir(parents=True)
+        (folder / "state/status").touch()
+        (folder / "apt.conf").write_text(APT_CONF.format(folder=folder))
+        (folder / "sources.list").write_text(f"deb [signed-by={KEYRING}] {archive} {suite} main\n")
+        apt = ("apt-get", "-q", "-c", folder / "apt.conf")
+        try:
+            _run([*apt, "update"], folder)
+        except FetchError as error:
+            return tools, f"{suite}: {error}"
+        for tool in tools:
+            try:
+                _unpack(tool, cache, apt, folder)
+            except FetchError as error:
+                problem = f"{suite}: {error}"
+                left.append(tool)
+    return left, problem
+
+
+def _unpack(tool: Tool, cache: Path, apt: Sequence[str | Path], folder: Path) -> None:
+    print(f"fetching {tool.name} ...", flush=True)
+    new = folder / tool.name
+    new.mkdir()
+    _run([*apt, "download", tool.package], new)
+    for package in new.glob("*.deb"):
+        _run(["dpkg-deb", "-x", package, new], new)
+        package.unlink()
+    if not cached(tool, folder):
+        raise FetchError(f"{tool.name} was unpacked but does not run on this machine")
+    shutil.rmtree(cache / tool.name, ignore_errors=True)
+    new.rename(cache / tool.name)
+
+
+# A second kind of source is one more function here: it puts `TOOL/usr/bin/...` into the cache.
+SOURCES: Mapping[str, Callable[[Sequence[Tool], Path], None]] = {"debian": from_debian}
+
+
+@contextmanager
+def _locked(cache: Path) -> Iterator[None]:
+    """Let one process at a time change the cache; clones may fetch at the same time."""
+    with (cache / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _link(binaries: Mapping[str, Path]) -> None:
+    folder = backends_folder() / "bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, target in binaries.items():
+        fresh = folder / f".{name}.{os.getpid()}"
+        fresh.symlink_to(target)
+        fresh.replace(folder / name)
+
+
+def fetch(names: Sequence[str]) -> None:
+    """Make every named tool findable under `.backends/bin`.
+
+    Raises:
+        FetchError: A tool cannot be had.
+    """
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    with _locked(cache):
+        have = {name: cached(TOOLS[name], cache) or on_path(TOOLS[name]) for name in names}
+        for source, get in SOURCES.items():
+            missing = [TOOLS[name] for name in names if not have[name] and TOOLS[name].source == source]
+            if missing:
+                get(missing, cache)
+    for name in names:
+        binaries = have[name] or cached(TOOLS[name], cache)
+        _link(binaries)
+        number = ".".join(map(str, version(next(iter(binaries.values()))) or ())) or "of no stated version"
+        origin = "fetched" if not have[name] else "cached" if cache in binaries[name].parents else "from PATH"
+        print(f"{name} {number}: {origin}", flush=True)
+
+
+def _describe(name: str) -> str:
+    minimum = ".".join(map(str, TOOLS[name].minimum))
+    return f"{name} >= {minimum}" if minimum else name
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in TOOLS]
+    if unknown or not names:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown) or 'nothing'}: choose from {', '.join(TOOLS)}")
+    return names
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Fetch what the command line names; return the exit code."""
+    parser = argparse.ArgumentParser(description="Fetch the real servers the tests run against into .backends.")
+    parser.add_argument("--only", type=_names, default=list(DEFAULT), metavar="NAME,...", help=", ".join(TOOLS))
+    names: list[str] = parser.parse_args(argv).only
+    try:
+        fetch(names)
+    except (FetchError, OSError) as error:
+        wanted = ", ".join(map(_describe, names))
+        print(f"Cannot fetch the test servers: {error}; solve that, or put {wanted} on PATH.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,433 @@
+"""Start the real servers on loopback, ask them, end them.
+
+Every server gets a free port on 127.0.0.1 and a temporary folder of its own, and is ended by its own process
+id. What it prints is kept in `log` and shown when the start fails.
+
+    with Prometheus(["127.0.0.1:9646"]) as prometheus:
+        prometheus.wait_until("locust_requests_total")
+
+Prometheus hands on new targets every 5 s only (a constant of its discovery), so the first scrape comes 5 to
+6 s after the start, and after `set_targets` too. Where that is too slow, a *slot* is a port that one server
+for the whole session scrapes from its start: take one, listen there, and the scrape comes within the interval.
+"""
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from textwrap import dedent
+from types import TracebackType
+from typing import Any, Self
+
+from tests.backends import fetch
+
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 10.0
+
+Sample = tuple[dict[str, str], float]
+Series = tuple[dict[str, str], list[tuple[float, float]]]
+
+# A proxy in the environment has no business with loopback.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_picked: set[int] = set()
+
+
+class BackendMissing(Exception):  # noqa: N818  - what is missing is no error of the test
+    """Say which server is not there and how to get it."""
+
+
+class ServerFailed(Exception):  # noqa: N818
+    """Say which server did not start, and what it printed last."""
+
+
+def find(name: str) -> Path:
+    """Return the binary `name` from `.backends/bin`, else from PATH.
+
+    Raises:
+        BackendMissing: It is in neither place, or the one on PATH is too old.
+    """
+    linked = fetch.backends_folder() / "bin" / name
+    if linked.is_file():
+        return linked
+    for tool in fetch.TOOLS.values():
+        if name in tool.binaries and (found := fetch.on_path(tool)):
+            return found[name]
+    raise BackendMissing(f"{name} is neither in {linked.parent} nor, recent enough, on PATH: run `make backends`")
+
+
+def free_port() -> int:
+    """Pick a port on 127.0.0.1 that nobody listens on, no port twice in one process.
+
+    It lies below the range the kernel takes outgoing ports from: there, a scraper that knocks at a port
+    nobody listens on yet would now and then take that very port for itself.
+    """
+    for port in random.sample(range(20_000, 32_000), 2_000):
+        if port in _picked:
+            continue
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        _picked.add(port)
+        return port
+    raise ServerFailed("no free port on 127.0.0.1 between 20000 and 32000")
+
+
+def http(url: str, *, form: Mapping[str, str] | None = None, body: bytes | None = None, method: str = "") -> bytes:
+    """Ask a server on loopback and return the body; `form` or JSON `body` make it a POST.
+
+    Raises:
+        urllib.error.HTTPError: The answer is 4xx or 5xx; `.read()` has been put into its message.
+    """
+    data = urllib.parse.urlencode(form).encode() if form is not None else body
+    request = urllib.request.Request(url, data=data, method=method or ("GET" if data is None else "POST"))
+    if body is not None:
+        request.add_header("Content-Type", "application/json")
+    try:
+        with _OPENER.open(request, timeout=30) as answer:
+            content: bytes = answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            said = error.read().decode(errors="replace")
+        raise urllib.error.HTTPError(url, error.code, f"{error.reason}: {said}", error.headers, None) from None
+    return content
+
+
+def promtool(*args: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run promtool to its end; its return code is the caller's to judge."""
+    return subprocess.run(
+        [find("promtool"), *args], input=stdin, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+class Server:
+    """Be one process with a port, a temporary folder and a log, from construction to `stop()`."""
+
+    name = ""
+    ready_path = "/-/ready"
+
+    def __init__(self, port: int | None = None) -> None:
+        self.binary = find(self.name)
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._temporary = tempfile.TemporaryDirectory(prefix=f"{self.name}-", ignore_cleanup_errors=True)
+        self.folder = Path(self._temporary.name)
+        self.log = self.folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """Return the process id, 0 when stopped."""
+        return self._process.pid if self._process else 0
+
+    def start(self, argv: Sequence[str | Path]) -> None:
+        """Start the process and wait until it is ready.
+
+        Raises:
+            ServerFailed: It ended, or was not ready within 30 s; the message shows the end of its log.
+        """
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                argv, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+        try:
+            self._wait_ready(self._process)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait_ready(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise ServerFailed(f"{self.name} ended with code {process.returncode}:\n{self.log_tail()}")
+            try:
+                http(self.url + self.ready_path)
+            except OSError:  # not listening yet, or 503: URLError and HTTPError are OSErrors
+                time.sleep(0.05)
+            else:
+                return
+        raise ServerFailed(f"{self.name} was not ready within {START_TIMEOUT_S:.0f} s:\n{self.log_tail()}")
+
+    def log_tail(self, lines: int = 20) -> str:
+        """Return the end of what the server printed."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def stop(self) -> None:
+        """End the process and remove its folder; a second call does nothing."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._temporary.cleanup()
+
+
+class QueryServer(Server):
+    """Be a server that speaks the query API of Prometheus."""
+
+    def api(self, path: str, **form: str) -> Any:
+        """Return `data` of the answer of `/api/v1/PATH`."""
+        return json.loads(http(f"{self.url}/api/v1/{path}", form=form or None))["data"]
+
+    def query(self, promql: str, at: float | None = None) -> list[Sample]:
+        """Return labels (with `__name__`) and value of each sample at a Unix time, by default now.
+
+        A scalar has no labels. `[]` if nothing matches.
+
+        Raises:
+            ValueError: A sample is a native histogram, which is no number: ask `histogram_count(…)`.
+        """
+        form = {"query": promql} if at is None else {"query": promql, "time": repr(at)}
+        data = self.api("query", **form)
+        if data["resultType"] == "scalar":
+            return [({}, float(data["result"][1]))]
+        if any("value" not in sample for sample in data["result"]):
+            raise ValueError(f"{promql}: answers with native histograms or ranges, not with one number a series")
+        return [(sample["metric"], float(sample["value"][1])) for sample in data["result"]]
+
+    def value(self, promql: str, at: float | None = None) -> float:
+        """Return the one value the query must have.
+
+        Raises:
+            AssertionError: There is no sample or more than one.
+        """
+        samples = self.query(promql, at)
+        assert len(samples) == 1, f"{promql}: {len(samples)} samples instead of one: {samples}"
+        return samples[0][1]
+
+    def query_range(self, promql: str, start: float, end: float, step: str = "1s") -> list[Series]:
+        """Return labels and (Unix time, value) pairs of each series between two Unix times."""
+        data = self.api("query_range", query=promql, start=repr(start), end=repr(end), step=step)
+        return [
+            (series["metric"], [(float(at), float(value)) for at, value in series.get("values", [])])
+            for series in data["result"]
+        ]
+
+    def wait_until(
+        self, promql: str, predicate: Callable[[list[Sample]], bool] = bool, timeout: float = 20.0
+    ) -> list[Sample]:
+        """Ask until the answer satisfies the predicate (by default: has a sample), and return it.
+
+        Raises:
+            TimeoutError: It does not within `timeout` seconds; the message shows the last answer.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            samples = self.query(promql)
+            if predicate(samples):
+                return samples
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{promql}: not as expected within {timeout:g} s, last answer: {samples}")
+            time.sleep(0.1)
+
+
+class Prometheus(QueryServer):
+    """Run Prometheus on given targets, slots and rule files.
+
+    `targets` ("127.0.0.1:9646") can be changed with `set_targets`. `scrape_configs` are further entries, YAML
+    list items at any indent, for TLS, basic auth and relabelling. `config` replaces the whole configuration.
+    `slots` ports are scraped from the start, see `take_slot`; their `up` is 0 until somebody listens.
+    `rule_files` are evaluated at the scrape interval. `flags` go to the command line as they are.
+    """
+
+    name = "prometheus"
+
+    def __init__(
+        self,
+        targets: Sequence[str] = (),
+        *,
+        scrape_interval: str = "1s",
+        native_histograms: bool = False,
+        rule_files: Sequence[str | Path] = (),
+        alertmanagers: Sequence[str] = (),
+        scrape_configs: str = "",
+        config: str | None = None,
+        slots: int = 0,
+        flags: Sequence[str] = (),
+        port: int | None = None,
+    ) -> None:
+        super().__init__(port)
+        self._slots = [free_port() for _ in range(slots)]
+        self._config = self.folder / "prometheus.yml"
+        self._targets_file = self.folder / "targets.json"
+        self.set_targets(targets)
+        if config is None:
+            config = self._configuration(scrape_interval, rule_files, alertmanagers, scrape_configs)
+        self._config.write_text(config)
+        features = "exemplar-storage" + (",native-histograms" if native_histograms else "")
+        self.start(
+            [
+                self.binary,
+                f"--config.file={self._config}",
+                f"--web.listen-address=127.0.0.1:{self.port}",
+                f"--storage.tsdb.path={self.folder / 'data'}",
+                "--web.enable-lifecycle",
+                f"--enable-feature={features}",
+                # An alert fired before Alertmanager was discovered is lost; it is sent again after this time.
+                "--rules.alert.resend-delay=5s",
+                "--scrape.discovery-reload-interval=100ms",  # hidden; 5 s otherwise, on top
+                *flags,
+            ]
+        )
+
+    def _configuration(
+        self,
+        interval: str,
+        rule_files: Sequence[str | Path],
+        alertmanagers: Sequence[str],
+        scrape_configs: str,
+    ) -> str:
+        # JSON is YAML: what we write ourselves needs no quoting rules.
+        discovery = [{"files": [str(self._targets_file)], "refresh_interval": "1s"}]
+        lines = [
+            "global:",
+            f"  scrape_interval: {interval}",
+            f"  scrape_timeout: {interval}",
+            f"  evaluation_interval: {interval}",
+            f"rule_files: {json.dumps([str(Path(path).absolute()) for path in rule_files])}",
+            "alerting:",
+            f"  alertmanagers: {json.dumps([{'static_configs': [{'targets': list(alertmanagers)}]}])}",
+            "scrape_configs:",
+            "- job_name: locust",
+            f"  file_sd_configs: {json.dumps(discovery)}",
+            "- job_name: slots",
+            f"  static_configs: {json.dumps([{'targets': [f'127.0.0.1:{port}' for port in self._slots]}])}",
+        ]
+        return "\n".join(lines) + "\n" + dedent(scrape_configs).strip() + "\n"
+
+    def set_targets(self, targets: Sequence[str], labels: Mapping[str, str] | None = None) -> None:
+        """Scrape these targets of job `locust` instead of the former ones, from 6 s on at the latest."""
+        fresh = self._targets_file.with_suffix(".new")
+        fresh.write_text(json.dumps([{"targets": list(targets), "labels": dict(labels or {})}]))
+        fresh.replace(self._targets_file)
+
+    def take_slot(self) -> int:
+        """Return a port of job `slots` nobody had before; who listens there is scraped at once."""
+        if not self._slots:
+            raise ServerFailed("every slot is taken: ask for more with Prometheus(slots=…)")
+        return self._slots.pop()
+
+    def reload(self, config: str | None = None) -> None:
+        """Read configuration and rule files again, or a whole new configuration.
+
+        Raises:
+            urllib.error.HTTPError: Prometheus refuses it; the message says why.
+        """
+        if config is not None:
+            self._config.write_text(config)
+        http(f"{self.url}/-/reload", method="POST")
+
+    def targets(self) -> list[dict[str, Any]]:
+        """Return the active targets: `scrapeUrl`, `health` (up, down, unknown), `lastError`, `labels`."""
+        active: list[dict[str, Any]] = self.api("targets")["activeTargets"]
+        return active
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return the alerts that are pending or firing: `labels`, `annotations`, `state`."""
+        alerts: list[dict[str, Any]] = self.api("alerts")["alerts"]
+        return alerts
+
+
+class VictoriaMetrics(QueryServer):
+    """Run VictoriaMetrics, which takes OTLP/HTTP protobuf at `otlp_url` and names it as Prometheus would."""
+
+    name = "victoria-metrics"
+    ready_path = "/health"
+
+    def __init__(self, *, flags: Sequence[str] = (), port: int | None = None) -> None:
+        super().__init__(port)
+        self.otlp_url = f"{self.url}/opentelemetry/v1/metrics"
+        self.start(
+            [
+                self.binary,
+                f"-httpListenAddr=127.0.0.1:{self.port}",
+                f"-storageDataPath={self.folder / 'data'}",
+                "-search.latencyOffset=0s",  # 30 s otherwise, during which a new sample is not shown
+                "-opentelemetry.usePrometheusNaming",
+                *flags,
+            ]
+        )
+
+    def flush(self) -> None:
+        """Make what was written until now readable; a query of *now* may still miss the current second."""
+        http(f"{self.url}/internal/force_flush")
+
+
+class Alertmanager(Server):
+    """Run Alertmanager; every alert goes at once to the webhook URL, or as a whole `config` says."""
+
+    name = "alertmanager"
+
+    def __init__(self, webhook: str = "", *, config: str | None = None, port: int | None = None) -> None:
+        super().__init__(port)
+        self.address = f"127.0.0.1:{self.port}"
+        if config is None:
+            hooks = [{"url": webhook, "send_resolved": True}] if webhook else []
+            route = {"receiver": "test", "group_by": ["..."], "group_wait": "100ms", "group_interval": "1s"}
+            config = json.dumps({"route": route, "receivers": [{"name": "test", "webhook_configs": hooks}]})
+        file = self.folder / "alertmanager.yml"
+        file.write_text(config)
+        self.start(
+            [
+                *self._templates_in_place(),
+                self.binary,
+                f"--config.file={file}",
+                f"--storage.path={self.folder / 'data'}",
+                f"--web.listen-address={self.address}",
+                "--cluster.listen-address=",  # else it opens 0.0.0.0:9094
+            ]
+        )
+
+    def _templates_in_place(self) -> list[str]:
+        """Return the command under which Debian's build finds its templates, empty if none is needed.
+
+        It reads them from a fixed place under /usr/share. Where the package is not installed, its own
+        `usr/share` is laid over that in a mount namespace nobody else sees. `exec` keeps the process id.
+
+        Raises:
+            BackendMissing: This machine allows no mount namespace.
+        """
+        share = self.binary.resolve().parents[1] / "share"
+        template = "prometheus/alertmanager/default.tmpl"
+        if not (share / template).is_file() or (Path("/usr/share") / template).is_file():
+            return []
+        unshare = ["unshare", "-m" if os.geteuid() == 0 else "-rm", "--"]
+        lay = 'mount -t overlay overlay -o "lowerdir=$1:/usr/share" /usr/share && shift && exec "$@"'
+        under = [*unshare, "sh", "-c", lay, "sh", str(share)]
+        if not shutil.which("unshare") or subprocess.run([*under, "true"], capture_output=True, check=False).returncode:
+            raise BackendMissing(
+                "alertmanager needs its templates in /usr/share, and this machine allows no mount namespace "
+                "to lay them there: install the Debian package prometheus-alertmanager"
+            )
+        return under
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return the alerts it knows: `labels`, `annotations`, `status`."""
+        alerts: list[dict[str, Any]] = json.loads(http(f"{self.url}/api/v2/alerts"))
+        return alerts
+
+    def post_alerts(self, *labels: Mapping[str, str]) -> None:
+        """Report one firing alert for each set of labels."""
+        http(f"{self.url}/api/v2/alerts", body=json.dumps([{"labels": dict(one)} for one in labels]).encode())

@@ -1,0 +1,65 @@
+"""The real servers, one of each for the whole session; a missing one skips its tests, in CI it fails them."""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import NoReturn, TypeVar
+
+import pytest
+
+from tests.backends.servers import (
+    Alertmanager,
+    BackendMissing,
+    Prometheus,
+    Server,
+    VictoriaMetrics,
+    find,
+)
+
+S = TypeVar("S", bound=Server)
+
+
+def _missing(reason: BackendMissing) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(str(reason), pytrace=False)
+    pytest.skip(str(reason))
+
+
+def _running(start: Callable[[], S]) -> Iterator[S]:
+    try:
+        server = start()
+    except BackendMissing as reason:
+        _missing(reason)
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prometheus() -> Iterator[Prometheus]:
+    """Give the Prometheus of the session, which takes native histograms, remote write and 32 slots."""
+    flags = ["--web.enable-remote-write-receiver"]
+    yield from _running(lambda: Prometheus(native_histograms=True, slots=32, flags=flags))
+
+
+@pytest.fixture(scope="session")
+def alertmanager() -> Iterator[Alertmanager]:
+    """Give the Alertmanager of the session, which sends nothing anywhere."""
+    yield from _running(Alertmanager)
+
+
+@pytest.fixture(scope="session")
+def victoria_metrics() -> Iterator[VictoriaMetrics]:
+    """Give the VictoriaMetrics of the session."""
+    yield from _running(VictoriaMetrics)
+
+
+@pytest.fixture(scope="session")
+def backend() -> Callable[[str], None]:
+    """Give a function that skips, or in CI fails, where a named binary is missing."""
+
+    def require(name: str) -> None:
+        try:
+            find(name)
+        except BackendMissing as reason:
+            _missing(reason)
+
+    return require

@@ -1,0 +1,261 @@
+"""The real servers start, answer and end: what every other integration test relies on."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.error import HTTPError
+
+import pytest
+
+from tests.backends import fetch
+from tests.backends.servers import (
+    Alertmanager,
+    BackendMissing,
+    Prometheus,
+    ServerFailed,
+    VictoriaMetrics,
+    find,
+    free_port,
+    http,
+    promtool,
+)
+
+GOOD = """\
+# HELP shop_orders_total Orders taken.
+# TYPE shop_orders_total counter
+shop_orders_total{shop="a"} 41
+"""
+
+
+class _Page(BaseHTTPRequestHandler):
+    body = GOOD
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.end_headers()
+        self.wfile.write(self.body.encode())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+@contextmanager
+def _page(port: int) -> Iterator[None]:
+    with ThreadingHTTPServer(("127.0.0.1", port), _Page) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_prometheus_scrapes_a_slot_within_the_interval(prometheus: Prometheus) -> None:
+    """A page on a slot is scraped with its value, and no earlier than somebody listens."""
+    prometheus.wait_until('up{job="slots"}', lambda up: len(up) == 32)
+    port = prometheus.take_slot()
+    selector = f'shop_orders_total{{instance="127.0.0.1:{port}"}}'
+    assert prometheus.query(selector) == []
+    with _page(port):
+        began = time.monotonic()
+        prometheus.wait_until(selector)
+        assert time.monotonic() - began < 4
+        labels = {
+            "__name__": "shop_orders_total",
+            "instance": f"127.0.0.1:{port}",
+            "job": "slots",
+            "shop": "a",
+        }
+        assert prometheus.query(selector) == [(labels, 41.0)]
+        assert prometheus.value(f"sum({selector})") == 41.0
+        now = time.time()
+        ((_, points),) = prometheus.query_range(selector, now - 10, now)
+        assert {value for _, value in points} == {41.0}
+        health = {target["labels"]["instance"]: target["health"] for target in prometheus.targets()}
+        assert health[f"127.0.0.1:{port}"] == "up"
+
+
+def test_prometheus_takes_new_targets_while_it_runs(prometheus: Prometheus) -> None:
+    """Prometheus told to scrape itself does so without a restart."""
+    target = f"127.0.0.1:{prometheus.port}"
+    prometheus.set_targets([target], {"told": "later"})
+    samples = prometheus.wait_until('up{told="later"}', lambda up: [value for _, value in up] == [1.0])
+    assert samples[0][0] == {"__name__": "up", "instance": target, "job": "locust", "told": "later"}
+    prometheus.set_targets([])
+
+
+def test_wait_until_shows_the_last_answer(prometheus: Prometheus) -> None:
+    """A wait that ends in vain says what the answer was."""
+    with pytest.raises(TimeoutError, match=r"vector\(7\).*7\.0"):
+        prometheus.wait_until("vector(7)", lambda samples: samples[0][1] == 8, timeout=0.2)
+
+
+def test_an_alert_travels_from_a_rule_to_alertmanager(alertmanager: Alertmanager, tmp_path: Path) -> None:
+    """A rule file is evaluated at the scrape interval, and what fires arrives at Alertmanager."""
+    rules = tmp_path / "rules.yml"
+    rules.write_text("groups: [{name: g, rules: [{record: seven, expr: vector(7)}, {alert: Fired, expr: seven > 6}]}]")
+    with Prometheus(rule_files=[rules], alertmanagers=[alertmanager.address]) as prometheus:
+        assert prometheus.wait_until("seven")[0][1] == 7.0
+        prometheus.wait_until('ALERTS{alertstate="firing"}')
+        assert [alert["state"] for alert in prometheus.alerts()] == ["firing"]
+        deadline = time.monotonic() + 20
+        while not any(alert["labels"]["alertname"] == "Fired" for alert in alertmanager.alerts()):
+            assert time.monotonic() < deadline, prometheus.log_tail()
+            time.sleep(0.1)
+
+
+def test_prometheus_takes_further_scrape_configs_and_refuses_a_broken_file(
+    backend: Callable[[str], None],
+) -> None:
+    """Raw scrape configuration is in force; a reload with a fault says what is wrong and changes nothing."""
+    backend("prometheus")
+    raw = """
+        - job_name: guarded
+          basic_auth: {username: me, password: secret}
+          static_configs: [{targets: ["127.0.0.1:1"]}]
+    """
+    with Prometheus(scrape_configs=raw) as prometheus:
+        assert "username: me" in prometheus.api("status/config")["yaml"]
+        with pytest.raises(HTTPError, match="couldn't load configuration"):
+            prometheus.reload("no_such_key: 1")
+        assert "username: me" in prometheus.api("status/config")["yaml"]
+
+
+def test_a_server_that_cannot_start_shows_its_log_and_leaves_nothing(backend: Callable[[str], None]) -> None:
+    """A broken configuration ends in an error that carries the server's own words."""
+    backend("prometheus")
+    with pytest.raises(ServerFailed, match="no_such_key"):
+        Prometheus(config="no_such_key: 1")
+
+
+def test_a_stopped_server_is_gone(backend: Callable[[str], None]) -> None:
+    """After the with block the process, its port and its folder are gone."""
+    backend("prometheus")
+    with Prometheus() as prometheus:
+        pid, folder = prometheus.pid, prometheus.folder
+        os.kill(pid, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert not folder.exists()
+    with pytest.raises(OSError, match="refused"):
+        http(prometheus.url)
+
+
+def test_promtool_lints_the_exposition(backend: Callable[[str], None]) -> None:
+    """Promtool is silent on a good page and names the fault planted in a bad one."""
+    backend("promtool")
+    good = promtool("check", "metrics", stdin=GOOD)
+    assert (good.returncode, good.stdout, good.stderr) == (0, "", "")
+    bad = promtool("check", "metrics", stdin=GOOD.replace("_total", ""))
+    assert bad.returncode != 0
+    assert 'counter metrics should have "_total" suffix' in bad.stdout + bad.stderr
+
+
+def test_alertmanager_knows_what_it_was_told(alertmanager: Alertmanager) -> None:
+    """A posted alert is there with its labels."""
+    alertmanager.post_alerts({"alertname": "Told", "severity": "page"})
+    assert {"alertname": "Told", "severity": "page"} in [alert["labels"] for alert in alertmanager.alerts()]
+
+
+def test_alertmanager_listens_on_loopback_only(alertmanager: Alertmanager) -> None:
+    """The process holds one listening socket, on 127.0.0.1: no cluster port."""
+    import psutil
+
+    connections = psutil.Process(alertmanager.pid).net_connections()
+    assert [tuple(one.laddr) for one in connections if one.status == psutil.CONN_LISTEN] == [
+        ("127.0.0.1", alertmanager.port)
+    ]
+
+
+def test_victoria_metrics_answers_what_was_written(victoria_metrics: VictoriaMetrics) -> None:
+    """A sample written in the text format is there after a flush."""
+    http(f"{victoria_metrics.url}/api/v1/import/prometheus", body=GOOD.encode())
+    victoria_metrics.flush()
+    samples = victoria_metrics.wait_until("shop_orders_total")
+    assert samples == [({"__name__": "shop_orders_total", "shop": "a"}, 41.0)]
+
+
+def test_a_missing_backend_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a binary the error names it and the command that fetches it."""
+    monkeypatch.setenv("LOCUST_OTEL_BACKENDS", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BackendMissing, match=r"prometheus is neither in .*make backends"):
+        find("prometheus")
+
+
+@pytest.mark.parametrize(("said", "taken"), [("2.42.0", False), ("3.0.1", True)])
+def test_path_is_used_when_recent_enough(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, taken: bool
+) -> None:
+    """A Prometheus on PATH is taken from 3.0 on, not before."""
+    binary = tmp_path / "prometheus"
+    binary.write_text(f"#!/bin/sh\necho 'prometheus, version {said}+ds1 (branch: x)'\n")
+    binary.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    expected = {"prometheus": binary.resolve()} if taken else {}
+    assert fetch.on_path(fetch.TOOLS["prometheus"]) == expected
+
+
+def test_the_mirror_is_read_from_both_formats() -> None:
+    """Debian's archive is found in old and new apt sources; security and disabled ones are not."""
+    one_line = """
+# deb http://commented.invalid/debian bookworm main
+deb [arch=amd64 signed-by=/x.gpg] http://one.invalid/debian bookworm main contrib
+deb-src http://source.invalid/debian bookworm main
+deb http://security.invalid/debian-security bookworm-security main
+deb http://other.invalid/tool bookworm stable
+"""
+    deb822 = """\
+Types: deb deb-src
+# a comment
+URIs: http://likely.invalid/packages
+Suites: bookworm
+ bookworm-updates
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: http://unlikely.invalid/tool
+Suites: bookworm
+Components: main
+
+Enabled: no
+Types: deb
+URIs: http://disabled.invalid/debian
+Suites: bookworm
+Components: main
+"""
+    assert fetch.mirrors([one_line], [deb822]) == [
+        "http://one.invalid/debian",
+        "http://likely.invalid/packages",
+        "http://unlikely.invalid/tool",
+    ]
+
+
+def test_a_machine_without_debian_is_told_the_way_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where apt names no Debian archive, one sentence says so and the way out, with exit code 1."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("LOCUST_OTEL_BACKENDS", str(tmp_path / "backends"))
+    monkeypatch.setattr(fetch, "APT", tmp_path)
+    monkeypatch.setattr(fetch, "KEYRING", Path(__file__))
+    monkeypatch.setattr(fetch, "on_path", lambda _: {})
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
+    assert fetch.main(["--only", "prometheus"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "name no Debian archive" in line
+    assert "prometheus >= 3.0 on PATH" in line
+
+
+def test_free_ports_differ() -> None:
+    """No port is given twice, and none from the range of outgoing connections."""
+    ports = [free_port() for _ in range(50)]
+    assert len(set(ports)) == 50
+    assert max(ports) < 32_768
