@@ -35,16 +35,25 @@ backends: $(READY)  ## Fetch the real servers the tests run against into .backen
 format: $(READY)  ## Format the code
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
+.PHONY: generate
+generate: $(READY)  ## Write what is made from the code: the tables of docs/
+	$(BIN)/python docs/generate.py
+
 .PHONY: check
 check: $(READY)  ## Format, lint, types, unit tests, generated files: before every commit
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
+	$(BIN)/python docs/generate.py --check
 	$(BIN)/pytest -q tests/unit
 
 .PHONY: test
 test: check backends  ## Everything a change must pass: check, real servers, end-to-end runs
 	$(BIN)/pytest -q tests/integration tests/e2e
+
+.PHONY: matrix
+matrix: $(READY)  ## The tests on every Python on this machine, and on the lowest Locust supported
+	$(BIN)/python tests/matrix.py
 
 .PHONY: bench
 bench: $(READY)  ## Measure the budgets of the design, as ratios within one run
@@ -52,4 +61,4 @@ bench: $(READY)  ## Measure the budgets of the design, as ratios within one run
 
 .PHONY: clean
 clean:  ## Remove everything that was set up
-	rm -rf $(VENV) .backends .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .backends .matrix .mypy_cache .pytest_cache .ruff_cache .hypothesis

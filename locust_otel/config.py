@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from locust_otel.errors import ConfigurationError
-from locust_otel.exporters.web_config import WebConfig
+from locust_otel.exporters.access import WebConfig
 from locust_otel.exporters.web_config import load as load_web_config
 
 DEFAULT_PORT = 9646
@@ -159,9 +159,7 @@ class Settings:
 def add_arguments(parser: Any) -> None:
     """Add our options to Locust's parser, as a group of their own."""
     # Locust shows an option in the form of its web UI where the parser, not a group, was asked to add it.
-    group = parser.add_argument_group(
-        "locust-otel options", "Live telemetry of the run for Prometheus."
-    )
+    group = parser.add_argument_group("locust-otel options", "Live telemetry of the run for Prometheus.")
     for option in OPTIONS:
         more: dict[str, Any] = {"action": "append"} if option.is_list else {}
         group.add_argument(

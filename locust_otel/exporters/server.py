@@ -19,9 +19,9 @@ from gevent.pool import Pool
 from gevent.pywsgi import LoggingLogAdapter, WSGIServer
 
 from locust_otel.catalogue import Scope
+from locust_otel.exporters.access import WebConfig
 from locust_otel.exporters.families import families
 from locust_otel.exporters.prometheus import OPENMETRICS, TEXT, Exposition, negotiate
-from locust_otel.exporters.web_config import WebConfig
 from locust_otel.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)

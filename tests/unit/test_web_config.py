@@ -21,8 +21,9 @@ from cryptography.hazmat.primitives import serialization
 from gevent.pywsgi import WSGIServer
 
 from locust_otel.errors import ConfigurationError
-from locust_otel.exporters import web_config
-from locust_otel.exporters.web_config import WebConfig, load
+from locust_otel.exporters import access, web_config
+from locust_otel.exporters.access import WebConfig
+from locust_otel.exporters.web_config import load
 
 PASSWORD = "correct horse: bättery"
 SALT = b"$2b$04$abcdefghijklmnopqrstuu"  # fixed, as hashes are part of test names
@@ -490,7 +491,7 @@ def test_unknown_users_cost_a_check(config: WebConfig, checks: list[bytes]) -> N
 
 def test_wrong_passwords_are_bounded(config: WebConfig, checks: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """A flood of wrong passwords forgets the oldest wrong one, and never the right one."""
-    monkeypatch.setattr(web_config, "_MAX_WRONG", 10)
+    monkeypatch.setattr(access, "_MAX_WRONG", 10)
     assert config.authenticate(basic("prometheus", PASSWORD))
     for number in range(50):
         assert not config.authenticate(basic("prometheus", f"guess {number}"))

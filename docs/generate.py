@@ -1,0 +1,74 @@
+"""Write the tables of the documentation from what the code says: `python docs/generate.py [--check]`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from locust_otel.catalogue import CATALOGUE, Scope
+from locust_otel.config import OPTIONS
+from locust_otel.histogram import CLASSIC_EDGES
+
+HERE = Path(__file__).parent
+NOTE = "<!-- Made by docs/generate.py from the code; change it there. -->\n"
+
+
+def metrics() -> str:
+    """Return `metrics.md`."""
+    parts = [
+        NOTE,
+        "# Metrics\n",
+        "Base units stand in the names, counters end in `_total`, ratios lie between 0 and 1. There are no averages, "
+        "rates or percentiles: those cannot be added up, and Prometheus makes them from what is here. All series of a "
+        "run carry its `run_id` and count from 0, so a run's totals need no `increase()`, which would lose the first "
+        "sample.\n",
+    ]
+    for scope in Scope:
+        parts.append(f"## {scope.value.capitalize()}\n")
+        parts.append("| metric | type | labels | what it is |\n| --- | --- | --- | --- |")
+        for metric in CATALOGUE:
+            if metric.scope is scope:
+                labels = ", ".join(f"`{label}`" for label in metric.labels)
+                parts.append(f"| `{metric.name}` | {metric.kind.value} | {labels} | {metric.help} |")
+        parts.append("")
+    edges = ", ".join(f"{edge:g}" for edge in CLASSIC_EDGES)
+    parts.append("## Buckets\n")
+    parts.append(
+        f"Histograms have the edges {edges} seconds, and the threshold of `--slow-request`. Counts at these edges are "
+        "exact. A percentile that `histogram_quantile` makes of them is only as good as the edges are near.\n"
+    )
+    return "\n".join(parts)
+
+
+def flags() -> str:
+    """Return `flags.md`."""
+    parts = [
+        NOTE,
+        "# Flags\n",
+        "None is mandatory. Each is also an environment variable, and by its name without the dashes a line of "
+        "`locust.conf`. Times are written `500ms`, `5s`, `2m`.\n",
+        "| flag | environment | meaning |\n| --- | --- | --- |",
+    ]
+    for option in OPTIONS:
+        value = option.metavar.replace("|", "\\|")
+        parts.append(f"| `{option.flag} {value}` | `{option.env_var}` | {option.help} |")
+    return "\n".join(parts) + "\n"
+
+
+def main() -> int:
+    """Write the files, or with `--check` say which of them are out of date; return the exit code."""
+    stale = []
+    for name, text in {"metrics.md": metrics(), "flags.md": flags()}.items():
+        path = HERE / name
+        if not path.exists() or path.read_text() != text:
+            stale.append(name)
+            if "--check" not in sys.argv:
+                path.write_text(text)
+    if stale and "--check" in sys.argv:
+        print(f"out of date: {', '.join(stale)}; run make generate", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""The faults active in the demo shop, asked together; the time is handed in."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from dataclasses import dataclass
+
+from locust_otel.demo.faults import Fault, Moment
+
+
+@dataclass(frozen=True, slots=True)
+class _Active:
+    fault: Fault
+    since_s: float
+    rng: random.Random
+
+
+class ActiveFaults:
+    """Active faults, at most one of each name; activating it again replaces it.
+
+    Times are seconds of any monotonic clock, the same for all calls.
+
+    Args:
+        seed: Each activation starts its own sequence of random numbers from it and the fault's name.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._active: dict[str, _Active] = {}
+
+    def __len__(self) -> int:
+        return len(self._active)
+
+    def activate(self, fault: Fault, now_s: float) -> None:
+        """Activate a fault, from now on."""
+        rng = random.Random(f"{self._seed}:{fault.name}")  # noqa: S311  # reproducible, not secret
+        self._active[fault.name] = _Active(fault, now_s, rng)
+
+    def clear(self, name: str | None = None) -> bool:
+        """End one fault, or all; return whether there was any to end."""
+        if name is not None:
+            return self._active.pop(name, None) is not None
+        was_active = bool(self._active)
+        self._active.clear()
+        return was_active
+
+    def describe(self, now_s: float) -> list[dict[str, object]]:
+        """Return name, parameters and age in seconds of each active fault."""
+        return [
+            {"name": name, **dataclasses.asdict(active.fault), "age_s": now_s - active.since_s}
+            for name, active in self._active.items()
+        ]
+
+    def work_s(self, route: str, now_s: float, in_flight: int, service_s: float) -> float:
+        """Return the seconds to add while the worker is held."""
+        return sum(
+            active.fault.work_s(Moment(route, now_s - active.since_s, in_flight, service_s))
+            for active in self._active.values()
+            if active.fault.concerns(route)
+        )
+
+    def delay_s(self, route: str, now_s: float, in_flight: int, service_s: float) -> float:
+        """Return the seconds to add once the worker is free again."""
+        return sum(
+            active.fault.delay_s(Moment(route, now_s - active.since_s, in_flight, service_s), active.rng)
+            for active in self._active.values()
+            if active.fault.concerns(route)
+        )
+
+    def hold_s(self, now_s: float) -> float:
+        """Return for how many seconds from now nothing may begin or end."""
+        return max((active.fault.hold_s(now_s - active.since_s) for active in self._active.values()), default=0)
+
+    def forced_status(self, route: str) -> int | None:
+        """Return the status a fault answers this request with, or None."""
+        for active in self._active.values():
+            if active.fault.concerns(route):
+                status = active.fault.forced_status(active.rng)
+                if status is not None:
+                    return status
+        return None
+
+    def pool_size(self, normal: int) -> int:
+        """Return the size of the database pool."""
+        return min((active.fault.pool_size(normal) for active in self._active.values()), default=normal)
+
+    def refuses(self) -> bool:
+        """Return whether the next request is closed without an answer."""
+        # All are asked, so that each one's random numbers go on whatever the others say.
+        answers = [active.fault.refuses(active.rng) for active in self._active.values()]
+        return any(answers)

@@ -1,0 +1,299 @@
+"""The faults the demo shop can be given: what each does to a request, as plain arithmetic.
+
+A fault sleeps nowhere and reads no clock: it is asked about a `Moment`, with the age of the fault in it, and
+answers in seconds, connections or a status. Randomness comes from a generator handed in, so that the n-th
+request a fault sees meets the same fate for the same seed.
+"""
+
+# ruff: noqa: ARG002  # a fault overrides one of the hooks and uses what it needs of the arguments
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from locust_otel.demo.latency import SERVICES
+from locust_otel.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a fault may know of one request.
+
+    Attributes:
+        route: Template of the route, as in `latency.SERVICES`.
+        age_s: Seconds since the fault was activated.
+        in_flight: Requests the shop is working on or keeps waiting, this one included.
+        service_s: Seconds of service drawn for the request, without any fault.
+    """
+
+    route: str
+    age_s: float
+    in_flight: int
+    service_s: float
+
+
+def _number(default: float, unit: str, meaning: str, low: float, high: float = math.inf) -> Any:
+    return dataclasses.field(default=default, metadata={"unit": unit, "meaning": meaning, "low": low, "high": high})
+
+
+def _route(default: str = "") -> Any:
+    meaning = "only this route" if default else "only this route; empty: all"
+    return dataclasses.field(default=default, metadata={"unit": "route", "meaning": meaning})
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Base of the faults: changes nothing. Its fields are its parameters."""
+
+    name: ClassVar[str] = ""
+
+    def work_s(self, moment: Moment) -> float:
+        """Return the seconds of service added while a worker is held: they cost capacity."""
+        return 0.0
+
+    def delay_s(self, moment: Moment, rng: random.Random) -> float:
+        """Return the seconds the answer comes later with no worker held: capacity stays."""
+        return 0.0
+
+    def hold_s(self, age_s: float) -> float:
+        """Return for how many seconds from now no request may begin or end."""
+        return 0.0
+
+    def forced_status(self, rng: random.Random) -> int | None:
+        """Return the HTTP status to answer with in place of the real one, or None."""
+        return None
+
+    def pool_size(self, normal: int) -> int:
+        """Return the size of the database pool."""
+        return normal
+
+    def refuses(self, rng: random.Random) -> bool:
+        """Return whether this request's connection is closed without an answer."""
+        return False
+
+    def concerns(self, route: str) -> bool:
+        """Return whether the fault applies to this route."""
+        return getattr(self, "route", "") in ("", route)
+
+
+@dataclass(frozen=True, slots=True)
+class Latency(Fault):
+    """Every answer comes later, as behind a slow network."""
+
+    name: ClassVar[str] = "latency"
+    added_s: float = _number(0.5, "s", "seconds added to every answer", 0)
+    jitter_s: float = _number(0.0, "s", "and up to so many more or fewer, evenly spread", 0)
+    route: str = _route()
+
+    def delay_s(self, moment: Moment, rng: random.Random) -> float:
+        """Return `added_s` ± `jitter_s`, never below 0."""
+        if not self.jitter_s:
+            return self.added_s
+        return max(0.0, self.added_s + rng.uniform(-self.jitter_s, self.jitter_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Errors(Fault):
+    """A share of the requests is answered with an error, after the usual time."""
+
+    name: ClassVar[str] = "errors"
+    ratio: float = _number(0.1, "ratio", "share of requests that fail", 0, 1)
+    status: int = _number(500, "HTTP status", "what they are answered with", 400, 599)
+    route: str = _route()
+
+    def forced_status(self, rng: random.Random) -> int | None:
+        """Return `status` for `ratio` of the requests."""
+        return self.status if rng.random() < self.ratio else None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolCliff(Fault):
+    """The database pool shrinks: nothing is seen below its new capacity, a collapse above."""
+
+    name: ClassVar[str] = "pool-cliff"
+    connections: int = _number(1, "connections", "size of the pool, while that is smaller than usual", 1)
+
+    def pool_size(self, normal: int) -> int:
+        """Return the smaller of both sizes."""
+        return min(self.connections, normal)
+
+
+@dataclass(frozen=True, slots=True)
+class Stall(Fault):
+    """Everything stops at regular intervals, as in a long garbage collection: a sawtooth."""
+
+    name: ClassVar[str] = "stall"
+    period_s: float = _number(20.0, "s", "from one stall to the next; the first comes after one period", 0.001)
+    duration_s: float = _number(3.0, "s", "length of a stall, below period_s", 0)
+
+    def __post_init__(self) -> None:
+        if self.duration_s >= self.period_s:
+            raise ValueError(f"duration_s {self.duration_s:g} is not below period_s {self.period_s:g}")
+
+    def hold_s(self, age_s: float) -> float:
+        """Return the seconds left of the present stall, 0 between stalls."""
+        if age_s < self.period_s:
+            return 0.0
+        return max(0.0, self.duration_s - age_s % self.period_s)
+
+
+@dataclass(frozen=True, slots=True)
+class SlowEndpoint(Fault):
+    """One route needs longer on its worker; under load the others feel it in the queue."""
+
+    name: ClassVar[str] = "slow-endpoint"
+    route: str = _route("/api/orders")
+    factor: float = _number(10.0, "factor", "on the route's service time", 1)
+    added_s: float = _number(0.0, "s", "seconds added on top", 0)
+
+    def work_s(self, moment: Moment) -> float:
+        """Return `service_s * (factor - 1) + added_s`."""
+        return moment.service_s * (self.factor - 1) + self.added_s
+
+
+@dataclass(frozen=True, slots=True)
+class Saturation(Fault):
+    """Time grows linearly with the requests in flight; throughput cannot pass 1 / `per_request_s`."""
+
+    name: ClassVar[str] = "saturation"
+    per_request_s: float = _number(0.01, "s", "seconds added for each request in flight", 0)
+    route: str = _route()
+
+    def delay_s(self, moment: Moment, rng: random.Random) -> float:
+        """Return `per_request_s` times the requests in flight."""
+        return self.per_request_s * moment.in_flight
+
+
+@dataclass(frozen=True, slots=True)
+class Leak(Fault):
+    """Every answer is a little later than the one before: a slow drift."""
+
+    name: ClassVar[str] = "leak"
+    per_minute_s: float = _number(0.1, "s/min", "seconds added for each minute since activation", 0)
+    route: str = _route()
+
+    def delay_s(self, moment: Moment, rng: random.Random) -> float:
+        """Return `per_minute_s` times the minutes since activation."""
+        return self.per_minute_s * moment.age_s / 60
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse(Fault):
+    """Connections are closed without an answer: clients see a connection error."""
+
+    name: ClassVar[str] = "refuse"
+    ratio: float = _number(1.0, "ratio", "share of requests refused", 0, 1)
+
+    def refuses(self, rng: random.Random) -> bool:
+        """Return True for `ratio` of the requests."""
+        return rng.random() < self.ratio
+
+
+FAULTS: Mapping[str, type[Fault]] = {
+    fault.name: fault for fault in (Latency, Errors, PoolCliff, Stall, SlowEndpoint, Saturation, Leak, Refuse)
+}
+
+
+def build(name: str, parameters: Mapping[str, object]) -> Fault:
+    """Make a fault from its name and parameters; those left out take their defaults.
+
+    Raises:
+        ConfigurationError: Unknown name (`fault-name`), unknown parameter (`fault-parameter`), or a value
+            of the wrong type or out of range (`fault-value`). The message lists what would be right.
+    """
+    kind = FAULTS.get(name)
+    if kind is None:
+        raise ConfigurationError(
+            "fault", f"{name!r} is not a fault.", f"Write one of {', '.join(FAULTS)}.", slug="fault-name"
+        )
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    values: dict[str, Any] = {}
+    for key, value in parameters.items():
+        if key not in fields:
+            raise ConfigurationError(
+                f"fault {name}",
+                f"{key!r} is not a parameter.",
+                f"Write one of {', '.join(fields)}.",
+                slug="fault-parameter",
+            )
+        values[key] = _value(name, fields[key], value)
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ConfigurationError(f"fault {name}", f"{error}.", "Change one.", slug="fault-value") from None
+
+
+def parse(text: str) -> Fault:
+    """Make a fault from `NAME` or `NAME:key=value,key=value`, as the command line has it.
+
+    Raises:
+        ConfigurationError: As `build`; also for a part without `=` (`fault-parameter`).
+    """
+    name, _, rest = text.partition(":")
+    parameters: dict[str, object] = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise ConfigurationError(
+                f"fault {name}", f"{part!r} has no value.", "Write key=value.", slug="fault-parameter"
+            )
+        parameters[key] = value
+    return build(name, parameters)
+
+
+def _value(name: str, field: dataclasses.Field[Any], value: object) -> object:
+    where = f"fault {name}"
+    kind: type[Any] = type(field.default)
+    meta = field.metadata
+    if kind is str:
+        if value in SERVICES or (value == "" and field.default == ""):
+            return value
+        raise ConfigurationError(
+            where,
+            f"{field.name} {value!r} is not a route.",
+            f"Write one of {', '.join(SERVICES)}.",
+            slug="fault-value",
+        )
+    low, high = meta["low"], meta["high"]
+    number = _finite(value)
+    if number is None or not low <= number <= high or (kind is int and not number.is_integer()):
+        span = f"from {low:g} up" if high == math.inf else f"from {low:g} to {high:g}"
+        what = "a whole number" if kind is int else "a number"
+        raise ConfigurationError(
+            where,
+            f"{field.name} {value!r} is not {what} {span}.",
+            f"Its unit is {meta['unit']}, its default {field.default:g}.",
+            slug="fault-value",
+        )
+    return kind(number)
+
+
+def _finite(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def available() -> list[dict[str, object]]:
+    """Describe every fault: name, summary, and each parameter with unit, default and meaning."""
+    return [
+        {
+            "name": kind.name,
+            "summary": (kind.__doc__ or "").split("\n", 1)[0],
+            "parameters": [
+                {"name": field.name, "default": field.default}
+                | {key: field.metadata[key] for key in ("unit", "meaning")}
+                for field in dataclasses.fields(kind)
+            ],
+        }
+        for kind in FAULTS.values()
+    ]

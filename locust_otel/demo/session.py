@@ -1,0 +1,163 @@
+"""`locust-otel demo`: the shop, a load test against it with the bridge on, and at the end whose count says what."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import locust.main  # first of all: it patches sockets and locks, and what is imported before keeps the unpatched ones
+
+import gevent  # isort: skip
+from rich.console import Console
+from rich.table import Table
+
+import locust_otel
+from locust_otel.bridge import Bridge
+from locust_otel.config import duration
+from locust_otel.demo import shop
+from locust_otel.demo.faults import parse as parse_fault
+from locust_otel.demo.live import LiveView, final_table
+from locust_otel.errors import ExitCode
+
+FRAME_S = 0.5
+"""Seconds between two drawings; one takes some milliseconds of the load's event loop."""
+
+
+class _Session:
+    """What of a demo goes on inside of Locust."""
+
+    def __init__(self, console: Console, run_time_s: float | None) -> None:
+        self.bridge: Bridge | None = None
+        self._console = console
+        self._run_time_s = run_time_s
+        self._view: LiveView | None = None
+        self._greenlet: gevent.Greenlet | None = None
+
+    def on_init(self, environment: Any, **_: object) -> None:
+        """Show the run, in the process that knows all of it."""
+        if isinstance(environment.runner, locust.runners.WorkerRunner):
+            return
+        self.bridge = locust_otel.attach(environment)
+        url = self.bridge.url or "off"
+        self._console.print(f"[bold]metrics[/bold]  [cyan]{url}[/cyan]", highlight=False, soft_wrap=True)
+        if environment.web_ui is not None:
+            web = f"http://127.0.0.1:{environment.parsed_options.web_port}"
+            self._console.print(f"[bold]web UI[/bold]   [cyan]{web}[/cyan]", highlight=False)
+        self._view = LiveView(self._console, self._run_time_s)
+        self._view.start()
+        self._greenlet = gevent.spawn(self._draw)
+
+    def on_quitting(self, **_: object) -> None:
+        """Leave the terminal to what comes after."""
+        if self._greenlet is not None and self._view is not None:
+            self._greenlet.kill()
+            self._greenlet = None
+            self._view.stop()
+
+    def _draw(self) -> None:
+        assert self._view is not None  # noqa: S101  # for the type checker
+        assert self.bridge is not None  # noqa: S101  # likewise
+        while True:
+            self._view.show(self.bridge.snapshot())
+            gevent.sleep(FRAME_S)
+
+
+def run(options: Namespace) -> int:
+    """Run the demo and return the exit code.
+
+    Raises:
+        ConfigurationError: A flag cannot be used; nothing has started.
+    """
+    for fault in options.fault:
+        parse_fault(fault)
+    run_time_s = duration(options.run_time, "--run-time")
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="locust-otel-demo-") as folder:
+        report, log = Path(folder, "locust.json"), Path(folder, "locust.log")
+        with shop.start(port=options.shop_port, seed=options.seed, faults=options.fault) as running:
+            console.print(f"[bold]shop[/bold]     [cyan]{running.url}[/cyan]", highlight=False)
+            sys.argv[1:] = _locust_arguments(
+                options, running.url, run_time_s, report, log if console.is_terminal else None
+            )
+            session = _Session(console, run_time_s)
+            locust_otel.register()
+            locust.events.init.add_listener(session.on_init)
+            locust.events.quitting.add_listener(session.on_quitting)
+            here, code = os.getpid(), int(ExitCode.OK)
+            try:
+                locust.main.main()
+            except SystemExit as ended:
+                if os.getpid() != here:  # a worker that --processes has forked off
+                    os._exit(ended.code if isinstance(ended.code, int) else 1)
+                code = ended.code if isinstance(ended.code, int) else 1
+            if session.bridge is None or code == ExitCode.BAD_CONFIGURATION or not report.exists():
+                if log.exists():
+                    sys.stderr.write(log.read_text())
+                return code
+            _conclude(console, session.bridge, report, running)
+    return code
+
+
+def _locust_arguments(options: Namespace, url: str, run_time_s: float, report: Path, log: Path | None) -> list[str]:
+    arguments = ["--locustfile", str(locustfile("webshop.py")), "--host", url]
+    arguments += ["--users", str(options.users), "--spawn-rate", str(options.spawn_rate)]
+    arguments += ["--run-time", f"{run_time_s:.0f}s", "--stop-timeout", "10", "--only-summary"]
+    # A checkout with an empty cart fails on purpose; a demo that has shown it has not failed.
+    arguments += ["--exit-code-on-error", "0", "--json-file", str(report.with_suffix(""))]  # Locust appends .json
+    arguments += ["--autostart"] if options.web_ui else ["--headless"]
+    if options.processes:
+        arguments += ["--processes", str(options.processes)]
+    if log is not None:  # lines in between would break the table
+        arguments += ["--logfile", str(log)]
+    if options.prometheus_port is not None:
+        arguments += ["--prometheus-port", options.prometheus_port]
+    return arguments
+
+
+def locustfile(name: str) -> Path:
+    """Return the path of an example: in an installed package beside this module, in a checkout in its own folder."""
+    installed = Path(__file__).with_name("locustfiles") / name
+    return installed if installed.exists() else Path(__file__).parents[2] / "locustfiles" / name
+
+
+def _conclude(console: Console, bridge: Bridge, report: Path, running: shop.ShopProcess) -> None:
+    """Print the whole run, and what Locust, the bridge and the shop have counted, side by side."""
+    run = bridge.snapshot().run
+    if run is None:
+        return
+    entries = json.loads(report.read_text())
+    served = running.stats()["requests"]
+    counts = {
+        "Locust": (sum(e["num_requests"] for e in entries), sum(e["num_failures"] for e in entries)),
+        "bridge": (
+            run.requests.total,
+            sum(series.total for series in run.requests.series if series.key.outcome == "failure"),
+        ),
+        "shop": (sum(s["count"] for s in served), sum(s["count"] for s in served if int(s["status"]) >= 400)),
+    }
+    console.print()
+    console.print(final_table(run))
+    table = Table(title="who counted what", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("")
+    table.add_column("requests", justify="right")
+    table.add_column("failed", justify="right")
+    for who, (requests, failed) in counts.items():
+        table.add_row(who, f"{requests:,}", f"{failed:,}")
+    console.print()
+    console.print(table)
+    agree = len(set(counts.values())) == 1
+    console.print("[green]All three agree.[/green]" if agree else "[yellow]They differ.[/yellow]")
+    target = urlsplit(bridge.url or "http://127.0.0.1:9646").netloc
+    console.print(
+        "\nYour own load test:  [bold]locust-otel run -f locustfile.py[/bold] and all of Locust's arguments,\n"
+        "and in prometheus.yml:  [bold]scrape_configs: [{job_name: locust, scrape_interval: 5s, "
+        f"static_configs: [{{targets: ['{target}']}}]}}][/bold]",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,260 @@
+"""The demo shop: a small web shop on 127.0.0.1 to load, to break, and to compare counts with.
+
+`python -m locust_otel.demo.shop --port 8765` runs it in the foreground; `start()` runs it beside a program:
+
+    with start(port=0, seed=1, faults=["errors:ratio=0.05"]) as shop:
+        ...  # load shop.url
+        print(shop.stats()["total"])
+
+It is a process of its own, so that it does not share a loop with the load generator it checks.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before anything else is imported, and only in the shop's own process
+    from gevent import monkey
+
+    monkey.patch_all()
+
+import argparse
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from locust_otel.demo.latency import DB_CONNECTIONS, QUEUE_TIMEOUT_S, WORKERS
+from locust_otel.errors import ConfigurationError, ExitCode, LocustOtelError
+
+DEFAULT_PORT = 8765
+_READY = "demo shop on "
+_START_TIMEOUT_S = 20.0
+_STOP_TIMEOUT_S = 5.0
+_CONTROL_TIMEOUT_S = 10.0
+_PARENT_POLL_S = 0.5
+
+
+class ShopError(LocustOtelError):
+    """The demo shop's process did not start."""
+
+
+class ShopProcess:
+    """A running demo shop; a context manager that stops it.
+
+    Attributes:
+        url: `http://127.0.0.1:PORT`, without a slash at the end.
+        port: The port it listens on.
+        pid: The process id.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str) -> None:
+        self._process = process
+        self.url = url
+        self.port = urlsplit(url).port or 0
+        self.pid = process.pid
+
+    def stats(self) -> dict[str, Any]:
+        """Return `GET /_stats`, parsed: `requests`, `total`, `in_flight`, `refused`, `routes`.
+
+        Raises:
+            OSError: The shop does not answer.
+        """
+        return self._call("GET", "/_stats")
+
+    def reset_stats(self) -> None:
+        """Count from 0 again.
+
+        Raises:
+            OSError: The shop does not answer.
+        """
+        self._call("DELETE", "/_stats")
+
+    def faults(self) -> dict[str, Any]:
+        """Return `GET /_faults`, parsed: the lists `active` and `available`.
+
+        Raises:
+            OSError: The shop does not answer.
+        """
+        return self._call("GET", "/_faults")
+
+    def inject(self, name: str, **parameters: float | str) -> None:
+        """Activate a fault.
+
+        Raises:
+            OSError: The shop does not answer, or (as `urllib.error.HTTPError` 400) knows no such fault.
+        """
+        self._call("POST", "/_faults", {"name": name, **parameters})
+
+    def clear_faults(self) -> None:
+        """End all faults.
+
+        Raises:
+            OSError: The shop does not answer.
+        """
+        self._call("DELETE", "/_faults")
+
+    def stop(self) -> int:
+        """End the process and return its exit code, 0 unless it had to be killed; may be called again."""
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            code = self._process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        return code
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _call(self, method: str, path: str, document: object = None) -> dict[str, Any]:
+        body = None if document is None else json.dumps(document).encode()
+        # No proxy of the environment may stand between us and 127.0.0.1.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        request = urllib.request.Request(self.url + path, body, method=method)  # noqa: S310  # our own URL
+        with opener.open(request, timeout=_CONTROL_TIMEOUT_S) as response:
+            parsed: dict[str, Any] = json.load(response)
+        return parsed
+
+
+def start(  # noqa: PLR0913  # keyword-only, one for each flag
+    *,
+    port: int = 0,
+    seed: int = 1,
+    faults: Iterable[str] = (),
+    workers: int = WORKERS,
+    db_connections: int = DB_CONNECTIONS,
+    queue_timeout_s: float = QUEUE_TIMEOUT_S,
+    time_scale: float = 1.0,
+) -> ShopProcess:
+    """Start the shop as a process of its own and return it once it listens.
+
+    The process ends with `stop()`, or by itself when the calling process is gone. A Ctrl-C in the terminal
+    does not reach it: the load against it may still be draining.
+
+    Args:
+        port: On 127.0.0.1; 0 takes a free one.
+        seed: Service times, faults and tokens follow from it.
+        faults: Active from the start, each `NAME` or `NAME:key=value,key=value`.
+        workers: Requests served at the same time.
+        db_connections: Size of the database pool.
+        queue_timeout_s: Seconds a request waits for a worker, and for a connection, before its 503.
+        time_scale: Factor on all service times; 0: none.
+
+    Raises:
+        ShopError: The process ended, or did not listen within 20 s; what was wrong is on its standard error.
+    """
+    command = [sys.executable, "-m", "locust_otel.demo.shop", "--parent-pid", str(os.getpid())]
+    command += ["--port", str(port), "--seed", str(seed)]
+    command += ["--workers", str(workers), "--db-connections", str(db_connections)]
+    command += ["--queue-timeout", str(queue_timeout_s), "--time-scale", str(time_scale)]
+    for fault in faults:
+        command += ["--fault", fault]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)  # noqa: S603
+    shop = ShopProcess(process, "")
+    assert process.stdout is not None  # noqa: S101  # it is a pipe
+    readable, _, _ = select.select([process.stdout], [], [], _START_TIMEOUT_S)
+    line = process.stdout.readline().decode() if readable else ""
+    if not line.startswith(_READY):
+        code = shop.stop()
+        raise ShopError(f"The demo shop did not start on port {port} (exit code {code}).")
+    return ShopProcess(process, line.removeprefix(_READY).strip())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the shop until SIGTERM, SIGINT or the end of its parent; return the exit code."""
+    options = _parser().parse_args(arguments)
+
+    # Only the shop's own process needs gevent; `start` must not load it.
+    import gevent  # noqa: PLC0415
+    from gevent.event import Event  # noqa: PLC0415
+
+    from locust_otel.demo.faults import parse  # noqa: PLC0415
+    from locust_otel.demo.server import Shop, serve  # noqa: PLC0415
+
+    _allow_many_sockets()
+    shop = Shop(
+        seed=options.seed,
+        workers=options.workers,
+        db_connections=options.db_connections,
+        queue_timeout_s=options.queue_timeout,
+        time_scale=options.time_scale,
+    )
+    try:
+        for text in options.fault:
+            shop.activate(parse(text))
+        server = serve(shop, options.port)
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return ExitCode.BAD_CONFIGURATION
+    except OSError as error:
+        print(f"--port {options.port}: {error}. Free it or choose another.", file=sys.stderr)  # noqa: T201
+        return ExitCode.BAD_CONFIGURATION
+    done = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(number, done.set)
+    print(f"{_READY}http://127.0.0.1:{server.server_port}", flush=True)  # noqa: T201
+    while not done.wait(_PARENT_POLL_S):
+        if options.parent_pid is not None and os.getppid() != options.parent_pid:
+            break
+    server.stop(timeout=0)
+    return ExitCode.OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m locust_otel.demo.shop",
+        description="A small web shop on 127.0.0.1 that counts its requests and can be given faults.",
+    )
+    add = parser.add_argument
+    add("--port", type=int, default=DEFAULT_PORT, help="0 takes a free one (default %(default)s)")
+    add("--seed", type=int, default=1, help="service times, faults and tokens follow from it")
+    add("--workers", type=_at_least_one, default=WORKERS, help="requests served at once (default %(default)s)")
+    add(
+        "--db-connections",
+        type=_at_least_one,
+        default=DB_CONNECTIONS,
+        help="database pool (default %(default)s)",
+    )
+    add("--queue-timeout", type=float, default=QUEUE_TIMEOUT_S, help="s in a queue before a 503 (%(default)s)")
+    add("--time-scale", type=float, default=1.0, help="factor on all service times; 0: answer at once")
+    add(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME[:k=v,...]",
+        help="active from the start; repeatable",
+    )
+    add("--parent-pid", type=int, help="end when this parent process is gone")
+    return parser
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def _allow_many_sockets() -> None:
+    # One socket a simulated user: the usual soft limit of 1,024 would end at a thousand users.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 65_536)) if hard > 0 else soft, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
