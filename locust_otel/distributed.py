@@ -7,7 +7,8 @@ not change are left out, but for a tenth of them in turn, which heals what a los
 
 A report is plain lists and numbers, for msgpack:
 
-    {"v": 1, "runs": [RUN], "reset": N, "vitals": [cpu_ratio, memory_bytes, keeps_up, lag_sum_s, COUNTS]}
+    {"v": 1, "runs": [RUN], "reset": N, "errors": N,
+     "vitals": [run_id, cpu_ratio, memory_bytes, keeps_up, lag_sum_s, COUNTS]}
     RUN = {"id", "seq", "layout", "series": [SERIES], "errors": [[method, name, error_type, count]],
            "user_errors": [[user_class, error_type, count]]}
     SERIES = [method, name, user_class, is_failure, unmeasured, sum_s, body_bytes, COUNTS, EXEMPLARS]

@@ -64,6 +64,11 @@ class Generator:
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
 
+    def start_run(self) -> None:
+        """Measure a new run: like all its series, those of the delays begin at 0."""
+        self.lag_counts = LAG_LAYOUT.empty()
+        self.lag_sum_s = 0.0
+
     @property
     def keeps_up(self) -> bool:
         """Whether the loop was on time and had CPU to spare over the last `TICKS_JUDGED` seconds."""

@@ -98,6 +98,7 @@ class LocalNode:
     def _start_run(self, run_id: str, slow_s: float, max_names: int) -> Run:
         aggregate = Aggregate(slow_s=slow_s, max_names=max_names)
         self.recorder.record_into(aggregate)
+        self._generator.start_run()
         self._counted_from = 0
         self.run = Run(run_id, aggregate, _info(self.environment, self.settings))
         return self.run
@@ -186,6 +187,7 @@ class WorkerNode(LocalNode):
             "reset": run.reset_away if run else 0,
             "errors": self.recorder.errors,
             "vitals": [
+                run.run_id if run else "",
                 generator.cpu_ratio,
                 generator.memory_bytes,
                 generator.keeps_up,
@@ -255,6 +257,7 @@ class MasterNode:
         self._merged = {key: merged for key, merged in self._merged.items() if key == last}
         self._merged[run_id] = MergedRun(run_id, aggregate)
         self._received = {run_id: 0}
+        self._vitals = {}  # until they report from this run
         self._resets = {}
         self._workers.forget_lost()
         setattr(self.environment.parsed_options, RUN_OPTION, [run_id, settings.slow_s, settings.max_names])
@@ -297,10 +300,13 @@ class MasterNode:
             self._received[runs[-1]["id"]] += counted
             self._resets[client_id] = int(part["reset"])
         self._worker_errors[client_id] = int(part["errors"])
-        cpu_ratio, memory_bytes, keeps_up, lag_sum_s, gaps = part["vitals"]
+        run_id, cpu_ratio, memory_bytes, keeps_up, lag_sum_s, gaps = part["vitals"]
         lag_counts = LAG_LAYOUT.empty()
-        for index, count in decode_counts(gaps, len(lag_counts) - 1).items():
-            lag_counts[index] = count
+        if self.run is not None and run_id == self.run.run_id:  # the delays of a run before are none of this one
+            for index, count in decode_counts(gaps, len(lag_counts) - 1).items():
+                lag_counts[index] = count
+        else:
+            lag_sum_s = 0.0
         self._vitals[client_id] = WorkerSnapshot(
             client_id, cpu_ratio, memory_bytes, 0, LAG_LAYOUT, lag_counts, lag_sum_s, bool(keeps_up)
         )
