@@ -14,10 +14,14 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import repeat
+from typing import Any
 
 from locust_otel.catalogue import OTHER
 from locust_otel.histogram import Layout, layout
 from locust_otel.snapshot import ErrorKey, Exemplar, RequestsSnapshot, SeriesKey, SeriesSnapshot
+
+MAX_BODY_BYTES = 2**63 - 1
+"""Bytes of a series at the most: msgpack carries no larger number, and would lose Locust's whole report over it."""
 
 MAX_ERROR_TYPES = 64
 """Distinct values of `error_type` in a run before the rest is counted as `_OTHER`."""
@@ -55,14 +59,18 @@ class Series:
             return
         times, lengths = pending[0:size:2], pending[1:size:2]
         del pending[:size]
-        if min(times) < 0:
-            measured = [t for t in times if t >= 0]
+        try:
+            usable = min(times) >= 0 and max(times) < math.inf
+        except Exception:  # values of others, which may raise anything
+            usable = False
+        if not usable:
+            measured = [t for t in map(usable_time, times) if t is not None]
             self.unmeasured += len(times) - len(measured)
             times = measured
         try:
             body_bytes = sum(lengths)
-            usable = min(lengths) >= 0 and body_bytes < math.inf
-        except TypeError:  # a length of None
+            usable = min(lengths) >= 0 and body_bytes <= MAX_BODY_BYTES
+        except Exception:  # a length of None, or anything
             usable = False
         if not usable:
             body_bytes = sum(map(usable_length, lengths))
@@ -73,7 +81,7 @@ class Series:
         for index in map(bisect_left, repeat(bounds), seconds):
             counts[index] += 1
         self.sum_s += math.fsum(seconds)
-        self.body_bytes += int(body_bytes)
+        self.body_bytes = min(self.body_bytes + int(body_bytes), MAX_BODY_BYTES)
 
     def frozen(self) -> SeriesSnapshot:
         """Return what is counted."""
@@ -84,11 +92,23 @@ class Series:
 
 def usable_length(length: object) -> int:
     """Return a body length in bytes, 0 for what is none: None, NaN, negative, text."""
+    value = _number(length)
+    return 0 if value is None or value > MAX_BODY_BYTES else int(value)
+
+
+def usable_time(milliseconds: object) -> float | None:
+    """Return a duration, or None for what is none: None, NaN, infinite, negative, text."""
+    return _number(milliseconds)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, str | bytes | bytearray):
+        return None
     try:
-        value = float(length)  # type: ignore[arg-type]  # as above
-    except (TypeError, ValueError, OverflowError):
-        return 0
-    return int(value) if 0 <= value < math.inf else 0
+        number = float(value)
+    except Exception:  # a value of others may raise anything
+        return None
+    return number if 0 <= number < math.inf else None
 
 
 class Aggregate:

@@ -18,6 +18,8 @@ A report is plain lists and numbers, for msgpack:
 
 from __future__ import annotations
 
+import math
+import re
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +41,7 @@ VERSION = 1
 _HEALING_REPORTS = 10  # within as many reports every series is sent, changed or not
 _FAREWELL_REPORTS = 2  # reports that a run which has ended is still part of
 _OUTCOMES = ("success", "failure")
+_HEX = re.compile(r"[0-9a-f]{48}")
 
 
 class ReportError(LocustOtelError):
@@ -166,13 +169,13 @@ class MergedRun:
             ReportError: It cannot be understood; nothing of it was merged.
         """
         try:
-            seq = int(report["seq"])
+            seq = _count(report["seq"])
             if report["layout"] != self._layout:
                 raise ReportError(f"worker {client_id} counts between other bounds than the master")
             series = [_decode_series(entry, self.aggregate.layout) for entry in report["series"]]
-            errors = [(ErrorKey(str(m), str(n), str(t)), int(count)) for m, n, t, count in report["errors"]]
-            user_errors = [((client_id, str(c), str(t)), int(count)) for c, t, count in report["user_errors"]]
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+            errors = [(ErrorKey(_text(m), _text(n), _text(t)), _count(count)) for m, n, t, count in report["errors"]]
+            user_errors = [((client_id, _text(c), _text(t)), _count(count)) for c, t, count in report["user_errors"]]
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise ReportError(f"worker {client_id} sent a report that is malformed: {error!r}") from error
         if seq <= self._seq.get(client_id, 0):
             return False
@@ -203,13 +206,14 @@ class MergedRun:
         for index, count in new.counts.items():
             counts[index] += count
         series.unmeasured += new.unmeasured
-        series.sum_s += new.sum_s
+        # Added as a difference, which is never negative: `s + new - old` can end a rounding error below `s`, and to
+        # Prometheus a sum that falls is a reset.
+        series.sum_s += new.sum_s - (old.sum_s if old is not None else 0.0)
         series.body_bytes += new.body_bytes
         if old is not None:
             for index, count in old.counts.items():
                 counts[index] -= count
             series.unmeasured -= old.unmeasured
-            series.sum_s -= old.sum_s
             series.body_bytes -= old.body_bytes
         self._series[client_id, key] = new
         for index, exemplar in entry.exemplars.items():
@@ -221,11 +225,36 @@ class MergedRun:
 
 def _decode_series(entry: Sequence[Any], layout: Layout) -> _SeriesReport:
     method, name, user_class, is_failure, unmeasured, sum_s, body_bytes, gaps, exemplars = entry
-    key = SeriesKey(str(method), str(name), str(user_class), _OUTCOMES[is_failure])
-    state = _WorkerSeries(decode_counts(gaps, len(layout.bounds)), int(unmeasured), float(sum_s), int(body_bytes))
-    return _SeriesReport(
-        key, state, {int(i): Exemplar(float(d), str(t), str(s), float(when)) for i, d, t, s, when in exemplars}
+    key = SeriesKey(_text(method), _text(name), _text(user_class), _OUTCOMES[_count(is_failure)])
+    state = _WorkerSeries(
+        decode_counts(gaps, len(layout.bounds)), _count(unmeasured), _seconds(sum_s), _count(body_bytes)
     )
+    return _SeriesReport(key, state, dict(_decode_exemplar(exemplar, layout) for exemplar in exemplars))
+
+
+def _decode_exemplar(exemplar: Sequence[Any], layout: Layout) -> tuple[int, Exemplar]:
+    index, duration_s, trace_id, span_id, timestamp = exemplar
+    if _count(index) > len(layout.classic_bounds) or not _HEX.fullmatch(_text(trace_id) + _text(span_id)):
+        raise ValueError(f"exemplar {exemplar!r}")
+    return index, Exemplar(_seconds(duration_s), trace_id, span_id, _seconds(timestamp))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"{value!r} is no count")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    if not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"{value!r} is no time")
+    return float(value)
 
 
 def decode_counts(gaps: Sequence[int], last: int) -> dict[int, int]:
@@ -238,7 +267,7 @@ def decode_counts(gaps: Sequence[int], last: int) -> dict[int, int]:
     index = -1
     numbers: Iterable[int] = iter(gaps)
     for gap, count in zip(numbers, numbers, strict=True):
-        if gap < 1 or count < 1:
+        if type(gap) is not int or type(count) is not int or gap < 1 or count < 1:
             raise ValueError(f"gap {gap} with count {count}")
         index += gap
         counts[index] = count

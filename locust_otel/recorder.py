@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from greenlet import getcurrent
 
 from locust_otel import traces
-from locust_otel.aggregate import Aggregate, usable_length
+from locust_otel.aggregate import Aggregate, usable_length, usable_time
 from locust_otel.catalogue import OTHER
 from locust_otel.snapshot import Exemplar, SeriesKey
 
@@ -130,7 +130,7 @@ class Recorder:
         aggregate = self.aggregate
         user_class = self._user_class()
         failed = self._guarded(bool, exception, True)
-        milliseconds = _usable_time(response_time)
+        milliseconds = usable_time(response_time)
         body_bytes = usable_length(response_length)
         status = self._guarded(_status, response, 0)
         error_type = str(status) if status >= _HTTP_ERROR else type(exception).__name__ if failed else ""
@@ -142,7 +142,8 @@ class Recorder:
         series = aggregate.of(key)
         if failed:
             aggregate.count_error(method, name_label, error_type)
-        elif user_class and name_label != OTHER and type(name) is str and type(request_type) is str:
+        # Only what is its own label: texts cut or folded to the same one would each take a place here.
+        elif user_class and type(name) is type(request_type) is str and (request_type, name) == (method, name_label):
             self._pending[name, request_type, user_class] = series.pending
         if milliseconds is None:
             series.unmeasured += 1
@@ -173,9 +174,9 @@ class Recorder:
         """Return the class of the user whose greenlet this is; None in any other greenlet."""
         try:
             user = getcurrent().args[0]
-        except (AttributeError, IndexError):
+            return user.__class__ if isinstance(user, self._user_base) else None
+        except Exception:  # a greenlet of others: without arguments, or with what is no sequence
             return None
-        return user.__class__ if isinstance(user, self._user_base) else None
 
     def _label(self, value: object) -> str:
         """Return a label's value: text as it is, nothing as empty text, other values as their text."""
@@ -197,17 +198,8 @@ class Recorder:
             return otherwise
 
 
-def _usable_time(milliseconds: Any) -> float | None:
-    """Return a duration, or None for what is none: None, NaN, infinite, negative, text."""
-    try:
-        value = float(milliseconds)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return value if 0 <= value < math.inf else None
-
-
 def _status(response: Any) -> int:
     """Return the HTTP status of a response, 0 where there is none."""
     # A response is falsy from 400 up, so it must not be asked whether it is true.
     status = getattr(response, "status_code", None) if response is not None else None
-    return status if isinstance(status, int) else 0
+    return int(status) if isinstance(status, int) and 0 <= status < 1000 else 0

@@ -73,4 +73,7 @@ def line(request: SlowRequest, worker: str, not_logged: int) -> str:
 def _quoted(value: object) -> str:
     text = str(value)
     plain = text.isprintable() and not any(c in ' "=\\' for c in text)
-    return text if plain else json.dumps(text, ensure_ascii=False)
+    if plain:
+        return text
+    quoted = json.dumps(text, ensure_ascii=False)
+    return quoted if quoted.isprintable() else json.dumps(text)  # JSON leaves separators and C1 controls as they are

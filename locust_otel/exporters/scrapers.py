@@ -73,4 +73,8 @@ class Scrapers:
             for client, scraper in self._scrapers.items()
             if scraper.interval_s is not None and not scraper.has_final
         }
-        return {address: left for (address, _), left in patience.items() if left > 0}
+        awaited: dict[str, float] = {}
+        for (address, _), left in patience.items():  # several may come from one address, through a NAT
+            if left > 0:
+                awaited[address] = max(left, awaited.get(address, 0.0))
+        return awaited

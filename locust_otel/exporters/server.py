@@ -21,7 +21,7 @@ from gevent.pywsgi import LoggingLogAdapter, WSGIServer
 from locust_otel.catalogue import Scope
 from locust_otel.exporters.access import WebConfig
 from locust_otel.exporters.families import families
-from locust_otel.exporters.prometheus import OPENMETRICS, TEXT, Exposition, negotiate
+from locust_otel.exporters.prometheus import OPENMETRICS, TEXT, Exposition, Format, negotiate
 from locust_otel.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
@@ -127,27 +127,27 @@ class MetricsServer:
         if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
             return plain("405 Method Not Allowed", "Only GET and HEAD are answered here.\n", ("Allow", "GET, HEAD"))
         match environ["PATH_INFO"]:
+            case "/metrics" if environ["REQUEST_METHOD"] == "HEAD":
+                # With a list gevent writes no chunk, which a client would take for the next answer.
+                start_response("200 OK", self._format(environ)[1] + headers)
+                answer: Iterable[bytes] = []
             case "/metrics":
-                return self._metrics(environ, start_response, headers)
+                answer = self._metrics(environ, start_response, headers)
             case "/-/healthy":
-                return plain("200 OK", "Healthy\n")
+                answer = plain("200 OK", "Healthy\n")
             case "/":
-                return plain("200 OK", self._index(), kind="text/html")
+                answer = plain("200 OK", self._index(), kind="text/html")
             case _:
-                return plain("404 Not Found", "Not found; the metrics are at /metrics.\n")
+                answer = plain("404 Not Found", "Not found; the metrics are at /metrics.\n")
+        return answer
 
     def _metrics(
         self, environ: dict[str, Any], start_response: StartResponse, headers: list[tuple[str, str]]
     ) -> Iterator[bytes]:
         started = perf_counter()
-        format_ = negotiate(environ.get("HTTP_ACCEPT", ""))
-        gzip = _accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
-        headers = [("Content-Type", format_.content_type), ("Vary", "Accept, Accept-Encoding"), *headers]
-        if gzip:
-            headers.append(("Content-Encoding", "gzip"))
-        start_response("200 OK", headers)
-        if environ["REQUEST_METHOD"] == "HEAD":
-            return
+        format_, own_headers = self._format(environ)
+        gzip = ("Content-Encoding", "gzip") in own_headers
+        start_response("200 OK", own_headers + headers)
         snapshot = self._collect()
         delivered = False
         try:
@@ -158,6 +158,15 @@ class MetricsServer:
             client = (environ.get("REMOTE_ADDR", ""), environ.get("HTTP_USER_AGENT", ""))
             timeout_s = _seconds(environ.get(_TIMEOUT_HEADER))
             self._scraped(Scrape(client, timeout_s, snapshot, perf_counter() - started, delivered))
+
+    @staticmethod
+    def _format(environ: dict[str, Any]) -> tuple[Format, list[tuple[str, str]]]:
+        """Return the format that the client prefers, and the headers that say so."""
+        format_ = negotiate(environ.get("HTTP_ACCEPT", ""))
+        headers = [("Content-Type", format_.content_type), ("Vary", "Accept, Accept-Encoding")]
+        if _accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")):
+            headers.append(("Content-Encoding", "gzip"))
+        return format_, headers
 
     def _index(self) -> str:
         run = self._collect().run
@@ -173,7 +182,8 @@ def _in_turn(pieces: Iterator[str]) -> Iterator[bytes]:
     """Yield the pieces encoded, and give the loop back before each."""
     for piece in pieces:
         gevent.sleep(0)
-        yield piece.encode()
+        # What the file system or the environment held of bytes that are no UTF-8 came as lone surrogates.
+        yield piece.encode("utf-8", "replace")
 
 
 def _gzipped(pieces: Iterator[bytes]) -> Iterator[bytes]:

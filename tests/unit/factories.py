@@ -1,0 +1,229 @@
+"""Small makers of what several tests need: users, events, aggregates, snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import gevent
+from locust import User
+from locust.env import Environment
+from locust.event import EventHook
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from locust_otel.aggregate import Aggregate
+from locust_otel.catalogue import Kind, Scope
+from locust_otel.exporters.families import ALL_SCOPES, HistogramPoint, families
+from locust_otel.histogram import layout
+from locust_otel.snapshot import (
+    ExportCount,
+    HealthSnapshot,
+    RequestsSnapshot,
+    RunSnapshot,
+    SeriesKey,
+    Snapshot,
+    WorkerSnapshot,
+)
+
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+SPAN_ID = "00f067aa0ba902b7"
+TRACEPARENT = f"00-{TRACE_ID}-{SPAN_ID}-01"
+
+ODD_TEXTS = (
+    "plain", "", 'quo"ted', "new\nline", "back\\slash", "\\n", 'all "\\\n of\\ them"', "ünïcödé 🦗", "100%", "%s %d %%",
+    "{curly}", "a,b=c", " blank ", "tab\tand\rreturn", "line\u2028separator", "nul\x00", "# EOF", "_OTHER",
+)  # fmt: skip
+
+
+class Shopper(User):
+    """A simulated user."""
+
+    weight = 3
+
+
+class Admin(User):
+    """Another one."""
+
+
+@lru_cache(maxsize=1)
+def environment() -> Environment:
+    """Return an environment of Locust that runs nothing."""
+    return Environment(user_classes=[Shopper, Admin])
+
+
+def user(user_class: type[User] = Shopper) -> User:
+    """Return a user, as Locust makes them."""
+    return user_class(environment())
+
+
+def fire(listener: Callable[..., None], events: Iterable[Mapping[str, Any]], *greenlet_args: object) -> None:
+    """Fire events at the listener from a greenlet with these arguments, and raise what the listener raises."""
+    raised: list[BaseException] = []
+
+    def guarded(**event: Any) -> None:
+        try:
+            listener(**event)
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    hook = EventHook()
+    hook.add_listener(guarded)
+
+    def run(*_: object) -> None:
+        for event in events:
+            hook.fire(**event)
+
+    gevent.spawn(run, *greenlet_args).get()
+    assert not raised, raised
+
+
+def event(**changes: Any) -> dict[str, Any]:
+    """Return a request event as Locust's own clients fire it: a success of 12 ms."""
+    return {
+        "request_type": "GET", "name": "/", "response_time": 12, "response_length": 100, "response": None,
+        "exception": None, "context": {}, "start_time": 1.0, "url": "http://shop/", **changes,
+    }  # fmt: skip
+
+
+def record(aggregate: Aggregate, key: SeriesKey, times_ms: Iterable[float], length: int = 0) -> None:
+    """Put requests into a series without a recorder."""
+    pending = aggregate.of(key).pending
+    for time_ms in times_ms:
+        pending += (time_ms, length)
+    aggregate.tally()
+
+
+def totals(requests: RequestsSnapshot) -> dict[tuple[str, ...], int]:
+    """Return the number of requests by series."""
+    return {tuple(series.key): series.total for series in requests.series}
+
+
+def worker(name: str = "host-0", *, lags_s: Iterable[float] = (0.001,), **changes: Any) -> WorkerSnapshot:
+    """Return how a generating process might be."""
+    lags = list(lags_s)
+    lag_layout = layout()
+    counts = lag_layout.empty()
+    for lag in lags:
+        counts[next((i for i, bound in enumerate(lag_layout.bounds) if lag <= bound), len(lag_layout.bounds))] += 1
+    values: dict[str, Any] = {"cpu_ratio": 0.25, "memory_bytes": 64_000_000, "users": 7, "keeps_up": True, **changes}
+    return WorkerSnapshot(worker=name, lag_layout=lag_layout, lag_counts=counts, lag_sum_s=sum(lags), **values)
+
+
+def health(**changes: Any) -> HealthSnapshot:
+    """Return a bridge's health with no value that is zero."""
+    values: dict[str, Any] = {
+        "exports": (ExportCount("prometheus", "success", 5, 0.125), ExportCount("prometheus", "failure", 2, 0.5)),
+        "last_exports": {"prometheus": 1_764_000_123.5},
+        "folded_requests": 3,
+        "listener_errors": 4,
+        "unreconciled": -6,
+        "versions": {"version": "0.1.0", "python_version": "3.11.2"},
+        **changes,
+    }
+    return HealthSnapshot(**values)
+
+
+def snapshot(
+    aggregate: Aggregate | None,
+    *,
+    run_id: str = "run-1",
+    info: Mapping[str, str] | None = None,
+    workers: tuple[WorkerSnapshot, ...] = (),
+    worker_states: Mapping[str, int] | None = None,
+    workers_expected: int | None = None,
+    **run_changes: Any,
+) -> Snapshot:
+    """Return what a process with this aggregate knows; with None, before its first run."""
+    run = None
+    if aggregate is not None:
+        values: dict[str, Any] = {
+            "state": "running",
+            "active": True,
+            "start_time": 1_764_000_000.25,
+            "elapsed_s": 61.5,
+            "users": {"Shopper": 7, "Admin": 2},
+            "users_target": {"Shopper": 10, "Admin": 3},
+            **run_changes,
+        }
+        run = RunSnapshot(
+            run_id=run_id,
+            info=info if info is not None else {"host": "http://shop", "locustfile": "shop.py", "profile": "p"},
+            requests=aggregate.snapshot(),
+            **values,
+        )
+    return Snapshot(
+        time=1_764_000_061.75,
+        run=run,
+        worker_states=worker_states or {},
+        workers_expected=workers_expected,
+        workers=workers,
+        health=health(),
+    )
+
+
+def rich_aggregate() -> Aggregate:
+    """Return an aggregate in which nothing is zero: outcomes, errors, slow ones, bodies, user errors, the fold."""
+    aggregate = Aggregate(slow_s=2.0, max_names=5, thresholds_s=(0.3,))
+    record(aggregate, SeriesKey("GET", "/", "Shopper", "success"), [1, 12, 12.5, 299.9, 300, 2500], 1_000)
+    record(aggregate, SeriesKey("GET", "/", "Shopper", "failure"), [5, 70_000], 10)
+    record(aggregate, SeriesKey("POST", "/buy", "Admin", "success"), [0, 0.05], 7)
+    record(aggregate, SeriesKey("POST", "/buy", "", "success"), [3])
+    aggregate.of(SeriesKey("POST", "/buy", "", "success")).unmeasured = 2
+    aggregate.count_error("GET", "/", "500", 1)
+    aggregate.count_error("GET", "/", "ConnectTimeout", 1)
+    aggregate.count_user_error("Shopper", "KeyError", 9)
+    return aggregate
+
+
+def rich_snapshot() -> Snapshot:
+    """Return a snapshot of a distributed run in which every metric has a value other than zero."""
+    return snapshot(
+        rich_aggregate(),
+        workers=(worker(), worker("host-1", lags_s=(0.02, 0.3), keeps_up=True)),
+        worker_states={"running": 2, "missing": 1},
+        workers_expected=3,
+    )
+
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+"""Value by sample name and labels; `le` as a number, since one side writes 1 and the other 1.0."""
+
+
+def sample_key(name: str, labels: Mapping[str, str]) -> tuple[str, frozenset[tuple[str, str]]]:
+    """Return a key of `Samples`; a label without a value is none."""
+    texts = {k: repr(float(v)) if k == "le" else v for k, v in labels.items() if v != ""}
+    return name, frozenset(texts.items())
+
+
+def expected_samples(taken: Snapshot, scopes: frozenset[Scope] = ALL_SCOPES) -> Samples:
+    """Return the samples that a snapshot's families stand for, with buckets counted one request at a time."""
+    samples: Samples = {}
+    for family in families(taken, scopes):
+        name = family.metric.name
+        for point in family.points:
+            labels = dict(zip(family.label_names, point.labels, strict=True))
+            if not isinstance(point, HistogramPoint):
+                samples[sample_key(name, labels)] = float(point.value)
+                continue
+            assert family.metric.kind is Kind.HISTOGRAM
+            bounds = [*point.layout.bounds, float("inf")]
+            for edge in [*point.layout.classic_bounds, float("inf")]:
+                below = sum(n for bound, n in zip(bounds, point.counts, strict=True) if bound <= edge)
+                samples[sample_key(f"{name}_bucket", {**labels, "le": repr(edge)})] = below
+            samples[sample_key(f"{name}_sum", labels)] = point.sum
+            samples[sample_key(f"{name}_count", labels)] = sum(point.counts)
+    return samples
+
+
+def parsed_samples(text: str, *, openmetrics: bool) -> Samples:
+    """Return what prometheus_client's parser reads; a sample that comes twice is an error."""
+    samples: Samples = {}
+    for family in (parse_openmetrics if openmetrics else parse_text)(text):
+        for sample in family.samples:
+            key = sample_key(sample.name, sample.labels)
+            assert key not in samples, key
+            samples[key] = float(sample.value)
+    return samples
