@@ -5,16 +5,21 @@ Rules this file keeps:
 - The system stays as it is: apt works in a folder of its own, and packages are unpacked, not installed.
 - The mirror is the one this machine's apt sources name; the Debian archive keyring vouches for every package.
 - What was fetched lies in a cache outside the clone: a second clone links to it and downloads nothing.
+- The OpenTelemetry Collector is built from `otelcol.yaml` with the collector's own builder; where its modules
+  come from is a matter of Go's own environment.
 """
 
 import argparse
 import fcntl
+import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +28,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 APT = Path("/etc/apt")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+MANIFEST = Path(__file__).with_name("otelcol.yaml")
+BUILD_TIMEOUT_S = 45 * 60
 SUITES = ("forky", "trixie")
 DEBIAN_SUITES = {
     "bullseye",
@@ -67,7 +74,8 @@ class Tool:
     """Name one server, where it comes from and what it brings.
 
     `binaries` maps the name under `.backends/bin` to the name inside the package's `usr/bin`; the first is
-    the server itself. `minimum` is the lowest version taken from PATH, `()` if any will do.
+    the server itself. `minimum` is the lowest version taken from PATH, `()` if any will do. `key` tells apart in
+    the cache what was built from different sources.
     """
 
     name: str
@@ -75,6 +83,28 @@ class Tool:
     package: str
     binaries: Mapping[str, str]
     minimum: tuple[int, ...] = ()
+    key: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Return the name of its folder in the cache."""
+        return f"{self.name}-{self.key}" if self.key else self.name
+
+
+def _collector(manifest: Path) -> Tool:
+    """Return the collector that a manifest describes; another manifest is another build."""
+    text = manifest.read_bytes()
+    found = re.search(rb"^  version: (\d+\.\d+\.\d+)$", text, re.MULTILINE)
+    assert found, f"{manifest} states no version"
+    number = found[1].decode()
+    return Tool(
+        "otelcol",
+        "go",
+        f"go.opentelemetry.io/collector/cmd/builder@v{number}",
+        {"otelcol": "otelcol"},
+        tuple(int(part) for part in number.split(".")),
+        f"{number}-{hashlib.sha256(text).hexdigest()[:12]}",
+    )
 
 
 TOOLS = {
@@ -90,9 +120,10 @@ TOOLS = {
             (0, 27),
         ),
         Tool("victoria-metrics", "debian", "victoria-metrics", {"victoria-metrics": "victoria-metrics"}),
+        _collector(MANIFEST),
     )
 }
-DEFAULT = ("prometheus", "promtool", "alertmanager", "victoria-metrics")
+DEFAULT = ("prometheus", "promtool", "alertmanager", "victoria-metrics", "otelcol")
 
 
 def backends_folder() -> Path:
@@ -132,7 +163,7 @@ def on_path(tool: Tool) -> dict[str, Path]:
 
 def cached(tool: Tool, cache: Path) -> dict[str, Path]:
     """Return the tool's binaries in the cache, empty unless all of them are there and run."""
-    found = {name: cache / tool.name / "usr/bin" / packaged for name, packaged in tool.binaries.items()}
+    found = {name: cache / tool.folder / "usr/bin" / packaged for name, packaged in tool.binaries.items()}
     return found if all(version(path) is not None for path in found.values()) else {}
 
 
@@ -254,27 +285,125 @@ def _from_suite(tools: list[Tool], cache: Path, archive: str, suite: str, proble
 
 def _unpack(tool: Tool, cache: Path, apt: Sequence[str | Path], folder: Path) -> None:
     print(f"fetching {tool.name} ...", flush=True)
-    new = folder / tool.name
+    new = folder / tool.folder
     new.mkdir()
     _run([*apt, "download", tool.package], new)
     for package in new.glob("*.deb"):
         _run(["dpkg-deb", "-x", package, new], new)
         package.unlink()
+    _keep(tool, folder, cache)
+
+
+def _keep(tool: Tool, folder: Path, cache: Path) -> None:
+    """Move a tool that is complete into the cache."""
     if not cached(tool, folder):
-        raise FetchError(f"{tool.name} was unpacked but does not run on this machine")
-    shutil.rmtree(cache / tool.name, ignore_errors=True)
-    new.rename(cache / tool.name)
+        raise FetchError(f"{tool.name} is there but does not run on this machine")
+    shutil.rmtree(cache / tool.folder, ignore_errors=True)
+    (folder / tool.folder).rename(cache / tool.folder)
 
 
-# A second kind of source is one more function here: it puts `TOOL/usr/bin/...` into the cache.
-SOURCES: Mapping[str, Callable[[Sequence[Tool], Path], None]] = {"debian": from_debian}
+# Go
+
+
+def _go_flags() -> str | None:
+    """Return the flags of the machine's Go (`GOFLAGS`), None if there is no Go that can build the collector."""
+    if not shutil.which("go"):
+        return None
+    # Outside of any module, whose own wishes would be answered.
+    run = subprocess.run(
+        ["go", "env", "GOVERSION", "GOTOOLCHAIN", "GOFLAGS"],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    number, toolchain, flags = [*run.stdout.splitlines(), "", "", ""][:3]
+    found = re.match(r"go(\d+)\.(\d+)", number)
+    # From 1.21 on Go gets the version a module wants by itself, unless it is told to stay with the local one.
+    least = 25 if toolchain == "local" else 21
+    return flags if found and (int(found[1]), int(found[2])) >= (1, least) else None
+
+
+def from_go(tools: Sequence[Tool], cache: Path) -> None:
+    """Build the collector into the cache.
+
+    Raises:
+        FetchError: There is no Go, or the build fails.
+    """
+    flags = _go_flags()
+    if flags is None:
+        raise FetchError("to build the OpenTelemetry Collector, install Go 1.25 or newer")
+    for tool in tools:
+        with tempfile.TemporaryDirectory(prefix="build-", dir=cache) as name:
+            folder = Path(name)
+            _build(tool, folder, flags)
+            binaries = folder / tool.folder / "usr/bin"
+            binaries.mkdir(parents=True)
+            for binary in tool.binaries.values():
+                (folder / "build" / binary).rename(binaries / binary)
+            _keep(tool, folder, cache)
+
+
+def _build(tool: Tool, folder: Path, flags: str) -> None:
+    """Run the collector's builder, which leaves the binary in `build`."""
+    environment = {
+        **os.environ,
+        "CGO_ENABLED": "0",
+        # -mod=mod: the builder writes a go.mod without its sums. -e: not every module that only the tests of an
+        # exporter need can be had; the build does without.
+        "GOFLAGS": f"{flags} -mod=mod -e".strip(),
+    }
+    print(f"building {tool.name} {tool.key} with Go, up to 10 minutes the first time ...", flush=True)
+    log = folder / "log"
+    began = time.monotonic()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["go", "run", tool.package, "--config", MANIFEST],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            while process.poll() is None:
+                try:
+                    process.wait(30)
+                except subprocess.TimeoutExpired:
+                    taken = time.monotonic() - began
+                    print(f"building {tool.name}: {taken:.0f} s, {_last(log)}", flush=True)
+                    if taken > BUILD_TIMEOUT_S:
+                        raise FetchError(f"the build of {tool.name} did not end in {taken:.0f} s") from None
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # the group of this very process: go and its compilers
+                process.wait()
+    if process.returncode:
+        raise FetchError(f"the build of {tool.name} failed: {_last(log)}")
+
+
+def _last(log: Path) -> str:
+    """Return what the builder said last that tells something, without its time stamp."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    telling = [line for line in lines if line and not line.startswith(("exit status", "server response:"))]
+    return telling[-1].split("\t", 3)[-1] if telling else "nothing said yet"
+
+
+# A further kind of source is one more function here: it puts `FOLDER/usr/bin/...` of each tool into the cache.
+SOURCES: Mapping[str, Callable[[Sequence[Tool], Path], None]] = {"debian": from_debian, "go": from_go}
 
 
 @contextmanager
-def _locked(cache: Path) -> Iterator[None]:
-    """Let one process at a time change the cache; clones may fetch at the same time."""
-    with (cache / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def _locked(cache: Path, source: str) -> Iterator[None]:
+    """Let one process at a time fetch from a source; clones may fetch at the same time."""
+    with (cache / f".lock-{source}").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process that fetches from {source} ...", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
@@ -295,18 +424,32 @@ def fetch(names: Sequence[str]) -> None:
     """
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache):
-        have = {name: cached(TOOLS[name], cache) or on_path(TOOLS[name]) for name in names}
-        for source, get in SOURCES.items():
-            missing = [TOOLS[name] for name in names if not have[name] and TOOLS[name].source == source]
+    for source, get in SOURCES.items():
+        tools = [TOOLS[name] for name in names if TOOLS[name].source == source]
+        if not tools:
+            continue
+        with _locked(cache, source):
+            have = {tool.name: cached(tool, cache) or on_path(tool) for tool in tools}
+            missing = [tool for tool in tools if not have[tool.name]]
             if missing:
                 get(missing, cache)
-    for name in names:
-        binaries = have[name] or cached(TOOLS[name], cache)
-        _link(binaries)
-        number = ".".join(map(str, version(next(iter(binaries.values()))) or ())) or "of no stated version"
-        origin = "fetched" if not have[name] else "cached" if cache in binaries[name].parents else "from PATH"
-        print(f"{name} {number}: {origin}", flush=True)
+        for tool in tools:
+            binaries = have[tool.name] or cached(tool, cache)
+            _link(binaries)
+            number = ".".join(map(str, version(next(iter(binaries.values()))) or ())) or "of no stated version"
+            origin = (
+                "fetched" if not have[tool.name] else "cached" if cache in binaries[tool.name].parents else "from PATH"
+            )
+            print(f"{tool.name} {number}: {origin}", flush=True)
+
+
+def _default() -> list[str]:
+    """Return what is fetched when nothing is named: all, on a developer's machine without Go no collector."""
+    collector = TOOLS["otelcol"]
+    if os.environ.get("CI") or cached(collector, cache_folder()) or on_path(collector) or _go_flags() is not None:
+        return list(DEFAULT)
+    print("notice: no OpenTelemetry Collector, its tests will be skipped: to build it, install Go 1.25 or newer")
+    return [name for name in DEFAULT if name != collector.name]
 
 
 def _describe(name: str) -> str:
@@ -325,8 +468,8 @@ def _names(text: str) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Fetch what the command line names; return the exit code."""
     parser = argparse.ArgumentParser(description="Fetch the real servers the tests run against into .backends.")
-    parser.add_argument("--only", type=_names, default=list(DEFAULT), metavar="NAME,...", help=", ".join(TOOLS))
-    names: list[str] = parser.parse_args(argv).only
+    parser.add_argument("--only", type=_names, metavar="NAME,...", help=", ".join(TOOLS))
+    names: list[str] = parser.parse_args(argv).only or _default()
     try:
         fetch(names)
     except (FetchError, OSError) as error:

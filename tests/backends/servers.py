@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from textwrap import dedent
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from tests.backends import fetch
 
@@ -159,13 +159,17 @@ class Server:
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 raise ServerFailed(f"{self.name} ended with code {process.returncode}:\n{self.log_tail()}")
-            try:
-                http(self.url + self.ready_path)
-            except OSError:  # not listening yet, or 503: URLError and HTTPError are OSErrors
-                time.sleep(0.05)
-            else:
+            if self._ready():
                 return
+            time.sleep(0.05)
         raise ServerFailed(f"{self.name} was not ready within {START_TIMEOUT_S:.0f} s:\n{self.log_tail()}")
+
+    def _ready(self) -> bool:
+        try:
+            http(self.url + self.ready_path)
+        except OSError:  # not listening yet, or 503: URLError and HTTPError are OSErrors
+            return False
+        return True
 
     def log_tail(self, lines: int = 20) -> str:
         """Return the end of what the server printed."""
@@ -431,3 +435,124 @@ class Alertmanager(Server):
     def post_alerts(self, *labels: Mapping[str, str]) -> None:
         """Report one firing alert for each set of labels."""
         http(f"{self.url}/api/v2/alerts", body=json.dumps([{"labels": dict(one)} for one in labels]).encode())
+
+
+class Collector(Server):
+    """Run an OpenTelemetry Collector, which takes metrics and logs by OTLP over HTTP and over gRPC.
+
+    What arrives is printed in full into the log and kept for `received`; metrics go on to the URL `remote_write`
+    (of a Prometheus: `prometheus.url + "/api/v1/write"`) under the names Prometheus gives them:
+    `locust.request.duration` in `s` is `locust_request_duration_seconds`. Attributes of the resource become no
+    labels but `job` and `instance`. `config` is further YAML, laid over ours: maps are merged, lists replaced.
+    """
+
+    name = "otelcol"
+
+    def __init__(
+        self,
+        *,
+        remote_write: str | None = None,
+        config: str = "",
+        http_port: int | None = None,
+        grpc_port: int | None = None,
+    ) -> None:
+        super().__init__(http_port)
+        self.http_url = self.url
+        self.grpc_port = grpc_port or free_port()
+        self.grpc_url = f"http://127.0.0.1:{self.grpc_port}"
+        ours, theirs = self.folder / "otelcol.yaml", self.folder / "further.yaml"
+        ours.write_text(json.dumps(self._configuration(remote_write)))
+        theirs.write_text(dedent(config) or "{}")
+        self.start([self.binary, f"--config={ours}", f"--config={theirs}"])
+
+    def _configuration(self, remote_write: str | None) -> dict[str, Any]:
+        listen = {
+            "http": {"endpoint": f"127.0.0.1:{self.port}"},
+            "grpc": {"endpoint": f"127.0.0.1:{self.grpc_port}"},
+        }
+        exporters: dict[str, Any] = {"debug": {"verbosity": "detailed"}}
+        pipelines: dict[str, Any] = {}
+        for signal in ("metrics", "logs"):
+            exporters[f"file/{signal}"] = {"path": str(self._file(signal)), "flush_interval": "50ms"}
+            pipelines[signal] = {"receivers": ["otlp"], "exporters": ["debug", f"file/{signal}"]}
+        if remote_write:
+            exporters["prometheus_remote_write"] = {"endpoint": remote_write}
+            pipelines["metrics"]["exporters"].append("prometheus_remote_write")
+        return {
+            "receivers": {"otlp": {"protocols": listen}},
+            "exporters": exporters,
+            # Its own metrics would be served on the fixed port 8888.
+            "service": {"telemetry": {"metrics": {"level": "none"}}, "pipelines": pipelines},
+        }
+
+    def _file(self, signal: str) -> Path:
+        return self.folder / f"{signal}.jsonl"
+
+    def _ready(self) -> bool:
+        return "Everything is ready" in self.log.read_text(errors="replace")
+
+    def received(self, signal: Literal["metrics", "logs"]) -> list[dict[str, Any]]:
+        """Return each metric or log record received so far, as OTLP's JSON has it.
+
+        `attributes` and `body` of a record are plain values; `resource` (its attributes) and `scope` (its name)
+        are added. Numbers of 64 bits are strings in OTLP's JSON: `"timeUnixNano": "1"`.
+        """
+        kind, items = ("Metrics", "metrics") if signal == "metrics" else ("Logs", "logRecords")
+        found: list[dict[str, Any]] = []
+        file = self._file(signal)
+        written = file.read_bytes() if file.exists() else b""
+        for line in written.splitlines(keepends=True):
+            if not line.endswith(b"\n"):  # still being written
+                continue
+            for resource in json.loads(line)[f"resource{kind}"]:
+                about = _attributes(resource.get("resource", {}))
+                for scope in resource[f"scope{kind}"]:
+                    context = {"resource": about, "scope": scope.get("scope", {}).get("name", "")}
+                    found += [_plain(item) | context for item in scope[items]]
+        return found
+
+    def wait_received(
+        self,
+        signal: Literal["metrics", "logs"],
+        predicate: Callable[[dict[str, Any]], bool],
+        timeout: float = 20.0,
+    ) -> list[dict[str, Any]]:
+        """Wait until something received satisfies the predicate, and return all that does.
+
+        Raises:
+            TimeoutError: Nothing does within `timeout` seconds; the message shows the last that arrived.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            received = self.received(signal)
+            found = [one for one in received if predicate(one)]
+            if found:
+                return found
+            if time.monotonic() > deadline:
+                last = received[-3:]
+                raise TimeoutError(f"not as expected within {timeout:g} s, {len(received)} {signal}, the last: {last}")
+            time.sleep(0.05)
+
+
+def _value(value: Mapping[str, Any]) -> Any:
+    """Return an OTLP value (`{"intValue": "7"}`) as Python has it."""
+    for kind, content in value.items():
+        if kind == "intValue":
+            return int(content)
+        if kind == "arrayValue":
+            return [_value(one) for one in content.get("values", [])]
+        if kind == "kvlistValue":
+            return {one["key"]: _value(one["value"]) for one in content.get("values", [])}
+        return content
+    return None
+
+
+def _attributes(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {one["key"]: _value(one["value"]) for one in item.get("attributes", [])}
+
+
+def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {**item, "attributes": _attributes(item)}
+    if "body" in plain:
+        plain["body"] = _value(plain["body"])
+    return plain

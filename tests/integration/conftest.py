@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import NoReturn, TypeVar
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.backends.servers import (
     Alertmanager,
     BackendMissing,
+    Collector,
     Prometheus,
     Server,
     VictoriaMetrics,
@@ -50,6 +52,18 @@ def alertmanager() -> Iterator[Alertmanager]:
 def victoria_metrics() -> Iterator[VictoriaMetrics]:
     """Give the VictoriaMetrics of the session."""
     yield from _running(VictoriaMetrics)
+
+
+@pytest.fixture(scope="session")
+def collector(prometheus: Prometheus) -> Iterator[Collector]:
+    """Give the OpenTelemetry Collector of the session, which writes the metrics it gets into `prometheus`."""
+    yield from _running(lambda: Collector(remote_write=f"{prometheus.url}/api/v1/write"))
+
+
+@pytest.fixture(scope="session")
+def grpc_gevent() -> None:
+    """Let other greenlets run while gRPC waits; call for this before any channel is made."""
+    import_module("grpc.experimental.gevent").init_gevent()  # it has no types
 
 
 @pytest.fixture(scope="session")

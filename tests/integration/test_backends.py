@@ -1,5 +1,6 @@
 """The real servers start, answer and end: what every other integration test relies on."""
 
+import json
 import os
 import threading
 import time
@@ -15,6 +16,7 @@ from tests.backends import fetch
 from tests.backends.servers import (
     Alertmanager,
     BackendMissing,
+    Collector,
     Prometheus,
     ServerFailed,
     VictoriaMetrics,
@@ -179,6 +181,126 @@ def test_victoria_metrics_answers_what_was_written(victoria_metrics: VictoriaMet
     victoria_metrics.flush()
     samples = victoria_metrics.wait_until("shop_orders_total")
     assert samples == [({"__name__": "shop_orders_total", "shop": "a"}, 41.0)]
+
+
+@pytest.mark.parametrize("transport", ["http", "grpc"])
+def test_the_collector_writes_metrics_into_prometheus(
+    collector: Collector, prometheus: Prometheus, grpc_gevent: None, transport: str
+) -> None:
+    """What the official exporter pushes is in Prometheus under its Prometheus name, with its value and labels."""
+    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcExporter
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpExporter
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
+    from opentelemetry.sdk.resources import Resource
+
+    exporter: MetricExporter
+    if transport == "http":
+        exporter = HttpExporter(endpoint=f"{collector.http_url}/v1/metrics")
+    else:
+        exporter = GrpcExporter(endpoint=collector.grpc_url)
+    about = {"service.name": "shop", "service.instance.id": transport, "deployment.environment.name": "test"}
+    provider = MeterProvider([PeriodicExportingMetricReader(exporter)], Resource(about))
+    try:
+        meter = provider.get_meter("tests")
+        meter.create_histogram("locust.request.duration", "s").record(1.5, {"http.request.method": "GET"})
+        assert provider.force_flush()
+        selector = f'{{job="shop",instance="{transport}"}}'
+        samples = prometheus.wait_until(f"locust_request_duration_seconds_sum{selector}")
+        labels = {"job": "shop", "instance": transport, "http_request_method": "GET", "otel_scope_name": "tests"}
+        assert samples == [({"__name__": "locust_request_duration_seconds_sum", **labels}, 1.5)]
+        assert prometheus.value(f"locust_request_duration_seconds_count{selector}") == 1.0
+        (metric,) = collector.wait_received("metrics", lambda one: one["resource"] | about == one["resource"])
+        assert (metric["name"], metric["unit"], metric["scope"]) == ("locust.request.duration", "s", "tests")
+    finally:
+        provider.shutdown()
+
+
+def test_the_collector_shows_a_log_record(collector: Collector) -> None:
+    """A log record is printed into the collector's log, and read back with plain values."""
+    record = {
+        "timeUnixNano": str(time.time_ns()),
+        "eventName": "shop.opened",
+        "body": {"stringValue": "open"},
+        "attributes": [{"key": "shop.number", "value": {"intValue": "7"}}],
+    }
+    about = {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]}
+    logs = {"resourceLogs": [{"resource": about, "scopeLogs": [{"logRecords": [record]}]}]}
+    http(f"{collector.http_url}/v1/logs", body=json.dumps(logs).encode())
+    found = collector.wait_received("logs", lambda one: one.get("eventName") == "shop.opened")
+    plain = {"body": "open", "attributes": {"shop.number": 7}, "resource": {"service.name": "shop"}, "scope": ""}
+    assert found == [{**record, **plain}]
+    assert "EventName: shop.opened" in collector.log_tail(50)
+    assert "shop.number: Int(7)" in collector.log_tail(50)
+
+
+def test_the_collector_listens_on_loopback_only_and_takes_further_configuration(
+    backend: Callable[[str], None],
+) -> None:
+    """Its only ports are the two it was given and the one of the exporter laid over its configuration."""
+    import psutil
+
+    backend("otelcol")
+    port = free_port()
+    further = f"""
+        exporters: {{prometheus: {{endpoint: "127.0.0.1:{port}"}}}}
+        service: {{pipelines: {{metrics: {{exporters: [prometheus]}}}}}}
+    """
+    with Collector(config=further) as collector:
+        connections = psutil.Process(collector.pid).net_connections()
+        listening = {tuple(one.laddr) for one in connections if one.status == psutil.CONN_LISTEN}
+        assert listening == {("127.0.0.1", own) for own in (port, collector.port, collector.grpc_port)}
+        gauge = {"name": "shop.open", "gauge": {"dataPoints": [{"timeUnixNano": str(time.time_ns()), "asInt": "1"}]}}
+        metrics = {"resourceMetrics": [{"scopeMetrics": [{"metrics": [gauge]}]}]}
+        http(f"{collector.http_url}/v1/metrics", body=json.dumps(metrics).encode())
+        assert b"\nshop_open{" in http(f"http://127.0.0.1:{port}/metrics")
+        assert collector.received("metrics") == []
+
+
+def test_the_collector_is_built_from_one_version() -> None:
+    """Every module of the manifest has the version of the builder."""
+    version = fetch.TOOLS["otelcol"].package.rpartition("@")[2]
+    lines = [line.split() for line in fetch.MANIFEST.read_text().splitlines() if "gomod:" in line]
+    assert {line[-1] for line in lines} == {version}
+
+
+@pytest.mark.parametrize(
+    ("case", "code"), [(("", ""), 0), (("true", ""), 1), (("", "otelcol"), 1)], ids=["plain", "ci", "named"]
+)
+def test_without_go_the_rest_is_fetched_except_in_ci(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    case: tuple[str, str],
+    code: int,
+) -> None:
+    """One line says what to install; it is a failure only in CI, or where the collector was asked for by name."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("LOCUST_OTEL_BACKENDS", str(tmp_path / "backends"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ci, only = case
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(fetch, "DEFAULT", ["otelcol"])
+    assert fetch.main(["--only", only] if only else []) == code
+    said = capsys.readouterr()
+    (line,) = (said.err if code else said.out).splitlines()
+    assert "install Go 1.25 or newer" in line
+
+
+def test_a_failed_build_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error carries what Go said, and nothing is left in the cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("LOCUST_OTEL_BACKENDS", str(tmp_path / "backends"))
+    go = tmp_path / "go"
+    go.write_text('#!/bin/sh\n[ "$1" = env ] && echo go1.26.0 && exit\necho "no module $GOFLAGS"\nexit 1\n')
+    go.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    monkeypatch.setattr(fetch, "on_path", lambda _: {})
+    assert fetch.main(["--only", "otelcol"]) == 1
+    assert "the build of otelcol failed: no module -mod=mod -e" in capsys.readouterr().err
+    assert [path.name for path in fetch.cache_folder().iterdir()] == [".lock-go"]
 
 
 def test_a_missing_backend_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
