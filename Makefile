@@ -29,7 +29,7 @@ demo: $(READY)  ## Run a real load test against the demo shop, with the bridge o
 
 .PHONY: backends
 backends: $(READY)  ## Fetch the real servers the tests run against into .backends
-	$(BIN)/python tests/backends/fetch.py
+	$(BIN)/python tests/backends/fetch.py --only prometheus,promtool,alertmanager,victoria-metrics
 
 .PHONY: format
 format: $(READY)  ## Format the code
@@ -49,7 +49,12 @@ check: $(READY)  ## Format, lint, types, unit tests, generated files: before eve
 
 .PHONY: test
 test: check backends  ## Everything a change must pass: check, real servers, end-to-end runs
-	$(BIN)/pytest -q tests/integration tests/e2e
+	$(BIN)/pytest -q -m "not collector" tests/integration tests/e2e
+
+.PHONY: test-collector
+test-collector: $(READY)  ## The tests against an OpenTelemetry Collector, which Go builds in ten minutes at the first time
+	$(BIN)/python tests/backends/fetch.py --only prometheus,otelcol
+	$(BIN)/pytest -q -m collector tests/integration tests/e2e
 
 .PHONY: matrix
 matrix: $(READY)  ## The tests on every Python on this machine, and on the lowest Locust supported

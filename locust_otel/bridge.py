@@ -10,7 +10,7 @@ from time import monotonic, time
 
 import gevent
 from gevent.event import Event
-from greenlet import getcurrent
+from greenlet import getcurrent, greenlet
 
 from locust_otel.config import DEFAULT_PORT, LAST_PORT, Settings
 from locust_otel.errors import ConfigurationError
@@ -26,6 +26,7 @@ TERMINATION_GRACE_S = 8.0
 """Longest linger after SIGTERM: containers are killed ten seconds after it."""
 
 _PROMETHEUS = "prometheus"
+_LAST_MOMENT_S = 5.0  # more than it takes whoever ends the process to end it, once that is all that is left to do
 
 
 class Bridge:
@@ -53,7 +54,9 @@ class Bridge:
             ConfigurationError: The endpoint cannot be had.
         """
         if self._settings.port is not None and self._node.scopes:
-            self._server = MetricsServer(self.snapshot, self._scraped, self._node.scopes, self._settings.web_config)
+            self._server = MetricsServer(
+                self.snapshot, self._scraped, self._node.scopes, self._settings.web_config, self._came
+            )
             _listen(self._server, self._settings, self._node.port_offset)
             logger.info("Metrics for Prometheus at %s", self._server.url)
         self._node.start()
@@ -173,6 +176,12 @@ class Bridge:
             last = self._scrapers.last_total
             parts.append("never scraped" if last is None else f"last scrape {last:,}")
         logger.info("requests: %s", " · ".join(parts))
+        if self._node.unfinished:
+            logger.warning(
+                "%d workers left without their last report: Locust waits half a second for it, and what they did in up "
+                "to three seconds before is missing, in Locust's table as well as here.",
+                self._node.unfinished,
+            )
         if run.unreconciled:
             logger.warning(
                 "Run %s does not add up: Locust counted %+d requests against those recorded here; "
@@ -199,6 +208,9 @@ class Bridge:
         while self._scrapers.awaited() and (left := until - monotonic()) > 0:
             if self._exit.interrupted(min(left, 0.05)):
                 return
+
+    def _came(self, client: tuple[str, str], timeout_s: float | None) -> None:
+        self._scrapers.came(client, timeout_s=timeout_s)
 
     def _scraped(self, scrape: Scrape) -> None:
         outcome = "success" if scrape.delivered else "failure"
@@ -229,23 +241,29 @@ class _Exit:
         self.is_near = False
         self._begun = False
         self._signalled: float | None = None
+        self._first: greenlet | None = None
         self._interrupt = Event()
         self._ended = Event()
 
     def quitting(self) -> None:
         """Note that somebody ends the process, and whether that is a signal, or a further one."""
         self.is_near = True
-        if getcurrent() is gevent.get_hub().parent:
-            return
-        if self._begun:
+        current = getcurrent()
+        is_signal = current is not gevent.get_hub().parent
+        if is_signal and self._begun:
             self._interrupt.set()
-        elif self._signalled is None:
-            self._signalled = monotonic()
+        elif is_signal and self._first is None:
+            self._signalled, self._first = monotonic(), current
+        # Stopped here: Locust empties its table as it writes --json-file, and would write it a second time, empty.
+        if self._first not in (None, current) and (self._begun or not is_signal):
+            self.wait_for_first()
+            gevent.sleep(_LAST_MOMENT_S)
 
     def begin(self) -> bool:
         """Return whether this is the first to end it."""
         first = not self._begun
         self._begun = self.is_near = True
+        self._first = self._first or getcurrent()
         return first
 
     @property
@@ -263,9 +281,9 @@ class _Exit:
 
     def wait_for_first(self) -> None:
         """Wait until who was first has ended it."""
-        while not self._ended.is_set():
+        while not self._ended.is_set() and not (self._first is not None and self._first.dead):
             try:
-                self._ended.wait()
+                self._ended.wait(0.2)
             except KeyboardInterrupt:
                 self._interrupt.set()
 

@@ -7,7 +7,7 @@ not change are left out, but for a tenth of them in turn, which heals what a los
 
 A report is plain lists and numbers, for msgpack:
 
-    {"v": 1, "runs": [RUN], "reset": N, "errors": N,
+    {"v": 1, "runs": [RUN], "reset": N, "is_last": BOOL, "errors": N,
      "vitals": [run_id, cpu_ratio, memory_bytes, keeps_up, lag_sum_s, COUNTS]}
     RUN = {"id", "seq", "layout", "series": [SERIES], "errors": [[method, name, error_type, count]],
            "user_errors": [[user_class, error_type, count]]}

@@ -117,8 +117,8 @@ class LocalNode:
 
     def on_user_error(self, user_instance: object, exception: BaseException, **_: object) -> None:
         """Count an exception that escaped from a task."""
-        aggregate = self.recorder.aggregate
-        aggregate.count_user_error(type(user_instance).__name__, type(exception).__name__)
+        user = getattr(user_instance, "user", user_instance)  # Locust hands over the TaskSet that ran the task
+        self.recorder.aggregate.count_user_error(type(user).__name__, type(exception).__name__)
 
     def workers(self) -> tuple[WorkerSnapshot, ...]:
         """Return how the generating processes are that this one knows."""
@@ -133,6 +133,11 @@ class LocalNode:
     def workers_expected(self) -> int | None:
         """Return how many workers there should be; None where there are none."""
         return None
+
+    @property
+    def unfinished(self) -> int:
+        """Return how many workers still owe their last report."""
+        return 0
 
     def wait_for_last_requests(self) -> None:
         """Return when no request of a run that has stopped is still to come."""
@@ -151,6 +156,7 @@ class WorkerNode(LocalNode):
         super().__init__(environment, settings, user_base)
         self.scopes = WORKER_SCOPES if settings.from_workers else frozenset()
         self._reporter = Reporter()
+        self._reported = 0  # requests of this run in the reports of Locust so far
         environment.runner.register_message(NAMES_MESSAGE, self._on_names)
 
     @property
@@ -174,17 +180,26 @@ class WorkerNode(LocalNode):
         # Names get their place here in another order than on other workers; the master decides, and tells if need be.
         factor = 1 if self.settings.from_workers else PROVISIONAL
         run = self._start_run(run_id, slow_s, max_names * factor)
+        self._reported = 0
         self._reporter.start(run_id, run.aggregate)
         return run
+
+    def update_locust_total(self, run: Run) -> None:
+        """Note how many requests Locust has counted in this run; each report empties its table."""
+        super().update_locust_total(run)
+        if run.locust_total is not None:
+            run.locust_total += self._reported
 
     def on_report_to_master(self, data: dict[str, Any], **_: object) -> None:
         """Add our part to a report of Locust's."""
         run = self.run
+        self._reported += data["stats_total"]["num_requests"]
         generator = self._generator
         data[REPORT_KEY] = {
             "v": VERSION,
             "runs": self._reporter.report(),
             "reset": run.reset_away if run else 0,
+            "is_last": run is not None and run.stopped,
             "errors": self.recorder.errors,
             "vitals": [
                 run.run_id if run else "",
@@ -225,6 +240,7 @@ class MasterNode:
         self._merged: dict[str, MergedRun] = {}
         self._received: dict[str, int] = {}
         self._resets: dict[str, int] = {}
+        self._unfinished: set[str] = set()
         self._vitals: dict[str, WorkerSnapshot] = {}
         self._worker_errors: dict[str, int] = {}
         self._refused = 0
@@ -259,6 +275,7 @@ class MasterNode:
         self._received = {run_id: 0}
         self._vitals = {}  # until they report from this run
         self._resets = {}
+        self._unfinished = set()
         self._workers.forget_lost()
         setattr(self.environment.parsed_options, RUN_OPTION, [run_id, settings.slow_s, settings.max_names])
         self.run = Run(run_id, aggregate, _info(self.environment, settings))
@@ -296,9 +313,13 @@ class MasterNode:
                 "install the same locust-otel on both"
             )
         runs = part["runs"]
-        if runs and runs[-1]["id"] in self._received:
-            self._received[runs[-1]["id"]] += counted
+        run_id = runs[-1]["id"] if runs else self.run.run_id if self.run else None
+        if run_id in self._received:  # without a run too: what such a worker counted is missing here, and must show
+            self._received[run_id] += counted
             self._resets[client_id] = int(part["reset"])
+            self._unfinished.discard(client_id)
+            if not part["is_last"]:
+                self._unfinished.add(client_id)
         self._worker_errors[client_id] = int(part["errors"])
         run_id, cpu_ratio, memory_bytes, keeps_up, lag_sum_s, gaps = part["vitals"]
         lag_counts = LAG_LAYOUT.empty()
@@ -348,6 +369,11 @@ class MasterNode:
     def workers_expected(self) -> int | None:
         """Workers there should be."""
         return self._workers.expected
+
+    @property
+    def unfinished(self) -> int:
+        """Workers from which the report after their users' end has not come."""
+        return len(self._unfinished)
 
     def wait_for_last_requests(self) -> None:
         """Wait until each worker must have sent the report after its users' end."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
+import gevent
 import locust
+import psutil
+from greenlet import getcurrent
 from locust import argument_parser
 from locust.env import Environment
 from locust.event import Events
@@ -18,11 +22,13 @@ from locust_otel import config
 from locust_otel.bridge import Bridge
 from locust_otel.errors import ConfigurationError, ExitCode
 from locust_otel.nodes import LocalNode, MasterNode, WorkerNode
+from locust_otel.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
 _registered: WeakSet[Events] = WeakSet()
 _bridges: WeakKeyDictionary[Environment, Bridge] = WeakKeyDictionary()
+_early: WeakKeyDictionary[Environment, _Early] = WeakKeyDictionary()
 
 
 def register() -> None:
@@ -87,6 +93,11 @@ def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
     bridge = Bridge(node, settings)
     bridge.start()
     _bridges[environment] = bridge
+    early = _early.pop(environment, None)
+    if early is not None and isinstance(node, LocalNode):
+        early.stop()
+        bridge.on_test_start()
+        early.replay(node.recorder)
     events.spawning_complete.add_listener(bridge.on_spawning_complete)
     events.reset_stats.add_listener(bridge.on_reset_stats)
     events.test_stop.add_listener(bridge.on_test_stop)
@@ -110,13 +121,53 @@ def _on_init(environment: Environment, **_: object) -> None:
                 sys.stderr.write(f"locust-otel: {problem}\n")
         logger.debug("Refused", exc_info=True)
         sys.stderr.flush()
+        if isinstance(environment.runner, MasterRunner) and getattr(environment.parsed_options, "processes", None):
+            _end_forked_workers()
         sys.exit(ExitCode.BAD_CONFIGURATION)
+
+
+def _end_forked_workers() -> None:
+    """End the workers that `--processes` has forked, which would look for their master for minutes."""
+    own = psutil.Process()
+    for child in own.children():
+        with contextlib.suppress(psutil.Error):
+            if child.cmdline() == own.cmdline():  # not what the locustfile may have started
+                child.terminate()
 
 
 def _on_test_start(environment: Environment, **_: object) -> None:
     bridge = _bridges.get(environment)
     if bridge is not None:
         bridge.on_test_start()
+    elif environment.runner is None and environment not in _early:  # still being made
+        _early[environment] = _Early(environment.events)
+
+
+class _Early:
+    """Keeps the requests of a run that has begun before `init`.
+
+    A worker that joins a running test is told to spawn users while Locust is still making its runner.
+    """
+
+    def __init__(self, events: Events) -> None:
+        self._requests: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        self._event = events.request
+        self._event.add_listener(self._keep)
+
+    def stop(self) -> None:
+        """Keep no more."""
+        self._event.remove_listener(self._keep)
+
+    def replay(self, recorder: Recorder) -> None:
+        """Record what was kept, each from a greenlet with the arguments of its own: the first is the user."""
+
+        def record(*_: Any, request: dict[str, Any]) -> None:
+            recorder.on_request(**request)
+
+        gevent.joinall([gevent.spawn(record, *args, request=request) for args, request in self._requests])
+
+    def _keep(self, **request: Any) -> None:
+        self._requests.append((tuple(getattr(getcurrent(), "args", ())), request))
 
 
 def _is_forked(environment: Environment) -> bool:

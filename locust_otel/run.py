@@ -80,7 +80,8 @@ class Run:
             active=not self.stopped,
             start_time=self._start_time,
             elapsed_s=end - self._started,
-            users=runners.users(runner),
+            # Workers that quit at once have not told the master that their users are gone.
+            users=dict.fromkeys(target, 0) if self.is_final else runners.users(runner),
             users_target=dict.fromkeys(target, 0) if self.stopped else target,
             requests=self.aggregate.snapshot(),
         )

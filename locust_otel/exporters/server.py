@@ -62,6 +62,7 @@ class MetricsServer:
         scraped: Told of each scrape after its answer.
         scopes: Which metrics this process exports.
         web_config: TLS, users and headers.
+        came: Told of each scrape before its answer: client, and the timeout it told.
 
     Attributes:
         scopes: May be changed while it runs.
@@ -73,9 +74,11 @@ class MetricsServer:
         scraped: Callable[[Scrape], None],
         scopes: frozenset[Scope],
         web_config: WebConfig | None,
+        came: Callable[[tuple[str, str], float | None], None] = lambda _client, _timeout_s: None,
     ) -> None:
         self.scopes = scopes
         self._collect = collect
+        self._came = came
         self._scraped = scraped
         self._web_config = web_config
         self._expositions = {format_: Exposition(format_) for format_ in (TEXT, OPENMETRICS)}
@@ -148,6 +151,9 @@ class MetricsServer:
         format_, own_headers = self._format(environ)
         gzip = ("Content-Encoding", "gzip") in own_headers
         start_response("200 OK", own_headers + headers)
+        client = (environ.get("REMOTE_ADDR", ""), environ.get("HTTP_USER_AGENT", ""))
+        timeout_s = _seconds(environ.get(_TIMEOUT_HEADER))
+        self._came(client, timeout_s)
         snapshot = self._collect()
         delivered = False
         try:
@@ -155,8 +161,6 @@ class MetricsServer:
             yield from _gzipped(pieces) if gzip else pieces
             delivered = True
         finally:
-            client = (environ.get("REMOTE_ADDR", ""), environ.get("HTTP_USER_AGENT", ""))
-            timeout_s = _seconds(environ.get(_TIMEOUT_HEADER))
             self._scraped(Scrape(client, timeout_s, snapshot, perf_counter() - started, delivered))
 
     @staticmethod

@@ -1,0 +1,13 @@
+"""A user that never sends a request; it does not know locust-otel."""
+
+from locust import User, constant, task
+
+
+class Idle(User):
+    """Waits."""
+
+    wait_time = constant(0.2)
+
+    @task
+    def wait(self) -> None:
+        """Do nothing."""
