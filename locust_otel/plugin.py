@@ -26,6 +26,8 @@ from locust_otel.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
+_MAX_EARLY = 100_000  # requests before `init` is over; what is beyond shows as unreconciled
+
 _registered: WeakSet[Events] = WeakSet()
 _bridges: WeakKeyDictionary[Environment, Bridge] = WeakKeyDictionary()
 _early: WeakKeyDictionary[Environment, _Early] = WeakKeyDictionary()
@@ -139,14 +141,15 @@ def _on_test_start(environment: Environment, **_: object) -> None:
     bridge = _bridges.get(environment)
     if bridge is not None:
         bridge.on_test_start()
-    elif environment.runner is None and environment not in _early:  # still being made
+    elif environment not in _early:  # its `init` is not over
         _early[environment] = _Early(environment.events)
 
 
 class _Early:
     """Keeps the requests of a run that has begun before `init`.
 
-    A worker that joins a running test is told to spawn users while Locust is still making its runner.
+    A worker is told to spawn users as soon as it has connected, which may be before Locust has made its runner, or while
+    another listener of `init` takes its time.
     """
 
     def __init__(self, events: Events) -> None:
@@ -167,7 +170,8 @@ class _Early:
         gevent.joinall([gevent.spawn(record, *args, request=request) for args, request in self._requests])
 
     def _keep(self, **request: Any) -> None:
-        self._requests.append((tuple(getattr(getcurrent(), "args", ())), request))
+        if len(self._requests) < _MAX_EARLY:
+            self._requests.append((tuple(getattr(getcurrent(), "args", ())), request))
 
 
 def _is_forked(environment: Environment) -> bool:
