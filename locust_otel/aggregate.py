@@ -33,23 +33,38 @@ class Series:
     Attributes:
         pending: Durations in milliseconds (finite numbers) and body lengths (anything
             Locust passed) in turn, of requests not yet counted: an even number of items, and always this same list.
-        counts: Counted requests, as the layout shapes them.
+        counts: Counted requests, as the layout shapes them; shared with the last snapshot until `thaw`.
+        measured: The sum of `counts`.
         unmeasured: Counted requests without a usable duration.
         sum_s: Sum of the counted durations, seconds.
         body_bytes: Sum of the counted body lengths.
         exemplars: The latest one of each bucket of the classic view.
     """
 
-    __slots__ = ("body_bytes", "counts", "exemplars", "key", "pending", "sum_s", "unmeasured")
+    __slots__ = ("_frozen", "body_bytes", "counts", "exemplars", "key", "measured", "pending", "sum_s", "unmeasured")
 
     def __init__(self, key: SeriesKey, counts: list[int]) -> None:
         self.key = key
         self.pending: list[float] = []
         self.counts = counts
+        self.measured = 0
         self.unmeasured = 0
         self.sum_s = 0.0
         self.body_bytes = 0
         self.exemplars: dict[int, Exemplar] = {}
+        self._frozen: SeriesSnapshot | None = None
+
+    @property
+    def total(self) -> int:
+        """Counted requests, measured or not."""
+        return self.measured + self.unmeasured
+
+    def thaw(self) -> None:
+        """Let go of what the last snapshot shares; to be called before anything here is changed but `pending`."""
+        if self._frozen is not None:
+            self._frozen = None
+            self.counts = self.counts.copy()
+            self.exemplars = self.exemplars.copy()
 
     def tally(self, bounds: tuple[float, ...]) -> None:
         """Count what is pending."""
@@ -57,6 +72,7 @@ class Series:
         size = len(pending)
         if not size:
             return
+        self.thaw()
         times, lengths = pending[0:size:2], pending[1:size:2]
         del pending[:size]
         try:
@@ -80,14 +96,17 @@ class Series:
         counts = self.counts
         for index in map(bisect_left, repeat(bounds), seconds):
             counts[index] += 1
+        self.measured += len(seconds)
         self.sum_s += math.fsum(seconds)
         self.body_bytes = min(self.body_bytes + int(body_bytes), MAX_BODY_BYTES)
 
     def frozen(self) -> SeriesSnapshot:
-        """Return what is counted."""
-        return SeriesSnapshot(
-            self.key, self.counts.copy(), self.unmeasured, self.sum_s, self.body_bytes, self.exemplars.copy()
-        )
+        """Return what is counted; the same object as long as nothing changes."""
+        if self._frozen is None:
+            self._frozen = SeriesSnapshot(
+                self.key, self.counts, self.unmeasured, self.sum_s, self.body_bytes, self.exemplars
+            )
+        return self._frozen
 
 
 def usable_length(length: object) -> int:
@@ -195,12 +214,12 @@ class Aggregate:
     def total(self) -> int:
         """Return the number of requests so far, pending ones too."""
         self.tally()
-        return sum(sum(series.counts) + series.unmeasured for series in self.series.values())
+        return sum(series.total for series in self.series.values())
 
     def folded(self) -> int:
         """Return the number of requests counted under the name `_OTHER`."""
         self.tally()
-        return sum(sum(s.counts) + s.unmeasured for s in self.series.values() if s.key.name == OTHER)
+        return sum(series.total for series in self.series.values() if series.key.name == OTHER)
 
     def snapshot(self) -> RequestsSnapshot:
         """Return all that was recorded so far."""

@@ -23,9 +23,10 @@ import re
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
-from locust_otel.aggregate import Aggregate
+from locust_otel.aggregate import Aggregate, Series
 from locust_otel.errors import LocustOtelError
 from locust_otel.histogram import Layout
 from locust_otel.snapshot import ErrorKey, Exemplar, SeriesKey
@@ -57,10 +58,9 @@ def sparse(counts: Sequence[int]) -> list[int]:
     """Return counts as gaps and counts in turn."""
     result: list[int] = []
     last = -1
-    for index, count in enumerate(counts):
-        if count:
-            result += (index - last, count)
-            last = index
+    for index in compress(range(len(counts)), counts):  # a search in C: most counts are 0
+        result += (index - last, counts[index])
+        last = index
     return result
 
 
@@ -86,7 +86,7 @@ class _ReportedRun:
                 [[i, e.duration_s, e.trace_id, e.span_id, e.timestamp] for i, e in s.exemplars.items()],
             ]
             for n, s in enumerate(aggregate.series.values())
-            if self._is_due(n, s.key, sum(s.counts) + s.unmeasured, complete)
+            if self._is_due(n, s.key, s.total, complete)
         ]  # fmt: skip
         return {
             "id": self.run_id,
@@ -127,19 +127,14 @@ class Reporter:
 
 @dataclass(slots=True)
 class _WorkerSeries:
-    """The last of a series that a worker reported."""
+    """The last of a series that a worker reported, and the series it is part of here."""
 
-    counts: dict[int, int]
-    unmeasured: int
-    sum_s: float
-    body_bytes: int
-
-
-@dataclass(slots=True)
-class _SeriesReport:
-    key: SeriesKey
-    state: _WorkerSeries
-    exemplars: dict[int, Exemplar]
+    merged: Series
+    is_folded: bool
+    counts: list[int]
+    unmeasured: int = 0
+    sum_s: float = 0.0
+    body_bytes: int = 0
 
 
 class MergedRun:
@@ -154,7 +149,7 @@ class MergedRun:
         self.aggregate = aggregate
         self._layout = fingerprint(aggregate.layout)
         self._seq: dict[str, int] = {}
-        self._series: dict[tuple[str, SeriesKey], _WorkerSeries] = {}
+        self._series: dict[tuple[object, ...], _WorkerSeries] = {}
         self._errors: dict[tuple[str, ErrorKey], int] = {}
         self._user_errors: dict[tuple[str, str, str], int] = {}
         self._told_names: set[str] = set()
@@ -172,7 +167,9 @@ class MergedRun:
             seq = _count(report["seq"])
             if report["layout"] != self._layout:
                 raise ReportError(f"worker {client_id} counts between other bounds than the master")
-            series = [_decode_series(entry, self.aggregate.layout) for entry in report["series"]]
+            series = report["series"]
+            for entry in series:
+                _check(entry, self.aggregate.layout)
             errors = [(ErrorKey(_text(m), _text(n), _text(t)), _count(count)) for m, n, t, count in report["errors"]]
             user_errors = [((client_id, _text(c), _text(t)), _count(count)) for c, t, count in report["user_errors"]]
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
@@ -196,40 +193,70 @@ class MergedRun:
         self._told_names.add(client_id)
         return True
 
-    def _replace(self, client_id: str, entry: _SeriesReport) -> bool:
+    def _replace(self, client_id: str, entry: Sequence[Any]) -> bool:
         """Put a series in the place of the worker's last one; return whether its name had to be folded."""
-        key, new = entry.key, entry.state
-        method, name = self.aggregate.admitted(key.method, key.name)
-        series = self.aggregate.of(SeriesKey(method, name, key.user_class, key.outcome))
-        counts = series.counts
-        old = self._series.get((client_id, key))
-        for index, count in new.counts.items():
-            counts[index] += count
-        series.unmeasured += new.unmeasured
+        method, name, user_class, is_failure, unmeasured, sum_s, body_bytes, gaps, exemplars = entry
+        place = (client_id, method, name, user_class, is_failure)
+        old = self._series.get(place)
+        if old is None:
+            old = self._series[place] = self._first(method, name, user_class, is_failure)
+        series, known = old.merged, old.counts
+        series.thaw()
+        counts, added, index = series.counts, 0, -1
+        numbers = iter(gaps)
+        for gap, count in zip(numbers, numbers, strict=True):
+            index += gap
+            if known[index] != count:  # few do since the last report
+                difference = count - known[index]
+                known[index] = count
+                counts[index] += difference
+                added += difference
+        series.measured += added
+        series.unmeasured += unmeasured - old.unmeasured
         # Added as a difference, which is never negative: `s + new - old` can end a rounding error below `s`, and to
         # Prometheus a sum that falls is a reset.
-        series.sum_s += new.sum_s - (old.sum_s if old is not None else 0.0)
-        series.body_bytes += new.body_bytes
-        if old is not None:
-            for index, count in old.counts.items():
-                counts[index] -= count
-            series.unmeasured -= old.unmeasured
-            series.body_bytes -= old.body_bytes
-        self._series[client_id, key] = new
-        for index, exemplar in entry.exemplars.items():
-            known = series.exemplars.get(index)
-            if known is None or known.timestamp < exemplar.timestamp:
-                series.exemplars[index] = exemplar
-        return name != key.name
+        series.sum_s += sum_s - old.sum_s
+        series.body_bytes += body_bytes - old.body_bytes
+        old.unmeasured, old.sum_s, old.body_bytes = unmeasured, sum_s, body_bytes
+        for place_of, exemplar in map(_exemplar, exemplars):
+            last = series.exemplars.get(place_of)
+            if last is None or last.timestamp < exemplar.timestamp:
+                series.exemplars[place_of] = exemplar
+        return old.is_folded
+
+    def _first(self, method: str, name: str, user_class: str, is_failure: int) -> _WorkerSeries:
+        """Return what the first report of a worker's series is compared with: nothing."""
+        here = self.aggregate.admitted(method, name)
+        series = self.aggregate.of(SeriesKey(*here, user_class, _OUTCOMES[is_failure]))
+        return _WorkerSeries(series, here[1] != name, self.aggregate.layout.empty())
 
 
-def _decode_series(entry: Sequence[Any], layout: Layout) -> _SeriesReport:
+def _check(entry: Sequence[Any], layout: Layout) -> None:
+    """Check what `_replace` relies on.
+
+    Raises:
+        ValueError: It is not as the top of this file says; or TypeError, IndexError.
+    """
     method, name, user_class, is_failure, unmeasured, sum_s, body_bytes, gaps, exemplars = entry
-    key = SeriesKey(_text(method), _text(name), _text(user_class), _OUTCOMES[_count(is_failure)])
-    state = _WorkerSeries(
-        decode_counts(gaps, len(layout.bounds)), _count(unmeasured), _seconds(sum_s), _count(body_bytes)
-    )
-    return _SeriesReport(key, state, dict(_decode_exemplar(exemplar, layout) for exemplar in exemplars))
+    if not type(method) is type(name) is type(user_class) is str:
+        raise TypeError(f"{entry[:3]!r} are no texts")
+    if not type(is_failure) is type(unmeasured) is type(body_bytes) is int:
+        raise TypeError(f"{entry[3:7]!r} are no counts")
+    if is_failure not in {0, 1} or unmeasured < 0 or body_bytes < 0:
+        raise ValueError(f"{entry[3:7]!r} are no counts")
+    _seconds(sum_s)
+    # Steps in C, since there are many. A sum of integers is one, and of other things is not, or raises.
+    if gaps and (type(sum(gaps)) is not int or min(gaps) < 1):
+        raise ValueError(f"gaps and counts {gaps!r}")
+    if len(gaps) % 2 or sum(gaps[::2]) > len(layout.bounds) + 1:
+        raise ValueError(f"gaps and counts {gaps!r}")
+    for exemplar in exemplars:
+        _decode_exemplar(exemplar, layout)
+
+
+def _exemplar(sent: Sequence[Any]) -> tuple[int, Exemplar]:
+    index, *fields = sent
+    return index, Exemplar(*fields)
 
 
 def _decode_exemplar(exemplar: Sequence[Any], layout: Layout) -> tuple[int, Exemplar]:

@@ -148,8 +148,8 @@ def _on_test_start(environment: Environment, **_: object) -> None:
 class _Early:
     """Keeps the requests of a run that has begun before `init`.
 
-    A worker is told to spawn users as soon as it has connected, which may be before Locust has made its runner, or while
-    another listener of `init` takes its time.
+    A worker is told to spawn users as soon as it has connected, which may be before Locust has made its runner, or
+    while another listener of `init` takes its time.
     """
 
     def __init__(self, events: Events) -> None:

@@ -1,7 +1,7 @@
 """One Locust `request` event to one record in the aggregate.
 
 The common case, a successful request of a simulated user in a series that is known and busy, takes the few lines of
-`on_request`; everything else (the first of a series after each tally, failures, slow requests, odd values) takes
+`on_request`; everything else (the first of a series, failures, slow requests, odd values) takes
 `_record`, which decides everything anew. Neither lets an exception out, and neither loses a request.
 """
 
@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from greenlet import getcurrent
 
 from locust_otel import traces
-from locust_otel.aggregate import Aggregate, usable_length, usable_time
+from locust_otel.aggregate import Aggregate, Series, usable_length, usable_time
 from locust_otel.catalogue import OTHER
 from locust_otel.snapshot import Exemplar, SeriesKey
 
@@ -68,18 +68,20 @@ class Recorder:
         self._user_base = user_base
         # From what an event says (name, method, class of the user) straight to the list to append to.
         self._pending: dict[tuple[object, ...], list[float]] = {}
+        self._series: dict[tuple[object, ...], Series] = {}
         self.on_request, self._set_slow_ms = self._listener()
         self.record_into(aggregate)
 
     def record_into(self, aggregate: Aggregate) -> None:
         """Record into this aggregate from now on."""
         self._pending.clear()
+        self._series.clear()
         self.aggregate = aggregate
         self._set_slow_ms(aggregate.slow_s * 1000)
 
     def _listener(self) -> tuple[Callable[..., None], Callable[[float], None]]:
         """Make the listener: a closure, whose cells are quicker to read than attributes."""
-        pending_of, record = self._pending, self._record
+        pending_of, record, trace = self._pending, self._record, self._trace
         slow_ms = math.inf
 
         def set_slow_ms(value: float) -> None:
@@ -101,9 +103,12 @@ class Recorder:
             **_others: Any,
         ) -> None:
             try:
-                pending = pending_of[name, request_type, getcurrent().args[0].__class__]
-                # An empty list: the first one since the last tally, looked at for its trace. NaN is never <= anything.
-                if pending and not exception and response_time <= slow_ms:
+                key = name, request_type, getcurrent().args[0].__class__
+                pending = pending_of[key]
+                # NaN is never <= anything.
+                if not exception and response_time <= slow_ms:
+                    if not pending:  # the first one since the last tally
+                        trace(key, response_time, response, context)
                     pending.append(response_time)
                     pending.append(response_length)
                     return
@@ -145,7 +150,9 @@ class Recorder:
         # Only what is its own label: texts cut or folded to the same one would each take a place here.
         elif user_class and type(name) is type(request_type) is str and (request_type, name) == (method, name_label):
             self._pending[name, request_type, user_class] = series.pending
+            self._series[name, request_type, user_class] = series
         if milliseconds is None:
+            series.thaw()
             series.unmeasured += 1
             series.body_bytes += body_bytes
             return
@@ -157,8 +164,7 @@ class Recorder:
         if is_first or is_slow:
             span = self._guarded(lambda r: traces.of_request(r, context), response, None)
             if span is not None:
-                index = bisect_left(aggregate.layout.classic_bounds, duration_s)
-                series.exemplars[index] = Exemplar(duration_s, span.trace_id, span.span_id, time())
+                self._keep_exemplar(series, duration_s, span)
             if is_slow:
                 self._keep_slow(
                     SlowRequest(
@@ -169,6 +175,18 @@ class Recorder:
                         time(),
                     )
                 )
+
+    def _trace(self, key: tuple[object, ...], response_time: Any, response: Any, context: Any) -> None:
+        """Keep the trace of an ordinary request of a known series, if it has one."""
+        span = self._guarded(lambda r: traces.of_request(r, context), response, None)
+        milliseconds = usable_time(response_time) if span is not None else None
+        if span is not None and milliseconds is not None:
+            self._keep_exemplar(self._series[key], milliseconds / 1000, span)
+
+    def _keep_exemplar(self, series: Series, duration_s: float, span: traces.SpanContext) -> None:
+        series.thaw()
+        index = bisect_left(self.aggregate.layout.classic_bounds, duration_s)
+        series.exemplars[index] = Exemplar(duration_s, span.trace_id, span.span_id, time())
 
     def _user_class(self) -> type | None:
         """Return the class of the user whose greenlet this is; None in any other greenlet."""

@@ -185,7 +185,9 @@ class MetricsServer:
 def _in_turn(pieces: Iterator[str]) -> Iterator[bytes]:
     """Yield the pieces encoded, and give the loop back before each."""
     for piece in pieces:
-        gevent.sleep(0)
+        # Not 0: gevent then goes on from its own list, of which it runs 50 entries before it looks at any socket or
+        # timer; simulated users waited 40 ms for a scrape of 1,000 series (measured 2026-11).
+        gevent.sleep(1e-6)
         # What the file system or the environment held of bytes that are no UTF-8 came as lone surrogates.
         yield piece.encode("utf-8", "replace")
 
