@@ -5,28 +5,30 @@ from __future__ import annotations
 import errno
 import logging
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from time import monotonic, time
+from typing import TYPE_CHECKING
 
 import gevent
-from gevent.event import Event
-from greenlet import getcurrent, greenlet
 
 from locust_otel.config import DEFAULT_PORT, LAST_PORT, Settings
 from locust_otel.errors import ConfigurationError
+from locust_otel.events import RUN_START, RUN_STOP, SPAWNING_COMPLETE, Event
+from locust_otel.exporters.ledger import Ledger
 from locust_otel.exporters.scrapers import Scrapers
 from locust_otel.exporters.server import MetricsServer, Scrape
 from locust_otel.nodes import LocalNode, MasterNode
 from locust_otel.run import Run
-from locust_otel.snapshot import ExportCount, HealthSnapshot, Snapshot
+from locust_otel.shutdown import Shutdown
+from locust_otel.snapshot import HealthSnapshot, Snapshot
+
+if TYPE_CHECKING:
+    from locust_otel.exporters.otlp.pusher import Pusher
 
 logger = logging.getLogger(__name__)
 
-TERMINATION_GRACE_S = 8.0
-"""Longest linger after SIGTERM: containers are killed ten seconds after it."""
-
 _PROMETHEUS = "prometheus"
-_LAST_MOMENT_S = 5.0  # more than it takes whoever ends the process to end it, once that is all that is left to do
 
 
 class Bridge:
@@ -41,10 +43,11 @@ class Bridge:
         self._node = node
         self._settings = settings
         self._scrapers = Scrapers()
-        self._exports: dict[str, tuple[int, float]] = {}
-        self._last_export: float | None = None
+        self._start_time = time()
+        self._ledger = Ledger()
+        self._pusher: Pusher | None = None
         self._server: MetricsServer | None = None
-        self._exit = _Exit()
+        self._shutdown = Shutdown()
         self._versions = {"version": version("locust-otel"), "python_version": platform.python_version()}
 
     def start(self) -> None:
@@ -59,6 +62,19 @@ class Bridge:
             )
             _listen(self._server, self._settings, self._node.port_offset)
             logger.info("Metrics for Prometheus at %s", self._server.url)
+            self._ledger.declare(_PROMETHEUS)
+        if self._node.otlp is not None and self._node.scopes:
+            from locust_otel.exporters.otlp.pusher import Pusher  # noqa: PLC0415  # 20 MiB where nothing is pushed
+
+            self._pusher = Pusher(
+                self._node.otlp,
+                self.snapshot,
+                self._node.scopes,
+                events=self._node.events,
+                ledger=self._ledger,
+                version=self._versions["version"],
+            )
+            self._pusher.start()
         self._node.start()
 
     @property
@@ -78,16 +94,15 @@ class Bridge:
             node.update_locust_total(run)
         return Snapshot(
             time=time(),
+            process_start_time=self._start_time,
             run=run.snapshot(node.environment.runner) if run is not None else None,
             worker_states=node.worker_states(),
             workers_expected=node.workers_expected,
             workers=node.workers(),
             health=HealthSnapshot(
-                exports=tuple(
-                    ExportCount(_PROMETHEUS, outcome, count, seconds)
-                    for outcome, (count, seconds) in self._exports.items()
-                ),
-                last_exports={_PROMETHEUS: self._last_export} if self._last_export is not None else {},
+                exports=self._ledger.counts(),
+                last_exports=self._ledger.last_success.copy(),
+                rejected_points=self._ledger.rejected.copy(),
                 folded_requests=run.aggregate.folded() if run is not None else 0,
                 listener_errors=node.errors,
                 unreconciled=run.unreconciled if run is not None else None,
@@ -102,11 +117,14 @@ class Bridge:
         """Begin a new run."""
         if self._node.run is not None:
             self._conclude(self._node.run)
-        self._node.start_run()
+        run = self._node.start_run()
         self._scrapers.forget_totals()
+        target = getattr(self._node.environment.runner, "target_user_count", 1)
+        self._tell(RUN_START, f"Run {run.run_id} starts", {**run.info, "users_target": target})
 
-    def on_spawning_complete(self, **_: object) -> None:
+    def on_spawning_complete(self, user_count: int = 0, **_: object) -> None:
         """Note what `--reset-stats` has just thrown away."""
+        self._tell(SPAWNING_COMPLETE, f"All {user_count} users are there", {"users": user_count})
         if getattr(self._node.environment, "reset_stats", False):
             self._node.on_reset()
 
@@ -124,7 +142,7 @@ class Bridge:
 
     def on_quitting(self, **_: object) -> None:
         """Note who ends the process: a signal comes in a greenlet of its own, and a second one ends the waiting."""
-        self._exit.quitting()
+        self._shutdown.quitting()
 
     def on_quit(self, **_: object) -> None:
         """Give the final values to who scrapes, log the account, and stop."""
@@ -135,30 +153,54 @@ class Bridge:
 
         For an embedded use, at its end; a Locust process does it by itself.
         """
-        if not self._exit.begin():
-            self._exit.wait_for_first()
+        if not self._shutdown.begin():
+            self._shutdown.wait_for_first()
             return
         run = self._node.run
         if run is not None:
             run.stop()
             run.is_final = True
+            self._tell_stop(run)
+        # The last push goes while scrapers are waited for.
+        push = gevent.spawn(self._pusher.stop) if self._pusher is not None else None
+        if run is not None:
             self._linger()
+        if push is not None:
+            self._shutdown.join(push)
+        if run is not None:
             self._conclude(run)
         if self._server is not None:
             self._server.stop()
         self._node.stop()
-        self._exit.end()
+        self._shutdown.end()
+
+    def _tell(self, name: str, text: str, attributes: Mapping[str, str | int | float]) -> None:
+        if self._node.run is not None and not self._node.is_worker:
+            self._node.events.add(Event(name, text, attributes={"run_id": self._node.run.run_id, **attributes}))
+
+    def _tell_stop(self, run: Run) -> None:
+        """Tell that a run is over, with its totals; once."""
+        if not run.told:
+            run.told = True
+            requests = run.aggregate.snapshot()
+            failures = sum(series.total for series in requests.series if series.key.outcome == "failure")
+            text = f"Run {run.run_id} is over: {requests.total} requests, {failures} failed"
+            self._tell(RUN_STOP, text, {"requests": requests.total, "failures": failures})
 
     def _wind_up(self, run: Run) -> None:
         """Conclude a run that has stopped in a process that goes on, as in the web UI."""
-        if self._exit.is_near:
+        if self._shutdown.is_near:
             return
         self._node.wait_for_last_requests()
         run.is_final = True
+        self._tell_stop(run)
+        if self._pusher is not None:
+            self._pusher.push_soon()
+            gevent.sleep(1)
         until = monotonic() + max(self._scrapers.awaited().values(), default=0.0)
         while self._scrapers.awaited() and monotonic() < until:
             gevent.sleep(0.1)
-        if self._node.run is run and not self._exit.is_near:
+        if self._node.run is run and not self._shutdown.is_near:
             self._conclude(run)
 
     def _conclude(self, run: Run) -> None:
@@ -175,6 +217,9 @@ class Bridge:
         if self._server is not None and not self._settings.from_workers:
             last = self._scrapers.last_total
             parts.append("never scraped" if last is None else f"last scrape {last:,}")
+        if self._pusher is not None and not self._settings.from_workers:
+            pushed = self._pusher.last_total
+            parts.append("OTLP never" if pushed is None else f"OTLP {pushed:,}")
         logger.info("requests: %s", " · ".join(parts))
         if self._node.unfinished:
             logger.warning(
@@ -196,7 +241,7 @@ class Bridge:
         awaited = self._scrapers.awaited()
         if self._server is None or not awaited:
             return
-        patience = min(max(awaited.values()), self._exit.grace_s if limit is None else limit)
+        patience = min(max(awaited.values()), self._shutdown.grace_s if limit is None else limit)
         if patience <= 0:
             return
         logger.info(
@@ -206,19 +251,16 @@ class Bridge:
         )
         until = monotonic() + patience
         while self._scrapers.awaited() and (left := until - monotonic()) > 0:
-            if self._exit.interrupted(min(left, 0.05)):
+            if self._shutdown.interrupted(min(left, 0.05)):
                 return
 
     def _came(self, client: tuple[str, str], timeout_s: float | None) -> None:
         self._scrapers.came(client, timeout_s=timeout_s)
 
     def _scraped(self, scrape: Scrape) -> None:
-        outcome = "success" if scrape.delivered else "failure"
-        count, seconds = self._exports.get(outcome, (0, 0.0))
-        self._exports[outcome] = (count + 1, seconds + scrape.seconds)
+        self._ledger.note(_PROMETHEUS, ok=scrape.delivered, seconds=scrape.seconds)
         if not scrape.delivered:
             return
-        self._last_export = time()
         of_run = scrape.snapshot.run
         if of_run is not None and of_run.run_id == self.run_id:
             total = of_run.requests.total
@@ -227,69 +269,6 @@ class Bridge:
             )
         else:
             self._scrapers.seen(scrape.client, timeout_s=scrape.timeout_s, is_final=False, total=None)
-
-
-class _Exit:
-    """How a Locust process ends, as far as one can tell from its events.
-
-    SIGTERM runs Locust's shutdown in a greenlet of its own, and as that ends the runner, in the main greenlet too: each
-    fires `quitting` and then `quit`. The first `quit` waits for scrapers, the other waits for it. A further signal
-    fires `quitting` from yet another greenlet, or raises KeyboardInterrupt in the main one: it ends the waiting.
-    """
-
-    def __init__(self) -> None:
-        self.is_near = False
-        self._begun = False
-        self._signalled: float | None = None
-        self._first: greenlet | None = None
-        self._interrupt = Event()
-        self._ended = Event()
-
-    def quitting(self) -> None:
-        """Note that somebody ends the process, and whether that is a signal, or a further one."""
-        self.is_near = True
-        current = getcurrent()
-        is_signal = current is not gevent.get_hub().parent
-        if is_signal and self._begun:
-            self._interrupt.set()
-        elif is_signal and self._first is None:
-            self._signalled, self._first = monotonic(), current
-        # Stopped here: Locust empties its table as it writes --json-file, and would write it a second time, empty.
-        if self._first not in (None, current) and (self._begun or not is_signal):
-            self.wait_for_first()
-            gevent.sleep(_LAST_MOMENT_S)
-
-    def begin(self) -> bool:
-        """Return whether this is the first to end it."""
-        first = not self._begun
-        self._begun = self.is_near = True
-        self._first = self._first or getcurrent()
-        return first
-
-    @property
-    def grace_s(self) -> float:
-        """Seconds left before somebody may kill us."""
-        return float("inf") if self._signalled is None else self._signalled + TERMINATION_GRACE_S - monotonic()
-
-    def interrupted(self, timeout_s: float) -> bool:
-        """Wait, and return whether a further signal came."""
-        try:
-            return bool(self._interrupt.wait(timeout_s))
-        except KeyboardInterrupt:
-            self._interrupt.set()
-            return True
-
-    def wait_for_first(self) -> None:
-        """Wait until who was first has ended it."""
-        while not self._ended.is_set() and not (self._first is not None and self._first.dead):
-            try:
-                self._ended.wait(0.2)
-            except KeyboardInterrupt:
-                self._interrupt.set()
-
-    def end(self) -> None:
-        """Let those go on that wait for the first."""
-        self._ended.set()
 
 
 def _listen(server: MetricsServer, settings: Settings, offset: int) -> None:

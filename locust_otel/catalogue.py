@@ -169,6 +169,10 @@ LAST_EXPORT = Metric(
     "locust_otel.last_export.timestamp", _G, Scope.HEALTH, "When an export last succeeded, in Unix time.",
     ("exporter",), "s",
 )  # fmt: skip
+REJECTED_POINTS = Metric(
+    "locust_otel.rejected_points", _C, Scope.HEALTH,
+    "Points and records that the other side took a push without, and said so.", ("exporter",),
+)  # fmt: skip
 FOLDED_REQUESTS = Metric(
     "locust_otel.folded_requests", _C, Scope.HEALTH,
     "Requests counted under the name _OTHER since --max-request-names was reached.", _HEALTH,

@@ -80,3 +80,7 @@ def _count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 1 up")
     return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

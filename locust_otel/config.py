@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from locust_otel.errors import ConfigurationError
 from locust_otel.exporters.access import WebConfig
+from locust_otel.exporters.otlp.settings import OtlpSettings
+from locust_otel.exporters.otlp.settings import resolve as resolve_otlp
 from locust_otel.exporters.web_config import load as load_web_config
 
 DEFAULT_PORT = 9646
@@ -25,6 +27,7 @@ LAST_PORT = 9655
 
 DEFAULT_SLOW_S = 5.0
 DEFAULT_MAX_NAMES = 200
+MIN_OTLP_INTERVAL_S = 0.5
 
 _RESERVED_LABELS = frozenset(
     {"job", "instance", "le", "quantile", "run_id", "host", "locustfile", "profile", "version"}
@@ -86,6 +89,20 @@ OPTIONS = (
         "auto",
     ),
     Option(
+        "--otlp-endpoint",
+        "<url>",
+        "Push metrics and events over OTLP to this endpoint, http://localhost:4318. What our flags leave open the "
+        "standard OTEL_* variables decide; where neither names an endpoint nothing is pushed.",
+    ),
+    Option("--otlp-protocol", "<protocol>", "http/protobuf or grpc. Defaults to http/protobuf."),
+    Option("--otlp-interval", "<time>", "Time between two pushes. Defaults to 5s."),
+    Option(
+        "--propagate-traces",
+        "<ratio>",
+        "Send a W3C traceparent header with each request of HttpUser and FastHttpUser, sampled at this ratio (0 to 1), "
+        "so that a latency leads to the service's own trace.",
+    ),
+    Option(
         "--run-id",
         "<id>",
         "Identity of the run, the label run_id of all its series. Defaults to the start in UTC and four hex digits. "
@@ -142,6 +159,8 @@ class Settings:
         slow_s: Seconds above which a request is slow.
         max_names: Methods and names with series of their own.
         from_workers: Whether workers serve their own numbers.
+        otlp: What is pushed where; None for nothing.
+        trace_ratio: Share of requests whose `traceparent` says sampled; None to send none.
     """
 
     port: int | None
@@ -154,6 +173,8 @@ class Settings:
     slow_s: float
     max_names: int
     from_workers: bool
+    otlp: OtlpSettings | None
+    trace_ratio: float | None
 
 
 def add_arguments(parser: Any) -> None:
@@ -202,6 +223,8 @@ def resolve(options: object, given: Mapping[str, object] | None = None) -> Setti
         host=read(_host, "prometheus_host", "127.0.0.1"),
         web_config=read(load_web_config, "prometheus_web_config", None),
         linger=read(_linger, "prometheus_linger", Linger(None)),
+        otlp=_otlp(read, values, problems),
+        trace_ratio=read(_ratio, "propagate_traces", None),
         run_id=read(_run_id, "run_id", None),
         run_labels=read(_run_labels, "run_label", {}),
         slow_s=read(_slow, "slow_request", DEFAULT_SLOW_S),
@@ -338,6 +361,51 @@ def _slow(value: object) -> float:
             slug="slow-request",
         )
     return seconds
+
+
+def _ratio(value: object) -> float:
+    try:
+        ratio = float(str(value))
+    except ValueError:
+        ratio = math.nan
+    if not 0 <= ratio <= 1:
+        raise ConfigurationError(
+            "--propagate-traces", f"{value!r} is not a ratio.", "Give a number from 0 to 1.", slug="propagate-traces"
+        )
+    return ratio
+
+
+def _interval(value: object) -> float:
+    seconds = duration(value, "--otlp-interval")
+    if seconds < MIN_OTLP_INTERVAL_S:
+        raise ConfigurationError(
+            "--otlp-interval",
+            f"{value!r} is too short.",
+            f"Give {MIN_OTLP_INTERVAL_S:g}s or more.",
+            slug="otlp-interval",
+        )
+    return seconds
+
+
+def _otlp(
+    read: Callable[..., Any], values: Mapping[str, Any], problems: list[ConfigurationError]
+) -> OtlpSettings | None:
+    endpoint = values["otlp_endpoint"] or None
+    if endpoint and "@" in str(endpoint).partition("//")[2].partition("/")[0]:
+        problems.append(
+            ConfigurationError(
+                "--otlp-endpoint",
+                "there is a password in the URL, and Locust sends its options to every worker.",
+                "Put it into the environment variable OTEL_EXPORTER_OTLP_HEADERS.",
+                slug="otlp-endpoint-secret",
+            )
+        )
+        return None
+    try:
+        return resolve_otlp(endpoint, values["otlp_protocol"] or None, read(_interval, "otlp_interval", None))
+    except ConfigurationError as problem:
+        problems.append(problem)
+        return None
 
 
 def _max_names(value: object) -> int:

@@ -1,19 +1,21 @@
 """Worker to master: what a worker adds to each report of Locust, and how the master merges it.
 
 Requests happen on workers; the master never sees one. Every three seconds each worker sends Locust's master a report,
-and this rides on it. What is sent is cumulative, per run and worker: the master puts the latest in the place of the
-one before, so a report that is lost is made up for by the next and one that comes twice counts once. Series that did
-not change are left out, but for a tenth of them in turn, which heals what a lost report held.
+and this rides on it. What is sent is cumulative, per run and worker, and never falls: the master keeps the largest it
+was told, so a report that comes twice counts once, and one that comes late does no harm. Series and counts that did not
+change are left out, but for a tenth of the series in turn, which is sent whole and heals what a lost report held; so
+are all of them once the run is over.
 
 A report is plain lists and numbers, for msgpack:
 
-    {"v": 1, "runs": [RUN], "reset": N, "is_last": BOOL, "errors": N,
+    {"v": 1, "runs": [RUN], "reset": N, "is_last": BOOL, "errors": N, "events": [EVENT],
      "vitals": [run_id, cpu_ratio, memory_bytes, keeps_up, lag_sum_s, COUNTS]}
-    RUN = {"id", "seq", "layout", "series": [SERIES], "errors": [[method, name, error_type, count]],
+    RUN = {"id", "layout", "series": [SERIES], "errors": [[method, name, error_type, count]],
            "user_errors": [[user_class, error_type, count]]}
     SERIES = [method, name, user_class, is_failure, unmeasured, sum_s, body_bytes, COUNTS, EXEMPLARS]
-    COUNTS = [gap, count, gap, count ...]: each gap is the distance to the next count that is not 0, from -1
+    COUNTS = [gap, count, gap, count ...]: each gap is the distance to the next count that is sent, from -1
     EXEMPLARS = [[index, duration_s, trace_id, span_id, timestamp]]
+    EVENT = [name, body, severity, {attribute: value}, timestamp, trace_id, span_id]
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
+from operator import ne
 from typing import Any
 
 from locust_otel.aggregate import Aggregate, Series
 from locust_otel.errors import LocustOtelError
+from locust_otel.events import Event
 from locust_otel.histogram import Layout
-from locust_otel.snapshot import ErrorKey, Exemplar, SeriesKey
+from locust_otel.snapshot import ErrorKey, Exemplar, SeriesKey, SeriesSnapshot
 
 REPORT_KEY = "locust_otel"
 """Where our part stands in Locust's report."""
@@ -38,6 +42,9 @@ NAMES_MESSAGE = "locust_otel.names"
 """Message of the master: the methods and names that have series of their own, once there are too many."""
 
 VERSION = 1
+
+EVENTS_PER_REPORT = 20
+"""Events that ride on one report; the others wait for the next."""
 
 _HEALING_REPORTS = 10  # within as many reports every series is sent, changed or not
 _FAREWELL_REPORTS = 2  # reports that a run which has ended is still part of
@@ -54,11 +61,13 @@ def fingerprint(layout: Layout) -> int:
     return zlib.crc32(repr(layout.bounds).encode())
 
 
-def sparse(counts: Sequence[int]) -> list[int]:
-    """Return counts as gaps and counts in turn."""
+def sparse(counts: Sequence[int], before: Sequence[int] | None = None) -> list[int]:
+    """Return the counts that are not 0, or those that differ from the ones before, as gaps and counts in turn."""
+    # Searches in C: few counts are not 0, and fewer change from one report to the next.
+    chosen = compress(range(len(counts)), counts if before is None else map(ne, counts, before))
     result: list[int] = []
     last = -1
-    for index in compress(range(len(counts)), counts):  # a search in C: most counts are 0
+    for index in chosen:
         result += (index - last, counts[index])
         last = index
     return result
@@ -72,37 +81,50 @@ class _ReportedRun:
     aggregate: Aggregate
     layout: int
     seq: int = 0
-    sent: dict[object, int] = field(default_factory=dict)
+    sent: dict[SeriesKey, SeriesSnapshot] = field(default_factory=dict)
+    sent_errors: dict[ErrorKey, int] = field(default_factory=dict)
     farewells: int = _FAREWELL_REPORTS
 
-    def report(self, *, complete: bool) -> dict[str, Any]:
+    def report(self, *, is_over: bool) -> dict[str, Any]:
         self.seq += 1
+        is_whole = is_over and self.farewells > 0
+        self.farewells -= is_whole
         aggregate = self.aggregate
         aggregate.tally()
-        series = [
-            [
-                s.key.method, s.key.name, s.key.user_class, int(s.key.outcome == "failure"),
-                s.unmeasured, s.sum_s, s.body_bytes, sparse(s.counts),
-                [[i, e.duration_s, e.trace_id, e.span_id, e.timestamp] for i, e in s.exemplars.items()],
-            ]
-            for n, s in enumerate(aggregate.series.values())
-            if self._is_due(n, s.key, s.total, complete)
-        ]  # fmt: skip
+        entries = (self._entry(n, series, is_whole) for n, series in enumerate(aggregate.series.values()))
         return {
             "id": self.run_id,
-            "seq": self.seq,
             "layout": self.layout,
-            "series": series,
+            "series": [entry for entry in entries if entry is not None],
             "errors": [
-                [*key, n] for i, (key, n) in enumerate(aggregate.errors.items()) if self._is_due(i, key, n, complete)
+                [*key, count]
+                for n, (key, count) in enumerate(aggregate.errors.items())
+                if self._is_error_due(n, key, count, is_whole)
             ],
             "user_errors": [[*key, n] for key, n in aggregate.user_errors.items()],
         }
 
-    def _is_due(self, position: int, key: object, count: int, complete: bool) -> bool:
-        if self.sent.get(key) == count and not complete and (position + self.seq) % _HEALING_REPORTS:
+    def _entry(self, position: int, series: Series, is_whole: bool) -> list[Any] | None:
+        key, now, before = series.key, series.frozen(), self.sent.get(series.key)
+        is_whole = is_whole or before is None or not (position + self.seq) % _HEALING_REPORTS
+        if now is before and not is_whole:
+            return None
+        self.sent[key] = now
+        known = None if is_whole else before
+        return [
+            key.method, key.name, key.user_class, int(key.outcome == "failure"),
+            now.unmeasured, now.sum_s, now.body_bytes, sparse(now.counts, known.counts if known else None),
+            [
+                [i, e.duration_s, e.trace_id, e.span_id, e.timestamp]
+                for i, e in now.exemplars.items()
+                if known is None or known.exemplars.get(i) is not e
+            ],
+        ]  # fmt: skip
+
+    def _is_error_due(self, position: int, key: ErrorKey, count: int, is_whole: bool) -> bool:
+        if self.sent_errors.get(key) == count and not is_whole and (position + self.seq) % _HEALING_REPORTS:
             return False
-        self.sent[key] = count
+        self.sent_errors[key] = count
         return True
 
 
@@ -116,11 +138,13 @@ class Reporter:
         """Report this run from now on; the one before is said farewell to with its last numbers."""
         self._runs.append(_ReportedRun(run_id, aggregate, fingerprint(aggregate.layout)))
 
-    def report(self) -> list[dict[str, Any]]:
-        """Return the runs to report, the current one last."""
-        runs = [run.report(complete=run is not self._runs[-1]) for run in self._runs]
-        for run in self._runs[:-1]:
-            run.farewells -= 1
+    def report(self, *, is_over: bool = False) -> list[dict[str, Any]]:
+        """Return the runs to report, the current one last.
+
+        Args:
+            is_over: Whether the current one has stopped; its next reports are whole.
+        """
+        runs = [run.report(is_over=is_over or run is not self._runs[-1]) for run in self._runs]
         self._runs = [run for run in self._runs[:-1] if run.farewells > 0] + self._runs[-1:]
         return runs
 
@@ -148,7 +172,6 @@ class MergedRun:
         self.run_id = run_id
         self.aggregate = aggregate
         self._layout = fingerprint(aggregate.layout)
-        self._seq: dict[str, int] = {}
         self._series: dict[tuple[object, ...], _WorkerSeries] = {}
         self._errors: dict[tuple[str, ErrorKey], int] = {}
         self._user_errors: dict[tuple[str, str, str], int] = {}
@@ -164,7 +187,6 @@ class MergedRun:
             ReportError: It cannot be understood; nothing of it was merged.
         """
         try:
-            seq = _count(report["seq"])
             if report["layout"] != self._layout:
                 raise ReportError(f"worker {client_id} counts between other bounds than the master")
             series = report["series"]
@@ -174,20 +196,17 @@ class MergedRun:
             user_errors = [((client_id, _text(c), _text(t)), _count(count)) for c, t, count in report["user_errors"]]
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise ReportError(f"worker {client_id} sent a report that is malformed: {error!r}") from error
-        if seq <= self._seq.get(client_id, 0):
-            return False
-        self._seq[client_id] = seq
         has_others = False
         for entry in series:
             has_others |= self._replace(client_id, entry)
         for key, count in errors:
             place = (client_id, key)
             method, name = self.aggregate.admitted(key.method, key.name)
-            self.aggregate.count_error(method, name, key.error_type, count - self._errors.get(place, 0))
-            self._errors[place] = count
+            self.aggregate.count_error(method, name, key.error_type, max(count - self._errors.get(place, 0), 0))
+            self._errors[place] = max(count, self._errors.get(place, 0))
         for user_error, count in user_errors:
-            self.aggregate.count_user_error(*user_error[1:], count - self._user_errors.get(user_error, 0))
-            self._user_errors[user_error] = count
+            self.aggregate.count_user_error(*user_error[1:], max(count - self._user_errors.get(user_error, 0), 0))
+            self._user_errors[user_error] = max(count, self._user_errors.get(user_error, 0))
         if not has_others or client_id in self._told_names:
             return False
         self._told_names.add(client_id)
@@ -206,18 +225,20 @@ class MergedRun:
         numbers = iter(gaps)
         for gap, count in zip(numbers, numbers, strict=True):
             index += gap
-            if known[index] != count:  # few do since the last report
+            if known[index] < count:  # few are since the last report
                 difference = count - known[index]
                 known[index] = count
                 counts[index] += difference
                 added += difference
         series.measured += added
-        series.unmeasured += unmeasured - old.unmeasured
+        series.unmeasured += max(unmeasured - old.unmeasured, 0)
         # Added as a difference, which is never negative: `s + new - old` can end a rounding error below `s`, and to
         # Prometheus a sum that falls is a reset.
-        series.sum_s += sum_s - old.sum_s
-        series.body_bytes += body_bytes - old.body_bytes
-        old.unmeasured, old.sum_s, old.body_bytes = unmeasured, sum_s, body_bytes
+        series.sum_s += max(sum_s - old.sum_s, 0.0)
+        series.body_bytes += max(body_bytes - old.body_bytes, 0)
+        old.unmeasured = max(unmeasured, old.unmeasured)
+        old.sum_s = max(sum_s, old.sum_s)
+        old.body_bytes = max(body_bytes, old.body_bytes)
         for place_of, exemplar in map(_exemplar, exemplars):
             last = series.exemplars.get(place_of)
             if last is None or last.timestamp < exemplar.timestamp:
@@ -229,6 +250,29 @@ class MergedRun:
         here = self.aggregate.admitted(method, name)
         series = self.aggregate.of(SeriesKey(*here, user_class, _OUTCOMES[is_failure]))
         return _WorkerSeries(series, here[1] != name, self.aggregate.layout.empty())
+
+
+def encode_event(event: Event) -> list[Any]:
+    """Return an event as a report carries it."""
+    return [
+        event.name, event.body, event.severity, dict(event.attributes), event.timestamp, event.trace_id, event.span_id,
+    ]  # fmt: skip
+
+
+def decode_event(told: Any) -> Event:
+    """Return the event of a report.
+
+    Raises:
+        ReportError: It is none.
+    """
+    try:
+        name, body, severity, attributes, timestamp, trace_id, span_id = told
+        scalars = {str(k): v for k, v in attributes.items() if isinstance(v, str | int | float)}
+        int(trace_id or "0", 16), int(span_id or "0", 16)
+        severity = severity if severity in {"INFO", "WARN", "ERROR"} else "INFO"
+        return Event(str(name), str(body), severity, scalars, float(timestamp), trace_id, span_id)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ReportError(f"an event is malformed: {error!r}") from error
 
 
 def _check(entry: Sequence[Any], layout: Layout) -> None:

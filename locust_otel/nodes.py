@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from locust_otel.aggregate import Aggregate
 from locust_otel.catalogue import Scope
 from locust_otel.config import Settings, new_run_id
 from locust_otel.distributed import (
+    EVENTS_PER_REPORT,
     NAMES_MESSAGE,
     REPORT_KEY,
     VERSION,
@@ -26,10 +28,14 @@ from locust_otel.distributed import (
     Reporter,
     ReportError,
     decode_counts,
+    decode_event,
+    encode_event,
     sparse,
 )
+from locust_otel.events import USER_ERROR, Event, EventQueue, RateLimit
 from locust_otel.exporters.families import ALL_SCOPES, MASTER_SCOPES, WORKER_SCOPES
 from locust_otel.generator import LAG_LAYOUT, Generator, host_name
+from locust_otel.propagation import Propagator
 from locust_otel.recorder import Recorder
 from locust_otel.run import Run, RunIds
 from locust_otel.slow_log import SlowLog
@@ -49,6 +55,7 @@ class LocalNode:
     """A process that runs users on its own account.
 
     Attributes:
+        events: What happened, to be pushed.
         recorder: Records its requests.
         run: The current or last run; None before the first.
     """
@@ -59,11 +66,15 @@ class LocalNode:
     def __init__(self, environment: Any, settings: Settings, user_base: type) -> None:
         self.environment = environment
         self.settings = settings
+        self.otlp = settings.otlp
         self.run: Run | None = None
+        self.events = EventQueue()
         self.recorder = Recorder(Aggregate(slow_s=settings.slow_s, max_names=settings.max_names), user_base)
         self._ids = RunIds(settings.run_id, new_run_id)
-        self._slow_log = SlowLog(self.recorder, lambda: self.name)
+        self._slow_log = SlowLog(self.recorder, self.events, lambda: (self.run.run_id if self.run else "", self.name))
+        self._user_error_rate = RateLimit()
         self._generator = Generator(self._every_second)
+        self._propagator = Propagator()
         self._counted_from = 0  # requests recorded when Locust's table was last emptied or reported
 
     def start(self) -> None:
@@ -93,9 +104,12 @@ class LocalNode:
     def start_run(self) -> Run:
         """Begin a new run; the requests of the one before stay as they are."""
         settings = self.settings
-        return self._start_run(self._ids.next(), settings.slow_s, settings.max_names)
+        return self._start_run(self._ids.next(), settings.slow_s, settings.max_names, settings.trace_ratio)
 
-    def _start_run(self, run_id: str, slow_s: float, max_names: int) -> Run:
+    def _start_run(self, run_id: str, slow_s: float, max_names: int, trace_ratio: float | None) -> Run:
+        self._propagator.ratio = trace_ratio
+        if trace_ratio is not None:
+            self._propagator.instrument(self.environment.user_classes)
         aggregate = Aggregate(slow_s=slow_s, max_names=max_names)
         self.recorder.record_into(aggregate)
         self._generator.start_run()
@@ -118,7 +132,16 @@ class LocalNode:
     def on_user_error(self, user_instance: object, exception: BaseException, **_: object) -> None:
         """Count an exception that escaped from a task."""
         user = getattr(user_instance, "user", user_instance)  # Locust hands over the TaskSet that ran the task
-        self.recorder.aggregate.count_user_error(type(user).__name__, type(exception).__name__)
+        user_class, error_type = type(user).__name__, type(exception).__name__
+        self.recorder.aggregate.count_user_error(user_class, error_type)
+        if self._user_error_rate.allows():
+            attributes = {
+                "run_id": self.run.run_id if self.run else "",
+                "user_class": user_class,
+                "error_type": error_type,
+                "worker": self.name,
+            }
+            self.events.add(Event(USER_ERROR, f"{error_type} in a task of {user_class}", "ERROR", attributes))
 
     def workers(self) -> tuple[WorkerSnapshot, ...]:
         """Return how the generating processes are that this one knows."""
@@ -155,6 +178,7 @@ class WorkerNode(LocalNode):
     def __init__(self, environment: Any, settings: Settings, user_base: type) -> None:
         super().__init__(environment, settings, user_base)
         self.scopes = WORKER_SCOPES if settings.from_workers else frozenset()
+        self.otlp = replace(settings.otlp, logs=None) if settings.otlp else None  # events go to the master
         self._reporter = Reporter()
         self._reported = 0  # requests of this run in the reports of Locust so far
         environment.runner.register_message(NAMES_MESSAGE, self._on_names)
@@ -175,11 +199,12 @@ class WorkerNode(LocalNode):
         order = getattr(self.environment.parsed_options, RUN_OPTION, None)
         if order is None:
             logger.warning("The master runs without locust-otel: nobody merges what this worker records.")
-            order = [self._ids.next(), self.settings.slow_s, self.settings.max_names]
-        run_id, slow_s, max_names = order
+            settings = self.settings
+            order = [self._ids.next(), settings.slow_s, settings.max_names, settings.trace_ratio]
+        run_id, slow_s, max_names, trace_ratio = order
         # Names get their place here in another order than on other workers; the master decides, and tells if need be.
         factor = 1 if self.settings.from_workers else PROVISIONAL
-        run = self._start_run(run_id, slow_s, max_names * factor)
+        run = self._start_run(run_id, slow_s, max_names * factor, trace_ratio)
         self._reported = 0
         self._reporter.start(run_id, run.aggregate)
         return run
@@ -197,10 +222,11 @@ class WorkerNode(LocalNode):
         generator = self._generator
         data[REPORT_KEY] = {
             "v": VERSION,
-            "runs": self._reporter.report(),
+            "runs": self._reporter.report(is_over=run is not None and run.stopped),
             "reset": run.reset_away if run else 0,
             "is_last": run is not None and run.stopped,
             "errors": self.recorder.errors,
+            "events": self._told_events(),
             "vitals": [
                 run.run_id if run else "",
                 generator.cpu_ratio,
@@ -213,6 +239,11 @@ class WorkerNode(LocalNode):
         if run is not None:
             self._counted_from = run.aggregate.total()
 
+    def _told_events(self) -> list[list[Any]]:
+        events = self.events.peek(EVENTS_PER_REPORT)
+        self.events.remove(len(events))
+        return [encode_event(event) for event in events]
+
     def _on_names(self, msg: Any, **_: object) -> None:
         run_id, names = msg.data
         if self.run is not None and self.run.run_id == run_id:
@@ -223,6 +254,7 @@ class MasterNode:
     """A process that has users run by workers and merges what they report.
 
     Attributes:
+        events: What happened, here and on the workers, to be pushed.
         run: The current or last run; None before the first.
         errors: Reports that could not be made sense of.
     """
@@ -233,8 +265,10 @@ class MasterNode:
     def __init__(self, environment: Any, settings: Settings, report_interval_s: float) -> None:
         self.environment = environment
         self.settings = settings
+        self.otlp = settings.otlp
         self.scopes = MASTER_SCOPES if settings.from_workers else ALL_SCOPES
         self.run: Run | None = None
+        self.events = EventQueue()
         self._ids = RunIds(settings.run_id, new_run_id)
         self._report_interval_s = report_interval_s
         self._merged: dict[str, MergedRun] = {}
@@ -277,7 +311,8 @@ class MasterNode:
         self._resets = {}
         self._unfinished = set()
         self._workers.forget_lost()
-        setattr(self.environment.parsed_options, RUN_OPTION, [run_id, settings.slow_s, settings.max_names])
+        order = [run_id, settings.slow_s, settings.max_names, settings.trace_ratio]
+        setattr(self.environment.parsed_options, RUN_OPTION, order)
         self.run = Run(run_id, aggregate, _info(self.environment, settings))
         return self.run
 
@@ -321,6 +356,8 @@ class MasterNode:
             if not part["is_last"]:
                 self._unfinished.add(client_id)
         self._worker_errors[client_id] = int(part["errors"])
+        for told in part["events"][:EVENTS_PER_REPORT]:
+            self.events.add(decode_event(told))
         run_id, cpu_ratio, memory_bytes, keeps_up, lag_sum_s, gaps = part["vitals"]
         lag_counts = LAG_LAYOUT.empty()
         if self.run is not None and run_id == self.run.run_id:  # the delays of a run before are none of this one
@@ -389,13 +426,15 @@ def _info(environment: Any, settings: Settings) -> dict[str, str]:
     """Return the labels of `locust_run_info` besides the run's id."""
     own = str(Path(__file__).with_name("auto.py"))
     files = [path for path in getattr(environment, "parsed_locustfiles", None) or () if path != own]
-    return {
+    labels = {
         "host": runners.without_credentials(environment.host or _host_of(environment.user_classes)),
         "locustfile": Path(files[0]).name if files else environment.locustfile or "",
         "profile": getattr(environment, "profile", None) or "",
         "version": version("locust"),
         **settings.run_labels,
     }
+    # File names and environment variables may hold bytes that are no UTF-8, as lone surrogates.
+    return {name: value.encode("utf-8", "replace").decode() for name, value in labels.items()}
 
 
 def _host_of(user_classes: Iterable[Any]) -> str:

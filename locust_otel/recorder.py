@@ -39,6 +39,7 @@ class SlowRequest:
     Attributes:
         status: HTTP status, or the class of the exception; empty where there is neither.
         trace_id: 32 hex digits, or empty.
+        span_id: 16 hex digits, or empty.
         timestamp: Unix time in seconds at which it ended.
     """
 
@@ -46,6 +47,7 @@ class SlowRequest:
     duration_s: float
     status: str
     trace_id: str
+    span_id: str
     timestamp: float
 
 
@@ -166,15 +168,8 @@ class Recorder:
             if span is not None:
                 self._keep_exemplar(series, duration_s, span)
             if is_slow:
-                self._keep_slow(
-                    SlowRequest(
-                        key,
-                        duration_s,
-                        error_type or str(status or ""),
-                        span.trace_id if span else "",
-                        time(),
-                    )
-                )
+                told = error_type or str(status or "")
+                self._keep_slow(SlowRequest(key, duration_s, told, *(span or ("", "")), time()))
 
     def _trace(self, key: tuple[object, ...], response_time: Any, response: Any, context: Any) -> None:
         """Keep the trace of an ordinary request of a known series, if it has one."""

@@ -40,6 +40,7 @@ class Run:
             table threw away are part of it.
         reset_away: Those of them that a reset threw away.
         concluded: Whether its account was logged.
+        told: Whether the event of its end was told.
     """
 
     def __init__(self, run_id: str, aggregate: Aggregate, info: Mapping[str, str]) -> None:
@@ -48,6 +49,7 @@ class Run:
         self.info = info
         self.is_final = False
         self.concluded = False
+        self.told = False
         self.locust_total: int | None = None
         self.reset_away = 0
         self._start_time = time()

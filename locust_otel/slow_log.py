@@ -1,12 +1,13 @@
-"""The log of slow requests: one structured line each, at a bounded rate, and none on the request path."""
+"""The log of slow requests: one structured line and one event each, at a bounded rate, and none on the request path."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 
+from locust_otel.events import SLOW_REQUEST, Event, EventQueue, RateLimit
 from locust_otel.recorder import Recorder, SlowRequest
 
 logger = logging.getLogger(__name__)
@@ -23,26 +24,42 @@ class SlowLog:
 
     Args:
         recorder: Its slow requests are taken.
-        worker: Returns the name of this process.
+        events: Where the events go.
+        origin: Returns the run and the name of this process.
     """
 
-    def __init__(self, recorder: Recorder, worker: Callable[[], str], clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        events: EventQueue,
+        origin: Callable[[], tuple[str, str]],
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._recorder = recorder
-        self._worker = worker
-        self._clock = clock
-        self._allowance = float(BURST)
-        self._checked = clock()
+        self._events = events
+        self._origin = origin
+        self._rate = RateLimit(BURST, LINES_PER_SECOND, clock)
 
     def emit(self) -> None:
         """Log as many as the rate allows; the others wait."""
-        now = self._clock()
-        self._allowance = min(self._allowance + (now - self._checked) * LINES_PER_SECOND, BURST)
-        self._checked = now
         waiting = self._recorder.slow_requests
-        while waiting and self._allowance >= 1:
-            self._allowance -= 1
+        while waiting and self._rate.allows():
             dropped, self._recorder.slow_requests_dropped = self._recorder.slow_requests_dropped, 0
-            logger.warning(line(waiting.popleft(), self._worker(), dropped))
+            request = waiting.popleft()
+            known = fields(request, *self._origin(), dropped)
+            text = line(known)
+            logger.warning(text)
+            self._events.add(
+                Event(
+                    SLOW_REQUEST,
+                    text,
+                    "WARN",
+                    known,
+                    timestamp=request.timestamp,
+                    trace_id=request.trace_id,
+                    span_id=request.span_id,
+                )
+            )
 
     def flush(self) -> None:
         """Log what the rate allows at the end, and how many were left out."""
@@ -54,9 +71,15 @@ class SlowLog:
             logger.warning("slow requests not_logged=%d", left)
 
 
-def line(request: SlowRequest, worker: str, not_logged: int) -> str:
-    """Return a slow request as `key=value` pairs; text with blanks or quotes in it is quoted as in JSON."""
-    fields: dict[str, object] = {
+def line(known: Mapping[str, str | float]) -> str:
+    """Return what is known of a slow request as `key=value` pairs; text that could be misread is quoted as in JSON."""
+    return "slow request " + " ".join(f"{name}={_quoted(value)}" for name, value in known.items())
+
+
+def fields(request: SlowRequest, run_id: str, worker: str, not_logged: int) -> dict[str, str | float]:
+    """Return what is known of a slow request, without what is empty."""
+    known: dict[str, str | float] = {
+        "run_id": run_id,
         "name": request.key.name,
         "method": request.key.method,
         "duration_s": round(request.duration_s, 3),
@@ -67,7 +90,7 @@ def line(request: SlowRequest, worker: str, not_logged: int) -> str:
         "trace_id": request.trace_id,
         "not_logged": not_logged or "",
     }
-    return "slow request " + " ".join(f"{name}={_quoted(value)}" for name, value in fields.items() if value != "")
+    return {name: value for name, value in known.items() if value != ""}
 
 
 def _quoted(value: object) -> str:

@@ -159,6 +159,7 @@ class HealthSnapshot:
 
     exports: tuple[ExportCount, ...]
     last_exports: Mapping[str, float]
+    rejected_points: Mapping[str, int]
     folded_requests: int
     listener_errors: int
     unreconciled: int | None
@@ -171,6 +172,7 @@ class Snapshot:
 
     Attributes:
         time: Unix time in seconds.
+        process_start_time: When this process began to measure, in Unix time.
         run: The current or last run; None before the first.
         worker_states: Number of workers by state; empty in a local run.
         workers_expected: None in a local run.
@@ -180,6 +182,7 @@ class Snapshot:
     """
 
     time: float
+    process_start_time: float
     run: RunSnapshot | None
     worker_states: Mapping[str, int]
     workers_expected: int | None

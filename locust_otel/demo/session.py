@@ -78,6 +78,8 @@ def run(options: Namespace) -> int:
         parse_fault(fault)
     run_time_s = duration(options.run_time, "--run-time")
     console = Console()
+    if not console.is_terminal:  # a file or a pipe has no width; the tables need this much
+        console = Console(width=110)
     with tempfile.TemporaryDirectory(prefix="locust-otel-demo-") as folder:
         report, log = Path(folder, "locust.json"), Path(folder, "locust.log")
         with shop.start(port=options.shop_port, seed=options.seed, faults=options.fault) as running:

@@ -50,32 +50,42 @@ class Family:
 
     Attributes:
         label_names: Those of the metric, and for `locust_run_info` the user's own after them.
+        start_time: When its counters and histograms were 0, in Unix time: the start of the run or of the process.
     """
 
     metric: Metric
     label_names: tuple[str, ...]
-    points: Iterator[Point] | Iterator[HistogramPoint]
+    start_time: float
+    points: Iterator[Point | HistogramPoint]
 
 
 def families(snapshot: Snapshot, scopes: frozenset[Scope] = ALL_SCOPES) -> Iterator[Family]:
     """Yield the families of the given scopes, in the order of the catalogue."""
+    run_start = snapshot.run.start_time if snapshot.run is not None else snapshot.process_start_time
+    for metric, label_names, points in _all(snapshot):
+        if metric.scope in scopes:
+            start_time = run_start if "run_id" in label_names else snapshot.process_start_time
+            yield Family(metric, label_names, start_time, points)
+
+
+_Draft = tuple[Metric, tuple[str, ...], Iterator[Point | HistogramPoint]]
+
+
+def _all(snapshot: Snapshot) -> Iterator[_Draft]:
     run = snapshot.run
-    if run is not None and Scope.REQUESTS in scopes:
+    if run is not None:
         yield from _requests(run)
-    if Scope.RUN in scopes:
-        if run is not None:
-            yield from _run(run, snapshot)
-        yield from _workers(snapshot, run.run_id if run else "")
-    if Scope.GENERATOR in scopes:
-        yield from _generator(snapshot, run)
+        yield from _run(run, snapshot)
+    yield from _workers(snapshot, run.run_id if run else "")
+    yield from _generator(snapshot, run.run_id if run else "")
     yield from _health(snapshot)
 
 
-def _plain(metric: Metric, points: Iterable[tuple[tuple[str, ...], float]]) -> Family:
-    return Family(metric, metric.labels, (Point(labels, value) for labels, value in points))
+def _plain(metric: Metric, points: Iterable[tuple[tuple[str, ...], float]]) -> _Draft:
+    return metric, metric.labels, (Point(labels, value) for labels, value in points)
 
 
-def _requests(run: RunSnapshot) -> Iterator[Family]:
+def _requests(run: RunSnapshot) -> Iterator[_Draft]:
     run_id, requests = run.run_id, run.requests
     # Outcomes side by side: a ratio of failures needs both, so both are there from the first request on, at 0.
     pairs: dict[tuple[str, str, str], dict[str, SeriesSnapshot]] = {}
@@ -90,7 +100,7 @@ def _requests(run: RunSnapshot) -> Iterator[Family]:
             for outcome in OUTCOMES
         ),
     )
-    yield Family(
+    yield (
         catalogue.REQUEST_DURATION,
         catalogue.REQUEST_DURATION.labels,
         (HistogramPoint((run_id, *s.key), requests.layout, s.counts, s.sum_s, s.exemplars) for s in requests.series),
@@ -111,20 +121,20 @@ def _requests(run: RunSnapshot) -> Iterator[Family]:
     yield _plain(catalogue.USER_ERRORS, (((run_id, *key), count) for key, count in requests.user_errors.items()))
 
 
-def _run(run: RunSnapshot, snapshot: Snapshot) -> Iterator[Family]:
+def _run(run: RunSnapshot, snapshot: Snapshot) -> Iterator[_Draft]:
     run_id = run.run_id
     of_run = (run_id,)
     yield _plain(catalogue.USERS, (((run_id, name), count) for name, count in run.users.items()))
     yield _plain(catalogue.USERS_TARGET, (((run_id, name), count) for name, count in run.users_target.items()))
     yield _plain(catalogue.RUN_STATE, (((run_id, state), state == run.state) for state in RUN_STATES))
-    yield Family(catalogue.RUN_INFO, ("run_id", *run.info), iter([Point((run_id, *run.info.values()), 1)]))
+    yield catalogue.RUN_INFO, ("run_id", *run.info), iter([Point((run_id, *run.info.values()), 1)])
     yield _plain(catalogue.RUN_START, [(of_run, run.start_time)])
     yield _plain(catalogue.RUN_ELAPSED, [(of_run, run.elapsed_s)])
     yield _plain(catalogue.RUN_ACTIVE, [(of_run, run.active)])
     yield _plain(catalogue.RUN_VALID, [(of_run, all(worker.keeps_up for worker in snapshot.workers))])
 
 
-def _workers(snapshot: Snapshot, run_id: str) -> Iterator[Family]:
+def _workers(snapshot: Snapshot, run_id: str) -> Iterator[_Draft]:
     if snapshot.workers_expected is None:
         return
     yield _plain(
@@ -133,25 +143,26 @@ def _workers(snapshot: Snapshot, run_id: str) -> Iterator[Family]:
     yield _plain(catalogue.WORKERS_EXPECTED, [((run_id,), snapshot.workers_expected)])
 
 
-def _generator(snapshot: Snapshot, run: RunSnapshot | None) -> Iterator[Family]:
-    run_id, workers = run.run_id if run else "", snapshot.workers
+def _generator(snapshot: Snapshot, run_id: str) -> Iterator[_Draft]:
+    workers = snapshot.workers
     yield _plain(catalogue.WORKER_CPU, (((run_id, w.worker), w.cpu_ratio) for w in workers if w.cpu_ratio is not None))
     yield _plain(
         catalogue.WORKER_MEMORY, (((run_id, w.worker), w.memory_bytes) for w in workers if w.memory_bytes is not None)
     )
     yield _plain(catalogue.WORKER_USERS, (((run_id, w.worker), w.users) for w in workers))
-    yield Family(
+    yield (
         catalogue.GENERATOR_LAG,
         catalogue.GENERATOR_LAG.labels,
         (HistogramPoint((run_id, w.worker), w.lag_layout, w.lag_counts, w.lag_sum_s, {}) for w in workers),
     )
 
 
-def _health(snapshot: Snapshot) -> Iterator[Family]:
+def _health(snapshot: Snapshot) -> Iterator[_Draft]:
     health = snapshot.health
     yield _plain(catalogue.EXPORTS, (((e.exporter, e.outcome), e.count) for e in health.exports))
     yield _plain(catalogue.EXPORT_DURATION, (((e.exporter, e.outcome), e.seconds) for e in health.exports))
     yield _plain(catalogue.LAST_EXPORT, (((exporter,), when) for exporter, when in health.last_exports.items()))
+    yield _plain(catalogue.REJECTED_POINTS, (((exporter,), n) for exporter, n in health.rejected_points.items()))
     yield _plain(catalogue.FOLDED_REQUESTS, [((), health.folded_requests)])
     yield _plain(catalogue.LISTENER_ERRORS, [((), health.listener_errors)])
     yield _plain(catalogue.SERIES, [((), len(snapshot.run.requests.series) if snapshot.run else 0)])

@@ -10,8 +10,8 @@ https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE_OPENMETRICS
@@ -25,16 +25,12 @@ POINTS_PER_PIECE = 40
 _UNITS = {"s": "seconds", "By": "bytes", "1": "ratio"}
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
-    """An exposition format: its content type, and whether it is OpenMetrics."""
+class Format(Enum):
+    """An exposition format; the value is its content type."""
 
-    content_type: str
-    is_openmetrics: bool
-
-
-TEXT = Format(CONTENT_TYPE_PLAIN_0_0_4, is_openmetrics=False)
-OPENMETRICS = Format(CONTENT_TYPE_OPENMETRICS, is_openmetrics=True)
+    TEXT = CONTENT_TYPE_PLAIN_0_0_4
+    OPENMETRICS = CONTENT_TYPE_OPENMETRICS
+    PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 
 
 def negotiate(accept: str) -> Format:
@@ -42,21 +38,25 @@ def negotiate(accept: str) -> Format:
 
     Of OpenMetrics only versions 1.x count, or none named; `q` decides, then the order.
     """
-    best, best_quality = TEXT, 0.0
+    best, best_quality = Format.TEXT, 0.0
     for item in accept.split(","):
         media_type, *rest = (part.strip() for part in item.split(";"))
         parameters = dict(part.split("=", 1) for part in rest if "=" in part)
-        offered = _offered(media_type.lower(), parameters.get("version", ""))
+        offered = _offered(media_type.lower(), parameters)
         quality = _quality(parameters.get("q", "1"))
         if offered is not None and quality > best_quality:
             best, best_quality = offered, quality
     return best
 
 
-def _offered(media_type: str, version: str) -> Format | None:
+def _offered(media_type: str, parameters: Mapping[str, str]) -> Format | None:
+    if media_type == "application/vnd.google.protobuf":
+        asked = (parameters.get("proto"), parameters.get("encoding"))
+        return Format.PROTOBUF if asked == ("io.prometheus.client.MetricFamily", "delimited") else None
     if media_type == "application/openmetrics-text":
-        return OPENMETRICS if version.strip('"').startswith("1.") or not version else None
-    return TEXT if media_type in {"text/plain", "text/*", "*/*"} else None
+        version = parameters.get("version", "").strip('"')
+        return Format.OPENMETRICS if version.startswith("1.") or not version else None
+    return Format.TEXT if media_type in {"text/plain", "text/*", "*/*"} else None
 
 
 def _quality(text: str) -> float:
@@ -66,17 +66,17 @@ def _quality(text: str) -> float:
         return 0.0
 
 
-class Exposition:
-    """Renders families in one format, and keeps what does not change between two scrapes.
+class TextExposition:
+    """Renders families as text, and keeps what does not change between two scrapes.
 
     Several renderings may be under way at once.
     """
 
-    def __init__(self, format_: Format) -> None:
-        self._openmetrics = format_.is_openmetrics
+    def __init__(self, *, is_openmetrics: bool) -> None:
+        self._openmetrics = is_openmetrics
         self._templates: dict[tuple[Metric, tuple[str, ...]], str] = {}
 
-    def render(self, families: Iterable[Family]) -> Iterator[str]:
+    def render(self, families: Iterable[Family]) -> Iterator[bytes]:
         """Yield the exposition in pieces of at most `POINTS_PER_PIECE` points."""
         used: dict[tuple[Metric, tuple[str, ...]], str] = {}
         lines: list[str] = []
@@ -90,11 +90,11 @@ class Exposition:
                 lines.append(self._sample(family, point, used))
                 points += 1
                 if points % POINTS_PER_PIECE == 0:
-                    yield "".join(lines)
+                    yield _encoded(lines)
                     lines.clear()
         if self._openmetrics:
             lines.append("# EOF\n")
-        yield "".join(lines)
+        yield _encoded(lines)
         # Only the series of this rendering stay: those of an earlier run are gone.
         self._templates = used
 
@@ -146,6 +146,11 @@ def _template(family: Family, point: Point | HistogramPoint) -> str:
     before = f"{labels}," if labels else ""
     buckets = "".join(f'{name}_bucket{{{before}le="{bound!r}"}} %s\n' for bound in point.layout.classic_bounds)
     return f'{buckets}{name}_bucket{{{before}le="+Inf"}} %s\n{name}_sum{{{labels}}} %s\n{name}_count{{{labels}}} %s\n'
+
+
+def _encoded(lines: list[str]) -> bytes:
+    # What the file system or the environment held of bytes that are no UTF-8 came as lone surrogates.
+    return "".join(lines).encode("utf-8", "replace")
 
 
 def _escape(text: str) -> str:

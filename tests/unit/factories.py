@@ -117,6 +117,7 @@ def health(**changes: Any) -> HealthSnapshot:
     values: dict[str, Any] = {
         "exports": (ExportCount("prometheus", "success", 5, 0.125), ExportCount("prometheus", "failure", 2, 0.5)),
         "last_exports": {"prometheus": 1_764_000_123.5},
+        "rejected_points": {"otlp_metrics": 9},
         "folded_requests": 3,
         "listener_errors": 4,
         "unreconciled": -6,
@@ -156,6 +157,7 @@ def snapshot(
         )
     return Snapshot(
         time=1_764_000_061.75,
+        process_start_time=1_763_999_990.5,
         run=run,
         worker_states=worker_states or {},
         workers_expected=workers_expected,

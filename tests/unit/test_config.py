@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from argparse import Namespace
 from collections.abc import Iterator
@@ -24,20 +25,26 @@ from locust_otel.config import (
     resolve,
 )
 from locust_otel.errors import ConfigurationError
+from locust_otel.exporters.otlp.settings import OtlpSettings, Target
 
 FLAGS = {
     "--prometheus-port": "9700", "--prometheus-host": "0.0.0.0", "--prometheus-web-config": "web.yml",
     "--prometheus-linger": "3s", "--run-id": "nightly", "--run-label": "team=shop", "--slow-request": "250ms",
-    "--max-request-names": "17", "--export-from": "workers",
+    "--max-request-names": "17", "--export-from": "workers", "--otlp-endpoint": "http://127.0.0.1:4317",
+    "--otlp-protocol": "grpc", "--otlp-interval": "2s", "--propagate-traces": "0.1",
 }  # fmt: skip
+TARGET = Target(
+    "http://127.0.0.1:4317", "grpc", {}, 10.0, "none", certificate=None, client_certificate=None, client_key=None
+)
+OTLP = OtlpSettings(metrics=TARGET, logs=TARGET, interval_s=2.0, is_exponential=False, is_delta=False)
 DESTS = {flag: flag[2:].replace("-", "_") for flag in FLAGS}
 
 
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep the environment and the configuration files of this machine out."""
-    for option in OPTIONS:
-        monkeypatch.delenv(option.env_var, raising=False)
+    for name in [*(option.env_var for option in OPTIONS), *(name for name in os.environ if name.startswith("OTEL_"))]:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
 
@@ -80,7 +87,7 @@ def test_defaults() -> None:
     """Without a flag the settings are those of the design, with Locust's options as with none at all."""
     expected = Settings(
         port=9646, port_is_named=False, host="127.0.0.1", web_config=None, linger=Linger(None), run_id=None,
-        run_labels={}, slow_s=5.0, max_names=200, from_workers=False,
+        run_labels={}, slow_s=5.0, max_names=200, from_workers=False, otlp=None, trace_ratio=None,
     )  # fmt: skip
     assert resolve(parse()) == resolve(None) == resolve(Namespace()) == expected
 
@@ -95,7 +102,7 @@ def _check_all(options: Namespace) -> None:
     options.prometheus_web_config = None
     assert resolve(options) == Settings(
         port=9700, port_is_named=True, host="0.0.0.0", web_config=None, linger=Linger(3.0), run_id="nightly",
-        run_labels={"team": "shop"}, slow_s=0.25, max_names=17, from_workers=True,
+        run_labels={"team": "shop"}, slow_s=0.25, max_names=17, from_workers=True, otlp=OTLP, trace_ratio=0.1,
     )  # fmt: skip
 
 
@@ -372,18 +379,18 @@ def test_web_config(tmp_path: Path) -> None:
 def test_all_problems_at_once() -> None:
     """Every problem is told, in the order of the flags, each with where, what and what would be right."""
     given = {
-        "prometheus_port": "x", "prometheus_host": "a b", "prometheus_linger": "x", "run_id": "-", "run_label": ["x"],
-        "slow_request": "0", "max_request_names": "0", "export_from": "x",
+        "prometheus_port": "x", "prometheus_host": "a b", "prometheus_linger": "x", "otlp_endpoint": "x",
+        "otlp_interval": "0", "propagate_traces": "2", "run_id": "-", "run_label": ["x"], "slow_request": "0", "max_request_names": "0", "export_from": "x",
     }  # fmt: skip
     with pytest.raises(ConfigurationError) as caught:
         resolve(None, given)
     problems = caught.value.problems
     assert [p.slug for p in problems] == [
-        "prometheus-port", "prometheus-host", "time", "run-id", "run-label", "slow-request", "max-request-names",
+        "prometheus-port", "prometheus-host", "time", "otlp-interval", "otlp-endpoint", "propagate-traces", "run-id", "run-label", "slow-request", "max-request-names",
         "export-from",
     ]  # fmt: skip
-    assert [p.where for p in problems] == [flag for flag in FLAGS if flag != "--prometheus-web-config"]
-    assert len(str(caught.value).splitlines()) == 8
+    assert {p.where for p in problems} == FLAGS.keys() - {"--prometheus-web-config", "--otlp-protocol"}
+    assert len(str(caught.value).splitlines()) == 11
     for problem in problems:
         assert problem.found.endswith(".")
         assert problem.remedy.endswith(".")

@@ -81,6 +81,7 @@ def test_values_of_a_rich_snapshot() -> None:
         "locust_otel_exports_total": {("prometheus", "success"): 5, ("prometheus", "failure"): 2},
         "locust_otel_export_seconds_total": {("prometheus", "success"): 0.125, ("prometheus", "failure"): 0.5},
         "locust_otel_last_export_timestamp_seconds": {("prometheus",): 1_764_000_123.5},
+        "locust_otel_rejected_points_total": {("otlp_metrics",): 9},
         "locust_otel_folded_requests_total": {(): 3},
         "locust_otel_listener_errors_total": {(): 4},
         "locust_otel_series": {(): 4},

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from locust_otel.aggregate import Aggregate
 from locust_otel.catalogue import CATALOGUE, Kind
 from locust_otel.exporters.families import families
-from locust_otel.exporters.prometheus import OPENMETRICS, POINTS_PER_PIECE, TEXT, Exposition, Format, negotiate
+from locust_otel.exporters.prometheus import POINTS_PER_PIECE, Format, TextExposition, negotiate
 from locust_otel.snapshot import Exemplar, SeriesKey, Snapshot
 from tests.unit.factories import (
     ODD_TEXTS,
@@ -30,6 +30,7 @@ from tests.unit.factories import (
     worker,
 )
 
+TEXT, OPENMETRICS, PROTOBUF = Format.TEXT, Format.OPENMETRICS, Format.PROTOBUF
 FORMATS = pytest.mark.parametrize("format_", [TEXT, OPENMETRICS], ids=["text", "openmetrics"])
 PROMETHEUS_3 = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
@@ -48,7 +49,7 @@ PROMETHEUS_2 = (
 
 def rendered(taken: Snapshot, format_: Format = TEXT) -> str:
     """Return the whole exposition."""
-    return "".join(Exposition(format_).render(families(taken)))
+    return b"".join(TextExposition(is_openmetrics=format_ is OPENMETRICS).render(families(taken))).decode()
 
 
 def busy(series: int = 60, run_id: str = "run-1") -> Snapshot:
@@ -184,21 +185,21 @@ def test_end_of_openmetrics() -> None:
 @FORMATS
 def test_rendering_again_shows_new_values(format_: Format) -> None:
     """What is kept from one scrape to the next is text, never numbers."""
-    exposition = Exposition(format_)
+    exposition = TextExposition(is_openmetrics=format_ is OPENMETRICS)
     aggregate = rich_aggregate()
     for _ in range(3):
         record(aggregate, SeriesKey("GET", "/", "Shopper", "success"), [7, 11], 5)
         taken = snapshot(aggregate)
-        text = "".join(exposition.render(families(taken)))
+        text = b"".join(exposition.render(families(taken))).decode()
         assert parsed_samples(text, openmetrics=format_ is OPENMETRICS) == expected_samples(taken)
 
 
-def interleaved(first: Iterator[str], second: Iterator[str]) -> tuple[str, str]:
+def interleaved(first: Iterator[bytes], second: Iterator[bytes]) -> tuple[str, str]:
     """Take pieces in turn, and return what each gave."""
     texts = ["", ""]
-    for pieces in zip_longest(first, second, fillvalue=""):
+    for pieces in zip_longest(first, second, fillvalue=b""):
         for side, piece in enumerate(pieces):
-            texts[side] += piece
+            texts[side] += piece.decode()
     return texts[0], texts[1]
 
 
@@ -206,7 +207,7 @@ def interleaved(first: Iterator[str], second: Iterator[str]) -> tuple[str, str]:
 @pytest.mark.parametrize("other_run", ["run-1", "run-2"])
 def test_two_renderings_at_once(format_: Format, other_run: str) -> None:
     """Two scrapes whose pieces take turns each give their own snapshot, also across the start of a new run."""
-    exposition = Exposition(format_)
+    exposition = TextExposition(is_openmetrics=format_ is OPENMETRICS)
     first, second = busy(35), busy(50, other_run)
     for _ in range(2):
         found = interleaved(exposition.render(families(first)), exposition.render(families(second)))
@@ -216,19 +217,19 @@ def test_two_renderings_at_once(format_: Format, other_run: str) -> None:
 
 def test_an_earlier_runs_templates_go() -> None:
     """A long-lived process with many runs keeps the text of the last one only."""
-    exposition = Exposition(TEXT)
+    exposition = TextExposition(is_openmetrics=False)
     for run in range(5):
-        "".join(exposition.render(families(busy(50, f"run-{run}"))))
+        b"".join(exposition.render(families(busy(50, f"run-{run}"))))
     run_ids = {labels[0] for metric, labels in exposition._templates if "run_id" in metric.labels}
     assert run_ids == {"run-4"}
 
 
 def test_pieces_are_small() -> None:
     """No piece holds more points than promised: a histogram counts as one."""
-    pieces = list(Exposition(TEXT).render(families(busy(200))))
+    pieces = list(TextExposition(is_openmetrics=False).render(families(busy(200))))
     assert len(pieces) > 200 * 4 / POINTS_PER_PIECE
     for piece in pieces:
-        lines = [line for line in piece.splitlines() if not line.startswith("#")]
+        lines = [line for line in piece.decode().splitlines() if not line.startswith("#")]
         histograms = sum("_count{" in line for line in lines)
         plain = sum("_seconds_bucket{" not in line and "_sum{" not in line and "_count{" not in line for line in lines)
         assert histograms + plain <= POINTS_PER_PIECE
@@ -254,7 +255,7 @@ def test_buckets_are_cumulative() -> None:
     ("accept", "expected"),
     [
         (PROMETHEUS_3, OPENMETRICS),
-        (PROMETHEUS_3_NATIVE, OPENMETRICS),
+        (PROMETHEUS_3_NATIVE, PROTOBUF),
         (PROMETHEUS_2, OPENMETRICS),
         (
             "application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
@@ -295,10 +296,9 @@ def test_negotiation(accept: str, expected: Format) -> None:
 
 def test_content_types() -> None:
     """The content types are those Prometheus asks for."""
-    assert TEXT.content_type == "text/plain; version=0.0.4; charset=utf-8"
-    assert OPENMETRICS.content_type == "application/openmetrics-text; version=1.0.0; charset=utf-8"
-    assert not TEXT.is_openmetrics
-    assert OPENMETRICS.is_openmetrics
+    assert TEXT.value == "text/plain; version=0.0.4; charset=utf-8"
+    assert OPENMETRICS.value == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    assert PROTOBUF.value.startswith("application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily;")
 
 
 def test_health_changes_with_exports() -> None:

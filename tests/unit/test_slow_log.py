@@ -9,17 +9,19 @@ from types import SimpleNamespace
 import pytest
 
 from locust_otel.aggregate import Aggregate
+from locust_otel.events import SLOW_REQUEST, EventQueue
 from locust_otel.recorder import Recorder, SlowRequest
-from locust_otel.slow_log import BURST, SlowLog, line
+from locust_otel.slow_log import BURST, SlowLog, fields, line
 from locust_otel.snapshot import SeriesKey
 from tests.unit.factories import ODD_TEXTS, TRACE_ID, Shopper
 
+SPAN_ID = "00f067aa0ba902b7"
 KEY = SeriesKey("GET", "/item", "Shopper", "success")
 
 
 def request(number: int = 0, key: SeriesKey = KEY, status: str = "200", trace_id: str = TRACE_ID) -> SlowRequest:
     """Return a slow request."""
-    return SlowRequest(key, 5.0004 + number, status, trace_id, 1_764_000_000.0)
+    return SlowRequest(key, 5.0004 + number, status, trace_id, SPAN_ID if trace_id else "", 1_764_000_000.0)
 
 
 class Log:
@@ -30,7 +32,8 @@ class Log:
         self._caplog = caplog
         self.now = 100.0
         self.recorder = Recorder(Aggregate(slow_s=5.0, max_names=10), Shopper)
-        self.log = SlowLog(self.recorder, lambda: "host-0", lambda: self.now)
+        self.events = EventQueue()
+        self.log = SlowLog(self.recorder, self.events, lambda: ("run-1", "host-0"), lambda: self.now)
 
     def add(self, count: int) -> None:
         """Have this many slow requests wait."""
@@ -54,16 +57,16 @@ def log(caplog: pytest.LogCaptureFixture) -> Log:
 
 def test_a_line() -> None:
     """A line holds all that is known, in one order."""
-    assert line(request(), "host-0", 0) == (
-        "slow request name=/item method=GET duration_s=5.0 status=200 outcome=success user_class=Shopper worker=host-0 "
-        f"trace_id={TRACE_ID}"
+    assert line(fields(request(), "run-1", "host-0", 0)) == (
+        "slow request run_id=run-1 name=/item method=GET duration_s=5.0 status=200 outcome=success user_class=Shopper "
+        f"worker=host-0 trace_id={TRACE_ID}"
     )
 
 
 def test_what_is_not_known_is_left_out() -> None:
     """Fields without a value do not appear; how many were left out does where there are any."""
     key = SeriesKey("", "msg", "", "failure")
-    assert line(request(1, key, "", ""), "host-0", 7) == (
+    assert line(fields(request(1, key, "", ""), "", "host-0", 7)) == (
         "slow request name=msg duration_s=6.0 outcome=failure worker=host-0 not_logged=7"
     )
 
@@ -71,7 +74,7 @@ def test_what_is_not_known_is_left_out() -> None:
 @pytest.mark.parametrize("odd", [odd for odd in ODD_TEXTS if odd], ids=ascii)
 def test_odd_names_stay_one_field_of_one_line(odd: str) -> None:
     """Whatever a name holds, the line stays one line, and the name one field that can be read back."""
-    text = line(request(0, SeriesKey("GET", odd, "", "success")), "host-0", 0)
+    text = line(fields(request(0, SeriesKey("GET", odd, "", "success")), "", "host-0", 0))
     assert text.isprintable()
     plain = f"name={odd} " in text and " " not in odd and '"' not in odd
     if not plain:
@@ -141,13 +144,24 @@ def test_unused() -> None:
     """The worker's name is asked for when a line is written, since Locust gives it late."""
     names = SimpleNamespace(asked=0)
 
-    def name() -> str:
+    def origin() -> tuple[str, str]:
         names.asked += 1
-        return "host-3"
+        return "run-1", "host-3"
 
     recorder = Recorder(Aggregate(slow_s=5.0, max_names=10), Shopper)
-    log = SlowLog(recorder, name)
+    log = SlowLog(recorder, EventQueue(), origin)
     assert names.asked == 0
     recorder._keep_slow(request())
     log.emit()
     assert names.asked == 1
+
+
+def test_each_line_is_an_event_too(log: Log) -> None:
+    """What is logged is pushed as well, with the time of the request and the trace it belongs to."""
+    log.add(2)
+    log.log.emit()
+    first, second = log.events.peek(10)
+    assert [first.body, second.body] == log.lines
+    assert (first.name, first.severity, first.timestamp) == (SLOW_REQUEST, "WARN", 1_764_000_000.0)
+    assert (first.trace_id, first.span_id) == (TRACE_ID, SPAN_ID)
+    assert first.attributes == fields(request(0), "run-1", "host-0", 0)

@@ -1,0 +1,112 @@
+"""Pushing over gRPC, whose waiting must be gevent's, or each push stops every simulated user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import RetryInfo
+from grpc.experimental import gevent as grpc_gevent
+from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+
+from locust_otel.exporters.otlp.sender import Outcome, partial_outcome
+from locust_otel.exporters.otlp.settings import Signal, Target
+
+_COMPRESSIONS = {"none": grpc.Compression.NoCompression, "gzip": grpc.Compression.Gzip}
+_CHANNEL_OPTIONS = (("grpc.max_reconnect_backoff_ms", 5000),)  # its default lets a healed collector wait two minutes
+_RETRYABLE = frozenset(
+    {
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+    }
+)  # as the OTLP specification lists them
+
+
+class _Stub:
+    """Stands before the stub that an exporter made; keeps the outcome, and tells the exporter of success."""
+
+    def __init__(self, stub: Any, answer: Any) -> None:
+        self.outcome = Outcome(ok=False, reason="not sent")
+        self._stub = stub
+        self._answer = answer
+
+    def Export(self, **call: Any) -> Any:  # noqa: N802  # gRPC's name
+        """Call; see `grpc.UnaryUnaryMultiCallable`."""
+        try:
+            answer = self._stub.Export(**call)
+        except grpc.RpcError as error:
+            code = error.code()
+            self.outcome = Outcome(
+                ok=False,
+                reason=f"{code.name} {_printable(error.details() or '')}".strip(),
+                retry_after_s=_retry_after(error),
+                is_permanent=code not in _RETRYABLE,
+            )
+            return self._answer
+        self.outcome = partial_outcome(answer.partial_success)
+        return answer
+
+
+class GrpcSender:
+    """Pushes over gRPC."""
+
+    def __init__(self, signal: Signal, target: Target) -> None:
+        grpc_gevent.init_gevent()  # before the first channel
+        is_metrics = signal is Signal.METRICS
+        exporter_type: Any = OTLPMetricExporter if is_metrics else OTLPLogExporter
+        self._exporter = exporter_type(
+            endpoint=target.endpoint,
+            credentials=_credentials(target),
+            headers=tuple(target.headers.items()),
+            timeout=target.timeout_s,
+            compression=_COMPRESSIONS[target.compression],
+            channel_options=_CHANNEL_OPTIONS,
+        )
+        answer = ExportMetricsServiceResponse() if is_metrics else ExportLogsServiceResponse()
+        # The exporter drops the answer, and with it a partial success.
+        self._stub = self._exporter._client = _Stub(self._exporter._client, answer)
+
+    def send(self, data: Any) -> Outcome:
+        """Push."""
+        self._stub.outcome = Outcome(ok=False, reason="not sent")
+        self._exporter.export(data)
+        return self._stub.outcome
+
+    def shut_down(self) -> None:
+        """Close the channel, which ends what is under way."""
+        self._exporter.shutdown()
+
+
+def _credentials(target: Target) -> grpc.ChannelCredentials | None:
+    if not target.endpoint.startswith("https://"):
+        return None
+    root, chain, key = (
+        Path(path).read_bytes() if path else None
+        for path in (target.certificate, target.client_certificate, target.client_key)
+    )
+    return grpc.ssl_channel_credentials(root_certificates=root, private_key=key, certificate_chain=chain)
+
+
+def _retry_after(error: Any) -> float:
+    for name, value in error.trailing_metadata() or ():
+        if name == "google.rpc.retryinfo-bin":
+            try:
+                delay = RetryInfo.FromString(value).retry_delay
+            except DecodeError:
+                return 0.0
+            return float(min(max(delay.seconds + delay.nanos / 1e9, 0.0), 3600.0))
+    return 0.0
+
+
+def _printable(text: str) -> str:
+    return "".join(c for c in text[:200] if c.isprintable())

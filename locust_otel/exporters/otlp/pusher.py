@@ -1,0 +1,239 @@
+"""The timer that pushes, and what it does about a sink that is dead, slow or lying.
+
+A push has its own greenlet and blocks no other. Metrics tell everything since the start, so a push that failed is made
+up for by the next one and nothing has to be kept for it; events wait in a queue of bounded length. Where a sink fails,
+the pauses between tries grow, and one log line says so when it begins and one when it ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+from uuid import uuid4
+
+import gevent
+from gevent.event import Event as GeventEvent
+from opentelemetry import context as otel_context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from locust_otel.catalogue import Scope
+from locust_otel.events import EXPORT_FAILING, EXPORT_RECOVERED, Event, EventQueue
+from locust_otel.exporters.families import families
+from locust_otel.exporters.ledger import Ledger
+from locust_otel.exporters.otlp import logs
+from locust_otel.exporters.otlp.metrics import Encoder
+from locust_otel.exporters.otlp.sender import HttpSender, Outcome, Sender
+from locust_otel.exporters.otlp.settings import OtlpSettings, Signal, Target
+from locust_otel.snapshot import Snapshot
+
+logger = logging.getLogger(__name__)
+
+METRICS, LOGS = "otlp_metrics", "otlp_logs"
+"""Values of the label `exporter`."""
+
+FLUSH_S = 2.0
+"""Longest last push at the end of the process."""
+
+_LONGEST_PAUSE_S = 30.0
+_EVENTS_PER_PUSH = 100
+
+
+@dataclass(slots=True)
+class _Circuit:
+    """Whether a sink may be tried."""
+
+    interval_s: float
+    failures: int = 0
+    not_before: float = 0.0
+    is_rejecting: bool = False
+
+    def is_open(self) -> bool:
+        return monotonic() < self.not_before
+
+    def note(self, outcome: Outcome) -> None:
+        if outcome.ok:
+            self.failures = 0
+            return
+        self.failures += 1
+        pause = min(self.interval_s * 2 ** (self.failures - 1), _LONGEST_PAUSE_S)
+        # A little less, or the turn that falls due at the same moment would be missed.
+        self.not_before = monotonic() + max(pause, outcome.retry_after_s) - 0.1
+
+
+class Pusher:
+    """Pushes metrics and events of this process.
+
+    Args:
+        settings: Where to and how.
+        collect: Takes a snapshot.
+        scopes: Which metrics this process exports.
+        events: Events to push.
+        ledger: Told of each push.
+        version: Of this package.
+
+    Attributes:
+        last_total: Requests of the run in the last push that arrived whole; None before the first.
+    """
+
+    def __init__(  # noqa: PLR0913  # what it is to push, and where
+        self,
+        settings: OtlpSettings,
+        collect: Callable[[], Snapshot],
+        scopes: frozenset[Scope],
+        *,
+        events: EventQueue,
+        ledger: Ledger,
+        version: str,
+    ) -> None:
+        self.last_total: int | None = None
+        self._settings = settings
+        self._collect = collect
+        self._scopes = scopes
+        self._events = events
+        self._ledger = ledger
+        self._resource = _resource(version)
+        self._scope = InstrumentationScope("locust_otel", version)
+        self._encoder = Encoder(
+            self._resource, version, is_exponential=settings.is_exponential, is_delta=settings.is_delta
+        )
+        self._senders: dict[str, Sender] = {}
+        self._circuits: dict[str, _Circuit] = {}
+        self._targets = {METRICS: settings.metrics, LOGS: settings.logs}
+        self._wake = GeventEvent()
+        self._greenlet: gevent.Greenlet | None = None
+        self._run_id = ""
+
+    def start(self) -> None:
+        """Start to push. Only after Locust has forked."""
+        for exporter, signal in ((METRICS, Signal.METRICS), (LOGS, Signal.LOGS)):
+            target = self._targets[exporter]
+            if target is not None:
+                self._senders[exporter] = make(signal, target)
+                self._circuits[exporter] = _Circuit(self._settings.interval_s)
+                self._ledger.declare(exporter)
+        self._greenlet = gevent.spawn(self._run)
+
+    def stop(self) -> None:
+        """Push the last values, for at most `FLUSH_S`, and stop."""
+        if self._greenlet is None:
+            return
+        # What is under way may be waiting for a sink that never answers; what it had is told again by the last push.
+        self._greenlet.kill(timeout=0.2)
+        self._greenlet = None
+        last = gevent.spawn(self._push, is_last=True)
+        last.join(timeout=FLUSH_S)
+        if not last.ready():
+            last.kill(block=False)
+            self._ledger.note(METRICS, ok=False, seconds=FLUSH_S)
+            logger.warning("OTLP: the last push found no answer within %g s and was given up", FLUSH_S)
+        for sender in self._senders.values():
+            sender.shut_down()
+
+    def push_soon(self) -> None:
+        """Push now rather than at the next turn: a run has ended."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        next_turn = monotonic() + self._settings.interval_s
+        while True:
+            self._wake.wait(max(next_turn - monotonic(), 0))
+            self._wake.clear()
+            self._push()
+            next_turn = max(next_turn + self._settings.interval_s, monotonic())
+
+    def _push(self, *, is_last: bool = False) -> None:
+        # Locust's --otel instruments requests and urllib3 for everyone: our own pushes are no spans of the test.
+        token = otel_context.attach(otel_context.set_value(otel_context._SUPPRESS_INSTRUMENTATION_KEY, True))
+        try:
+            for exporter, push in ((METRICS, self._push_metrics), (LOGS, self._push_logs)):
+                if exporter in self._senders and (is_last or not self._circuits[exporter].is_open()):
+                    push()
+        except Exception:
+            # Nothing may end the pushing for good; what it was is counted like any failure.
+            logger.exception("A push over OTLP failed")
+            self._ledger.note(METRICS, ok=False, seconds=0.0)
+        finally:
+            otel_context.detach(token)
+
+    def _push_metrics(self) -> None:
+        snapshot = self._collect()
+        run = snapshot.run
+        if run is not None and run.run_id != self._run_id:
+            self._run_id, self.last_total = run.run_id, None
+            self._encoder.forget()
+        pieces = self._encoder.pieces(families(snapshot, self._scopes), int(snapshot.time * 1e9))
+        rejected = 0
+        for piece in pieces:
+            outcome = self._send(METRICS, piece.data)
+            if not outcome.ok:
+                return  # the sink would be asked for nothing, and the next push tells it all
+            rejected += outcome.rejected
+            self._encoder.acknowledge(piece)
+            gevent.sleep(1e-6)  # not 0, which would not look at sockets and timers
+        if run is not None and not rejected:
+            self.last_total = run.requests.total
+
+    def _push_logs(self) -> None:
+        while events := self._events.peek(_EVENTS_PER_PUSH):
+            records = [logs.record(event, self._resource, self._scope) for event in events]
+            outcome = self._send(LOGS, records)
+            if not outcome.ok and not outcome.is_permanent:
+                return
+            # Refused for good: sent again, they would only be refused again and hold up the others.
+            self._events.remove(len(events))
+            gevent.sleep(1e-6)  # not 0, which would not look at sockets and timers
+
+    def _send(self, exporter: str, data: Any) -> Outcome:
+        started = monotonic()
+        outcome = self._senders[exporter].send(data)
+        self._ledger.note(exporter, ok=outcome.ok, seconds=monotonic() - started, rejected=outcome.rejected)
+        circuit = self._circuits[exporter]
+        failed_before = circuit.failures
+        circuit.note(outcome)
+        if not outcome.ok and not failed_before:
+            self._tell(logging.WARNING, EXPORT_FAILING, f"OTLP: {exporter} are failing: {outcome.reason}", exporter)
+        elif outcome.ok and failed_before:
+            self._tell(
+                logging.INFO,
+                EXPORT_RECOVERED,
+                f"OTLP: {exporter} arrive again, after {failed_before} failures",
+                exporter,
+            )
+        if outcome.rejected and not circuit.is_rejecting:
+            text = f"OTLP: {outcome.rejected} of the {exporter} were rejected: {outcome.reason}"
+            self._tell(logging.WARNING, EXPORT_FAILING, text, exporter)
+        circuit.is_rejecting = bool(outcome.rejected)
+        return outcome
+
+    def _tell(self, level: int, name: str, text: str, exporter: str) -> None:
+        logger.log(level, text)
+        self._events.add(
+            Event(name, text, "WARN" if level == logging.WARNING else "INFO", attributes={"exporter": exporter})
+        )
+
+
+def make(signal: Signal, target: Target) -> Sender:
+    """Return the sender of a signal."""
+    if target.protocol == "grpc":
+        from locust_otel.exporters.otlp.grpc import GrpcSender  # noqa: PLC0415  # 20 MiB that HTTP can do without
+
+        return GrpcSender(signal, target)
+    return HttpSender(signal, target)
+
+
+def _resource(version: str) -> Resource:
+    """Return who tells; `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` decide where they say something."""
+    told = Resource.create({})
+    ours = {"service.name": "locust", "service.version": version, "host.name": socket.gethostname()}
+    # One a process, made here and so after a fork: two that share one would reject each other's samples.
+    ours["service.instance.id"] = str(uuid4())
+    given = {name: value for name, value in told.attributes.items() if name in ours and name != "service.name"}
+    if "OTEL_SERVICE_NAME" in os.environ or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
+        given["service.name"] = told.attributes["service.name"]
+    return told.merge(Resource({**ours, **given}))

@@ -1,0 +1,161 @@
+"""What came of one push, and over HTTP how it is made: with the official exporters' encoding and transport.
+
+The exporters take some failures for success: a partial success, a redirect, a web page with status 200. So the answer
+is looked at where it comes in, in the session that they are given. Nor do they retry or log on their own: a push that
+failed is made up for by the next, which tells everything, and when to log and when to wait is the pusher's to say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import requests
+from google.protobuf.message import DecodeError
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from urllib3.exceptions import HTTPError
+
+from locust_otel.exporters.otlp.settings import Signal, Target
+
+_MAX_ANSWER_BYTES = 64 * 1024
+_COMPRESSIONS = {"none": Compression.NoCompression, "gzip": Compression.Gzip, "deflate": Compression.Deflate}
+_RETRYABLE = frozenset({429, 502, 503, 504})  # as the OTLP specification lists them
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one push.
+
+    Attributes:
+        ok: Whether the other side took it, if not all of it.
+        rejected: Points or records that it refused.
+        reason: Why, in a few words that hold no secret; empty where all is well.
+        retry_after_s: Seconds for which the other side asks to be left alone.
+        is_permanent: Whether the same sent again would be refused again.
+    """
+
+    ok: bool
+    rejected: int = 0
+    reason: str = ""
+    retry_after_s: float = 0.0
+    is_permanent: bool = False
+
+
+class Sender(Protocol):
+    """Pushes one signal; blocks the greenlet that calls it and no other."""
+
+    def send(self, data: Any) -> Outcome:
+        """Push metrics (a `MetricsData`) or events (a sequence of log records)."""
+        ...
+
+    def shut_down(self) -> None:
+        """Close; may be called from another greenlet."""
+        ...
+
+
+class _Session(requests.Session):
+    """Sends as the exporter asks it to, and keeps the outcome; the exporter itself is told of success every time."""
+
+    def __init__(self, response_type: type[ExportMetricsServiceResponse] | type[ExportLogsServiceResponse]) -> None:
+        super().__init__()
+        self.outcome = Outcome(ok=False, reason="not sent")
+        self._response_type = response_type
+
+    def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
+        """Send, and once more at once where a connection kept from the last time was closed meanwhile."""
+        for _ in range(2):
+            try:
+                with super().request(method, url, **(options | {"allow_redirects": False, "stream": True})) as response:
+                    self.outcome = _judged(response, self._response_type)
+                break
+            except (requests.RequestException, HTTPError, OSError) as error:
+                self.outcome = Outcome(ok=False, reason=_named(error))
+                if type(error) is not requests.ConnectionError:
+                    break
+        answer = requests.Response()
+        answer.status_code = 200
+        return answer
+
+
+def _judged(response: requests.Response, response_type: Any) -> Outcome:
+    status = response.status_code
+    if not 200 <= status < 300:
+        where = "a redirect, which OTLP does not follow" if 300 <= status < 400 else response.reason or ""
+        return Outcome(
+            ok=False,
+            reason=f"{status} {where}".strip(),
+            retry_after_s=_retry_after(response.headers),
+            is_permanent=status not in _RETRYABLE,
+        )
+    body = response.raw.read(_MAX_ANSWER_BYTES + 1, decode_content=True)
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if len(body) > _MAX_ANSWER_BYTES or (body and kind in {"text/html", "application/xhtml+xml"}):
+        return Outcome(ok=False, reason=f"{status} with {kind or 'a long answer'}, which is no answer of OTLP")
+    if kind not in {"application/x-protobuf", "application/protobuf", ""}:
+        return Outcome(ok=True)  # an empty JSON object, or the text some back ends say yes with
+    try:
+        partial = response_type.FromString(body).partial_success
+    except DecodeError:
+        return Outcome(ok=False, reason=f"{status} with an answer that is not OTLP")
+    return partial_outcome(partial)
+
+
+def partial_outcome(partial: Any) -> Outcome:
+    """Return the outcome that a `partial_success` tells; all was taken where it is empty."""
+    rejected = getattr(partial, "rejected_data_points", 0) or getattr(partial, "rejected_log_records", 0)
+    reason = "".join(c for c in partial.error_message[:200] if c.isprintable())
+    return Outcome(ok=True, rejected=rejected, reason=reason if rejected else "", is_permanent=bool(rejected))
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    try:
+        seconds = float(headers.get("Retry-After", 0))
+    except ValueError:  # a date; the usual pause does
+        return 0.0
+    return min(max(seconds, 0.0), 3600.0) if math.isfinite(seconds) else 0.0
+
+
+def _named(error: Exception) -> str:
+    """Return what happened without the URL, in which there may be a password."""
+    names = {
+        requests.exceptions.SSLError: "the TLS certificate is not trusted, or TLS is not spoken there",
+        requests.exceptions.ConnectTimeout: "no connection in time",
+        requests.exceptions.ReadTimeout: "no answer in time",
+        requests.exceptions.ConnectionError: "no connection, or it was closed",
+    }
+    return next((text for kind, text in names.items() if isinstance(error, kind)), type(error).__name__)
+
+
+class HttpSender:
+    """Pushes over HTTP."""
+
+    def __init__(self, signal: Signal, target: Target) -> None:
+        is_metrics = signal is Signal.METRICS
+        self._session = _Session(ExportMetricsServiceResponse if is_metrics else ExportLogsServiceResponse)
+        exporter_type: Any = OTLPMetricExporter if is_metrics else OTLPLogExporter
+        self._exporter = exporter_type(
+            endpoint=target.endpoint,
+            certificate_file=target.certificate,
+            client_certificate_file=target.client_certificate,
+            client_key_file=target.client_key,
+            headers=dict(target.headers),
+            timeout=target.timeout_s,
+            compression=_COMPRESSIONS[target.compression],
+            session=self._session,
+        )
+
+    def send(self, data: Any) -> Outcome:
+        """Push."""
+        self._session.outcome = Outcome(ok=False, reason="not sent")
+        self._exporter.export(data)
+        return self._session.outcome
+
+    def shut_down(self) -> None:
+        """Close the connections."""
+        self._session.close()

@@ -1,0 +1,88 @@
+"""How a Locust process ends, as far as one can tell from its events."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+import gevent
+from gevent.event import Event
+from greenlet import getcurrent, greenlet
+
+TERMINATION_GRACE_S = 8.0
+"""Seconds that SIGTERM leaves: containers are killed ten seconds after it."""
+
+_LAST_MOMENT_S = 5.0  # more than it takes whoever ends the process to end it, once that is all that is left to do
+
+
+class Shutdown:
+    """Who ends the process, and whether somebody wants it ended sooner.
+
+    SIGTERM runs Locust's shutdown in a greenlet of its own, and as that ends the runner, in the main greenlet too: each
+    fires `quitting` and then `quit`. The first `quit` waits for scrapers, the other waits for it. A further signal
+    fires `quitting` from yet another greenlet, or raises KeyboardInterrupt in the main one: it ends the waiting.
+
+    Attributes:
+        is_near: Whether the process is about to end.
+    """
+
+    def __init__(self) -> None:
+        self.is_near = False
+        self._begun = False
+        self._signalled: float | None = None
+        self._first: greenlet | None = None
+        self._interrupt = Event()
+        self._ended = Event()
+
+    def quitting(self) -> None:
+        """Note that somebody ends the process, and whether that is a signal, or a further one."""
+        self.is_near = True
+        current = getcurrent()
+        is_signal = current is not gevent.get_hub().parent
+        if is_signal and self._begun:
+            self._interrupt.set()
+        elif is_signal and self._first is None:
+            self._signalled, self._first = monotonic(), current
+        # Stopped here: Locust empties its table as it writes --json-file, and would write it a second time, empty.
+        if self._first not in (None, current) and (self._begun or not is_signal):
+            self.wait_for_first()
+            gevent.sleep(_LAST_MOMENT_S)
+
+    def begin(self) -> bool:
+        """Return whether this is the first to end it."""
+        first = not self._begun
+        self._begun = self.is_near = True
+        self._first = self._first or getcurrent()
+        return first
+
+    @property
+    def grace_s(self) -> float:
+        """Seconds left before somebody may kill us."""
+        return float("inf") if self._signalled is None else self._signalled + TERMINATION_GRACE_S - monotonic()
+
+    def interrupted(self, timeout_s: float) -> bool:
+        """Wait, and return whether a further signal came."""
+        try:
+            return bool(self._interrupt.wait(timeout_s))
+        except KeyboardInterrupt:
+            self._interrupt.set()
+            return True
+
+    def wait_for_first(self) -> None:
+        """Wait until who was first has ended it."""
+        while not self._ended.is_set() and not (self._first is not None and self._first.dead):
+            try:
+                self._ended.wait(0.2)
+            except KeyboardInterrupt:
+                self._interrupt.set()
+
+    def join(self, greenlet: gevent.Greenlet) -> None:
+        """Wait for what is bounded in itself, whatever signals come."""
+        while not greenlet.ready():
+            try:
+                greenlet.join()
+            except KeyboardInterrupt:
+                self._interrupt.set()
+
+    def end(self) -> None:
+        """Let those go on that wait for the first."""
+        self._ended.set()
