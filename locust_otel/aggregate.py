@@ -11,6 +11,7 @@ Nothing here does I/O, and nothing gives the event loop back: what is done in on
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import repeat
@@ -43,7 +44,7 @@ class Series:
 
     __slots__ = ("_frozen", "body_bytes", "counts", "exemplars", "key", "measured", "pending", "sum_s", "unmeasured")
 
-    def __init__(self, key: SeriesKey, counts: list[int]) -> None:
+    def __init__(self, key: SeriesKey, counts: array[int]) -> None:
         self.key = key
         self.pending: list[float] = []
         self.counts = counts
@@ -63,7 +64,7 @@ class Series:
         """Let go of what the last snapshot shares; to be called before anything here is changed but `pending`."""
         if self._frozen is not None:
             self._frozen = None
-            self.counts = self.counts.copy()
+            self.counts = self.counts[:]
             self.exemplars = self.exemplars.copy()
 
     def tally(self, bounds: tuple[float, ...]) -> None:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 import re
 import zlib
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
@@ -49,6 +50,7 @@ EVENTS_PER_REPORT = 20
 _HEALING_REPORTS = 10  # within as many reports every series is sent, changed or not
 _FAREWELL_REPORTS = 2  # reports that a run which has ended is still part of
 _OUTCOMES = ("success", "failure")
+_MAX_COUNT = 2**48  # requests in one bucket; more than that is no count, and could overflow a sum of workers
 _HEX = re.compile(r"[0-9a-f]{48}")
 
 
@@ -155,7 +157,7 @@ class _WorkerSeries:
 
     merged: Series
     is_folded: bool
-    counts: list[int]
+    counts: array[int]
     unmeasured: int = 0
     sum_s: float = 0.0
     body_bytes: int = 0
@@ -290,7 +292,7 @@ def _check(entry: Sequence[Any], layout: Layout) -> None:
         raise ValueError(f"{entry[3:7]!r} are no counts")
     _seconds(sum_s)
     # Steps in C, since there are many. A sum of integers is one, and of other things is not, or raises.
-    if gaps and (type(sum(gaps)) is not int or min(gaps) < 1):
+    if gaps and (type(sum(gaps)) is not int or min(gaps) < 1 or max(gaps) >= _MAX_COUNT):
         raise ValueError(f"gaps and counts {gaps!r}")
     if len(gaps) % 2 or sum(gaps[::2]) > len(layout.bounds) + 1:
         raise ValueError(f"gaps and counts {gaps!r}")

@@ -87,7 +87,7 @@ class Generator:
             memory_bytes=self.memory_bytes,
             users=users,
             lag_layout=LAG_LAYOUT,
-            lag_counts=self.lag_counts.copy(),
+            lag_counts=self.lag_counts[:],
             lag_sum_s=self.lag_sum_s,
             keeps_up=self.keeps_up,
         )

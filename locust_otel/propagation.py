@@ -60,9 +60,18 @@ class Propagator:
         @functools.wraps(request)
         def traced(*arguments: Any, **options: Any) -> Any:
             headers = options.get("headers")
-            if self.ratio is not None and (not headers or _HEADER not in headers):
+            if self.ratio is not None and not _has_own(headers) and not any(map(_has_own, _defaults(client))):
                 options["headers"] = {**(headers or {}), _HEADER: self.header()}
             return request(*arguments, **options)
 
         client.request = traced
         setattr(client, _MARK, True)
+
+
+def _defaults(client: Any) -> tuple[Any, Any]:
+    """Return the headers that a client sends with each request: those of HttpUser's, and those of FastHttpUser's."""
+    return getattr(client, "headers", None), getattr(getattr(client, "client", None), "default_headers", None)
+
+
+def _has_own(headers: Any) -> bool:
+    return bool(headers) and any(str(name).lower() == _HEADER for name in headers)

@@ -38,7 +38,7 @@ class Shutdown:
         self.is_near = True
         current = getcurrent()
         is_signal = current is not gevent.get_hub().parent
-        if is_signal and self._begun:
+        if is_signal and (self._begun or self._signalled is not None):
             self._interrupt.set()
         elif is_signal and self._first is None:
             self._signalled, self._first = monotonic(), current

@@ -52,7 +52,7 @@ class _Endpoint(NamedTuple):
 class _Sums:
     requests: int
     failures: int
-    counts: list[int]
+    counts: Sequence[int]
 
 
 class LiveView:

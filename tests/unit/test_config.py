@@ -380,14 +380,16 @@ def test_all_problems_at_once() -> None:
     """Every problem is told, in the order of the flags, each with where, what and what would be right."""
     given = {
         "prometheus_port": "x", "prometheus_host": "a b", "prometheus_linger": "x", "otlp_endpoint": "x",
-        "otlp_interval": "0", "propagate_traces": "2", "run_id": "-", "run_label": ["x"], "slow_request": "0", "max_request_names": "0", "export_from": "x",
+        "otlp_interval": "0", "propagate_traces": "2", "run_id": "-", "run_label": ["x"], "slow_request": "0",
+        "max_request_names": "0", "export_from": "x",
     }  # fmt: skip
     with pytest.raises(ConfigurationError) as caught:
         resolve(None, given)
     problems = caught.value.problems
     assert [p.slug for p in problems] == [
-        "prometheus-port", "prometheus-host", "time", "otlp-interval", "otlp-endpoint", "propagate-traces", "run-id", "run-label", "slow-request", "max-request-names",
-        "export-from",
+        "prometheus-port", "prometheus-host", "time", "otlp-interval", "otlp-endpoint", "propagate-traces", "run-id",
+        "run-label",
+        "slow-request", "max-request-names", "export-from",
     ]  # fmt: skip
     assert {p.where for p in problems} == FLAGS.keys() - {"--prometheus-web-config", "--otlp-protocol"}
     assert len(str(caught.value).splitlines()) == 11

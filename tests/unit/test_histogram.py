@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -30,7 +31,7 @@ THRESHOLDS = (0.00005, 0.29, 0.3, 1.1, 2.0, 2.675, 700.0)
 STEPS = 2**SCALE
 
 
-def counted(bounds: Layout, seconds: Sequence[float]) -> list[int]:
+def counted(bounds: Layout, seconds: Sequence[float]) -> array[int]:
     """Count by comparing with the bounds, one by one."""
     counts = bounds.empty()
     for value in seconds:

@@ -8,13 +8,14 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 from grpc.experimental import gevent as grpc_gevent
 from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 
-from locust_otel.exporters.otlp.sender import Outcome, partial_outcome
+from locust_otel.exporters.otlp.sender import Outcome, partial_outcome, printable
 from locust_otel.exporters.otlp.settings import Signal, Target
 
 _COMPRESSIONS = {"none": grpc.Compression.NoCompression, "gzip": grpc.Compression.Gzip}
@@ -23,7 +24,6 @@ _RETRYABLE = frozenset(
     {
         grpc.StatusCode.CANCELLED,
         grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
         grpc.StatusCode.ABORTED,
         grpc.StatusCode.OUT_OF_RANGE,
         grpc.StatusCode.UNAVAILABLE,
@@ -46,11 +46,16 @@ class _Stub:
             answer = self._stub.Export(**call)
         except grpc.RpcError as error:
             code = error.code()
+            retry_after_s = _retry_after(error)
+            # Without a time to come back, a resource that is exhausted stays so: the push is too large.
+            is_retryable = code in _RETRYABLE or (
+                code is grpc.StatusCode.RESOURCE_EXHAUSTED and retry_after_s is not None
+            )
             self.outcome = Outcome(
                 ok=False,
-                reason=f"{code.name} {_printable(error.details() or '')}".strip(),
-                retry_after_s=_retry_after(error),
-                is_permanent=code not in _RETRYABLE,
+                reason=printable(f"{code.name} {error.details() or ''}"),
+                retry_after_s=retry_after_s or 0.0,
+                is_permanent=not is_retryable,
             )
             return self._answer
         self.outcome = partial_outcome(answer.partial_success)
@@ -66,6 +71,7 @@ class GrpcSender:
         exporter_type: Any = OTLPMetricExporter if is_metrics else OTLPLogExporter
         self._exporter = exporter_type(
             endpoint=target.endpoint,
+            insecure=target.endpoint.startswith("http://"),
             credentials=_credentials(target),
             headers=tuple(target.headers.items()),
             timeout=target.timeout_s,
@@ -97,16 +103,21 @@ def _credentials(target: Target) -> grpc.ChannelCredentials | None:
     return grpc.ssl_channel_credentials(root_certificates=root, private_key=key, certificate_chain=chain)
 
 
-def _retry_after(error: Any) -> float:
+def _retry_after(error: Any) -> float | None:
+    """Return how long the other side asks to be left alone, in seconds; None where it does not."""
     for name, value in error.trailing_metadata() or ():
-        if name == "google.rpc.retryinfo-bin":
-            try:
-                delay = RetryInfo.FromString(value).retry_delay
-            except DecodeError:
-                return 0.0
-            return float(min(max(delay.seconds + delay.nanos / 1e9, 0.0), 3600.0))
-    return 0.0
+        try:
+            if name == "google.rpc.retryinfo-bin":
+                return _seconds(RetryInfo.FromString(value))
+            if name == "grpc-status-details-bin":
+                for detail in Status.FromString(value).details:
+                    info = RetryInfo()
+                    if detail.Unpack(info):
+                        return _seconds(info)
+        except DecodeError:
+            return None
+    return None
 
 
-def _printable(text: str) -> str:
-    return "".join(c for c in text[:200] if c.isprintable())
+def _seconds(info: RetryInfo) -> float:
+    return float(min(max(info.retry_delay.seconds + info.retry_delay.nanos / 1e9, 0.0), 3600.0))

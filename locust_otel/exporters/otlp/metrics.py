@@ -49,6 +49,7 @@ class _Sent:
     value: float
     counts: Sequence[int]
     time_ns: int
+    is_of_run: bool
 
 
 @dataclass(slots=True)
@@ -107,9 +108,9 @@ class Encoder:
         """Note that a piece has reached the other side."""
         self._sent.update(piece.sent)
 
-    def forget(self) -> None:
-        """Forget what was sent: another run begins, whose series are new."""
-        self._sent.clear()
+    def forget_run(self) -> None:
+        """Forget what was sent of the run: another one begins, whose series are new."""
+        self._sent = {key: sent for key, sent in self._sent.items() if not sent.is_of_run}
 
     def _data(self, metrics: list[Metric]) -> MetricsData:
         return MetricsData([ResourceMetrics(self._resource, [ScopeMetrics(self._scope, metrics, "")], "")])
@@ -136,16 +137,16 @@ class Encoder:
     ) -> NumberDataPoint | HistogramDataPoint | ExponentialHistogramDataPoint:
         # An empty label is the same as none, as on /metrics.
         attributes = {k: v for k, v in zip(family.label_names, point.labels, strict=True) if v != ""}
-        key = (family.metric.otlp, point.labels)
+        key, is_of_run = (family.metric.otlp, point.labels), "run_id" in family.label_names
         before = self._sent.get(key) if self._is_delta else None
         start_ns = before.time_ns if before is not None else int(family.start_time * 1e9)
         if isinstance(point, Point):
             value = point.value if isinstance(point.value, float) else int(point.value)
             if family.metric.kind is Kind.GAUGE:
                 return NumberDataPoint(attributes, 0, time_ns, value)
-            sent[key] = _Sent(value, (), time_ns)
+            sent[key] = _Sent(value, (), time_ns, is_of_run)
             return NumberDataPoint(attributes, start_ns, time_ns, value - before.value if before is not None else value)
-        sent[key] = _Sent(point.sum, point.counts, time_ns)
+        sent[key] = _Sent(point.sum, point.counts, time_ns, is_of_run)
         counts, total = point.counts, point.sum
         if before is not None:
             counts = [now - then for now, then in zip(counts, before.counts, strict=True)]

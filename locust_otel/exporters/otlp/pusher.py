@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -61,7 +61,7 @@ class _Circuit:
             self.failures = 0
             return
         self.failures += 1
-        pause = min(self.interval_s * 2 ** (self.failures - 1), _LONGEST_PAUSE_S)
+        pause = min(self.interval_s * 2 ** min(self.failures - 1, 10), _LONGEST_PAUSE_S)
         # A little less, or the turn that falls due at the same moment would be missed.
         self.not_before = monotonic() + max(pause, outcome.retry_after_s) - 0.1
 
@@ -108,6 +108,7 @@ class Pusher:
         self._wake = GeventEvent()
         self._greenlet: gevent.Greenlet | None = None
         self._run_id = ""
+        self._pushing = METRICS
 
     def start(self) -> None:
         """Start to push. Only after Locust has forked."""
@@ -130,7 +131,7 @@ class Pusher:
         last.join(timeout=FLUSH_S)
         if not last.ready():
             last.kill(block=False)
-            self._ledger.note(METRICS, ok=False, seconds=FLUSH_S)
+            self._ledger.note(self._pushing, ok=False, seconds=FLUSH_S)
             logger.warning("OTLP: the last push found no answer within %g s and was given up", FLUSH_S)
         for sender in self._senders.values():
             sender.shut_down()
@@ -145,7 +146,8 @@ class Pusher:
             self._wake.wait(max(next_turn - monotonic(), 0))
             self._wake.clear()
             self._push()
-            next_turn = max(next_turn + self._settings.interval_s, monotonic())
+            while next_turn <= monotonic():
+                next_turn += self._settings.interval_s
 
     def _push(self, *, is_last: bool = False) -> None:
         # Locust's --otel instruments requests and urllib3 for everyone: our own pushes are no spans of the test.
@@ -153,66 +155,84 @@ class Pusher:
         try:
             for exporter, push in ((METRICS, self._push_metrics), (LOGS, self._push_logs)):
                 if exporter in self._senders and (is_last or not self._circuits[exporter].is_open()):
-                    push()
-        except Exception:
-            # Nothing may end the pushing for good; what it was is counted like any failure.
-            logger.exception("A push over OTLP failed")
-            self._ledger.note(METRICS, ok=False, seconds=0.0)
+                    self._pushing = exporter
+                    try:
+                        outcome = push()
+                    except Exception as error:
+                        # Nothing may end the pushing for good; what it was counts like any other failure.
+                        logger.debug("A push over OTLP failed", exc_info=True)
+                        self._ledger.note(exporter, ok=False, seconds=0.0)
+                        outcome = Outcome(ok=False, reason=f"a fault of our own, {type(error).__name__}")
+                    self._note(exporter, outcome)
         finally:
             otel_context.detach(token)
 
-    def _push_metrics(self) -> None:
+    def _push_metrics(self) -> Outcome:
+        """Push a snapshot, and return what came of all its pieces together."""
         snapshot = self._collect()
         run = snapshot.run
         if run is not None and run.run_id != self._run_id:
             self._run_id, self.last_total = run.run_id, None
-            self._encoder.forget()
-        pieces = self._encoder.pieces(families(snapshot, self._scopes), int(snapshot.time * 1e9))
-        rejected = 0
-        for piece in pieces:
+            self._encoder.forget_run()
+        rejected, reason = 0, ""
+        for piece in self._encoder.pieces(families(snapshot, self._scopes), int(snapshot.time * 1e9)):
             outcome = self._send(METRICS, piece.data)
             if not outcome.ok:
-                return  # the sink would be asked for nothing, and the next push tells it all
-            rejected += outcome.rejected
+                return outcome  # the others would be refused as well, and the next push tells it all
+            rejected, reason = rejected + outcome.rejected, reason or outcome.reason
             self._encoder.acknowledge(piece)
             gevent.sleep(1e-6)  # not 0, which would not look at sockets and timers
         if run is not None and not rejected:
             self.last_total = run.requests.total
+        return Outcome(ok=True, rejected=rejected, reason=reason)
 
-    def _push_logs(self) -> None:
+    def _push_logs(self) -> Outcome | None:
+        """Push the events that wait, and return what came of it; None where none waits."""
+        whole: Outcome | None = None
+        refused: Outcome | None = None
+        rejected = 0
         while events := self._events.peek(_EVENTS_PER_PUSH):
             records = [logs.record(event, self._resource, self._scope) for event in events]
             outcome = self._send(LOGS, records)
-            if not outcome.ok and not outcome.is_permanent:
-                return
-            # Refused for good: sent again, they would only be refused again and hold up the others.
-            self._events.remove(len(events))
-            gevent.sleep(1e-6)  # not 0, which would not look at sockets and timers
+            if outcome.ok or outcome.is_permanent:
+                # Refused for good: sent again, they would only be refused again and hold up the others.
+                self._events.remove(len(events))
+            if not outcome.ok:
+                if not outcome.is_permanent:
+                    return outcome
+                refused = outcome
+            rejected += outcome.rejected
+            whole = replace(outcome, rejected=rejected)
+            gevent.sleep(1e-6)
+        return refused or whole
 
     def _send(self, exporter: str, data: Any) -> Outcome:
         started = monotonic()
         outcome = self._senders[exporter].send(data)
         self._ledger.note(exporter, ok=outcome.ok, seconds=monotonic() - started, rejected=outcome.rejected)
-        circuit = self._circuits[exporter]
-        failed_before = circuit.failures
-        circuit.note(outcome)
-        if not outcome.ok and not failed_before:
-            self._tell(logging.WARNING, EXPORT_FAILING, f"OTLP: {exporter} are failing: {outcome.reason}", exporter)
-        elif outcome.ok and failed_before:
-            self._tell(
-                logging.INFO,
-                EXPORT_RECOVERED,
-                f"OTLP: {exporter} arrive again, after {failed_before} failures",
-                exporter,
-            )
-        if outcome.rejected and not circuit.is_rejecting:
-            text = f"OTLP: {outcome.rejected} of the {exporter} were rejected: {outcome.reason}"
-            self._tell(logging.WARNING, EXPORT_FAILING, text, exporter)
-        circuit.is_rejecting = bool(outcome.rejected)
         return outcome
 
+    def _note(self, exporter: str, outcome: Outcome | None) -> None:
+        """Take in what came of a push, and tell where that is a change."""
+        if outcome is None:
+            return
+        circuit = self._circuits[exporter]
+        failed_before, rejecting_before = circuit.failures, circuit.is_rejecting
+        circuit.note(outcome)
+        if not outcome.ok:
+            if not failed_before:
+                self._tell(logging.WARNING, EXPORT_FAILING, f"{exporter} are failing: {outcome.reason}", exporter)
+            return
+        if failed_before:
+            text = f"{exporter} arrive again, after {failed_before} failures"
+            self._tell(logging.INFO, EXPORT_RECOVERED, text, exporter)
+        circuit.is_rejecting = bool(outcome.rejected)
+        if circuit.is_rejecting and not rejecting_before:
+            text = f"{outcome.rejected} of the {exporter} were rejected: {outcome.reason}"
+            self._tell(logging.WARNING, EXPORT_FAILING, text, exporter)
+
     def _tell(self, level: int, name: str, text: str, exporter: str) -> None:
-        logger.log(level, text)
+        logger.log(level, "OTLP: %s", text)
         self._events.add(
             Event(name, text, "WARN" if level == logging.WARNING else "INFO", attributes={"exporter": exporter})
         )
@@ -229,11 +249,15 @@ def make(signal: Signal, target: Target) -> Sender:
 
 def _resource(version: str) -> Resource:
     """Return who tells; `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` decide where they say something."""
-    told = Resource.create({})
-    ours = {"service.name": "locust", "service.version": version, "host.name": socket.gethostname()}
-    # One a process, made here and so after a fork: two that share one would reject each other's samples.
-    ours["service.instance.id"] = str(uuid4())
-    given = {name: value for name, value in told.attributes.items() if name in ours and name != "service.name"}
-    if "OTEL_SERVICE_NAME" in os.environ or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
-        given["service.name"] = told.attributes["service.name"]
-    return told.merge(Resource({**ours, **given}))
+    ours = {
+        "service.name": os.environ.get("OTEL_SERVICE_NAME", "").strip() or "locust",
+        "service.version": version,
+        "host.name": socket.gethostname(),
+        # One a process, made here and so after a fork: two that share one would reject each other's samples.
+        "service.instance.id": str(uuid4()),
+    }
+    asked = {pair.partition("=")[0].strip() for pair in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")}
+    if os.environ.get("OTEL_SERVICE_NAME", "").strip():
+        asked.discard("service.name")  # which wins over the attribute of that name
+    # What the SDK makes up by itself, an instance id for one, is none of what the user asked for.
+    return Resource.create({}).merge(Resource({name: value for name, value in ours.items() if name not in asked}))

@@ -10,8 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from time import time
 from typing import Any, Protocol
 
+import gevent
 import requests
 from google.protobuf.message import DecodeError
 from opentelemetry.exporter.otlp.proto.http import Compression
@@ -69,18 +72,27 @@ class _Session(requests.Session):
 
     def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
         """Send, and once more at once where a connection kept from the last time was closed meanwhile."""
-        for _ in range(2):
-            try:
-                with super().request(method, url, **(options | {"allow_redirects": False, "stream": True})) as response:
-                    self.outcome = _judged(response, self._response_type)
-                break
-            except (requests.RequestException, HTTPError, OSError) as error:
-                self.outcome = Outcome(ok=False, reason=_named(error))
-                if type(error) is not requests.ConnectionError:
-                    break
+        options |= {"allow_redirects": False, "stream": True}
+        if self.verify is not True:  # else requests prefers the bundle of REQUESTS_CA_BUNDLE to it
+            options["verify"] = self.verify
+        # The timeout of requests begins anew with each byte that trickles in.
+        with gevent.Timeout(options.get("timeout"), False):
+            self.outcome = Outcome(ok=False, reason="no answer in time")
+            self._try_twice(method, url, options)
         answer = requests.Response()
         answer.status_code = 200
         return answer
+
+    def _try_twice(self, method: str, url: str, options: dict[str, Any]) -> None:
+        for _ in range(2):
+            try:
+                with super().request(method, url, **options) as response:
+                    self.outcome = _judged(response, self._response_type)
+                return
+            except (requests.RequestException, HTTPError, OSError) as error:
+                self.outcome = Outcome(ok=False, reason=_named(error))
+                if type(error) is not requests.ConnectionError:
+                    return
 
 
 def _judged(response: requests.Response, response_type: Any) -> Outcome:
@@ -89,7 +101,7 @@ def _judged(response: requests.Response, response_type: Any) -> Outcome:
         where = "a redirect, which OTLP does not follow" if 300 <= status < 400 else response.reason or ""
         return Outcome(
             ok=False,
-            reason=f"{status} {where}".strip(),
+            reason=printable(f"{status} {where}"),
             retry_after_s=_retry_after(response.headers),
             is_permanent=status not in _RETRYABLE,
         )
@@ -109,15 +121,24 @@ def _judged(response: requests.Response, response_type: Any) -> Outcome:
 def partial_outcome(partial: Any) -> Outcome:
     """Return the outcome that a `partial_success` tells; all was taken where it is empty."""
     rejected = getattr(partial, "rejected_data_points", 0) or getattr(partial, "rejected_log_records", 0)
-    reason = "".join(c for c in partial.error_message[:200] if c.isprintable())
-    return Outcome(ok=True, rejected=rejected, reason=reason if rejected else "", is_permanent=bool(rejected))
+    reason = printable(partial.error_message) if rejected else ""
+    return Outcome(ok=True, rejected=rejected, reason=reason, is_permanent=bool(rejected))
+
+
+def printable(text: str) -> str:
+    """Return what of another's text can stand in a log line."""
+    return "".join(c for c in text[:200] if c.isprintable()).strip()
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
+    told = headers.get("Retry-After", "0")
     try:
-        seconds = float(headers.get("Retry-After", 0))
-    except ValueError:  # a date; the usual pause does
-        return 0.0
+        seconds = float(told)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(told).timestamp() - time()
+        except ValueError:
+            return 0.0
     return min(max(seconds, 0.0), 3600.0) if math.isfinite(seconds) else 0.0
 
 

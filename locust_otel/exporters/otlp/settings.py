@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from locust_otel.errors import ConfigurationError
@@ -23,6 +24,10 @@ DEFAULT_TIMEOUT_S = 10.0
 _PREFIX = "OTEL_EXPORTER_OTLP_"
 _DEFAULT_PORTS = {"http/protobuf": 4318, "grpc": 4317}
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_T = TypeVar("_T")
+_AGGREGATION = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
+_EXPONENTIAL = "base2_exponential_bucket_histogram"
+_TEMPORALITY = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
 _COMPRESSIONS = {"http/protobuf": ("none", "gzip", "deflate"), "grpc": ("none", "gzip")}
 
 
@@ -38,7 +43,8 @@ class Target:
     """Where one signal goes.
 
     Attributes:
-        endpoint: Over HTTP the whole URL, over gRPC `http://host:port` or `https://host:port`.
+        endpoint: Over HTTP the whole URL, over gRPC `http://host:port` or `https://host:port`; kept out of every text,
+            it may hold a password.
         protocol: `http/protobuf` or `grpc`.
         headers: To be sent along; kept out of every text, they may hold secrets.
         timeout_s: Longest that one push may take, its retries included.
@@ -48,7 +54,7 @@ class Target:
         client_key: Its key, where that stands in a file of its own.
     """
 
-    endpoint: str
+    endpoint: str = field(repr=False)
     protocol: str
     headers: Mapping[str, str] = field(repr=False)
     timeout_s: float
@@ -127,27 +133,21 @@ def resolve(
             problems += [p for p in problem.problems if str(p) not in map(str, problems)]
     if not problems and not any(targets.values()):
         return None
-    settings = None
-    try:
-        settings = OtlpSettings(
-            metrics=targets.get(Signal.METRICS),
-            logs=targets.get(Signal.LOGS),
-            interval_s=interval_s or _interval(variables),
-            is_exponential=_choice(
-                variables,
-                "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
-                ("explicit_bucket_histogram", "base2_exponential_bucket_histogram"),
-            )
-            == "base2_exponential_bucket_histogram",
-            is_delta=_choice(
-                variables,
-                "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
-                ("cumulative", "delta", "lowmemory"),
-            )
-            != "cumulative",
-        )
-    except ConfigurationError as problem:
-        problems.append(problem)
+
+    def read(parse: Callable[..., _T], otherwise: _T, *arguments: Any) -> _T:
+        try:
+            return parse(*arguments)
+        except ConfigurationError as problem:
+            problems.append(problem)
+            return otherwise
+
+    settings = OtlpSettings(
+        metrics=targets.get(Signal.METRICS),
+        logs=targets.get(Signal.LOGS),
+        interval_s=interval_s or read(_interval, DEFAULT_INTERVAL_S, variables),
+        is_exponential=read(_choice, 0, variables, _AGGREGATION, ("explicit_bucket_histogram", _EXPONENTIAL)) == 1,
+        is_delta=read(_choice, 0, variables, _TEMPORALITY, ("cumulative", "delta", "lowmemory")) > 0,
+    )
     if problems:
         raise ConfigurationError.of(problems)
     return settings
@@ -165,18 +165,25 @@ def _target(signal: Signal, endpoint: str | None, protocol: str | None, variable
         return None
     spoken = _protocol(environment, protocol)
     where, url = own or common or ("the default endpoint", f"http://localhost:{_DEFAULT_PORTS[spoken]}")
-    return Target(
-        endpoint=_grpc_endpoint(where, url)
-        if spoken == "grpc"
-        else _http_endpoint(where, url, None if own else signal),
-        protocol=spoken,
-        headers=_headers(environment),
-        timeout_s=_timeout(environment),
-        compression=_compression(environment, spoken),
-        certificate=_file(environment, "CERTIFICATE"),
-        client_certificate=_file(environment, "CLIENT_CERTIFICATE"),
-        client_key=_file(environment, "CLIENT_KEY"),
-    )
+    problems: list[ConfigurationError] = []
+
+    def read(parse: Callable[..., _T], *arguments: Any) -> _T | None:
+        try:
+            return parse(*arguments)
+        except ConfigurationError as problem:
+            problems.append(problem)
+            return None
+
+    checked = read(_grpc_endpoint if spoken == "grpc" else _http_endpoint, where, url)
+    headers = read(_headers, environment, spoken)
+    timeout_s = read(_timeout, environment)
+    compression = read(_compression, environment, spoken)
+    files = [read(_file, environment, name) for name in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")]
+    if problems or checked is None or headers is None or timeout_s is None or compression is None:
+        raise ConfigurationError.of(problems)
+    is_base = spoken == "http/protobuf" and not own
+    endpoint = f"{checked.rstrip('/')}/{signal.value}" if is_base else checked
+    return Target(endpoint, spoken, headers, timeout_s, compression, *files)
 
 
 def _protocol(environment: _Environment, flag: str | None) -> str:
@@ -189,7 +196,7 @@ def _protocol(environment: _Environment, flag: str | None) -> str:
     return spoken
 
 
-def _http_endpoint(where: str, url: str, signal: Signal | None) -> str:
+def _http_endpoint(where: str, url: str) -> str:
     parts = _split(where, url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigurationError(
@@ -198,7 +205,7 @@ def _http_endpoint(where: str, url: str, signal: Signal | None) -> str:
             "Write it with its scheme: http://localhost:4318.",
             slug="otlp-endpoint",
         )
-    return url if signal is None else f"{url.rstrip('/')}/{signal.value}"
+    return url
 
 
 def _grpc_endpoint(where: str, url: str) -> str:
@@ -209,6 +216,13 @@ def _grpc_endpoint(where: str, url: str) -> str:
             f"{_shown(url)!r} is not an OTLP endpoint over gRPC.",
             "Write http://localhost:4317, or https:// for TLS.",
             slug="otlp-endpoint",
+        )
+    if "@" in parts.netloc:
+        raise ConfigurationError(
+            where,
+            "there is a user name in the URL, which gRPC has no place for.",
+            "Put it into OTEL_EXPORTER_OTLP_HEADERS: authorization=Basic%20...",
+            slug="otlp-endpoint-secret",
         )
     if parts.path.strip("/") or parts.query:
         raise ConfigurationError(
@@ -232,11 +246,11 @@ def _split(where: str, url: str) -> SplitResult:
 
 
 def _shown(url: str) -> str:
-    """Return a URL as it may be shown: without user, password and query, which may be secrets."""
-    return re.sub(r"//[^/@]*@", "//", url).partition("?")[0]
+    """Return a URL as it may be shown: without user, password, query and fragment, which may be secrets."""
+    return re.split(r"[?#]", re.sub(r"^(\w+://)?.*@", r"\1", url))[0]
 
 
-def _headers(environment: _Environment) -> dict[str, str]:
+def _headers(environment: _Environment, protocol: str) -> dict[str, str]:
     found = environment.find("HEADERS")
     if found is None:
         return {}
@@ -245,16 +259,30 @@ def _headers(environment: _Environment) -> dict[str, str]:
     for number, pair in enumerate(filter(None, map(str.strip, text.split(","))), start=1):
         name, equals, value = pair.partition("=")
         name, value = unquote(name.strip()), unquote(value.strip())
-        if not equals or not _HEADER_NAME.fullmatch(name) or not value.isprintable():
+        # OpenTelemetry's own parser logs the whole header over a raw quote, semicolon, backslash or non-ASCII letter.
+        is_raw = not pair.isascii() or bool(set(pair) & set('";\\'))
+        if not equals or is_raw or not _HEADER_NAME.fullmatch(name) or not _is_sendable(name, value, protocol):
             # Its text is not shown: the part before a forgotten = may be the secret itself.
             raise ConfigurationError(
                 where,
-                f"header {number} is malformed.",
-                "Write name=value, several separated by commas.",
+                f"header {number} is malformed, or cannot be sent over {protocol}.",
+                "Write name=value, several separated by commas; what is no letter, digit or dash as %20.",
                 slug="otlp-headers",
             )
         headers[name.lower()] = value
     return headers
+
+
+def _is_sendable(name: str, value: str, protocol: str) -> bool:
+    if not value.isprintable():
+        return False
+    if protocol == "grpc":  # whose names on -bin are for bytes, and whose texts are ASCII
+        return value.isascii() and not name.lower().endswith("-bin")
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _compression(environment: _Environment, protocol: str) -> str:
@@ -312,10 +340,11 @@ def _number(where: str, text: str) -> float:
     return number
 
 
-def _choice(variables: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+def _choice(variables: Mapping[str, str], name: str, choices: tuple[str, ...]) -> int:
+    """Return which of the choices is taken; the first where nothing is said."""
     text = variables.get(name, "").strip().lower() or choices[0]
     if text not in choices:
         raise ConfigurationError(
             name, f"{text!r} is not known.", f"Give {', '.join(choices[:-1])} or {choices[-1]}.", slug="otlp-choice"
         )
-    return text
+    return choices.index(text)

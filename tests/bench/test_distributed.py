@@ -1,0 +1,247 @@
+"""What a worker's report costs with our part in it, against Locust's own part for the same requests.
+
+Two workers report to one master every three seconds: 1,500 requests of 100 names and one user class in each report, one
+in a hundred failed. Locust sends what is new since the last report, we send the state of each series that changed, so
+ours may grow with the run: the first reports of a run and those five minutes into it are measured apart.
+
+The clock of Locust's statistics is moved on with the reports: its master copies response times at each new second.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from operator import add, truediv
+from statistics import median
+from types import SimpleNamespace
+from typing import Any
+
+import locust.stats
+import msgpack  # type: ignore[import-untyped]
+import pytest
+from locust import User
+from locust.event import EventHook, Events
+from locust.stats import RequestStats, setup_distributed_stats_event_listeners
+
+from locust_otel import config
+from locust_otel.distributed import REPORT_KEY
+from locust_otel.nodes import RUN_OPTION, MasterNode, WorkerNode
+from tests.bench import load
+from tests.bench.figures import Figures
+from tests.bench.sidebyside import Stopwatch
+
+RUN_ID = "2026-11-22T07-17-03Z-3f9a"
+NAMES = 100
+REQUESTS = 1_500
+INTERVAL_S = 3.0
+WORKERS = 2
+REPORTS = 100
+EARLY, LATE = range(1, 11), range(REPORTS - 10, REPORTS)
+"""Reports of each worker that are looked at: the first half minute but for the very first, and the fifth minute."""
+
+ROUNDS = 7
+"""Times the master's work is done over again."""
+
+
+class LocustTime:
+    """Stands in for the `time` module in Locust's statistics."""
+
+    def __init__(self) -> None:
+        self.now = 1.79e9
+
+    def time(self) -> float:
+        """Return the moment set."""
+        return self.now
+
+
+def _environment(**runner: Any) -> Any:
+    """Return an environment with as much of a runner as our nodes ask for."""
+    environment: Any = load.environment()
+    environment.parsed_options = SimpleNamespace(expect_workers=WORKERS)
+    environment.runner = SimpleNamespace(
+        register_message=lambda *_: None, clients=SimpleNamespace(all=[]), target_user_count=0, **runner
+    )
+    return environment
+
+
+class Worker:
+    """Makes requests and reports, once with Locust's listener and once with ours."""
+
+    def __init__(self, index: int, order: Any) -> None:
+        self.client_id = f"host_{index:032x}"
+        environment = _environment(client_id=self.client_id, worker_index=index)
+        setattr(environment.parsed_options, RUN_OPTION, order)
+        self._stats = RequestStats()
+        events = Events()
+        setup_distributed_stats_event_listeners(events, self._stats)
+        self._locust_report = events.report_to_master
+        self._node = WorkerNode(environment, config.resolve(None), User)
+        self._our_report = _hook()
+        self._our_report.add_listener(self._node.on_report_to_master)
+        self._node.start_run()
+        self._rng = random.Random(index)
+        self._endpoints = load.endpoints(NAMES)
+        self._weights = [1 / (1 + rank) ** 0.5 for rank in range(NAMES)]  # the busiest is asked for ten times as often
+
+    def work(self, time: LocustTime) -> None:
+        """Make the requests of one interval."""
+        rng, start = self._rng, time.now
+        on_request = self._node.recorder.on_request
+        for number, endpoint in enumerate(rng.choices(self._endpoints, self._weights, k=REQUESTS)):
+            time.now = start + INTERVAL_S * number / REQUESTS
+            event = endpoint.event(rng) if rng.random() > 0.01 else endpoint.failed_event(rng)
+            self._stats.log_request(
+                event["request_type"], event["name"], event["response_time"], event["response_length"]
+            )
+            if event["exception"]:
+                self._stats.log_error(event["request_type"], event["name"], event["exception"])
+            on_request(**event)
+            if number % (REQUESTS // 3) == 0:  # once a second
+                self._node.recorder.aggregate.tally()
+        time.now = start + INTERVAL_S
+
+    def report(self) -> Report:
+        """Report what was done."""
+        data: dict[str, Any] = {}
+        theirs_s = _timed(lambda: self._locust_report.fire(client_id=self.client_id, data=data))
+        theirs = data.copy()
+        ours_s = _timed(lambda: self._our_report.fire(client_id=self.client_id, data=data))
+        ours = {REPORT_KEY: data[REPORT_KEY]}
+        return Report(self.client_id, msgpack.dumps(theirs), msgpack.dumps(ours), theirs_s, ours_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One report of one worker, as msgpack, and the seconds it took the worker to make."""
+
+    client_id: str
+    theirs: bytes
+    ours: bytes
+    making_theirs_s: float
+    making_ours_s: float
+
+
+@dataclass(slots=True)
+class Merging:
+    """Seconds that the master needed for each report in one round, in the order sent."""
+
+    theirs: list[float] = field(default_factory=list)
+    ours: list[float] = field(default_factory=list)
+    decoding_theirs: list[float] = field(default_factory=list)
+    decoding_ours: list[float] = field(default_factory=list)
+
+
+def _timed(function: Callable[[], object]) -> float:
+    watch = Stopwatch()
+    function()
+    return watch.seconds()
+
+
+def _decoded(message: bytes) -> dict[str, Any]:
+    """Return a message as Locust reads it."""
+    result: dict[str, Any] = msgpack.loads(message, raw=False, strict_map_key=False)
+    return result
+
+
+def _hook() -> EventHook:
+    return EventHook()
+
+
+@pytest.fixture(scope="module")
+def reports() -> Iterator[list[Report]]:
+    """Give the reports of two workers over five minutes, in the order sent."""
+    time = LocustTime()
+    order = Master().order
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(locust.stats, "time", time)
+        workers = [Worker(index, order) for index in range(WORKERS)]
+        result = []
+        for _ in range(REPORTS):
+            start = time.now
+            for worker in workers:
+                time.now = start
+                worker.work(time)
+                result.append(worker.report())
+        yield result
+
+
+class Master:
+    """Merges reports, once with Locust's listener and once with ours.
+
+    Attributes:
+        order: What it tells its workers of the run.
+    """
+
+    def __init__(self) -> None:
+        environment = _environment()
+        self._node = MasterNode(environment, config.resolve(None, {"run_id": RUN_ID}), INTERVAL_S)
+        self._run = self._node.start_run()
+        self.order: Any = getattr(environment.parsed_options, RUN_OPTION)
+        self._our_report = _hook()
+        self._our_report.add_listener(self._node.on_worker_report)
+        self._stats = RequestStats()
+        events = Events()
+        setup_distributed_stats_event_listeners(events, self._stats)
+        self._locust_report: EventHook = events.worker_report
+        self.merging = Merging()
+
+    def merge(self, report: Report) -> None:
+        """Merge a report of this run."""
+        client_id, merging = report.client_id, self.merging
+        data: dict[str, Any] = {}
+        merging.decoding_theirs.append(_timed(lambda: data.update(_decoded(report.theirs))))
+        merging.decoding_ours.append(_timed(lambda: data.update(_decoded(report.ours))))
+        merging.theirs.append(_timed(lambda: self._locust_report.fire(client_id=client_id, data=data)))
+        merging.ours.append(_timed(lambda: self._our_report.fire(client_id=client_id, data=data)))
+
+    def check(self, requests: int) -> None:
+        """Assert that both sides count all requests, and as many failures."""
+        assert self._node.errors == 0
+        assert self._run.aggregate.total() == self._stats.total.num_requests == requests
+        assert sum(self._run.aggregate.errors.values()) == self._stats.total.num_failures > 0
+
+
+def test_report_costs_no_more_than_locusts_own(reports: list[Report], figures: Figures) -> None:
+    """Our part of a report is no larger than Locust's, and takes the master no longer, early and late in a run."""
+    rounds: list[Merging] = []
+    for _ in range(ROUNDS):
+        master = Master()
+        for report in reports:
+            master.merge(report)
+        master.check(len(reports) * REQUESTS)
+        rounds.append(master.merging)
+
+    with figures.judged():
+        for when, window in (("first reports of a run", EARLY), ("after 5 minutes", LATE)):
+            looked_at = slice(window.start * WORKERS, window.stop * WORKERS)
+            ours, theirs, decoding_ours, decoding_theirs = (
+                [sum(getattr(merging, side)[looked_at]) for merging in rounds]
+                for side in ("ours", "theirs", "decoding_ours", "decoding_theirs")
+            )
+            count = len(window) * WORKERS
+            figures.at_most(
+                f"master merges a report, against Locust, {when}",
+                median(map(truediv, ours, theirs)),
+                1,
+                note=f"{min(ours) / count * 1e3:.2f} ms, Locust {min(theirs) / count * 1e3:.2f} ms",
+            )
+            figures.told(
+                "  with decoding its part of the message",
+                median(map(truediv, map(add, ours, decoding_ours), map(add, theirs, decoding_theirs))),
+            )
+            sent = reports[looked_at]
+            our_bytes = sum(len(report.ours) for report in sent) / count
+            their_bytes = sum(len(report.theirs) for report in sent) / count
+            figures.at_most(
+                "  bytes of our part, against Locust's",
+                our_bytes / their_bytes,
+                1,
+                note=f"{our_bytes / 1e3:.1f} kB, Locust {their_bytes / 1e3:.1f} kB",
+            )
+            figures.told(
+                "  worker makes its part, against Locust",
+                median(report.making_ours_s / report.making_theirs_s for report in sent),
+                note=f"{min(report.making_ours_s for report in sent) * 1e3:.2f} ms, "
+                f"Locust {min(report.making_theirs_s for report in sent) * 1e3:.2f} ms",
+            )

@@ -1,0 +1,279 @@
+"""Requests lead to traces, exemplars to those requests; and an OTLP configuration that cannot be used is refused."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from gevent.pywsgi import WSGIServer
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from tests.backends.servers import free_port
+from tests.e2e.harness import (
+    CALM,
+    LOCUSTFILES,
+    Outcome,
+    Scenario,
+    Stage,
+    forking,
+    load,
+    played,
+    wait_until,
+)
+from tests.e2e.test_refusals import assert_refused, sentences
+
+TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-(0[0-3])")
+OPENMETRICS = "application/openmetrics-text;version=1.0.0"
+PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+WANTED = 200
+"""Requests that each run has at least."""
+
+Exemplars = set[tuple[str, str]]
+"""Trace and span."""
+
+
+class Recorder:
+    """A server on loopback that answers everything and keeps the headers."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str | None, str | None]] = []
+        self._server = WSGIServer(("127.0.0.1", 0), self._answer, log=None)
+        self._server.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        self.requests.append((environ["PATH_INFO"], environ.get("HTTP_TRACEPARENT"), environ.get("HTTP_X_OWN")))
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"ok"]
+
+    def stop(self) -> None:
+        """Answer nobody any more."""
+        self._server.stop(timeout=1)
+
+
+def _get(port: int, accept: str) -> bytes:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=20) as response:
+        assert response.headers["Content-Type"].partition(";")[0] in {accept.partition(";")[0], "text/plain"}
+        body: bytes = response.read()
+    return body
+
+
+def _of_openmetrics(page: bytes) -> Exemplars:
+    return {
+        (sample.exemplar.labels["trace_id"], sample.exemplar.labels["span_id"])
+        for family in text_string_to_metric_families(page.decode())  # type: ignore[no-untyped-call]
+        for sample in family.samples
+        if sample.exemplar
+    }
+
+
+def _of_protobuf(page: bytes) -> Exemplars:
+    # A `LabelPair`, which is the name and the value, each with its tag and length; span follows trace.
+    pair = rb"\x0a\x08trace_id\x12\x20([0-9a-f]{32})\x0a.\x0a\x07span_id\x12\x10([0-9a-f]{16})"
+    return {(m[1].decode(), m[2].decode()) for m in re.finditer(pair, page, re.DOTALL)}
+
+
+def _run(stage: Stage, *more: str, env: dict[str, str] | None = None) -> Outcome:
+    recorder, port = Recorder(), free_port()
+    try:
+        process = stage.start(
+            *("locust-otel", "run", "-f", LOCUSTFILES / "traced.py", "--headless", "--host", recorder.url),
+            *("-u", "6", "-r", "100", "-t", "60s", "--only-summary", "--prometheus-port", str(port), *more),
+            env=env,
+        )
+        wait_until(lambda: len(recorder.requests) >= WANTED or not process.is_alive, f"{WANTED} requests")
+        assert process.is_alive, process.log
+        time.sleep(3.5)  # until workers have reported what they did
+        pages = {accept: _get(port, accept) for accept in (OPENMETRICS, PROTOBUF, "text/plain")}
+        process.send(signal.SIGTERM)
+        code = process.wait()
+    finally:
+        recorder.stop()
+    return Outcome(code=code, log=process.log, more={"pages": pages, "requests": recorder.requests})
+
+
+def all_sampled(stage: Stage) -> Outcome:
+    """Every trace is to be kept."""
+    return _run(stage, "--propagate-traces", "1")
+
+
+def all_sampled_forked(stage: Stage) -> Outcome:
+    """The same where two forked workers send the requests, and the master is scraped."""
+    return _run(stage, *forking(), "--propagate-traces", "1")
+
+
+def none_sampled(stage: Stage) -> Outcome:
+    """Every request has a trace, and none is to be kept."""
+    return _run(stage, "--propagate-traces", "0")
+
+
+def half_sampled(stage: Stage) -> Outcome:
+    """Half of the traces are to be kept."""
+    return _run(stage, "--propagate-traces", "0.5")
+
+
+def not_asked(stage: Stage) -> Outcome:
+    """Nobody asked for traces."""
+    return _run(stage)
+
+
+def beside_otel(stage: Stage) -> Outcome:
+    """Locust's own `--otel`, which makes traces too where its extra is installed; it has nowhere to send them."""
+    nowhere = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("METRICS", "LOGS")}
+    return _run(stage, "--propagate-traces", "1", "--otel", env=nowhere | {"OTEL_TRACES_EXPORTER": "unknown"})
+
+
+def _flags(outcome: Outcome) -> list[str]:
+    """Return the flags of each request's header, all of which must be valid and unique."""
+    headers = [header for _, header, _ in outcome.more["requests"]]
+    matches = [TRACEPARENT.fullmatch(header or "") for header in headers]
+    assert all(matches), [h for h, m in zip(headers, matches, strict=True) if not m][:5]
+    assert len({m[1] for m in matches if m}) == len({m[2] for m in matches if m}) == len(headers) >= WANTED
+    return [m[3] for m in matches if m]
+
+
+def _exemplars(outcome: Outcome) -> tuple[Exemplars, Exemplars]:
+    """Return the exemplars of both formats that have them."""
+    pages = outcome.more["pages"]
+    assert b"trace_id" not in pages["text/plain"]
+    return _of_openmetrics(pages[OPENMETRICS]), _of_protobuf(pages[PROTOBUF])
+
+
+def _sent(outcome: Outcome) -> Exemplars:
+    """Return trace and span of each request whose header says that they are sampled, whatever other flag it has."""
+    found = (TRACEPARENT.fullmatch(header) for _, header, _ in outcome.more["requests"])
+    return {(m[1], m[2]) for m in found if m and int(m[3], 16) & 1}
+
+
+@played(all_sampled, all_sampled_forked, none_sampled, half_sampled, not_asked, beside_otel)
+def test_requests_are_otherwise_as_they_were(outcome: Outcome) -> None:
+    """Both clients send both of their requests, with the headers that the test gave them."""
+    kinds = {(path, own) for path, _, own in outcome.more["requests"]}
+    assert kinds == {("/plain", "1"), ("/plain/posted", None), ("/fast", "1"), ("/fast/posted", None)}
+    assert outcome.code == 0, outcome.log
+    assert "Traceback" not in outcome.log
+
+
+@played(all_sampled, all_sampled_forked)
+def test_each_request_has_a_sampled_trace_of_its_own(outcome: Outcome) -> None:
+    """With ratio 1 every header is valid, unique and sampled."""
+    assert set(_flags(outcome)) == {"01"}
+
+
+@played(all_sampled, all_sampled_forked, half_sampled)
+def test_exemplars_name_traces_that_the_server_has_seen(outcome: Outcome) -> None:
+    """In OpenMetrics and in protobuf: a trace and its span, sampled, of each kind of request."""
+    seen = _sent(outcome)
+    for exemplars in _exemplars(outcome):
+        assert len(exemplars) >= 4
+        assert exemplars <= seen
+
+
+@played(beside_otel)
+def test_exemplars_name_the_traces_that_were_sent_though_others_make_some(outcome: Outcome) -> None:
+    """Whoever has the last word on the header, each request has one, and exemplars have what it says."""
+    seen = {trace for trace, _ in _sent(outcome)}
+    assert len(seen) == len(outcome.more["requests"])
+    for exemplars in _exemplars(outcome):
+        assert len(exemplars) >= 4
+        assert {trace for trace, _ in exemplars} <= seen
+
+
+@played(half_sampled)
+def test_a_share_is_sampled(outcome: Outcome) -> None:
+    """With ratio 0.5 both flags come often."""
+    flags = _flags(outcome)
+    assert 0.3 < flags.count("01") / len(flags) < 0.7
+
+
+@played(none_sampled)
+def test_ratio_0_samples_nothing(outcome: Outcome) -> None:
+    """Headers say that the trace is not kept, and nothing leads to one."""
+    assert set(_flags(outcome)) == {"00"}
+    assert _exemplars(outcome) == (set(), set())
+
+
+@played(not_asked)
+def test_without_the_flag_no_header_is_sent(outcome: Outcome) -> None:
+    """No request has a traceparent, no bucket an exemplar."""
+    assert {header for _, header, _ in outcome.more["requests"]} == {None}
+    assert _exemplars(outcome) == (set(), set())
+
+
+# What cannot be used.
+
+SECRET = "s3cr3t-t0k3n"
+HEADERS = {"OTEL_EXPORTER_OTLP_HEADERS": f"api-key={SECRET}"}
+
+
+def refused(name: str, *more: str, **env: str) -> Scenario:
+    """Return a scenario that runs with these arguments, these variables and a secret header."""
+
+    def scenario(stage: Stage) -> Outcome:
+        shop = stage.shop()
+        arguments = load(shop.url, file=CALM, users=3, run_time="3s")
+        process = stage.start("locust-otel", "run", *arguments, *more, env=HEADERS | env)
+        code = process.wait()
+        return Outcome(code=code, log=process.log, shop=shop.stats()["total"])
+
+    scenario.__name__ = name
+    return scenario
+
+
+def otlp(name: str, value: str) -> dict[str, str]:
+    """Return one of the standard variables."""
+    return {f"OTEL_EXPORTER_OTLP_{name}": value}
+
+
+_HTTP = ("--otlp-endpoint", "http://127.0.0.1:4318")
+
+REFUSALS: dict[Scenario, str] = {
+    refused("protocol_flag", *_HTTP, "--otlp-protocol", "carrier-pigeon"): "otlp-protocol",
+    refused("protocol_variable", *_HTTP, **otlp("PROTOCOL", "http/json")): "otlp-protocol",
+    refused("grpc_with_path", "--otlp-protocol", "grpc", *_HTTP[:1], "http://127.0.0.1:4317/v1"): "otlp-endpoint-path",
+    refused("http_without_scheme", "--otlp-endpoint", "127.0.0.1:4318"): "otlp-endpoint",
+    refused("variable_without_scheme", **otlp("ENDPOINT", "localhost:4318")): "otlp-endpoint",
+    refused("no_certificate", *_HTTP, **otlp("CERTIFICATE", "/nowhere/ca.pem")): "otlp-file",
+    refused("no_client_key", *_HTTP, **otlp("CLIENT_KEY", "/nowhere/key.pem")): "otlp-file",
+    refused("headers", *_HTTP, **otlp("HEADERS", f"api-key={SECRET},{SECRET}")): "otlp-headers",
+    refused("headers_with_line_break", *_HTTP, **otlp("HEADERS", f"api-key={SECRET}%0A{SECRET}")): "otlp-headers",
+    refused("compression", *_HTTP, **otlp("COMPRESSION", "zstd")): "otlp-compression",
+    refused("timeout", *_HTTP, **otlp("TIMEOUT", "soon")): "otlp-time",
+    refused("interval", *_HTTP, "--otlp-interval", "0"): "otlp-interval",
+    refused("ratio", "--propagate-traces", "2"): "propagate-traces",
+    refused("forked", *forking(), *_HTTP, **otlp("HEADERS", SECRET)): "otlp-headers",
+}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "slug"),
+    list(REFUSALS.items()),
+    ids=[scenario.__name__ for scenario in REFUSALS],
+    indirect=["outcome"],
+)
+def test_bad_otlp_is_refused_without_its_secrets(outcome: Outcome, slug: str) -> None:
+    """Exit code 78 before any user, one line with its slug, and no value of a header anywhere."""
+    assert_refused(outcome)
+    (sentence,) = sentences(outcome)
+    assert sentence.endswith(f"({slug})")
+    assert SECRET not in outcome.log
+
+
+def password_in_url(stage: Stage) -> Outcome:
+    """An endpoint with a password and a token, which cannot be used."""
+    return refused("", "--otlp-protocol", "grpc", *_HTTP[:1], f"http://u:{SECRET}@127.0.0.1/v1?token={SECRET}")(stage)
+
+
+@played(password_in_url)
+def test_an_endpoint_is_shown_without_its_password(outcome: Outcome) -> None:
+    """The refused URL is told, and neither password nor query."""
+    assert_refused(outcome)
+    assert SECRET not in outcome.log
+    assert sentences(outcome)
