@@ -15,9 +15,11 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, ti
 
 from locust_otel.catalogue import Kind
 from locust_otel.exporters.families import Family, HistogramPoint, Point
-from locust_otel.exporters.prometheus import POINTS_PER_PIECE
 from locust_otel.histogram import SCALE
 from locust_otel.snapshot import Exemplar
+
+POINTS_PER_PIECE = 16
+"""Points encoded in one go: a millisecond or two of work."""
 
 _PACKAGE = "io.prometheus.client"
 _TIMESTAMP = ".google.protobuf.Timestamp"

@@ -41,6 +41,7 @@ FLUSH_S = 2.0
 """Longest last push at the end of the process."""
 
 _LONGEST_PAUSE_S = 30.0
+_A_TURN_S = 1e-6  # to give the loop back; not 0, with which gevent would not look at sockets and timers
 _EVENTS_PER_PUSH = 100
 
 
@@ -170,6 +171,7 @@ class Pusher:
     def _push_metrics(self) -> Outcome:
         """Push a snapshot, and return what came of all its pieces together."""
         snapshot = self._collect()
+        gevent.sleep(_A_TURN_S)  # the first piece takes a turn of the loop of its own
         run = snapshot.run
         if run is not None and run.run_id != self._run_id:
             self._run_id, self.last_total = run.run_id, None
@@ -181,7 +183,7 @@ class Pusher:
                 return outcome  # the others would be refused as well, and the next push tells it all
             rejected, reason = rejected + outcome.rejected, reason or outcome.reason
             self._encoder.acknowledge(piece)
-            gevent.sleep(1e-6)  # not 0, which would not look at sockets and timers
+            gevent.sleep(_A_TURN_S)
         if run is not None and not rejected:
             self.last_total = run.requests.total
         return Outcome(ok=True, rejected=rejected, reason=reason)
@@ -203,7 +205,7 @@ class Pusher:
                 refused = outcome
             rejected += outcome.rejected
             whole = replace(outcome, rejected=rejected)
-            gevent.sleep(1e-6)
+            gevent.sleep(_A_TURN_S)
         return refused or whole
 
     def _send(self, exporter: str, data: Any) -> Outcome:
