@@ -1,8 +1,15 @@
-"""What all tests share."""
+"""What holds for every test."""
 
-import locust  # noqa: F401  # first: it patches sockets and locks, and what is imported before keeps the unpatched ones
+# First of all imports: it patches sockets and locks, and what was imported before keeps the unpatched ones.
+import locust  # noqa: F401
+
+import signal  # isort: skip
 
 import pytest  # isort: skip
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job ignores Ctrl-C, and hands that on to every process a test starts and interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
