@@ -18,7 +18,8 @@ from locust_otel.events import RUN_START, RUN_STOP, SPAWNING_COMPLETE, Event
 from locust_otel.exporters.ledger import Ledger
 from locust_otel.exporters.scrapers import Scrapers
 from locust_otel.exporters.server import MetricsServer, Scrape
-from locust_otel.nodes import LocalNode, MasterNode
+from locust_otel.master import MasterNode
+from locust_otel.nodes import LocalNode
 from locust_otel.run import Run
 from locust_otel.shutdown import Shutdown
 from locust_otel.snapshot import HealthSnapshot, Snapshot

@@ -21,7 +21,8 @@ from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
 from locust_otel import config
 from locust_otel.bridge import Bridge
 from locust_otel.errors import ConfigurationError, ExitCode
-from locust_otel.nodes import LocalNode, MasterNode, WorkerNode
+from locust_otel.master import MasterNode
+from locust_otel.nodes import LocalNode, WorkerNode
 from locust_otel.recorder import Recorder
 
 logger = logging.getLogger(__name__)

@@ -26,7 +26,8 @@ from locust.stats import RequestStats, setup_distributed_stats_event_listeners
 
 from locust_otel import config
 from locust_otel.distributed import REPORT_KEY
-from locust_otel.nodes import RUN_OPTION, MasterNode, WorkerNode
+from locust_otel.master import MasterNode
+from locust_otel.nodes import RUN_OPTION, WorkerNode
 from tests.bench import load
 from tests.bench.figures import Figures
 from tests.bench.sidebyside import Stopwatch

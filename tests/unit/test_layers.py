@@ -45,6 +45,7 @@ ORDER = (
     "runners",
     "run",
     "nodes",
+    "master",
     "shutdown",
     "bridge",
     "demo",

@@ -1,0 +1,203 @@
+"""The process that has users run by workers, and merges what they report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import gevent
+
+from locust_otel import runners
+from locust_otel.aggregate import Aggregate
+from locust_otel.config import Settings, new_run_id
+from locust_otel.distributed import (
+    EVENTS_PER_REPORT,
+    NAMES_MESSAGE,
+    REPORT_KEY,
+    VERSION,
+    MergedRun,
+    ReportError,
+    decode_counts,
+    decode_event,
+)
+from locust_otel.events import EventQueue
+from locust_otel.exporters.families import ALL_SCOPES, MASTER_SCOPES
+from locust_otel.generator import LAG_LAYOUT
+from locust_otel.nodes import RUN_OPTION, run_info
+from locust_otel.run import Run, RunIds
+from locust_otel.snapshot import WorkerSnapshot
+
+logger = logging.getLogger(__name__)
+
+
+class MasterNode:
+    """A process that has users run by workers and merges what they report.
+
+    Attributes:
+        events: What happened, here and on the workers, to be pushed.
+        run: The current or last run; None before the first.
+        errors: Reports that could not be made sense of.
+    """
+
+    is_worker = False
+    port_offset = 0
+
+    def __init__(self, environment: Any, settings: Settings, report_interval_s: float) -> None:
+        self.environment = environment
+        self.settings = settings
+        self.otlp = settings.otlp
+        self.scopes = MASTER_SCOPES if settings.from_workers else ALL_SCOPES
+        self.run: Run | None = None
+        self.events = EventQueue()
+        self._ids = RunIds(settings.run_id, new_run_id)
+        self._report_interval_s = report_interval_s
+        self._merged: dict[str, MergedRun] = {}
+        self._received: dict[str, int] = {}
+        self._resets: dict[str, int] = {}
+        self._unfinished: set[str] = set()
+        self._vitals: dict[str, WorkerSnapshot] = {}
+        self._worker_errors: dict[str, int] = {}
+        self._refused = 0
+        self._strangers: set[str] = set()
+        options = environment.parsed_options
+        self._workers = runners.Workers(environment.runner, getattr(options, "expect_workers", None) or 0)
+        self._ticker: gevent.Greenlet | None = None
+
+    @property
+    def errors(self) -> int:
+        """Events and reports that could not be made sense of, here and on the workers."""
+        return self._refused + sum(self._worker_errors.values())
+
+    def start(self) -> None:
+        """Start to watch the workers."""
+        self._ticker = gevent.spawn(self._watch)
+
+    def stop(self) -> None:
+        """Stop watching."""
+        if self._ticker is not None:
+            self._ticker.kill(block=False)
+
+    def start_run(self) -> Run:
+        """Begin a new run, here and with the next order to spawn on every worker."""
+        settings = self.settings
+        run_id = self._ids.next()
+        aggregate = Aggregate(slow_s=settings.slow_s, max_names=settings.max_names)
+        last = self.run.run_id if self.run else None
+        # The run before is kept for what its workers had not reported yet; nobody asks for an earlier one.
+        self._merged = {key: merged for key, merged in self._merged.items() if key == last}
+        self._merged[run_id] = MergedRun(run_id, aggregate)
+        self._received = {run_id: 0}
+        self._vitals = {}  # until they report from this run
+        self._resets = {}
+        self._unfinished = set()
+        self._workers.forget_lost()
+        order = [run_id, settings.slow_s, settings.max_names, settings.trace_ratio]
+        setattr(self.environment.parsed_options, RUN_OPTION, order)
+        self.run = Run(run_id, aggregate, run_info(self.environment, settings))
+        return self.run
+
+    def update_locust_total(self, run: Run) -> None:
+        """Note how many requests the workers' own tables have counted in this run."""
+        if run.run_id in self._received:
+            run.locust_total = self._received[run.run_id] + sum(self._resets.values())
+
+    def on_reset(self) -> None:
+        """Do nothing: what the workers report is counted here as it comes, whatever Locust's table forgets."""
+
+    def on_worker_report(self, client_id: str, data: dict[str, Any], **_: object) -> None:
+        """Merge our part of a worker's report."""
+        try:
+            self._merge(client_id, data)
+        except Exception as error:  # an exception out of here would change Locust's exit code
+            self._refused += 1
+            if client_id not in self._strangers:
+                self._strangers.add(client_id)
+                logger.error("A worker's report was refused: %s", error)
+
+    def _merge(self, client_id: str, data: dict[str, Any]) -> None:
+        counted = data["stats_total"]["num_requests"]
+        part = data.get(REPORT_KEY)
+        if part is None:
+            if self.run is not None and counted:
+                self._received[self.run.run_id] += counted
+                raise ReportError(f"worker {client_id} runs without locust-otel; its requests are missing here")
+            return
+        if part.get("v") != VERSION:
+            raise ReportError(
+                f"worker {client_id} reports in version {part.get('v')!r}, this master reads version {VERSION}: "
+                "install the same locust-otel on both"
+            )
+        runs = part["runs"]
+        run_id = runs[-1]["id"] if runs else self.run.run_id if self.run else None
+        if run_id in self._received:  # without a run too: what such a worker counted is missing here, and must show
+            self._received[run_id] += counted
+            self._resets[client_id] = int(part["reset"])
+            self._unfinished.discard(client_id)
+            if not part["is_last"]:
+                self._unfinished.add(client_id)
+        self._worker_errors[client_id] = int(part["errors"])
+        for told in part["events"][:EVENTS_PER_REPORT]:
+            self.events.add(decode_event(told))
+        run_id, cpu_ratio, memory_bytes, keeps_up, lag_sum_s, gaps = part["vitals"]
+        lag_counts = LAG_LAYOUT.empty()
+        if self.run is not None and run_id == self.run.run_id:  # the delays of a run before are none of this one
+            for index, count in decode_counts(gaps, len(lag_counts) - 1).items():
+                lag_counts[index] = count
+        else:
+            lag_sum_s = 0.0
+        self._vitals[client_id] = WorkerSnapshot(
+            client_id, cpu_ratio, memory_bytes, 0, LAG_LAYOUT, lag_counts, lag_sum_s, bool(keeps_up)
+        )
+        for report in runs:
+            merged = self._merged.get(report["id"])
+            if merged is not None and merged.merge(client_id, report):
+                self._tell_names(client_id, merged)
+
+    def _tell_names(self, client_id: str, merged: MergedRun) -> None:
+        names = [list(pair) for pair in merged.aggregate.names]
+        self.environment.runner.send_message(NAMES_MESSAGE, [merged.run_id, names], client_id=client_id)
+
+    def on_user_error(self, **_: object) -> None:
+        """Do nothing: no user runs here."""
+
+    def workers(self) -> tuple[WorkerSnapshot, ...]:
+        """Return how the workers are that are there and have reported."""
+        nodes = self.environment.runner.clients
+        return tuple(
+            WorkerSnapshot(
+                worker=name,
+                cpu_ratio=vitals.cpu_ratio,
+                memory_bytes=vitals.memory_bytes,
+                users=nodes[client_id].user_count if client_id in nodes else 0,
+                lag_layout=vitals.lag_layout,
+                lag_counts=vitals.lag_counts,
+                lag_sum_s=vitals.lag_sum_s,
+                keeps_up=vitals.keeps_up,
+            )
+            for client_id, name in self._workers.names().items()
+            if (vitals := self._vitals.get(client_id)) is not None
+        )
+
+    def worker_states(self) -> Mapping[str, int]:
+        """Return the number of workers by state."""
+        return self._workers.states
+
+    @property
+    def workers_expected(self) -> int | None:
+        """Workers there should be."""
+        return self._workers.expected
+
+    @property
+    def unfinished(self) -> int:
+        """Workers from which the report after their users' end has not come."""
+        return len(self._unfinished)
+
+    def wait_for_last_requests(self) -> None:
+        """Wait until each worker must have sent the report after its users' end."""
+        gevent.sleep(self._report_interval_s + 1)
+
+    def _watch(self) -> None:
+        while True:
+            self._workers.update()
+            gevent.sleep(1)
