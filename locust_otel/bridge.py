@@ -282,6 +282,8 @@ def _listen(server: MetricsServer, settings: Settings, offset: int) -> None:
             if error.errno == errno.EADDRINUSE and port < last:
                 continue
             raise _cannot_listen(error, settings, port) from error
+        if port != first:
+            logger.warning("Port %d is taken; /metrics is on port %d. Prometheus must know.", first, port)
         return
 
 

@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["run"]:  # everything after it is Locust's, --help too
         return _run(given[1:])
-    options = _parser().parse_args(given)
+    options = _parser().parse_args(given or ["--help"])
     try:
         code: int = options.command(options)
     except ConfigurationError as error:
