@@ -47,7 +47,7 @@ class Propagator:
         def construct(user: Any, *arguments: Any, **options: Any) -> None:
             original(user, *arguments, **options)
             client = getattr(user, "client", None)
-            if callable(getattr(client, "request", None)) and hasattr(client, "rename_request"):
+            if callable(getattr(client, "request", None)) and hasattr(client, "request_event"):
                 self._wrap(client)
 
         return construct
