@@ -16,6 +16,7 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from base64 import b64encode
@@ -538,11 +539,19 @@ class WebUI:
 
     def stop(self) -> None:
         """Press Stop."""
-        fetch(f"{self._url}/stop", form={})
+        self._act("stop")
 
     def reset(self) -> None:
         """Press Reset."""
-        fetch(f"{self._url}/stats/reset", form={})
+        self._act("stats/reset")
+
+    def _act(self, path: str) -> None:
+        try:
+            fetch(f"{self._url}/{path}", form={})
+        except urllib.error.HTTPError as error:
+            if error.code != 405:
+                raise
+            fetch(f"{self._url}/{path}")  # as earlier Locusts have it
 
     def totals(self) -> Totals:
         """Return what the table shows."""
