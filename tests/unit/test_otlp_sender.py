@@ -716,9 +716,11 @@ print(outcome.ok, beats)
 
 def test_grpc_in_a_process_of_its_own() -> None:
     """With nobody else to tell gRPC of gevent, a black hole stops no other greenlet."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", BLACK_HOLE], capture_output=True, text=True, check=False, timeout=60
-    )
+    command = [sys.executable, "-W", "ignore", "-c", BLACK_HOLE]
+    for _ in range(3):  # a fork of this process, in which gRPC has threads by now, may fail before its exec
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+        if done.returncode == 0:
+            break
     assert done.returncode == 0, done.stderr
     ok, beats = done.stdout.split()
     assert ok == "False"
