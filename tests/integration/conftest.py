@@ -23,7 +23,7 @@ S = TypeVar("S", bound=Server)
 def _missing(reason: BackendMissing) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(str(reason), pytrace=False)
-    pytest.skip(str(reason))
+    pytest.skip(str(reason))  # on a developer's machine; the line above has failed the test in CI
 
 
 def _running(start: Callable[[], S]) -> Iterator[S]:

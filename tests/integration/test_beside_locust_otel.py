@@ -162,6 +162,7 @@ def test_users_are_not_held_up(outcome: Outcome) -> None:
     assert outcome.shop == total(outcome.locust)
 
 
+# Of Locust's extra `otel`, which is not among our pins: pip found no releases of it that go with those of the SDK here.
 @pytest.mark.skipif(
     find_spec("opentelemetry.instrumentation") is None or find_spec("opentelemetry.instrumentation.requests") is None,
     reason="opentelemetry-instrumentation-requests is missing: pip install 'locust[otel]'",
