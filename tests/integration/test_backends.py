@@ -234,6 +234,7 @@ def test_the_collector_shows_a_log_record(collector: Collector) -> None:
     assert "shop.number: Int(7)" in collector.log_tail(50)
 
 
+@pytest.mark.collector
 def test_the_collector_listens_on_loopback_only_and_takes_further_configuration(
     backend: Callable[[str], None],
 ) -> None:
