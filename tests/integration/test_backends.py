@@ -1,6 +1,7 @@
 """The real servers start, answer and end: what every other integration test relies on."""
 
 import json
+import math
 import os
 import threading
 import time
@@ -200,7 +201,10 @@ def test_the_collector_writes_metrics_into_prometheus(
     else:
         exporter = GrpcExporter(endpoint=collector.grpc_url)
     about = {"service.name": "shop", "service.instance.id": transport, "deployment.environment.name": "test"}
-    provider = MeterProvider([PeriodicExportingMetricReader(exporter)], Resource(about))
+    # Without an interval it has no thread, which it would start again in each process forked off later: between fork
+    # and exec, where gevent then runs whatever else this process was about to do.
+    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=math.inf)
+    provider = MeterProvider([reader], Resource(about))
     try:
         meter = provider.get_meter("tests")
         meter.create_histogram("locust.request.duration", "s").record(1.5, {"http.request.method": "GET"})
