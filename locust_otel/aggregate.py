@@ -105,7 +105,7 @@ class Series:
         """Return what is counted; the same object as long as nothing changes."""
         if self._frozen is None:
             self._frozen = SeriesSnapshot(
-                self.key, self.counts, self.unmeasured, self.sum_s, self.body_bytes, self.exemplars
+                self.key, self.counts, self.measured, self.unmeasured, self.sum_s, self.body_bytes, self.exemplars
             )
         return self._frozen
 
@@ -142,8 +142,11 @@ class Aggregate:
         user_errors: Exceptions that escaped from tasks, by user class and error type.
     """
 
-    def __init__(self, *, slow_s: float, max_names: int, thresholds_s: Iterable[float] = ()) -> None:
+    def __init__(
+        self, *, slow_s: float, max_names: int, thresholds_s: Iterable[float] = (), kept_names: Iterable[str] = ()
+    ) -> None:
         self.slow_s = slow_s
+        self._kept_names = frozenset(kept_names)
         self.layout: Layout = layout((slow_s, *thresholds_s))
         self.series: dict[SeriesKey, Series] = {}
         self.errors: dict[ErrorKey, int] = {}
@@ -171,10 +174,13 @@ class Aggregate:
         self._closed = True
 
     def admitted(self, method: str, name: str) -> tuple[str, str]:
-        """Return the method and name to count under: the given ones, or `_OTHER` once there are too many."""
+        """Return the method and name to count under: the given ones, or `_OTHER` once there are too many.
+
+        A name that an objective asks for is never too many.
+        """
         if (method, name) in self._names:
             return method, name
-        if not self.is_full:
+        if not self.is_full or name in self._kept_names:
             self._names.add((method, name))
             self._methods.add(method)
             return method, name

@@ -22,7 +22,9 @@ from locust_otel.master import MasterNode
 from locust_otel.nodes import LocalNode
 from locust_otel.run import Run
 from locust_otel.shutdown import Shutdown
+from locust_otel.slo.progress import Standing
 from locust_otel.snapshot import HealthSnapshot, Snapshot
+from locust_otel.watch import Watch
 
 if TYPE_CHECKING:
     from locust_otel.exporters.otlp.pusher import Pusher
@@ -49,6 +51,7 @@ class Bridge:
         self._pusher: Pusher | None = None
         self._server: MetricsServer | None = None
         self._shutdown = Shutdown()
+        self._watch = Watch(node, settings) if settings.slo is not None else None
         self._versions = {"version": version("locust-otel"), "python_version": platform.python_version()}
 
     def start(self) -> None:
@@ -77,6 +80,8 @@ class Bridge:
             )
             self._pusher.start()
         self._node.start()
+        if self._watch is not None:
+            self._watch.start()
 
     @property
     def url(self) -> str | None:
@@ -87,6 +92,10 @@ class Bridge:
     def run_id(self) -> str | None:
         """Identity of the current or last run; None before the first."""
         return self._node.run.run_id if self._node.run is not None else None
+
+    def standing(self) -> Standing | None:
+        """Return how the objectives stand; None without an SLO file, and before the first run."""
+        return self._node.run.standing() if self._node.run is not None else None
 
     def snapshot(self) -> Snapshot:
         """Return everything this process knows now, in one piece."""
@@ -120,6 +129,8 @@ class Bridge:
             self._conclude(self._node.run)
         run = self._node.start_run()
         self._scrapers.forget_totals()
+        if self._watch is not None:
+            self._watch.begin(getattr(self._node.environment.parsed_options, "run_time", None))
         target = getattr(self._node.environment.runner, "target_user_count", 1)
         self._tell(RUN_START, f"Run {run.run_id} starts", {**run.info, "users_target": target})
 
@@ -144,6 +155,8 @@ class Bridge:
     def on_quitting(self, **_: object) -> None:
         """Note who ends the process: a signal comes in a greenlet of its own, and a second one ends the waiting."""
         self._shutdown.quitting()
+        if self._watch is not None:
+            self._decide(self._watch)
 
     def on_quit(self, **_: object) -> None:
         """Give the final values to who scrapes, log the account, and stop."""
@@ -172,8 +185,22 @@ class Bridge:
             self._conclude(run)
         if self._server is not None:
             self._server.stop()
+        if self._watch is not None:
+            self._watch.stop()
         self._node.stop()
         self._shutdown.end()
+
+    def _decide(self, watch: Watch) -> None:
+        """Have the verdict decide the exit code, which Locust asks for after `quitting`."""
+        environment = self._node.environment
+        if environment.runner is not None:
+            # The last requests are counted once the runner is through; what sets the code in `quit` comes too late.
+            drained = gevent.spawn(environment.runner.quit)
+            while not drained.ready() and not self._shutdown.interrupted(0.05):
+                pass
+        code = watch.decide(self._node.run)
+        if code or not environment.process_exit_code:  # a code that the user's own listener has set outlives a pass
+            environment.process_exit_code = int(code)
 
     def _tell(self, name: str, text: str, attributes: Mapping[str, str | int | float]) -> None:
         if self._node.run is not None and not self._node.is_worker:
@@ -209,6 +236,8 @@ class Bridge:
         if run.concluded or self._node.is_worker:
             return
         run.concluded = True
+        if self._watch is not None:
+            self._watch.conclude(run)
         self._node.update_locust_total(run)
         recorded = run.aggregate.total()
         parts = [] if run.locust_total is None else [f"Locust {run.locust_total:,}"]

@@ -27,11 +27,12 @@ class Scope(Enum):
     """What a metric tells of, and so which process exports it: each number has one source.
 
     With one merged endpoint the master (or a local run) exports all of them. Where workers export too, each of them
-    has its own `REQUESTS`, `GENERATOR` and `HEALTH`, and the master only `RUN` and its own `HEALTH`.
+    has its own `REQUESTS`, `GENERATOR` and `HEALTH`, and the master only `RUN`, `SLO` and its own `HEALTH`.
     """
 
     REQUESTS = "requests"
     RUN = "run"
+    SLO = "objectives"
     GENERATOR = "load generator"
     HEALTH = "health of the bridge"
 
@@ -131,6 +132,36 @@ WORKERS_EXPECTED = Metric(
     "locust.workers.expected", _G, Scope.RUN, "Workers asked for, or those there and missing where more came."
 )
 
+_OBJECTIVE = ("run_id", "slo", "slo_service")
+SLO_EVENTS = Metric(
+    "locust.slo.events", _C, Scope.SLO, "Requests judged since the warm-up, by objective.", (*_OBJECTIVE, "outcome")
+)
+SLO_MEAN_SECONDS = Metric(
+    "locust.slo.mean", _C, Scope.SLO, "Sum of the durations judged since the warm-up, of objectives on the mean.",
+    _OBJECTIVE, "s",
+)  # fmt: skip
+SLO_MEAN_REQUESTS = Metric(
+    "locust.slo.mean.requests", _C, Scope.SLO, "Requests judged since the warm-up, of objectives on the mean.",
+    _OBJECTIVE,
+)  # fmt: skip
+SLO_OBJECTIVE = Metric(
+    "locust.slo.objective", _G, Scope.SLO, "Share of good requests that is asked for.", _OBJECTIVE, "1"
+)
+SLO_THRESHOLD = Metric(
+    "locust.slo.threshold", _G, Scope.SLO, "Duration that is asked for: of a request, or on average.", _OBJECTIVE, "s"
+)
+SLO_MIN_REQUESTS = Metric(
+    "locust.slo.min_requests", _G, Scope.SLO, "Judged requests below which nothing is decided.", _OBJECTIVE
+)
+SLO_STATUS = Metric(
+    "locust.slo.status", _G, Scope.SLO, "1 for how the objective stands so far, 0 for the others.",
+    (*_OBJECTIVE, "status"),
+)  # fmt: skip
+MARKS = Metric(
+    "locust.marks", _C, Scope.RUN, "What was marked in the run: faults, deployments, an abort.",
+    ("run_id", "mark", "kind"),
+)  # fmt: skip
+
 WORKER_CPU = Metric(
     "locust.worker.cpu.utilization", _G, Scope.GENERATOR,
     "Share of one CPU core the generating process used over the last second; it can use no more than 1.",
@@ -203,3 +234,4 @@ CATALOGUE: tuple[Metric, ...] = tuple(m for m in dict(globals()).values() if isi
 RUN_STATES = ("spawning", "running", "stopping", "stopped")
 WORKER_STATES = ("ready", "spawning", "running", "missing")
 OUTCOMES = ("success", "failure")
+SLO_STATUSES = ("met", "missed", "undecided", "invalid")

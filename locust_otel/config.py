@@ -20,6 +20,7 @@ from locust_otel.exporters.access import WebConfig
 from locust_otel.exporters.otlp.settings import OtlpSettings
 from locust_otel.exporters.otlp.settings import resolve as resolve_otlp
 from locust_otel.exporters.web_config import load as load_web_config
+from locust_otel.slo.objectives import Slo
 
 DEFAULT_PORT = 9646
 LAST_PORT = 9655
@@ -49,6 +50,7 @@ class Option:
         metavar: What stands for the value there.
         default: Text that is used where nothing is given; None where the code decides.
         is_list: Whether it may be given several times.
+        is_switch: Whether it stands alone, without a value.
     """
 
     flag: str
@@ -56,6 +58,7 @@ class Option:
     help: str
     default: str | None = None
     is_list: bool = False
+    is_switch: bool = False
 
     @property
     def dest(self) -> str:
@@ -114,7 +117,19 @@ OPTIONS = (
         "A label for locust_run_info, for instance git_sha=3f9a2c1. May be given several times.",
         is_list=True,
     ),
-    Option("--slow-request", "<time>", "A request that takes longer is slow. Defaults to 5s.", "5s"),
+    Option(
+        "--slo",
+        "<file>",
+        "The SLO file: its objectives are judged while the run goes on, and decide the exit code: 0 met, 3 missed, 4 "
+        "not decidable, 5 not valid.",
+    ),
+    Option(
+        "--slo-abort",
+        "",
+        "Stop the run when a critical pair of windows of an objective burns.",
+        is_switch=True,
+    ),
+    Option("--slow-request", "<time>", "A request that takes longer is slow. Defaults to the SLO file's, or 5s."),
     Option(
         "--max-request-names",
         "<int>",
@@ -161,6 +176,8 @@ class Settings:
         from_workers: Whether workers serve their own numbers.
         otlp: What is pushed where; None for nothing.
         trace_ratio: Share of requests whose `traceparent` says sampled; None to send none.
+        slo: The objectives; None without an SLO file, and on workers, whose master judges.
+        slo_abort: Whether a burning critical pair ends the run.
     """
 
     port: int | None
@@ -175,6 +192,8 @@ class Settings:
     from_workers: bool
     otlp: OtlpSettings | None
     trace_ratio: float | None
+    slo: Slo | None = None
+    slo_abort: bool = False
 
 
 def add_arguments(parser: Any) -> None:
@@ -182,24 +201,22 @@ def add_arguments(parser: Any) -> None:
     # Locust shows an option in the form of its web UI where the parser, not a group, was asked to add it.
     group = parser.add_argument_group("locust-otel options", "Live telemetry of the run for Prometheus.")
     for option in OPTIONS:
-        more: dict[str, Any] = {"action": "append"} if option.is_list else {}
-        group.add_argument(
-            option.flag,
-            metavar=option.metavar,
-            help=option.help.replace("%", "%%"),
-            default=option.default,
-            env_var=option.env_var,
-            **more,
-        )
+        more: dict[str, Any] = {"metavar": option.metavar, "default": option.default}
+        if option.is_switch:
+            more = {"action": "store_true"}
+        elif option.is_list:
+            more["action"] = "append"
+        group.add_argument(option.flag, help=option.help.replace("%", "%%"), env_var=option.env_var, **more)
 
 
-def resolve(options: object, given: Mapping[str, object] | None = None) -> Settings:
+def resolve(options: object, given: Mapping[str, object] | None = None, *, is_worker: bool = False) -> Settings:
     """Return the settings that an options namespace of Locust asks for.
 
     Args:
         options: Locust's namespace; None, or one without our options (an embedded use), falls back to the environment
             variables and the defaults.
         given: Settings by the names of our options, which win over both.
+        is_worker: Whether a master decides about objectives; the SLO file need not be here then.
 
     Raises:
         ConfigurationError: Something cannot be used; it tells of all problems at once.
@@ -217,6 +234,7 @@ def resolve(options: object, given: Mapping[str, object] | None = None) -> Setti
             problems.append(problem)
             return otherwise
 
+    slo = read(_slo, "slo", None) if not is_worker else None
     settings = Settings(
         port=read(_port, "prometheus_port", _Port(DEFAULT_PORT)).number,
         port_is_named=values["prometheus_port"] not in (None, ""),
@@ -227,10 +245,21 @@ def resolve(options: object, given: Mapping[str, object] | None = None) -> Setti
         trace_ratio=read(_ratio, "propagate_traces", None),
         run_id=read(_run_id, "run_id", None),
         run_labels=read(_run_labels, "run_label", {}),
-        slow_s=read(_slow, "slow_request", DEFAULT_SLOW_S),
+        slow_s=read(_slow, "slow_request", float(slo.slow_s) if slo is not None else DEFAULT_SLOW_S),
         max_names=read(_max_names, "max_request_names", DEFAULT_MAX_NAMES),
         from_workers=read(_export_from, "export_from", False),
+        slo=slo,
+        slo_abort=read(_switch, "slo_abort", False),
     )
+    if settings.slo_abort and values["slo"] in (None, "") and not is_worker:
+        problems.append(
+            ConfigurationError(
+                "--slo-abort",
+                "there is no SLO file to abort for.",
+                "Give one with --slo.",
+                slug="contradictory-flags",
+            )
+        )
     if settings.port is None:
         needing = {"--prometheus-web-config": settings.web_config, "--export-from workers": settings.from_workers}
         problems += [
@@ -418,6 +447,19 @@ def _max_names(value: object) -> int:
             slug="max-request-names",
         )
     return int(text)
+
+
+def _slo(value: object) -> Slo:
+    from locust_otel.slo.file import load  # noqa: PLC0415  # 0.1 s and 10 MiB of validation where there is no file
+
+    return load(str(value))
+
+
+def _switch(value: object) -> bool:
+    text = str(value).strip().lower()
+    if text not in {"true", "false", "1", "0", "yes", "no", "on", "off"}:
+        raise ConfigurationError("--slo-abort", f"{text!r} is not known.", "Write true or false.", slug="switch")
+    return text in {"true", "1", "yes", "on"}
 
 
 def _export_from(value: object) -> bool:

@@ -9,7 +9,10 @@ from enum import IntEnum
 class ExitCode(IntEnum):
     """Exit codes of ours; without an SLO file Locust's own codes stand."""
 
-    OK = 0
+    OK = 0  # all objectives are met
+    MISSED = 3
+    UNDECIDED = 4  # no data, or too little
+    NOT_VALID = 5  # the load generator was too slow for its numbers to be believed
     BAD_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import gevent
 
 from locust_otel import runners
-from locust_otel.aggregate import Aggregate
 from locust_otel.config import Settings, new_run_id
 from locust_otel.distributed import (
     EVENTS_PER_REPORT,
@@ -24,7 +23,7 @@ from locust_otel.distributed import (
 from locust_otel.events import EventQueue
 from locust_otel.exporters.families import ALL_SCOPES, MASTER_SCOPES
 from locust_otel.generator import LAG_LAYOUT
-from locust_otel.nodes import RUN_OPTION, run_info
+from locust_otel.nodes import RUN_OPTION, order_of, run_info
 from locust_otel.run import Run, RunIds
 from locust_otel.snapshot import WorkerSnapshot
 
@@ -82,7 +81,8 @@ class MasterNode:
         """Begin a new run, here and with the next order to spawn on every worker."""
         settings = self.settings
         run_id = self._ids.next()
-        aggregate = Aggregate(slow_s=settings.slow_s, max_names=settings.max_names)
+        order = order_of(run_id, settings)
+        aggregate = order.aggregate()
         last = self.run.run_id if self.run else None
         # The run before is kept for what its workers had not reported yet; nobody asks for an earlier one.
         self._merged = {key: merged for key, merged in self._merged.items() if key == last}
@@ -92,9 +92,8 @@ class MasterNode:
         self._resets = {}
         self._unfinished = set()
         self._workers.forget_lost()
-        order = [run_id, settings.slow_s, settings.max_names, settings.trace_ratio]
-        setattr(self.environment.parsed_options, RUN_OPTION, order)
-        self.run = Run(run_id, aggregate, run_info(self.environment, settings))
+        setattr(self.environment.parsed_options, RUN_OPTION, list(order))
+        self.run = Run(run_id, aggregate, run_info(self.environment, settings), settings.slo)
         return self.run
 
     def update_locust_total(self, run: Run) -> None:

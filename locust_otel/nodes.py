@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from locust_otel import runners
 from locust_otel.aggregate import Aggregate
@@ -43,6 +43,42 @@ order to spawn users, to late workers too, and so before their first request."""
 
 PROVISIONAL = 5
 """A worker gives series to this many times `--max-request-names` until the master has told which ones they are."""
+
+
+class Order(NamedTuple):
+    """What every process must agree on to record one run.
+
+    Attributes:
+        run_id: Its identity.
+        slow_s: Seconds above which a request is slow.
+        max_names: Methods and names with series of their own.
+        trace_ratio: As in `Settings`.
+        thresholds_s: Seconds that objectives need as bounds of the histogram.
+        kept_names: Names that objectives need series of, however many others there are.
+    """
+
+    run_id: str
+    slow_s: float
+    max_names: int
+    trace_ratio: float | None
+    thresholds_s: list[float]
+    kept_names: list[str]
+
+    def aggregate(self) -> Aggregate:
+        """Return the empty aggregate of the run."""
+        return Aggregate(
+            slow_s=self.slow_s,
+            max_names=self.max_names,
+            thresholds_s=self.thresholds_s,
+            kept_names=self.kept_names,
+        )
+
+
+def order_of(run_id: str, settings: Settings) -> Order:
+    """Return how a run is to be recorded."""
+    slo = settings.slo
+    thresholds_s, names = (list(slo.thresholds_s), sorted(slo.names)) if slo is not None else ([], [])
+    return Order(run_id, settings.slow_s, settings.max_names, settings.trace_ratio, thresholds_s, names)
 
 
 class LocalNode:
@@ -97,18 +133,17 @@ class LocalNode:
 
     def start_run(self) -> Run:
         """Begin a new run; the requests of the one before stay as they are."""
-        settings = self.settings
-        return self._start_run(self._ids.next(), settings.slow_s, settings.max_names, settings.trace_ratio)
+        return self._start_run(order_of(self._ids.next(), self.settings))
 
-    def _start_run(self, run_id: str, slow_s: float, max_names: int, trace_ratio: float | None) -> Run:
-        self._propagator.ratio = trace_ratio
-        if trace_ratio is not None:
+    def _start_run(self, order: Order) -> Run:
+        self._propagator.ratio = order.trace_ratio
+        if order.trace_ratio is not None:
             self._propagator.instrument(self.environment.user_classes)
-        aggregate = Aggregate(slow_s=slow_s, max_names=max_names)
+        aggregate = order.aggregate()
         self.recorder.record_into(aggregate)
         self._generator.start_run()
         self._counted_from = 0
-        self.run = Run(run_id, aggregate, run_info(self.environment, self.settings))
+        self.run = Run(order.run_id, aggregate, run_info(self.environment, self.settings), self.settings.slo)
         return self.run
 
     def update_locust_total(self, run: Run) -> None:
@@ -190,17 +225,15 @@ class WorkerNode(LocalNode):
 
     def start_run(self) -> Run:
         """Begin the run the master has begun."""
-        order = getattr(self.environment.parsed_options, RUN_OPTION, None)
-        if order is None:
+        told = getattr(self.environment.parsed_options, RUN_OPTION, None)
+        if told is None:
             logger.warning("The master runs without locust-otel: nobody merges what this worker records.")
-            settings = self.settings
-            order = [self._ids.next(), settings.slow_s, settings.max_names, settings.trace_ratio]
-        run_id, slow_s, max_names, trace_ratio = order
+        order = order_of(self._ids.next(), self.settings) if told is None else Order(*told)
         # Names get their place here in another order than on other workers; the master decides, and tells if need be.
         factor = 1 if self.settings.from_workers else PROVISIONAL
-        run = self._start_run(run_id, slow_s, max_names * factor, trace_ratio)
+        run = self._start_run(order._replace(max_names=order.max_names * factor))
         self._reported = 0
-        self._reporter.start(run_id, run.aggregate)
+        self._reporter.start(order.run_id, run.aggregate)
         return run
 
     def update_locust_total(self, run: Run) -> None:

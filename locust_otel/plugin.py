@@ -74,8 +74,8 @@ def attach(environment: Environment, **settings: object) -> Bridge:
 
 
 def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
-    settings = config.resolve(environment.parsed_options, given)
     runner, events = environment.runner, environment.events
+    settings = config.resolve(environment.parsed_options, given, is_worker=isinstance(runner, WorkerRunner))
     node: LocalNode | MasterNode
     if isinstance(runner, MasterRunner):
         if environment.parsed_options is None:

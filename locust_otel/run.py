@@ -8,6 +8,8 @@ from typing import Any
 
 from locust_otel import runners
 from locust_otel.aggregate import Aggregate
+from locust_otel.slo.objectives import Slo
+from locust_otel.slo.progress import Progress, Standing
 from locust_otel.snapshot import RunSnapshot
 
 
@@ -41,9 +43,11 @@ class Run:
         reset_away: Those of them that a reset threw away.
         concluded: Whether its account was logged.
         told: Whether the event of its end was told.
+        slo: How its objectives stand; None without an SLO file.
+        marks: What was marked in it, by mark and kind, and how often.
     """
 
-    def __init__(self, run_id: str, aggregate: Aggregate, info: Mapping[str, str]) -> None:
+    def __init__(self, run_id: str, aggregate: Aggregate, info: Mapping[str, str], slo: Slo | None = None) -> None:
         self.run_id = run_id
         self.aggregate = aggregate
         self.info = info
@@ -55,6 +59,8 @@ class Run:
         self._start_time = time()
         self._started = monotonic()
         self._stopped: float | None = None
+        self.slo = Progress(slo, self._start_time) if slo is not None else None
+        self.marks: dict[tuple[str, str], int] = {}
 
     @property
     def unreconciled(self) -> int | None:
@@ -66,6 +72,19 @@ class Run:
         """Whether it has stopped."""
         return self._stopped is not None
 
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds from its start to now, or to its stop."""
+        return (self._stopped if self._stopped is not None else monotonic()) - self._started
+
+    def mark(self, mark: str, kind: str) -> None:
+        """Count something that happened."""
+        self.marks[mark, kind] = self.marks.get((mark, kind), 0) + 1
+
+    def standing(self) -> Standing | None:
+        """Return how its objectives stand; None without an SLO file."""
+        return self.slo.standing(self.aggregate.snapshot(), self.elapsed_s) if self.slo is not None else None
+
     def stop(self) -> None:
         """Stop its clock; a second time changes nothing."""
         if self._stopped is None:
@@ -73,17 +92,19 @@ class Run:
 
     def snapshot(self, runner: Any) -> RunSnapshot:
         """Return how it stands, with what the runner says of users."""
-        end = self._stopped if self._stopped is not None else monotonic()
         target = runners.users_target(runner)
+        requests, elapsed_s = self.aggregate.snapshot(), self.elapsed_s
         return RunSnapshot(
             run_id=self.run_id,
             info=self.info,
             state="stopped" if self.stopped else runners.state(runner),
             active=not self.stopped,
             start_time=self._start_time,
-            elapsed_s=end - self._started,
+            elapsed_s=elapsed_s,
             # Workers that quit at once have not told the master that their users are gone.
             users=dict.fromkeys(target, 0) if self.is_final else runners.users(runner),
             users_target=dict.fromkeys(target, 0) if self.stopped else target,
-            requests=self.aggregate.snapshot(),
+            requests=requests,
+            marks=self.marks.copy(),
+            slo=self.slo.standing(requests, elapsed_s) if self.slo is not None else None,
         )

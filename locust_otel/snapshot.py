@@ -6,9 +6,9 @@ event loop back in between, and two exporters of one snapshot cannot disagree.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from locust_otel.histogram import Layout
 
@@ -53,6 +53,7 @@ class SeriesSnapshot:
 
     Attributes:
         counts: As the layout of the run shapes them; nobody changes them any more.
+        measured: The sum of `counts`.
         unmeasured: Requests without a usable duration, which `counts` leaves out.
         sum_s: Sum of the measured durations in seconds.
         body_bytes: Bytes of the response bodies.
@@ -61,6 +62,7 @@ class SeriesSnapshot:
 
     key: SeriesKey
     counts: Sequence[int]
+    measured: int
     unmeasured: int
     sum_s: float
     body_bytes: int
@@ -69,7 +71,7 @@ class SeriesSnapshot:
     @property
     def total(self) -> int:
         """All requests of the series, measured or not."""
-        return sum(self.counts) + self.unmeasured
+        return self.measured + self.unmeasured
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,38 @@ class RequestsSnapshot:
 
     def slow(self, series: SeriesSnapshot) -> int:
         """Return how many of a series were slow."""
-        return sum(series.counts) - self.layout.at_most(series.counts, self.slow_s)
+        return series.measured - self.layout.at_most(series.counts, self.slow_s)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectivePoint:
+    """How one objective stands.
+
+    Attributes:
+        target: Share of good requests, in (0, 1); None for an objective on the mean.
+        within_s: Seconds; None for an objective on success.
+        good: Judged requests that keep it; for the mean all that have a duration.
+        bad: Judged requests that do not.
+        sum_s: Sum of the judged durations in seconds, for the mean.
+        status: One of `catalogue.SLO_STATUSES`.
+    """
+
+    name: str
+    service: str
+    target: float | None
+    within_s: float | None
+    min_requests: int
+    good: int
+    bad: int
+    sum_s: float
+    status: str
+
+
+class Judged(Protocol):
+    """The objectives of a run, judged when they are asked for."""
+
+    def points(self) -> Iterator[ObjectivePoint]:
+        """Yield how each objective stands; the loop may be given back in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +163,8 @@ class RunSnapshot:
         users: Running users by class.
         users_target: Users asked for by class.
         requests: Its requests.
+        marks: What was marked in it, by mark and kind, and how often.
+        slo: Its objectives; None without an SLO file.
     """
 
     run_id: str
@@ -141,6 +176,8 @@ class RunSnapshot:
     users: Mapping[str, int]
     users_target: Mapping[str, int]
     requests: RequestsSnapshot
+    marks: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    slo: Judged | None = None
 
 
 @dataclass(frozen=True, slots=True)

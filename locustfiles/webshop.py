@@ -23,6 +23,7 @@ class WebshopUser(HttpUser):
 
     host = "http://127.0.0.1:8765"
     wait_time = between(1, 5)
+    items = 0  # in the cart, as far as the shopper knows
 
     def on_start(self) -> None:
         """Log in, again until it works: a user without a token would only ever fail."""
@@ -53,12 +54,16 @@ class WebshopUser(HttpUser):
     @task
     def add_to_cart(self) -> None:
         """Put something into the cart."""
-        self.client.post("/api/cart", json={"product_id": random.randint(1, 1000), "quantity": 1})
+        response = self.client.post("/api/cart", json={"product_id": random.randint(1, 1000), "quantity": 1})
+        self.items += response.ok
 
     @tag("purchase")
     @task
     def checkout(self) -> None:
-        """Order what is in the cart; an empty one is a failure with a name of its own."""
+        """Order what is in the cart; where the shop has lost it, that is a failure with a name of its own."""
+        if not self.items:
+            self.add_to_cart()
+        self.items = 0
         with self.client.post("/api/orders", catch_response=True) as response:
             if response.status_code == 201:
                 response.success()

@@ -6,16 +6,16 @@ loop back between any two of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from locust_otel import catalogue
-from locust_otel.catalogue import OUTCOMES, RUN_STATES, WORKER_STATES, Metric, Scope
+from locust_otel.catalogue import OUTCOMES, RUN_STATES, SLO_STATUSES, WORKER_STATES, Metric, Scope
 from locust_otel.histogram import Layout
-from locust_otel.snapshot import Exemplar, RunSnapshot, SeriesSnapshot, Snapshot
+from locust_otel.snapshot import Exemplar, Judged, ObjectivePoint, RunSnapshot, SeriesSnapshot, Snapshot
 
 ALL_SCOPES = frozenset(Scope)
-MASTER_SCOPES = frozenset({Scope.RUN, Scope.HEALTH})
+MASTER_SCOPES = frozenset({Scope.RUN, Scope.SLO, Scope.HEALTH})
 WORKER_SCOPES = frozenset({Scope.REQUESTS, Scope.GENERATOR, Scope.HEALTH})
 
 
@@ -76,6 +76,8 @@ def _all(snapshot: Snapshot) -> Iterator[_Draft]:
     if run is not None:
         yield from _requests(run)
         yield from _run(run, snapshot)
+        if run.slo is not None:
+            yield from _slo(run.run_id, run.slo)
     yield from _workers(snapshot, run.run_id if run else "")
     yield from _generator(snapshot, run.run_id if run else "")
     yield from _health(snapshot)
@@ -132,6 +134,33 @@ def _run(run: RunSnapshot, snapshot: Snapshot) -> Iterator[_Draft]:
     yield _plain(catalogue.RUN_ELAPSED, [(of_run, run.elapsed_s)])
     yield _plain(catalogue.RUN_ACTIVE, [(of_run, run.active)])
     yield _plain(catalogue.RUN_VALID, [(of_run, all(worker.keeps_up for worker in snapshot.workers))])
+    yield _plain(catalogue.MARKS, (((run_id, *mark), count) for mark, count in run.marks.items()))
+
+
+def _slo(run_id: str, slo: Judged) -> Iterator[_Draft]:
+    def plain(metric: Metric, values: Callable[[ObjectivePoint], Iterable[tuple[tuple[str, ...], float]]]) -> _Draft:
+        # Each asks for the points anew: they are judged the first time, and the loop can be given back in between.
+        return _plain(
+            metric,
+            (((run_id, p.name, p.service, *more), value) for p in slo.points() for more, value in values(p)),
+        )
+
+    def of_mean(value: float, point: ObjectivePoint) -> list[tuple[tuple[str, ...], float]]:
+        return [((), value)] if point.target is None else []
+
+    def known(value: float | None) -> list[tuple[tuple[str, ...], float]]:
+        return [] if value is None else [((), value)]
+
+    yield plain(
+        catalogue.SLO_EVENTS,
+        lambda p: zip([("good",), ("bad",)], (p.good, p.bad), strict=True) if p.target is not None else (),
+    )
+    yield plain(catalogue.SLO_MEAN_SECONDS, lambda p: of_mean(p.sum_s, p))
+    yield plain(catalogue.SLO_MEAN_REQUESTS, lambda p: of_mean(p.good, p))
+    yield plain(catalogue.SLO_OBJECTIVE, lambda p: known(p.target))
+    yield plain(catalogue.SLO_THRESHOLD, lambda p: known(p.within_s))
+    yield plain(catalogue.SLO_MIN_REQUESTS, lambda p: known(p.min_requests))
+    yield plain(catalogue.SLO_STATUS, lambda p: [((status,), status == p.status) for status in SLO_STATUSES])
 
 
 def _workers(snapshot: Snapshot, run_id: str) -> Iterator[_Draft]:

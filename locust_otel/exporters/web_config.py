@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from locust_otel import documents
 from locust_otel.errors import ConfigurationError
 from locust_otel.exporters.access import WebConfig
 
 if TYPE_CHECKING:
     import ssl
 
-_MAX_BYTES = 1 << 20
-_MAX_DEPTH = 8  # the format needs 3
+_SLUG = "web-config"
 _MAX_COST = 16  # about 4 s a check; the first scrapes run into Prometheus' timeout of 10 s soon above it
 
 # The last character of the salt has 4 spare bits; bcrypt.checkpw raises "Invalid salt" unless they are 0.
@@ -119,7 +119,7 @@ class _Document:
 
     def refuse(self, at: str, found: str, remedy: str, slug: str, *, mark: Any = None) -> None:
         where = f"{self.path}:{mark.line + 1 if mark else self.lines[at]}" + (f": {at}" if at else "")
-        self.problems.append(ConfigurationError(where, found, remedy, slug=f"web-config-{slug}"))
+        self.problems.append(ConfigurationError(where, found, remedy, slug=f"{_SLUG}-{slug}"))
 
     def raise_problems(self) -> None:
         if len(self.problems) == 1:
@@ -131,38 +131,16 @@ class _Document:
 
     def read(self, path: Path, at: str) -> bytes | None:
         try:
-            with path.open("rb") as file:
-                data = file.read(_MAX_BYTES + 1)
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-            found = f"'{_shown(str(path))}' cannot be read: {getattr(error, 'strerror', 'not a path')}."
-            self.refuse(at, found, "Name a readable file.", "unreadable")
+            return documents.read(path, f"{self.path}:{self.lines[at]}" + (f": {at}" if at else ""), _SLUG)
+        except ConfigurationError as problem:
+            self.problems.append(problem)
             return None
-        if len(data) > _MAX_BYTES:
-            self.refuse(at, f"'{_shown(str(path))}' is over 1 MiB.", "Name a smaller file.", "too-large")
-            return None
-        return data
 
     def root(self) -> yaml.Node | None:
         """Compose the file into nodes, None for an empty one; raise if it cannot be."""
-        data, depth = self.read(Path(self.path), "") or b"", 0
+        data = self.read(Path(self.path), "") or b""
         self.raise_problems()
-        try:
-            text = data.decode("utf-8-sig")
-            for event in yaml.parse(text, Loader=yaml.SafeLoader):  # first: nodes would recurse and multiply aliases
-                depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-                if depth > _MAX_DEPTH or getattr(event, "anchor", None) or getattr(event, "tag", None):
-                    found = f"Anchors, aliases, tags and more than {_MAX_DEPTH} levels are not read."
-                    remedy = "Write the value out; quote a text that starts with &, * or !."
-                    self.refuse("", found, remedy, "not-plain", mark=event.start_mark)
-                    self.raise_problems()
-            node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            # The error's own text quotes the file, which holds secrets: tell the place alone.
-            mark = getattr(error, "problem_mark", None)
-            remedy = "Indent with spaces and quote values that contain ': ' or ' #'."
-            self.refuse("", "This is not one YAML document in UTF-8.", remedy, "syntax", mark=mark)
-            raise self.problems[0] from None
-        return node
+        return documents.compose(data, self.path, _SLUG)
 
     def value(self, node: yaml.Node | None, schema: Any, path: str) -> Any:
         """Return what a node holds, checked against a schema; a null text is "", what is refused is None."""

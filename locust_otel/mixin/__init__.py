@@ -1,0 +1,1 @@
+"""What Prometheus and Grafana get from the catalogue and an SLO file."""

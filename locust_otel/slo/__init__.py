@@ -1,0 +1,1 @@
+"""Service level objectives: the file, the judged counts, the verdict."""

@@ -1,0 +1,178 @@
+"""What an SLO file asks for, as values.
+
+Ratios and durations are decimals, so that a budget of 1 % reads 0.01 wherever it is written out, and a bound that is
+met exactly is met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+
+
+class Sli(Enum):
+    """What an objective looks at."""
+
+    SUCCESS = "success"
+    LATENCY = "latency"
+    MEAN = "mean"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which requests an objective judges; an empty tuple takes any."""
+
+    methods: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    user_classes: tuple[str, ...] = ()
+
+    def covers(self, method: str, name: str, user_class: str) -> bool:
+        """Return whether a request is one of them."""
+        return (
+            (not self.names or name in self.names)
+            and (not self.methods or method in self.methods)
+            and (not self.user_classes or user_class in self.user_classes)
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.methods or self.names or self.user_classes)
+
+    def __str__(self) -> str:
+        parts = {"method": self.methods, "name": self.names, "user_class": self.user_classes}
+        return ", ".join(f"{key} {' or '.join(values)}" for key, values in parts.items() if values)
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One objective.
+
+    Attributes:
+        target: Share of good requests, in (0, 1); None for one on the mean.
+        within_s: Seconds; None for one on success.
+        only_success: Whether failed requests are left out.
+    """
+
+    name: str
+    sli: Sli
+    target: Decimal | None = None
+    within_s: Decimal | None = None
+    match: Match = Match()
+    only_success: bool = False
+
+    @property
+    def budget(self) -> Decimal | None:
+        """Share of requests that may be bad; None for one on the mean."""
+        return None if self.target is None else 1 - self.target
+
+    @property
+    def sentence(self) -> str:
+        """The objective in words: `99 % of requests succeed`."""
+        who = "successful requests" if self.only_success else "requests"
+        if self.match:
+            who += f" ({self.match})"
+        if self.target is None or self.within_s is None:
+            if self.target is not None:
+                return f"{percent(self.target)} of {who} succeed"
+            return f"{who} take {spoken(self.within_s or Decimal(0))} on average at the most"
+        return f"{percent(self.target)} of {who} answer within {spoken(self.within_s)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A pair of windows whose burning is an alert.
+
+    Attributes:
+        severity: `critical` or `warning`.
+        long_s: Seconds; the alert tells that this much of the recent past burned.
+        short_s: Seconds; it ends the alert soon after the burning has.
+        budget: Share of the whole budget that burns in the long window before it is an alert.
+    """
+
+    severity: str
+    long_s: Decimal
+    short_s: Decimal
+    budget: Decimal
+
+    def factor(self, period_s: Decimal) -> Decimal:
+        """Return how many times faster than sustainable the budget burns where the alert begins."""
+        factor = (self.budget * period_s / self.long_s).quantize(Decimal("0.000001"))
+        return plain(factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """An SLO file.
+
+    Attributes:
+        service: What the objectives are of.
+        period_s: Seconds the error budget is for.
+        scrape_interval_s: Seconds between scrapes, as the rules assume.
+        warmup_s: Seconds from the start of the run that are not judged.
+        min_requests: Judged requests below which nothing is decided.
+        slow_s: Seconds above which a request is slow.
+        source: Name of the file.
+    """
+
+    service: str
+    period_s: Decimal
+    scrape_interval_s: Decimal
+    warmup_s: Decimal
+    min_requests: int
+    slow_s: Decimal
+    objectives: tuple[Objective, ...]
+    windows: tuple[Window, ...]
+    source: str = ""
+
+    @property
+    def thresholds_s(self) -> tuple[float, ...]:
+        """Seconds that must be bounds of the histogram for the judgement to be exact."""
+        return tuple(float(o.within_s) for o in self.objectives if o.sli is Sli.LATENCY and o.within_s is not None)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Request names that must not be folded away, since an objective asks for them."""
+        return frozenset(name for objective in self.objectives for name in objective.match.names)
+
+    @property
+    def spans_s(self) -> tuple[Decimal, ...]:
+        """All lengths of windows, each once, the shortest first."""
+        return tuple(sorted({span for window in self.windows for span in (window.long_s, window.short_s)}))
+
+    def of_severity(self, severity: str) -> Iterator[Window]:
+        """Yield the pairs of one severity."""
+        return (window for window in self.windows if window.severity == severity)
+
+
+def plain(number: Decimal) -> Decimal:
+    """Return a decimal without trailing zeros or an exponent: 30, not 3E+1."""
+    return Decimal(f"{number.normalize():f}")
+
+
+def percent(ratio: Decimal) -> str:
+    """Return a ratio as people write it: `99.5 %`."""
+    return f"{plain(ratio * 100)} %"
+
+
+_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+
+
+def span(seconds: Decimal) -> str:
+    """Return a duration as Prometheus writes it, `1m30s`, `500ms`."""
+    milliseconds = int(seconds * 1000)
+    if milliseconds % 1000:
+        return f"{milliseconds}ms"
+    left, parts = milliseconds // 1000, ""
+    for unit, length in _UNITS:
+        count, left = divmod(left, length)
+        parts += f"{count}{unit}" if count else ""
+    return parts or "0s"
+
+
+def spoken(seconds: Decimal) -> str:
+    """Return a duration for people: `1.5 s`, `500 ms`, `30 min`, `4 h`."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length and seconds % length == 0:
+            return f"{plain(seconds / length)} {unit}"
+    return f"{plain(seconds * 1000)} ms" if seconds < 1 else f"{plain(seconds)} s"

@@ -1,0 +1,172 @@
+"""How the objectives of one run stand while it goes on: warm-up, judged counts, burn rates, validity, abort."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from locust_otel.slo.burn import Burning, BurnRates
+from locust_otel.slo.counts import Counts, Endpoint, count, total
+from locust_otel.slo.objectives import Objective, Slo
+from locust_otel.slo.verdict import Result, judge, worst
+from locust_otel.snapshot import ObjectivePoint, RequestsSnapshot
+
+MAX_INVALID_SHARE = 0.1
+"""Share of the judged time in which the load generator may have been too slow before nothing is decided by its
+numbers."""
+
+_ByEndpoint = Mapping[Endpoint, Counts]
+_Baseline = Mapping[str, _ByEndpoint]
+
+
+class Standing:
+    """How the objectives of a run stand at one moment.
+
+    Judged only when somebody asks, one objective at a time: an exporter gives the event loop back in between.
+
+    Attributes:
+        judged_s: Seconds since the warm-up.
+        is_warming_up: Whether nothing is judged yet.
+        burning: Pairs that burned when the burn rates were last looked at.
+        aborted: What ended the run by --slo-abort, if anything did.
+    """
+
+    def __init__(  # noqa: PLR0913  # all that a judgement needs
+        self,
+        slo: Slo,
+        requests: RequestsSnapshot,
+        baseline: _Baseline | None,
+        judged_s: float,
+        *,
+        invalid: str,
+        burning: tuple[Burning, ...],
+        aborted: Burning | None,
+    ) -> None:
+        self.slo = slo
+        self.judged_s = judged_s
+        self.is_warming_up = baseline is None
+        self.burning = burning
+        self.aborted = aborted
+        self._requests = requests
+        self._baseline = baseline
+        self._invalid = invalid
+        self._results: dict[str, Result] = {}
+
+    def results(self) -> Iterator[Result]:
+        """Yield how each objective stands, in the order of the file."""
+        for objective in self.slo.objectives:
+            result = self._results.get(objective.name)
+            if result is None:
+                result = self._results[objective.name] = self._judged(objective)
+            yield result
+
+    def points(self) -> Iterator[ObjectivePoint]:
+        """Yield the same as the plain values that are exported."""
+        for result in self.results():
+            objective = result.objective
+            yield ObjectivePoint(
+                name=objective.name,
+                service=self.slo.service,
+                target=None if objective.target is None else float(objective.target),
+                within_s=None if objective.within_s is None else float(objective.within_s),
+                min_requests=self.slo.min_requests,
+                good=result.counts.good,
+                bad=result.counts.bad,
+                sum_s=result.counts.sum_s,
+                status=result.status.value,
+            )
+
+    def _judged(self, objective: Objective) -> Result:
+        if self._baseline is None:
+            by_endpoint: dict[Endpoint, Counts] = {}
+        else:
+            by_endpoint = since(count(objective, self._requests), self._baseline.get(objective.name, {}))
+        result = judge(self.slo, objective, total(by_endpoint), self.judged_s, invalid=self._invalid)
+        return replace(result, worst=worst(objective, by_endpoint))
+
+
+def since(now: _ByEndpoint, before: _ByEndpoint) -> dict[Endpoint, Counts]:
+    """Return the counts that came since, by endpoint."""
+    return {endpoint: counts.less(before.get(endpoint, Counts())) for endpoint, counts in now.items()}
+
+
+class Progress:
+    """The objectives of one run.
+
+    Attributes:
+        aborted: What ended the run by --slo-abort, if anything did.
+    """
+
+    def __init__(self, slo: Slo, start_time: float) -> None:
+        self.slo = slo
+        self.aborted: Burning | None = None
+        self._start_time = start_time
+        self._baseline: _Baseline | None = None if slo.warmup_s else {}
+        self._rates = BurnRates(slo)
+        self._rates.add(float(slo.warmup_s), dict.fromkeys((o.name for o in slo.objectives), Counts()))
+        self._burning: tuple[Burning, ...] = ()
+        self._observed_s = float(slo.warmup_s)
+        self._invalid_s = 0.0
+        self._invalid_from_s: float | None = None
+        self._invalid_to_s = 0.0
+
+    @property
+    def warmup_left(self) -> bool:
+        """Whether the warm-up is not over."""
+        return self._baseline is None
+
+    def observe(
+        self, requests: RequestsSnapshot, elapsed_s: float, *, keeps_up: bool, pause: Callable[[], None] = lambda: None
+    ) -> tuple[Burning, ...]:
+        """Look at a run as it is now, about once a second; return the pairs that burn.
+
+        Args:
+            requests: Its requests.
+            elapsed_s: Seconds since its start.
+            keeps_up: Whether the load generator is fast enough for its numbers to be believed.
+            pause: Called between two objectives.
+        """
+        if elapsed_s < float(self.slo.warmup_s):
+            return ()
+        if self._baseline is None:
+            # In one piece: what is left out of one objective is left out of all.
+            self._baseline = {objective.name: count(objective, requests) for objective in self.slo.objectives}
+        counts = {}
+        for objective in self.slo.objectives:
+            counts[objective.name] = total(since(count(objective, requests), self._baseline.get(objective.name, {})))
+            pause()
+        self._rates.add(elapsed_s, counts)
+        self._note_validity(elapsed_s, keeps_up)
+        self._burning = tuple(self._rates.burning())
+        return self._burning
+
+    def _note_validity(self, elapsed_s: float, keeps_up: bool) -> None:
+        if not keeps_up:
+            self._invalid_s += elapsed_s - self._observed_s
+            self._invalid_to_s = elapsed_s
+            if self._invalid_from_s is None:
+                self._invalid_from_s = self._observed_s
+        self._observed_s = elapsed_s
+
+    def standing(self, requests: RequestsSnapshot, elapsed_s: float) -> Standing:
+        """Return how the objectives stand."""
+        judged_s = max(0.0, elapsed_s - float(self.slo.warmup_s))
+        return Standing(
+            self.slo,
+            requests,
+            self._baseline,
+            judged_s,
+            invalid=self._invalid(judged_s),
+            burning=self._burning,
+            aborted=self.aborted,
+        )
+
+    def _invalid(self, judged_s: float) -> str:
+        if self._invalid_from_s is None or self._invalid_s <= MAX_INVALID_SHARE * judged_s:
+            return ""
+        first, last = (
+            datetime.fromtimestamp(self._start_time + at, UTC).strftime("%H:%M:%S")
+            for at in (self._invalid_from_s, self._invalid_to_s)
+        )
+        return f"generator saturated for {self._invalid_s:.0f} s between {first} and {last} UTC"

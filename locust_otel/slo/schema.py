@@ -1,0 +1,241 @@
+"""The shape of an SLO file: keys, types, single values; also what the JSON Schema for editors is made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from locust_otel.slo.objectives import plain
+
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
+_NUMBER = re.compile(r"\d{1,12}(?:\.\d{1,12})?")
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._ -]*[A-Za-z0-9])?")
+_MAX_DURATION_S = 366 * 86400
+_MAX_NAME = 100
+_MAX_TEXT = 1024
+
+
+def _refused(slug: str, found: str, remedy: str) -> PydanticCustomError:
+    # Values of the file stand in the context, and not in the template, where a brace would be a placeholder.
+    return PydanticCustomError(slug, "{found}", {"found": found, "remedy": remedy})
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _text(value: object, wanted: str) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    kind = "nothing" if value is None else "a list" if isinstance(value, list) else "a mapping"
+    raise _refused("type", f"There is {kind} where {wanted} belongs.", f"Write {wanted}.")
+
+
+def _duration(value: object) -> Decimal:
+    text = _text(value, "a time")
+    if text == "0":
+        return Decimal(0)
+    if _NUMBER.fullmatch(text):
+        raise _refused("duration-unit", f"{text} has no unit.", f"Write {text}s, or {text}ms, {text}m, {text}h.")
+    if len(text) > 50 or not _DURATION.fullmatch(text.replace(" ", "")):
+        raise _refused("duration", f"{_shown(text)} is not a time.", "Write 500ms, 5s, 2m, 1h30m, 7d.")
+    seconds = sum((Decimal(n) * _SECONDS[unit] for n, unit in _PART.findall(text)), Decimal(0))
+    if seconds > _MAX_DURATION_S:
+        raise _refused("duration-long", f"{_shown(text)} is over a year.", "Write a shorter time.")
+    if seconds * 1000 % 1:
+        raise _refused("duration-fine", f"{_shown(text)} is finer than a millisecond.", "Write whole milliseconds.")
+    return plain(seconds)
+
+
+def _positive(value: object) -> Decimal:
+    seconds = _duration(value)
+    if not seconds:
+        raise _refused("duration-zero", "0 is no time here.", "Write a time above zero, 5s.")
+    return seconds
+
+
+def _whole(value: object) -> Decimal:
+    seconds = _positive(value)
+    if seconds % 1:
+        raise _refused("duration-whole", f"{_shown(value)} is not whole seconds.", "Write whole seconds, 5s.")
+    return seconds
+
+
+def _share(value: object) -> Decimal:
+    text = _text(value, "a percentage")
+    number = text.removesuffix("%").rstrip()
+    if not _NUMBER.fullmatch(number):
+        raise _refused("ratio", f"{_shown(text)} is not a ratio or a percentage.", "Write 99% or 0.99.")
+    ratio = Decimal(number) / 100 if text.endswith("%") else Decimal(number)
+    if ratio > 1 and not text.endswith("%"):
+        remedy = f"Write {number}% or {plain(Decimal(number) / 100)}." if ratio <= 100 else "Write 99% or 0.99."
+        raise _refused("target-range", f"{text} is not a ratio or a percentage.", remedy)
+    if ratio > 1:
+        raise _refused("target-range", f"{text} is over 100%.", "Write 99% or 0.99.")
+    if not ratio:
+        raise _refused("target-range", f"{text} asks for nothing.", "Write 99% or 0.99.")
+    return plain(ratio)
+
+
+def _target(value: object) -> Decimal:
+    ratio = _share(value)
+    if ratio == 1:
+        raise _refused(
+            "target-no-budget",
+            f"{_shown(value)} leaves no budget: one bad request in all the run would miss it, and no burn rate can be "
+            "had.",
+            "Write what users would not notice, 99.9%.",
+        )
+    if plain(ratio * 1_000_000) % 1:
+        raise _refused("target-fine", f"{_shown(value)} has too many digits.", "Write up to four after the dot of %.")
+    return ratio
+
+
+def _count(value: object) -> int:
+    text = _text(value, "a whole number")
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:10]) <= 1_000_000_000 or len(text) > 10:
+        raise _refused("count", f"{_shown(text)} is not a number of requests.", "Write a whole number from 1 up: 100.")
+    return int(text)
+
+
+def _name(value: object) -> str:
+    text = _text(value, "a name")
+    if len(text) > _MAX_NAME or not _NAME.fullmatch(text):
+        raise _refused(
+            "name", f"{_shown(text)!r} cannot be a name.", "Use letters, digits, and . _ - between them: checkout-p99."
+        )
+    return text
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    values = value if isinstance(value, list) else [value]
+    texts = tuple(_text(item, "a text") for item in values)
+    if not texts:
+        raise _refused("match-empty", "This list is empty, and so matches nothing.", "Name a text, or leave it out.")
+    if any(not text or len(text) > _MAX_TEXT for text in texts):
+        raise _refused("match-empty", "An empty text matches no request.", "Write the request's name as Locust has it.")
+    return tuple(dict.fromkeys(texts))
+
+
+def _one_of(*choices: str) -> Callable[[object], str]:
+    def chosen(value: object) -> str:
+        text = _text(value, " or ".join(choices))
+        if text not in choices:
+            raise _refused("choice", f"{_shown(text)} is not known here.", f"Write {' or '.join(choices)}.")
+        return text
+
+    return chosen
+
+
+def _schema(pattern: str, example: str, kind: str | list[str] = "string") -> WithJsonSchema:
+    return WithJsonSchema({"type": kind, "pattern": pattern, "examples": [example]})
+
+
+_TIME = r"^(0|([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+)$"
+_RATIO_SCHEMA = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?%$"},
+            {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+        ],
+        "examples": ["99%", 0.99],
+    }
+)
+_TEXTS_SCHEMA = WithJsonSchema(
+    {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+)
+_COUNT_SCHEMA = WithJsonSchema({"type": "integer", "minimum": 1})
+
+Time = Annotated[
+    Decimal,
+    BeforeValidator(_duration),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": _TIME}, {"const": 0}], "examples": ["30s"]}),
+]
+PositiveTime = Annotated[Decimal, BeforeValidator(_positive), _schema(_TIME, "500ms")]
+WholeTime = Annotated[Decimal, BeforeValidator(_whole), _schema(_TIME, "30m")]
+Target = Annotated[Decimal, BeforeValidator(_target), _RATIO_SCHEMA]
+Share = Annotated[
+    Decimal,
+    BeforeValidator(_share),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?%$"},
+                {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+            ],
+            "examples": ["20%"],
+        }
+    ),
+]
+Count = Annotated[int, BeforeValidator(_count), _COUNT_SCHEMA]
+Name = Annotated[str, BeforeValidator(_name), _schema(f"^{_NAME.pattern}$", "webshop")]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts), _TEXTS_SCHEMA]
+SliName = Annotated[Literal["success", "latency", "mean"], BeforeValidator(_one_of("success", "latency", "mean"))]
+Only = Annotated[Literal["success"], BeforeValidator(_one_of("success"))]
+Severity = Annotated[Literal["critical", "warning"], BeforeValidator(_one_of("critical", "warning"))]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MatchShape(_Shape):
+    """Which requests an objective judges: each key a text, or a list of which one must fit."""
+
+    name: Texts | None = Field(None, description="Name of the request, as Locust's table has it.")
+    method: Texts | None = Field(None, description="Method, GET; for other clients what they fire as request type.")
+    user_class: Texts | None = Field(None, description="Class of the simulated user.")
+
+
+class ObjectiveShape(_Shape):
+    """One objective."""
+
+    sli: SliName = Field(
+        description="success: requests without failure. latency: requests that take no longer than `within`, failed "
+        "ones too. mean: the average duration."
+    )
+    target: Target | None = Field(None, description="Share of good requests, for success and latency: 99%.")
+    within: PositiveTime | None = Field(None, description="Duration, for latency and mean: 2s.")
+    match: MatchShape | None = Field(None, description="Judge these requests only.")
+    only: Only | None = Field(None, description="success: leave failed requests out.")
+
+
+class WindowShape(_Shape):
+    """A pair of windows; the alert fires where both burn their share of the budget."""
+
+    severity: Severity = Field(description="critical may wake somebody, and ends a run with --slo-abort.")
+    long: WholeTime = Field(description="The long window.")
+    short: WholeTime = Field(description="The short one, which ends the alert soon after the burning has.")
+    budget: Share = Field(description="Share of the period's budget that burns in the long window: 20%.")
+
+
+class FileShape(_Shape):
+    """Objectives of one service for load tests with locust-otel."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, title="locust-otel SLO file")
+
+    service: Name = Field(description="What the objectives are of; the label slo_service.")
+    period: WholeTime = Field(
+        Decimal(1800), description="The error budget's period: how long the run, soak or game day lasts. 30m."
+    )
+    scrape_interval: PositiveTime = Field(Decimal(5), description="What the rules assume. 5s.")
+    warmup: Time = Field(Decimal(0), description="Time from the start of the run that is not judged. 0s.")
+    min_requests: Count = Field(100, description="Judged requests below which nothing is decided. 100.")
+    slow_request: PositiveTime = Field(Decimal(5), description="A request that takes longer is slow. 5s.")
+    objectives: dict[Name, ObjectiveShape] = Field(description="The objectives, by name.", min_length=1)
+    windows: list[WindowShape] | None = Field(
+        None, description="Pairs of windows for burn-rate alerts; sensible ones follow from the period.", min_length=1
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the file."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **FileShape.model_json_schema()}

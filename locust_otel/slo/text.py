@@ -1,0 +1,94 @@
+"""Objectives and how they stand, for people: a table, and a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from io import StringIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from locust_otel.slo.burn import Burning
+from locust_otel.slo.objectives import span
+from locust_otel.slo.verdict import Result, Status, Worst
+
+_STYLES = {Status.MET: "green", Status.MISSED: "bold red", Status.UNDECIDED: "yellow", Status.INVALID: "magenta"}
+_WIDTH = 140
+
+
+def table(results: Iterable[Result], *, has_worst: bool = False) -> Table:
+    """Return how objectives stand; with their worst endpoints where the verdict is final."""
+    result = Table(box=None, pad_edge=False, header_style="dim")
+    result.add_column("objective", no_wrap=True)
+    result.add_column("asked for")
+    for column in ("actual", "good", "of", "budget spent"):
+        result.add_column(column, justify="right", no_wrap=True)
+    result.add_column("status", no_wrap=True)
+    result.add_column("worst endpoint" if has_worst else "")
+    for each in results:
+        is_mean = each.objective.target is None
+        more = [each.note] if each.note else []
+        if has_worst and each.worst is not None:
+            more.append(_worst(each.worst, is_mean=is_mean))
+        result.add_row(
+            Text(each.objective.name),
+            Text(each.objective.sentence),
+            actual(each),
+            "" if is_mean else f"{each.counts.good:,}",
+            f"{each.counts.total:,}",
+            "–" if each.budget_spent is None else f"{each.budget_spent:.0%}",
+            Text(each.status.value, style=_STYLES[each.status]),
+            Text("; ".join(more)),
+        )
+    return result
+
+
+def written(tables: Table) -> str:
+    """Return a table as plain text, for a log."""
+    console = Console(file=StringIO(), width=_WIDTH, color_system=None)
+    console.print(tables)
+    file = console.file
+    assert isinstance(file, StringIO)  # noqa: S101  # for the type checker
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def actual(result: Result) -> str:
+    """Return the measured value of an objective: `99.62 %`, `312 ms`."""
+    value = result.actual
+    if value is None:
+        return "–"
+    return _seconds(value) if result.objective.target is None else share(value, result.counts.total)
+
+
+def share(value: float, total: int) -> str:
+    """Return a ratio in percent, with as many digits as the number of requests gives meaning to."""
+    digits = 1 if total < 1000 else 2 if total < 100_000 else 3
+    text = f"{value * 100:.{digits}f}"
+    if value < 1 and float(text) == 100:  # one bad request among many is not none
+        text = f"{value * 100:.6f}".rstrip("0")
+    return f"{text} %"
+
+
+def line(results: Sequence[Result]) -> str:
+    """Return how objectives stand in one line."""
+    return " · ".join(f"{each.objective.name} {actual(each)} {each.status.value}" for each in results)
+
+
+def burning(pair: Burning) -> str:
+    """Return what burns, in words."""
+    window = pair.window
+    return (
+        f"{pair.objective.name} spends its budget {pair.long_rate:.1f} times as fast as it may over "
+        f"{span(window.long_s)}, and {pair.short_rate:.1f} times over {span(window.short_s)} "
+        f"({window.severity} above {pair.factor:g})"
+    )
+
+
+def _worst(found: Worst, *, is_mean: bool) -> str:
+    told = _seconds(found.value) if is_mean else f"{found.counts.bad:,} bad of {found.counts.total:,}"
+    return f"{found.method} {found.name}: {told}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.0f} ms" if value >= 0.01 else f"{value * 1000:.1f} ms"
