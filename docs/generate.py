@@ -1,4 +1,4 @@
-"""Write the tables of the documentation from what the code says: `python docs/generate.py [--check]`."""
+"""Write what is made from the code: tables of the documentation, shipped rules. `python docs/generate.py [--check]`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 from locust_otel.catalogue import CATALOGUE, Scope
 from locust_otel.config import OPTIONS
 from locust_otel.histogram import CLASSIC_EDGES
+from locust_otel.mixin.rules import rule_files
+from locust_otel.slo.file import load
 
-HERE = Path(__file__).parent
+TOP = Path(__file__).parents[1]
 NOTE = "<!-- Made by docs/generate.py from the code; change it there. -->\n"
 
 
@@ -51,15 +53,30 @@ def flags() -> str:
     ]
     for option in OPTIONS:
         value = option.metavar.replace("|", "\\|")
-        parts.append(f"| `{option.flag} {value}` | `{option.env_var}` | {option.help} |")
+        parts.append(f"| `{f'{option.flag} {value}'.strip()}` | `{option.env_var}` | {option.help} |")
     return "\n".join(parts) + "\n"
+
+
+RULES = {"30m": "slo.yaml", "4h": "slo-game-day.yaml", "7d": "slo-prober.yaml"}
+"""Folder of `deploy/prometheus/rules` and the SLO file its rules are made from."""
+
+
+def rules() -> dict[str, str]:
+    """Return the shipped rule files, by their path from the top of the project."""
+    return {
+        f"deploy/prometheus/rules/{folder}/{name}": text
+        for folder, source in RULES.items()
+        for name, text in rule_files(load(str(TOP / "locustfiles" / source))).items()
+    }
 
 
 def main() -> int:
     """Write the files, or with `--check` say which of them are out of date; return the exit code."""
     stale = []
-    for name, text in {"metrics.md": metrics(), "flags.md": flags()}.items():
-        path = HERE / name
+    files = {"docs/metrics.md": metrics(), "docs/flags.md": flags(), **rules()}
+    for name, text in files.items():
+        path = TOP / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text() != text:
             stale.append(name)
             if "--check" not in sys.argv:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 from locust_otel.errors import ConfigurationError, ExitCode, LocustOtelError
+from locust_otel.mixin.names import DASHBOARDS, RUNBOOKS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,6 +50,51 @@ def _demo(options: argparse.Namespace) -> int:
     return session.run(options)
 
 
+def _rules(options: argparse.Namespace) -> int:
+    """Write rule files, or an SLO file in the format of others."""
+    from locust_otel.mixin import exchange  # noqa: PLC0415  # no other command needs it
+    from locust_otel.mixin.alerts import Links  # noqa: PLC0415  # likewise
+    from locust_otel.mixin.rules import rule_files, rule_text  # noqa: PLC0415  # likewise
+    from locust_otel.slo.file import load  # noqa: PLC0415  # likewise
+
+    slo = load(options.slo)
+    links = Links(options.runbook_url, options.dashboard_url)
+    if options.format != "prometheus":
+        text, lost = exchange.FORMATS[options.format](slo)
+        files = {f"{options.format}.yaml": text}
+        for line in lost:
+            print(f"lost: {line}", file=sys.stderr)  # noqa: T201
+    elif options.output is None:
+        files = {"": rule_text(slo, links)}
+    else:
+        files = rule_files(slo, links)
+    for name, text in files.items():
+        print(text if options.output is None else _written(Path(options.output), name, text))  # noqa: T201
+    return ExitCode.OK
+
+
+def _written(folder: Path, name: str, text: str) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / name
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            "--output", f"{str(folder)!r} cannot be written to: {error.strerror}.", "Name a folder.", slug="output"
+        ) from None
+    return path
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    """Say in words what an SLO file means, or what is installed."""
+    from locust_otel import doctor  # noqa: PLC0415  # no other command needs it
+    from locust_otel.slo.file import load  # noqa: PLC0415  # likewise
+
+    lines = doctor.machine() if options.slo is None else doctor.explained(load(options.slo), options.expect_rps)
+    print("\n".join(lines))  # noqa: T201
+    return ExitCode.OK
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="locust-otel", description="Live, exact SLO telemetry from Locust load tests."
@@ -72,7 +121,48 @@ def _parser() -> argparse.ArgumentParser:
     add("--shop-port", type=int, default=0, metavar="PORT", help="0 takes a free one (default %(default)s)")
     add("--prometheus-port", metavar="PORT", help="port of /metrics, or off (default 9646 or the next free one)")
     demo.set_defaults(command=_demo)
+    _add_rules(commands)
+    _add_doctor(commands)
     return parser
+
+
+def _add_rules(commands: Any) -> None:
+    rules = commands.add_parser(
+        "rules",
+        help="make Prometheus' recording and alerting rules from an SLO file",
+        description="Make recording and alerting rules from an SLO file, the same text each time.",
+    )
+    add = rules.add_argument
+    add("slo", metavar="SLO", help="the SLO file")
+    add("-o", "--output", metavar="DIR", help="write the files into this folder; else they are printed")
+    add(
+        "--format", choices=("prometheus", "openslo", "sloth"), default="prometheus",
+        help="rules for Prometheus, or the objectives as OpenSLO v1 or for Sloth; what those cannot say is told",
+    )  # fmt: skip
+    add("--runbook-url", default=RUNBOOKS, metavar="URL", help="page with a heading for each alert (%(default)s)")
+    add("--dashboard-url", default=DASHBOARDS, metavar="URL", help="Grafana's address of dashboards (%(default)s)")
+    rules.set_defaults(command=_rules)
+
+
+def _add_doctor(commands: Any) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="say in words what an SLO file means, or what is installed",
+        description="Say in words what an SLO file means; without one, what is installed.",
+    )
+    doctor.add_argument("--slo", metavar="FILE", help="the SLO file")
+    doctor.add_argument("--expect-rps", type=_rate, metavar="N", help="requests a second, for numbers in the words")
+    doctor.set_defaults(command=_doctor)
+
+
+def _rate(text: str) -> Decimal:
+    try:
+        rate = Decimal(text)
+    except InvalidOperation:
+        rate = Decimal(0)
+    if not rate.is_finite() or not 0 < rate <= 1_000_000_000:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of requests a second")
+    return rate
 
 
 def _count(text: str) -> int:

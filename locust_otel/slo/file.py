@@ -250,13 +250,11 @@ def _slo(shape: FileShape, name: str) -> Slo:
         )
         for key, objective in shape.objectives.items()
     )
-    targets = [objective.target for objective in objectives if objective.target is not None]
     if shape.windows is not None:
         windows = tuple(Window(w.severity, w.long, w.short, w.budget) for w in shape.windows)
-    elif targets:
-        windows = default_windows(shape.period, shape.scrape_interval, min(targets))
     else:
-        windows = ()
+        targets = (objective.target for objective in objectives if objective.target is not None)
+        windows = default_windows(shape.period, shape.scrape_interval, min(targets, default=None))
     return Slo(
         service=shape.service,
         period_s=shape.period,

@@ -21,13 +21,16 @@ _SHARES = (("critical", 15, "0.2"), ("warning", 3, "0.5"))
 """Severity, long window as a part of the period, share of the budget."""
 
 
-def default_windows(period_s: Decimal, scrape_interval_s: Decimal, smallest_target: Decimal) -> tuple[Window, ...]:
+def default_windows(
+    period_s: Decimal, scrape_interval_s: Decimal, smallest_target: Decimal | None
+) -> tuple[Window, ...]:
     """Return windows for a period; fewer, or none, where it is too short for them.
 
     Args:
         period_s: Seconds.
         scrape_interval_s: Seconds.
-        smallest_target: The lowest target of the objectives; it bounds the burn rate that can be reached.
+        smallest_target: The lowest target of the objectives, which bounds the burn rate that can be reached; None
+            where all are on the mean.
     """
     if period_s >= 7 * _DAY_S:
         drafts = [
@@ -39,7 +42,7 @@ def default_windows(period_s: Decimal, scrape_interval_s: Decimal, smallest_targ
             (severity, *_pair(period_s / part, scrape_interval_s), Decimal(share)) for severity, part, share in _SHARES
         ]
     # All requests bad burns at 1 / (1 - target); where an alert begins must lie well below.
-    highest = (1 + 1 / (1 - smallest_target)) / 2
+    highest = (1 + 1 / (1 - smallest_target)) / 2 if smallest_target is not None else Decimal(1000)
     windows = []
     for severity, long_s, short_s, share in drafts:
         bounded = min(max(share, long_s / period_s), highest * long_s / period_s, Decimal(1))
