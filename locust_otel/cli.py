@@ -119,6 +119,11 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add("--seed", type=int, default=1, help="service times and faults of the shop follow from it (default %(default)s)")
     add("--shop-port", type=int, default=0, metavar="PORT", help="0 takes a free one (default %(default)s)")
+    add(
+        "--slo",
+        metavar="FILE",
+        help="objectives that decide the exit code (default: those of the demo shop, which do not)",
+    )
     add("--prometheus-port", metavar="PORT", help="port of /metrics, or off (default 9646 or the next free one)")
     demo.set_defaults(command=_demo)
     _add_rules(commands)
