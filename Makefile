@@ -64,6 +64,12 @@ matrix: $(READY)  ## The tests on every Python on this machine, and on the lowes
 bench: $(READY)  ## Measure the budgets of the design, as ratios within one run
 	$(BIN)/pytest -q -s tests/bench
 
+.PHONY: audit
+audit: $(READY)  ## Look the pinned dependencies up in the database of known weaknesses
+	$(PYTHON) -m venv .matrix/audit
+	.matrix/audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	.matrix/audit/bin/pip-audit --no-deps --disable-pip -r constraints.txt
+
 .PHONY: clean
 clean:  ## Remove everything that was set up
 	rm -rf $(VENV) .backends .matrix .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -22,6 +22,7 @@ ORDER = (
     "traces",
     "propagation",
     "aggregate",
+    "redaction",
     "slo",
     "slo.objectives",
     "slo.windows",
