@@ -115,7 +115,7 @@ class RequestsSnapshot:
 
     def slow(self, series: SeriesSnapshot) -> int:
         """Return how many of a series were slow."""
-        return series.measured - self.layout.at_most(series.counts, self.slow_s)
+        return self.layout.above(series.counts, self.slow_s)
 
 
 @dataclass(frozen=True, slots=True)

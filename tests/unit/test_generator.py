@@ -63,7 +63,7 @@ def test_lags_are_counted(loop: Loop) -> None:
     assert sum(taken.lag_counts) == len(lags)
     assert taken.lag_sum_s == pytest.approx(sum(lags))
     for edge in (0.005, 0.025, 0.5):
-        assert LAG_LAYOUT.at_most(taken.lag_counts, edge) == sum(lag <= edge for lag in lags)
+        assert LAG_LAYOUT.above(taken.lag_counts, edge) == sum(lag > edge for lag in lags)
     assert (taken.worker, taken.users, taken.lag_layout) == ("host-0", 7, LAG_LAYOUT)
 
 
