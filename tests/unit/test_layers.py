@@ -44,6 +44,7 @@ ORDER = (
     "recorder",
     "slow_log",
     "generator",
+    "pacing",
     "distributed",
     "exporters",
     "exporters.ledger",
