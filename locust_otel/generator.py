@@ -70,14 +70,14 @@ class Generator:
         self.lag_sum_s = 0.0
 
     @property
-    def keeps_up(self) -> bool:
-        """Whether the loop was on time and had CPU to spare over the last `TICKS_JUDGED` seconds."""
+    def reasons(self) -> tuple[str, ...]:
+        """Why latencies of the last `TICKS_JUDGED` seconds cannot be believed: `cpu`, `lag`; empty where they can."""
         probes = sum(n for n, _, _ in self._recent)
         if not probes:
-            return True
+            return ()
         late = sum(n for _, n, _ in self._recent)
         cpu = sum(ratio for _, _, ratio in self._recent) / len(self._recent)
-        return late <= MAX_LATE_SHARE * probes and cpu <= MAX_CPU_RATIO
+        return (*(("cpu",) if cpu > MAX_CPU_RATIO else ()), *(("lag",) if late > MAX_LATE_SHARE * probes else ()))
 
     def snapshot(self, worker: str, users: int) -> WorkerSnapshot:
         """Return what is measured so far."""
@@ -89,7 +89,7 @@ class Generator:
             lag_layout=LAG_LAYOUT,
             lag_counts=self.lag_counts[:],
             lag_sum_s=self.lag_sum_s,
-            keeps_up=self.keeps_up,
+            reasons=self.reasons,
         )
 
     def _run(self) -> None:
