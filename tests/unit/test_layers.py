@@ -15,6 +15,8 @@ ROOT = Path(locust_otel.__file__).parent
 ORDER = (
     "errors",
     "catalogue",
+    "mixin",
+    "mixin.dashboards",
     "histogram",
     "snapshot",
     "events",

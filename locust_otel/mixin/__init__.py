@@ -1,0 +1,1 @@
+"""What stands on our metrics elsewhere: dashboards for Grafana."""
