@@ -270,7 +270,7 @@ def test_percentiles_of_the_header(runs: Runs, title: str, q: float) -> None:
     """On native histograms percentiles are those of the sorted list, but for the width of a bucket."""
     timed = runs.truth.timed
     true = timed[math.ceil(q * len(timed)) - 1]
-    assert runs.by["native", "local"].figure(f"{title}, whole run") == pytest.approx(true, rel=BUCKET_WIDTH)
+    assert runs.by["native", "local"].figure(title) == pytest.approx(true, rel=BUCKET_WIDTH)
 
 
 def test_a_baseline_is_moved_to_the_start_of_the_run(runs: Runs) -> None:
