@@ -223,14 +223,14 @@ def _tables() -> list[tuple[int, list[tuple[int, object]]]]:
         "Runs in the time range",
         "A click on a run shows it from its start to its stop.",
         Column("Run", label="run_id", look={"links": [_OPEN]}),
-        Column("Started", f"floor(1000 * {start})", unit="dateTimeAsIso", width=170),
+        Column("Started", f"floor(1000 * {start})", unit="dateTimeAsIso", width=155),
         Column(
             "Ended",
             f"ceil(1000 * ({start} + max by (run_id) (last_over_time({names.ELAPSED}[$__range]))))",
             unit="dateTimeAsIso",
-            width=170,
+            width=155,
         ),
-        Column("Requests", f"sum by (run_id) (max_over_time({names.REQUESTS}[$__range]))", unit="locale", width=95),
+        Column("Requests", f"sum by (run_id) (max_over_time({names.REQUESTS}[$__range]))", unit="locale", width=85),
         sort=("Started",),
     )
     return [(9, [(15, endpoints), (9, runs)])]

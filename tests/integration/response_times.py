@@ -9,12 +9,14 @@ from locust import events
 _times: list[str] = []
 
 
-@events.request.add_listener
 def _on_request(response_time: float | None, **_: Any) -> None:
     if response_time is not None and response_time >= 0:  # NaN is not
         _times.append(repr(response_time))
 
 
-@events.quit.add_listener
 def _on_quit(**_: Any) -> None:
     Path(os.environ["TEST_TIMES"]).write_text("\n".join(_times))
+
+
+events.request.add_listener(_on_request)
+events.quit.add_listener(_on_quit)

@@ -6,7 +6,8 @@ import json
 import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,10 +116,10 @@ class Truth:
 
 @dataclass
 class Runs:
-    """All runs, by kind and processes, and the truth about the local one."""
+    """All runs, by kind and processes, and by kind the truth about the local one."""
 
     by: dict[tuple[str, str], Run]
-    truth: Truth
+    truths: dict[str, Truth]
 
 
 def templating(dashboard: str) -> list[dict[str, Any]]:
@@ -141,45 +142,64 @@ def _truth(stage: Stage, shop: int) -> Truth:
     )
 
 
+KINDS = ("classic", "native")
+
+
+def _start(stage: Stage, processes: str, port: int) -> Callable[[], Truth | None]:
+    """Start a run, and return what waits for its end and tells the truth about it."""
+    shop = stage.shop(*SHOP_FAULTS)
+    flags = ["--prometheus-port", str(port), "--run-id", processes, *SLO_FLAGS]
+    if processes == "distributed":
+        master = Distributed(stage, *load(shop.url, run_time=RUN_TIME), *flags)
+        return lambda: None if master.wait() in {0, 1} else pytest.fail(master.master.log)
+    both = f"{QUICK},{HERE / 'response_times.py'}"
+    process = stage.start(
+        *("locust-otel", "run", *load(shop.url, file=both, run_time=RUN_TIME), *flags),
+        env={"TEST_TIMES": str(stage.folder / "times")},
+    )
+
+    def wait() -> Truth:
+        assert process.wait() in {0, 1}, process.log
+        return _truth(stage, settled(shop))
+
+    return wait
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, backend: Any) -> Iterator[Runs]:
-    """Have two Prometheus, with and without native histograms, scrape a local and a distributed run to their ends."""
+    """Have two Prometheus, with and without native histograms, scrape a local and a distributed run to their ends.
+
+    Each has runs of its own: two scrapers on one machine look like one to an endpoint, which at the end waits for one.
+    """
     backend("prometheus")
-    ports = {"local": free_port(), "distributed": free_port()}
-    # One after the other: of two scrapers on one machine, the endpoint waits at the end for what looks like one.
+    ports = {(kind, processes): free_port() for kind in KINDS for processes in ("local", "distributed")}
     found: dict[tuple[str, str], Run] = {}
-    truth: Truth | None = None
-    targets = [f"127.0.0.1:{port}" for port in ports.values()]
-    with (
-        Prometheus(targets, rule_files=RULES) as classic,
-        Prometheus(targets, rule_files=RULES, native_histograms=True) as native,
-    ):
-        for server in (classic, native):
-            server.wait_until("up", lambda up: len(up) == len(ports))
-        for processes, port in ports.items():
-            with Stage(tmp_path_factory.mktemp(processes)) as stage:
-                shop = stage.shop(*SHOP_FAULTS)
-                began = time.time()
-                flags = ["--prometheus-port", str(port), "--run-id", processes, *SLO_FLAGS]
-                if processes == "local":
-                    both = f"{QUICK},{HERE / 'response_times.py'}"
-                    process = stage.start(
-                        *("locust-otel", "run", *load(shop.url, file=both, run_time=RUN_TIME), *flags),
-                        env={"TEST_TIMES": str(stage.folder / "times")},
-                    )
-                    process.wait()
-                    truth = _truth(stage, settled(shop))
-                else:
-                    Distributed(stage, *load(shop.url, run_time=RUN_TIME), *flags).wait()
-                ended = time.time() + 1
-                for kind, server in (("classic", classic), ("native", native)):
-                    other = "local" if processes == "distributed" else "distributed"
-                    found[kind, processes] = Run(server, kind, processes, began, ended, other)
-        assert truth is not None
-        yield Runs(found, truth)
+    truths: dict[str, Truth] = {}
+    with ExitStack() as exits:
+        servers = {}
+        for kind in KINDS:
+            targets = [f"127.0.0.1:{port}" for (of, _), port in ports.items() if of == kind]
+            server = Prometheus(targets, rule_files=RULES, native_histograms=kind == "native")
+            servers[kind] = exits.enter_context(server)
+        for server in servers.values():
+            server.wait_until("up", lambda up: len(up) == 2)
+        for processes, other in (("local", "distributed"), ("distributed", "local")):
+            began = time.time()
+            waits = {}
+            for kind in KINDS:
+                stage = exits.enter_context(Stage(tmp_path_factory.mktemp(f"{kind}-{processes}")))
+                waits[kind] = _start(stage, processes, ports[kind, processes])
+            for kind, wait in waits.items():
+                truth = wait()
+                if truth is not None:
+                    truths[kind] = truth
+            ended = time.time() + 1
+            for kind, server in servers.items():
+                found[kind, processes] = Run(server, kind, processes, began, ended, other)
+        yield Runs(found, truths)
 
 
-ALL = [(kind, processes) for kind in ("classic", "native") for processes in ("local", "distributed")]
+ALL = [(kind, processes) for kind in KINDS for processes in ("local", "distributed")]
 
 
 def _targets(dashboard: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -245,10 +265,10 @@ def test_the_stand_in_makes_what_is_asked_for(runs: Runs) -> None:
         assert set(series[0]) - {"__name__"} <= set(names.SLO_SERIES[name]), name
 
 
-@pytest.mark.parametrize("kind", ["classic", "native"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_totals_of_the_header(runs: Runs, kind: str) -> None:
     """Requests, failures and their ratio are exactly those of Locust; the shop has seen the HTTP requests."""
-    run, truth = runs.by[kind, "local"], runs.truth
+    run, truth = runs.by[kind, "local"], runs.truths[kind]
     assert run.figure("Requests") == truth.requests
     assert run.figure("Failures") == truth.failures
     assert run.figure("Failure ratio") == pytest.approx(truth.failures / truth.requests)
@@ -257,10 +277,11 @@ def test_totals_of_the_header(runs: Runs, kind: str) -> None:
     assert truth.requests > 1000
 
 
-@pytest.mark.parametrize("kind", ["classic", "native"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_rates_of_the_header(runs: Runs, kind: str) -> None:
     """The mean throughput is within 2 % of Locust's own."""
-    assert runs.by[kind, "local"].figure("Throughput, mean") == pytest.approx(runs.truth.locust_per_second, rel=0.02)
+    wanted = runs.truths[kind].locust_per_second
+    assert runs.by[kind, "local"].figure("Throughput, mean") == pytest.approx(wanted, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +289,7 @@ def test_rates_of_the_header(runs: Runs, kind: str) -> None:
 )
 def test_percentiles_of_the_header(runs: Runs, title: str, q: float) -> None:
     """On native histograms percentiles are those of the sorted list, but for the width of a bucket."""
-    timed = runs.truth.timed
+    timed = runs.truths["native"].timed
     true = timed[math.ceil(q * len(timed)) - 1]
     assert runs.by["native", "local"].figure(title) == pytest.approx(true, rel=BUCKET_WIDTH)
 
