@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -179,3 +182,24 @@ def test_one_place_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
             cli.main(arguments)
         assert ended.value.code == 2
     assert "--grafana" in capsys.readouterr().err
+
+
+def test_the_package_ships_them() -> None:
+    """The wheel takes each dashboard, and none that is not there, to where an installed package looks for it."""
+    root = Path(__file__).parents[2]
+    settings = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+    included = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    wanted = {f"dashboards/{file.name}": f"locust_otel/mixin/json/{file.name}" for file in files()}
+    assert {source: to for source, to in included.items() if source.startswith("dashboards")} == wanted
+
+
+def test_it_needs_neither_locust_nor_the_builders(tmp_path: Path) -> None:
+    """The command loads nothing that patches sockets, and no library that only developers have."""
+    code = (
+        "import sys; from locust_otel import cli; code = cli.main(sys.argv[1:])\n"
+        "sys.exit(code or [n for n in ('locust', 'gevent', 'grafana_foundation_sdk') if n in sys.modules] or 0)"
+    )
+    command = [sys.executable, "-c", code, "dashboards", "-o", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.iterdir())) == 5
