@@ -10,15 +10,19 @@ from dashboards.generate.live import VALIDITY
 from dashboards.generate.panels import (
     BYTES,
     COUNT,
+    GREY,
     LIMIT,
+    ORANGE,
     PER_SECOND,
     RATIO,
     SECONDS,
     SKY,
+    VERMILLION,
     Query,
     colour,
     figure,
     graph,
+    properties,
     timeline,
 )
 
@@ -151,6 +155,8 @@ def _workers() -> list[tuple[int, object]]:
         stacked=True,
         no_data="No workers: a local run",
     )
+    for state, color in {"running": SKY, "spawning": ORANGE, "ready": GREY, "missing": VERMILLION}.items():
+        states.override_by_name(state, properties(colour(color)))
     valid = timeline(
         "Numbers valid?",
         "When the load generator kept up, and when it was too slow for its latencies to be believed.",

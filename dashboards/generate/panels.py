@@ -121,6 +121,7 @@ def graph(  # noqa: PLR0913  # as the panel has them
     panel.legend(
         common.VizLegendOptions().display_mode(c.LegendDisplayMode.TABLE).placement(c.LegendPlacement.BOTTOM)
         .show_legend(True).calcs(["lastNotNull", "max"])
+        .sort_by("Max").sort_desc(True)
     )  # fmt: skip
     panel.tooltip(common.VizTooltipOptions().mode(c.TooltipDisplayMode.MULTI).sort(c.SortOrder.DESCENDING))
     for number, query in enumerate(queries):
