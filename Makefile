@@ -36,8 +36,9 @@ format: $(READY)  ## Format the code
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
 .PHONY: generate
-generate: $(READY)  ## Write what is made from the code: the tables of docs/
+generate: $(READY)  ## Write what is made from the code: the tables of docs/, the dashboards
 	$(BIN)/python docs/generate.py
+	$(BIN)/python -m dashboards.generate
 
 .PHONY: check
 check: $(READY)  ## Format, lint, types, unit tests, generated files: before every commit
@@ -45,6 +46,7 @@ check: $(READY)  ## Format, lint, types, unit tests, generated files: before eve
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m dashboards.generate --check
 	$(BIN)/pytest -q tests/unit
 
 .PHONY: test

@@ -35,6 +35,7 @@ ORDER = (
     "slo.text",
     "mixin",
     "mixin.names",
+    "mixin.dashboards",
     "mixin.promql",
     "mixin.recording",
     "mixin.alerts",
