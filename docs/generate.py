@@ -1,13 +1,15 @@
-"""Write the tables of the documentation from what the code says: `python docs/generate.py [--check]`."""
+"""Write what the documentation has from the code, tables and a schema: `python docs/generate.py [--check]`."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 from locust_otel.catalogue import CATALOGUE, Scope
 from locust_otel.config import OPTIONS
 from locust_otel.histogram import CLASSIC_EDGES
+from locust_otel.slo.schema import json_schema
 
 HERE = Path(__file__).parent
 NOTE = "<!-- Made by docs/generate.py from the code; change it there. -->\n"
@@ -55,10 +57,16 @@ def flags() -> str:
     return "\n".join(parts) + "\n"
 
 
+def slo_schema() -> str:
+    """Return `slo.schema.json`."""
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
 def main() -> int:
     """Write the files, or with `--check` say which of them are out of date; return the exit code."""
     stale = []
-    for name, text in {"metrics.md": metrics(), "flags.md": flags()}.items():
+    files = {"metrics.md": metrics(), "flags.md": flags(), "slo.schema.json": slo_schema()}
+    for name, text in files.items():
         path = HERE / name
         if not path.exists() or path.read_text() != text:
             stale.append(name)

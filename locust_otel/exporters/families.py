@@ -76,9 +76,11 @@ def _all(snapshot: Snapshot) -> Iterator[_Draft]:
     if run is not None:
         yield from _requests(run)
         yield from _run(run, snapshot)
+    yield from _workers(snapshot, run.run_id if run else "")
+    if run is not None:
         if run.slo is not None:
             yield from _slo(run.run_id, run.slo)
-    yield from _workers(snapshot, run.run_id if run else "")
+        yield _plain(catalogue.MARKS, (((run.run_id, *mark), count) for mark, count in run.marks.items()))
     yield from _generator(snapshot, run.run_id if run else "")
     yield from _health(snapshot)
 
@@ -134,7 +136,6 @@ def _run(run: RunSnapshot, snapshot: Snapshot) -> Iterator[_Draft]:
     yield _plain(catalogue.RUN_ELAPSED, [(of_run, run.elapsed_s)])
     yield _plain(catalogue.RUN_ACTIVE, [(of_run, run.active)])
     yield _plain(catalogue.RUN_VALID, [(of_run, all(worker.keeps_up for worker in snapshot.workers))])
-    yield _plain(catalogue.MARKS, (((run_id, *mark), count) for mark, count in run.marks.items()))
 
 
 def _slo(run_id: str, slo: Judged) -> Iterator[_Draft]:

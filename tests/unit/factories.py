@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +18,8 @@ from locust_otel.aggregate import Aggregate
 from locust_otel.catalogue import Kind, Scope
 from locust_otel.exporters.families import ALL_SCOPES, HistogramPoint, families
 from locust_otel.histogram import layout
+from locust_otel.slo.objectives import Objective, Sli, Slo
+from locust_otel.slo.progress import Progress, Standing
 from locust_otel.snapshot import (
     ExportCount,
     HealthSnapshot,
@@ -180,10 +183,37 @@ def rich_aggregate() -> Aggregate:
     return aggregate
 
 
+def objectives(**changes: Any) -> Slo:
+    """Return an SLO file with an objective of each kind; `within` of the latency is 0.3 s."""
+    values: dict[str, Any] = {
+        "service": "shop", "period_s": Decimal(1800), "scrape_interval_s": Decimal(5), "warmup_s": Decimal(0),
+        "min_requests": 10, "slow_s": Decimal(2), "windows": (),
+        "objectives": (
+            Objective("availability", Sli.SUCCESS, Decimal("0.99")),
+            Objective("latency", Sli.LATENCY, Decimal("0.75"), Decimal("0.3")),
+            Objective("mean", Sli.MEAN, within_s=Decimal("0.5")),
+        ),
+        **changes,
+    }  # fmt: skip
+    return Slo(**values)
+
+
+def judged(aggregate: Aggregate) -> Standing:
+    """Return how the objectives stand after these requests, in a run without a warm-up."""
+    return Progress(objectives(), 1_764_000_000.25).standing(aggregate.snapshot(), 61.5)
+
+
+MARKS = {("deploy v2", "deployment"): 2}
+"""What was marked in a run where nothing is zero."""
+
+
 def rich_snapshot() -> Snapshot:
     """Return a snapshot of a distributed run in which every metric has a value other than zero."""
+    aggregate = rich_aggregate()
     return snapshot(
-        rich_aggregate(),
+        aggregate,
+        slo=judged(aggregate),
+        marks=MARKS,
         workers=(worker(), worker("host-1", lags_s=(0.02, 0.3), keeps_up=True)),
         worker_states={"running": 2, "missing": 1},
         workers_expected=3,

@@ -36,6 +36,12 @@ locust_worker_memory_bytes gauge run_id worker
 locust_worker_users gauge run_id worker
 locust_generator_lag_seconds histogram run_id worker
 locust_run_valid gauge run_id
+locust_slo_events_total counter run_id slo slo_service outcome
+locust_slo_objective_ratio gauge run_id slo slo_service
+locust_slo_threshold_seconds gauge run_id slo slo_service
+locust_slo_min_requests gauge run_id slo slo_service
+locust_slo_status gauge run_id slo slo_service status
+locust_marks_total counter run_id mark kind
 locust_otel_exports_total counter exporter outcome
 locust_otel_export_seconds_total counter exporter outcome
 locust_otel_last_export_timestamp_seconds gauge exporter
