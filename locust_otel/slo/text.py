@@ -65,8 +65,9 @@ def share(value: float, total: int) -> str:
     """Return a ratio in percent, with as many digits as the number of requests gives meaning to."""
     digits = 1 if total < 1000 else 2 if total < 100_000 else 3
     text = f"{value * 100:.{digits}f}"
-    if value < 1 and float(text) == 100:  # one bad request among many is not none
-        text = f"{value * 100:.6f}".rstrip("0")
+    while value < 1 and float(text) == 100 and digits < 12:  # one bad request among many is not none
+        digits += 1
+        text = f"{value * 100:.{digits}f}"
     return f"{text} %"
 
 

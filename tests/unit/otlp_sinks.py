@@ -30,6 +30,7 @@ from locust_otel.snapshot import (
     Snapshot,
     WorkerSnapshot,
 )
+from tests.unit.factories import MARKS, judged
 
 PROCESS_START = 1_763_999_900.5
 RUN_START = 1_764_000_000.25
@@ -204,8 +205,12 @@ def snapshot(
     run_id: str = "run-1",
     workers: tuple[WorkerSnapshot, ...] = (),
     of_bridge: HealthSnapshot | None = None,
+    is_judged: bool = False,
 ) -> Snapshot:
-    """Return what a process with this aggregate knows; with None, before its first run."""
+    """Return what a process with this aggregate knows; with None, before its first run.
+
+    Judged, there is an SLO file, which needs a bound at 0.3 s, and a mark.
+    """
     run = None
     if aggregate is not None:
         run = RunSnapshot(
@@ -218,6 +223,8 @@ def snapshot(
             users={"Shopper": 7},
             users_target={"Shopper": 10},
             requests=aggregate.snapshot(),
+            slo=judged(aggregate) if is_judged else None,
+            marks=MARKS if is_judged else {},
         )
     return Snapshot(
         time=time,
