@@ -64,6 +64,10 @@ matrix: $(READY)  ## The tests on every Python on this machine, and on the lowes
 bench: $(READY)  ## Measure the budgets of the design, as ratios within one run
 	$(BIN)/pytest -q -s tests/bench
 
+.PHONY: faults
+faults: $(READY)  ## Play every fault of a sink or a scraper, and write what it cost into docs/reliability.md
+	$(BIN)/python -m tests.faults.matrix $(ARGS)
+
 .PHONY: clean
 clean:  ## Remove everything that was set up
 	rm -rf $(VENV) .backends .matrix .mypy_cache .pytest_cache .ruff_cache .hypothesis
