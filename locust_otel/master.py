@@ -136,6 +136,11 @@ class MasterNode:
             self._unfinished.discard(client_id)
             if not part["is_last"]:
                 self._unfinished.add(client_id)
+        elif counted and run_id not in self._merged:
+            raise ReportError(
+                f"worker {client_id} still works in run {run_id}, which this master has not started; Locust adds its "
+                "requests to the table all the same, they are not counted here"
+            )
         self._worker_errors[client_id] = int(part["errors"])
         for told in part["events"][:EVENTS_PER_REPORT]:
             self.events.add(decode_event(told))

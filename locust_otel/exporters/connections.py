@@ -20,6 +20,8 @@ import gevent
 from gevent.pool import Pool
 from gevent.pywsgi import LoggingLogAdapter, WSGIHandler, WSGIServer
 
+from locust_otel.exporters.forks import in_child
+
 logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
@@ -159,6 +161,7 @@ class BoundedServer(WSGIServer):  # type: ignore[misc]  # gevent is not typed
     def start(self) -> None:
         """Listen, and watch who keeps a place for too long."""
         super().start()
+        in_child(self._leave)
         self._watch = gevent.spawn(self._look)
 
     def close(self) -> None:
@@ -166,6 +169,11 @@ class BoundedServer(WSGIServer):  # type: ignore[misc]  # gevent is not typed
         super().close()
         if self._watch is not None:
             self._watch.kill(block=False)
+
+    def _leave(self) -> None:
+        """Let go of all connections without a word to the other side: they are those of the parent."""
+        self.close()
+        self.pool.kill(block=False)
 
     def handle(self, sock: Any, address: Any) -> None:
         """Serve a connection."""

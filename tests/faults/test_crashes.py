@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 
 import gevent
@@ -124,11 +123,16 @@ def master_killed(stage: Stage) -> Outcome:
 
 @played(master_killed)
 def test_a_new_master_counts_its_own_workers_only(outcome: Outcome) -> None:
-    """Locust's new master refuses reports of workers it does not know; so the new run has none of the old one's."""
+    """A worker keeps to its master, so the new run has none of the old one's, and says so.
+
+    Locust's own table adds what such a worker reports, though it says that it has discarded it (2.47).
+    """
     assert outcome.code == 0
     assert outcome.more["old"] == [True, True]
-    assert "Discarded report from unrecognized worker" in outcome.log
-    assert outcome.account.locust == outcome.account.recorded == total(outcome.locust) == outcome.last.requests > 500
+    assert outcome.log.count("still works in run") == 2
+    assert outcome.account.locust == outcome.account.recorded == outcome.last.requests
+    assert 500 < outcome.last.requests < total(outcome.locust)
+    assert outcome.last.value("locust_otel_listener_errors_total") >= 4
     (before,), (after,) = outcome.more["before"].run_ids, outcome.last.run_ids
     assert before != after
 
@@ -154,10 +158,8 @@ def single(
     code = process.wait()
     scraper.wait_until_gone()
     taken = json.loads((stage.folder / "taken.json").read_text())
-    left: Sequence[int] = process.children()
-    return Outcome(
-        code=code, log=process.log, metrics=scraper.last, locust=stage.totals()[0], more={"taken": taken, "left": left}
-    )
+    seen = {"taken": taken, "left": process.children(), "pages": [Metrics(page) for page in scraper.pages]}
+    return Outcome(code=code, log=process.log, metrics=scraper.last, locust=stage.totals()[0], more=seen)
 
 
 def forks(stage: Stage) -> Outcome:
@@ -166,15 +168,15 @@ def forks(stage: Stage) -> Outcome:
 
 
 def forks_beside_grpc(stage: Stage) -> Outcome:
-    """The same where numbers are pushed over gRPC, which has threads of its own."""
-    return single(stage, "forking.py", users=21, grpc=True)
+    """The same where numbers are pushed over gRPC, but no child waits: gRPC may end one that does."""
+    return single(stage, "forking.py", users=21, grpc=True, env={"FORK_WORK": "0"})
 
 
 @played(forks, forks_beside_grpc)
 def test_forks_disturb_no_number(outcome: Outcome) -> None:
     """Children count nothing and push nothing: Locust, scrape and sink agree, and the process ends by itself."""
     assert outcome.code == 0
-    assert outcome.account.locust == outcome.account.recorded == total(outcome.locust) == outcome.last.requests > 1400
+    assert outcome.account.locust == outcome.account.recorded == total(outcome.locust) == outcome.last.requests > 300
     assert outcome.more["taken"]["requests"] == outcome.last.requests
     assert outcome.more["left"] == []
     assert outcome.last.by("locust_otel_exports_total", "outcome", exporter="otlp_metrics")["failure",] == 0
@@ -193,5 +195,5 @@ def test_two_thousand_users_at_once(outcome: Outcome) -> None:
     assert outcome.code == 0
     assert outcome.account.locust == outcome.account.recorded == total(outcome.locust) == outcome.last.requests >= 1500
     assert outcome.more["taken"]["requests"] == outcome.last.requests
-    assert outcome.last.value("locust_users_target") == 2000
+    assert max(sum(page.by("locust_users_target").values()) for page in outcome.more["pages"]) == 2000
     assert outcome.tracebacks == 0

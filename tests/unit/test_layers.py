@@ -33,6 +33,7 @@ ORDER = (
     "exporters.scrapers",
     "exporters.access",
     "exporters.web_config",
+    "exporters.forks",
     "exporters.connections",
     "exporters.server",
     "exporters.otlp",

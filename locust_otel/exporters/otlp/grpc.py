@@ -76,9 +76,9 @@ class GrpcSender:
     """Pushes over gRPC."""
 
     def __init__(self, signal: Signal, target: Target) -> None:
-        grpc_gevent.init_gevent()  # before the first channel
         is_metrics = signal is Signal.METRICS
         exporter_type: Any = OTLPMetricExporter if is_metrics else OTLPLogExporter
+        grpc_gevent.init_gevent()  # before the first channel
         self._exporter = exporter_type(
             endpoint=target.endpoint,
             insecure=target.endpoint.startswith("http://"),
