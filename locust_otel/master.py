@@ -18,8 +18,9 @@ from locust_otel.distributed import (
     VERSION,
     MergedRun,
     ReportError,
-    decode_counts,
+    count,
     decode_event,
+    decode_vitals,
 )
 from locust_otel.events import EventQueue
 from locust_otel.exporters.families import ALL_SCOPES, MASTER_SCOPES
@@ -132,7 +133,7 @@ class MasterNode:
         run_id = runs[-1]["id"] if runs else self.run.run_id if self.run else None
         if run_id in self._received:  # without a run too: what such a worker counted is missing here, and must show
             self._received[run_id] += counted
-            self._resets[client_id] = int(part["reset"])
+            self._resets[client_id] = count(part["reset"])
             self._unfinished.discard(client_id)
             if not part["is_last"]:
                 self._unfinished.add(client_id)
@@ -141,18 +142,17 @@ class MasterNode:
                 f"worker {client_id} still works in run {run_id}, which this master has not started; Locust adds its "
                 "requests to the table all the same, they are not counted here"
             )
-        self._worker_errors[client_id] = int(part["errors"])
+        self._worker_errors[client_id] = max(count(part["errors"]), self._worker_errors.get(client_id, 0))
         for told in part["events"][:EVENTS_PER_REPORT]:
             self.events.add(decode_event(told))
-        run_id, cpu_ratio, memory_bytes, keeps_up, lag_sum_s, gaps = part["vitals"]
-        lag_counts = LAG_LAYOUT.empty()
-        if self.run is not None and run_id == self.run.run_id:  # the delays of a run before are none of this one
-            for index, count in decode_counts(gaps, len(lag_counts) - 1).items():
-                lag_counts[index] = count
-        else:
-            lag_sum_s = 0.0
+        lag_counts, lag_sum_s = LAG_LAYOUT.empty(), 0.0
+        vitals = decode_vitals(part["vitals"], len(lag_counts) - 1)
+        if self.run is not None and vitals.run_id == self.run.run_id:  # delays of a run before are none of this one
+            lag_sum_s = vitals.lag_sum_s
+            for index, number in vitals.lag_counts.items():
+                lag_counts[index] = number
         self._vitals[client_id] = WorkerSnapshot(
-            client_id, cpu_ratio, memory_bytes, 0, LAG_LAYOUT, lag_counts, lag_sum_s, bool(keeps_up)
+            client_id, vitals.cpu_ratio, vitals.memory_bytes, 0, LAG_LAYOUT, lag_counts, lag_sum_s, vitals.keeps_up
         )
         for report in runs:
             merged = self._merged.get(report["id"])

@@ -246,8 +246,12 @@ class Pusher:
         refused: Outcome | None = None
         rejected = 0
         while events := self._events.peek(_EVENTS_PER_PUSH):
-            records = [logs.record(event, self._resource, self._scope) for event in events]
-            outcome = self._send(LOGS, records)
+            try:
+                records = [logs.record(event, self._resource, self._scope) for event in events]
+                outcome = self._send(LOGS, records)
+            except Exception:
+                self._events.remove(len(events))  # what cannot be encoded now never will, and would hold up the others
+                raise
             if outcome.ok or outcome.is_permanent:
                 # Refused for good: sent again, they would only be refused again and hold up the others.
                 self._events.remove(len(events))

@@ -100,7 +100,7 @@ class _Session(requests.Session):
         for _ in range(2):
             try:
                 with super().request(method, url, **options) as response:
-                    self.outcome = _judged(response, self._response_type)
+                    self.outcome = judged(response, self._response_type)
                 return
             except (requests.RequestException, HTTPError, OSError) as error:
                 self.outcome = Outcome(ok=False, reason=_named(error))
@@ -108,7 +108,8 @@ class _Session(requests.Session):
                     return
 
 
-def _judged(response: requests.Response, response_type: Any) -> Outcome:
+def judged(response: requests.Response, response_type: Any) -> Outcome:
+    """Return what a sink says with an answer, whose body has not been read."""
     status = response.status_code
     if not 200 <= status < 300:
         where = "a redirect, which OTLP does not follow" if 300 <= status < 400 else response.reason or ""
