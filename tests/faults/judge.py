@@ -53,20 +53,28 @@ class Judged:
         return replace(best, counts=tuple(dict.fromkeys(self.counts + other.counts)))
 
     @property
+    def totals(self) -> str:
+        """What the sink had at the end."""
+        _, recorded, pushed = self.figures.account
+        if self.fault.kind == "scraper":
+            return "—"
+        if self.figures.is_complete:
+            return "complete"
+        if "locust_otel_rejected_points_total" in self.fault.moves:
+            return "rejected in part"
+        return "nothing arrived" if pushed is None else f"{pushed / recorded:.0%} had arrived"
+
+    @property
     def row(self) -> str:
         """The row of the table."""
         figures, lines = self.figures, sum(map(len, self.figures.lines.values()))
         metric = next(iter(self.fault.moves), "")
         value = f"{figures.moved.by(metric, **self.fault.moves[metric]).get((), 0):g}" if metric else ""
         labels = ",".join(f'{k}="{v}"' for k, v in self.fault.moves.get(metric, {}).items())
-        pushed = figures.account[2]
-        totals = "—" if self.fault.kind == "scraper" else "complete" if figures.is_complete else (
-            "nothing arrived" if pushed is None else f"{pushed / figures.account[1]:.0%} had arrived"
-        )  # fmt: skip
         cells = (
             self.fault.title, f"{max(self.gap_s, 0):.3f} s", f"{max(self.exit_s, 0):.1f} s", f"{self.load:.1%}",
             f"{max(self.memory, 0) / 2**20:.0f} MiB", str(lines), f"`{metric}{{{labels}}}` {value}" if metric else "",
-            totals, f"{figures.scrape_s:.2f} s",
+            self.totals, f"{figures.scrape_s:.2f} s",
         )  # fmt: skip
         return "| " + " | ".join(cells) + " |"
 

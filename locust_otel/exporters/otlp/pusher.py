@@ -184,7 +184,7 @@ class Pusher:
         """Begin the pushes that are due, and return their greenlets."""
         begun = []
         for exporter, circuit in self._circuits.items():
-            if circuit.is_busy:
+            if circuit.is_busy and not is_last:
                 self._note_late(exporter, circuit)
             elif is_last or not circuit.is_open():
                 circuit.waits_since, circuit.slowest_s = monotonic(), 0.0
