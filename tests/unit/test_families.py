@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from locust_otel.aggregate import Aggregate
+from locust_otel import catalogue
 from locust_otel.catalogue import CATALOGUE, Scope
 from locust_otel.exporters.families import (
     ALL_SCOPES,
@@ -113,14 +114,16 @@ def test_values_of_a_rich_snapshot() -> None:
 def test_sums_are_those_of_the_requests() -> None:
     """The sum of a histogram is that of the durations in seconds."""
     sums = {
-        point.labels: point.sum
+        (family.metric, *point.labels): point.sum
         for family in families(rich_snapshot())
         for point in family.points
         if isinstance(point, HistogramPoint)
     }
-    assert sums["run-1", "GET", "/", "Shopper", "success"] == pytest.approx(3.1254)
-    assert sums["run-1", "GET", "/", "Shopper", "failure"] == pytest.approx(70.005)
-    assert sums["run-1", "host-1"] == pytest.approx(0.32)
+    endpoint = (catalogue.REQUEST_DURATION, "run-1", "GET", "/", "Shopper")
+    assert sums[*endpoint, "success"] == pytest.approx(3.1254)
+    assert sums[*endpoint, "failure"] == pytest.approx(70.005)
+    assert sums[catalogue.GENERATOR_LAG, "run-1", "host-1"] == pytest.approx(0.32)
+    assert sums[catalogue.SCHEDULE_LAG, "run-1", "host-1"] == pytest.approx(4.0)
 
 
 def test_before_the_first_run() -> None:
