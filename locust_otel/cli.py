@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from locust_otel.check import flags
 from locust_otel.errors import ConfigurationError, ExitCode, LocustOtelError
 
 
@@ -46,6 +47,12 @@ def _demo(options: argparse.Namespace) -> int:
     return session.run(options)
 
 
+def _check(options: argparse.Namespace) -> int:
+    from locust_otel.check import command  # noqa: PLC0415  # it loads pydantic, YAML and rich
+
+    return command.run(options)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="locust-otel", description="Live, exact SLO telemetry from Locust load tests."
@@ -72,6 +79,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--shop-port", type=int, default=0, metavar="PORT", help="0 takes a free one (default %(default)s)")
     add("--prometheus-port", metavar="PORT", help="port of /metrics, or off (default 9646 or the next free one)")
     demo.set_defaults(command=_demo)
+    check = commands.add_parser(
+        "check",
+        help="judge a run that is over by an SLO file, for CI",
+        description="Judge the files Locust has written, or a run in Prometheus, by an SLO file. "
+        "Ends with 0 met, 3 missed, 4 no data or not decidable, 5 not valid, 78 bad configuration.",
+    )
+    flags.add_arguments(check)
+    check.set_defaults(command=_check)
     return parser
 
 
