@@ -5,8 +5,8 @@ at 0 and its id is its own, so the highest value is the final one.
 
 A run may be stored more than once: scraped and pushed, or by two replicas of a Prometheus. All series of one exporter
 have the same further labels (`job`, `instance`, …), so series are put together by those, and of several exporters that
-tell of the same the one that has seen most is taken; they are never added up. Only workers that export their own requests
-(`--export-from workers`) are: they have requests, but nothing of the run, and differ in `instance`.
+tell of the same the one that has seen most is taken; they are never added up. Only workers that export their own
+requests (`--export-from workers`) are: they have requests, but nothing of the run, and differ in `instance`.
 """
 
 from __future__ import annotations

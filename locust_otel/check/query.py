@@ -8,8 +8,8 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
-from http.client import HTTPException, HTTPMessage
-from typing import IO, Any, NamedTuple
+from http.client import HTTPException
+from typing import Any, NamedTuple
 
 from locust_otel.check.flags import AUTHORIZATION
 from locust_otel.errors import ConfigurationError
@@ -29,10 +29,8 @@ class Sample(NamedTuple):
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A redirect is an answer like another: followed, it would take the credentials to another host."""
 
-    def redirect_request(  # noqa: PLR0913, PLR0917  # as the base class has it
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> None:
-        return None
+    def redirect_request(self, *_: object) -> None:
+        """Follow none."""
 
 
 class Prometheus:
@@ -119,7 +117,7 @@ def _sample(value: Any) -> Sample:
 def _checked(url: str) -> str:
     try:
         parts = urllib.parse.urlsplit(url)
-        is_usable = bool(parts.scheme in {"http", "https"} and parts.hostname and (parts.port or 1))
+        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_usable = False
     has_credentials = "@" in url
