@@ -29,6 +29,10 @@ _METHOD, _NAME, _REQUESTS, _FAILURES, _MEAN, _MAX = (
 )  # fmt: skip
 _PERCENTILE = re.compile(r"\d{1,3}(?:\.\d{1,9})?%")
 _ENDING = "_stats.csv"
+_NOT_WHOLE = (
+    "The lines of the file do not add up to the aggregated one, which alone is judged: Locust empties them where it "
+    "writes a JSON file too. Check that one."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +59,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The file: a row for each endpoint, and Locust's own row of all of them; None for a run without requests."""
+    """The file.
+
+    Attributes:
+        rows: One for each endpoint.
+        aggregated: Locust's own row of all of them; None for a run without requests.
+        is_whole: Whether the rows add up to it. Locust empties them (of a run of 624 requests they said 0) where it
+            writes a JSON file before it writes the CSV for the last time.
+    """
 
     rows: tuple[Row, ...]
     aggregated: Row | None
+    is_whole: bool = True
 
     def of(self, objective: Objective) -> tuple[Row, ...]:
         """Return the rows that an objective is about: the aggregated one, or some of the others, never both."""
@@ -78,7 +90,8 @@ def source(prefix: str, flag: str = "--csv") -> Source:
 
     def findings(slo: Slo) -> Findings:
         found = tuple(_finding(slo, objective, table) for objective in slo.objectives)
-        return Findings(str(path), found, warmup_notes(slo, "a CSV of Locust"))
+        notes = () if table.is_whole else (_NOT_WHOLE,)
+        return Findings(str(path), found, (*notes, *warmup_notes(slo, "a CSV of Locust")))
 
     return findings
 
@@ -104,14 +117,14 @@ def parse(content: str, name: str) -> Table:
     if (last.method, last.name) != ("", "Aggregated"):
         raise _refused(name, "The last line is not the aggregated one: the file is not whole.", "truncated")
     sums = (sum(row.requests for row in endpoints), sum(row.failures for row in endpoints))
-    if sums != (last.requests, last.failures):
+    if sums[0] > last.requests or sums[1] > last.failures:
         raise _refused(
             name,
             f"The lines add up to {sums[0]:,} requests with {sums[1]:,} failures, the aggregated one says "
             f"{last.requests:,} with {last.failures:,}.",
             "sum",
         )
-    return Table(tuple(endpoints), last)
+    return Table(tuple(endpoints), last, is_whole=sums == (last.requests, last.failures))
 
 
 def _refused(where: str, found: str, slug: str) -> ConfigurationError:
@@ -152,6 +165,8 @@ def _row(header: Sequence[str], fields: Sequence[str], where: str) -> Row:
 def _finding(slo: Slo, objective: Objective, table: Table) -> Finding:
     if why := of_locust(objective):
         return undecided(objective, why)
+    if objective.match and not table.is_whole:
+        return undecided(objective, "not decidable: the lines of the file do not add up to the aggregated one")
     rows = [row for row in table.of(objective) if row.requests]
     if objective.sli is Sli.SUCCESS:
         return _success(slo, objective, table, rows)
@@ -168,7 +183,7 @@ def _success(slo: Slo, objective: Objective, table: Table, rows: Sequence[Row]) 
     by_endpoint: dict[Endpoint, Counts] = {
         (row.method, row.name): row.counts
         for row in table.rows
-        if row.requests and objective.match.covers(row.method, row.name, "")
+        if table.is_whole and row.requests and objective.match.covers(row.method, row.name, "")
     }
     share = Fraction(counts.bad, counts.total) if counts.total else None
     return Finding(
