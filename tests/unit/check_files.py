@@ -10,7 +10,7 @@ from pathlib import Path
 from locust.stats import PERCENTILES_TO_REPORT, RequestStats, get_readable_percentiles
 
 from locust_otel.check.findings import Findings
-from locust_otel.check.query import Sample
+from locust_otel.check.query import Prometheus, Sample
 from locust_otel.slo.file import parse
 from locust_otel.slo.objectives import Slo
 
@@ -58,7 +58,7 @@ def json_file(*requests: tuple[str, str, Sequence[float | None], int]) -> str:
     stats = RequestStats()
     for method, name, times, failures in requests:
         for time in times:
-            stats.log_request(method, name, time, 10)
+            stats.log_request(method, name, time, 10)  # type: ignore[arg-type]  # what it is given
         for _ in range(failures):
             stats.log_error(method, name, "broken")
     return json.dumps(stats.serialize_stats())
@@ -69,10 +69,11 @@ def statuses(findings: Findings) -> dict[str, str]:
     return {result.objective.name: result.status.value for result in findings.results}
 
 
-class Answers:
+class Answers(Prometheus):
     """Answers queries as a Prometheus would that has these series: each a name, labels and one value."""
 
     def __init__(self, *series: tuple[str, Mapping[str, str], float]) -> None:
+        super().__init__("http://nowhere")
         self.series = list(series)
         self.asked: list[str] = []
 

@@ -171,7 +171,7 @@ def test_an_empty_run_never_passes(tmp_path: Path, objective: str) -> None:
 def test_requests_without_times(tmp_path: Path) -> None:
     """Locust writes 0 where no request had a time: that is no percentile and no mean."""
     nothing = {f"p{level}".replace(".", "_"): 0 for level in (50, 66, 75, 80, 90, 95, 98, 99, 99.9, 99.99, 100)}
-    rows = [row(name, "", mean=0.0, highest=0, **nothing) for name in ("/a", "Aggregated")]  # type: ignore[arg-type]
+    rows = [row(name, "", mean=0.0, highest=0, **nothing) for name in ("/a", "Aggregated")]
     found = judged(tmp_path, f"{P95}, m: {{sli: mean, within: 1s}}, s: {{sli: success, target: 99%}}", *rows)
     assert statuses(found) == {"o": "undecided", "m": "undecided", "s": "met"}
 
