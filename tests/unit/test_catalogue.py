@@ -129,7 +129,7 @@ def test_everything_exported_is_in_the_catalogue() -> None:
 
 
 def test_every_metric_has_a_value_that_is_not_zero() -> None:
-    """No metric of the catalogue is there for show: a rich snapshot, or a valid one, gives each a value that is not 0."""
+    """No metric is there for show: a rich snapshot, or a valid one, gives each a value other than zero."""
     seen = set()
     for family in chain(families(rich_snapshot()), families(snapshot(Aggregate(slow_s=1, max_names=1)))):
         for point in family.points:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from locust_otel.aggregate import Aggregate
 from locust_otel import catalogue
+from locust_otel.aggregate import Aggregate
 from locust_otel.catalogue import CATALOGUE, Scope
 from locust_otel.exporters.families import (
     ALL_SCOPES,
