@@ -43,6 +43,8 @@ def _infos(slo: Slo) -> Iterator[Rule]:
         yield _rule(
             names.INFO,
             f"{aggregated('max', OBJECTIVE, known)} * 0 + 1",
+            # As it is anyway; promtool's linter takes two rules for one that differ in their expressions only.
+            slo=objective.name,
             sli=objective.sli.value,
             target="" if objective.target is None else percent(objective.target),
             within="" if objective.within_s is None else span(objective.within_s),

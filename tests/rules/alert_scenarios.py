@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from locust_otel.mixin import names
 from tests.rules.scenarios import MEAN, OBJECTIVE, Run, Scenario
 
 _NONE: list[dict[str, str]] = []
-_CALM = {"good": 100.0, "bad": 0.0}
-_OTHER = {"instance": "127.0.0.1:9647"}
+_CALM: Any = {"good": 100.0, "bad": 0.0}
+_OTHER: Any = {"instance": "127.0.0.1:9647"}
 
 
 def _links(alert: str, dashboard: str) -> dict[str, str]:

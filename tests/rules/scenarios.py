@@ -211,7 +211,7 @@ class Scenario:
         ]
         told = []
         if self.annotations is not None:
-            at, alerts = next((at, alerts) for at, alerts in reversed(self.fires.items()) if alerts)
+            at, alerts = next((at, alerts) for at, alerts in reversed(list(self.fires.items())) if alerts)
             told = [
                 {
                     "eval_time": f"{at}s",
