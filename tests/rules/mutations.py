@@ -1,4 +1,4 @@
-"""Break each clause of each alert, and see whether a scenario notices: `python -m tests.rules.mutations`.
+"""Break each clause of each alert, and see whether a scenario notices: `python -m tests.rules.mutations [ALERT...]`.
 
 It takes some minutes, so it is no part of `make test`: run it after a change to an alert or to its scenarios.
 """
@@ -18,7 +18,7 @@ from tests.rules.test_alerts import BATCHES
 
 _OPERATOR = re.compile(r"^(and|unless) on ", re.MULTILINE)
 _SWAPS = ((" > ", " >= "), (" >= ", " > "), (" <= ", " < "), (" < ", " <= "), (" == 0", " == 1"), (" == 1", " == 0"))
-_NUMBER = re.compile(r"(?<=[><] )(0\.\d+|\d+)(?=$|\n|\))")
+_NUMBER = re.compile(r"(?<=[><] )(0\.\d+|[1-9]\d*)(?=$|\n|\))")
 
 
 def clauses(expression: str) -> list[str]:
@@ -48,12 +48,13 @@ def mutants(rule: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def main() -> int:
-    """Say which mutants live; return how many."""
+    """Say which mutants live, of the alerts that are named or of all; return how many."""
     lived = 0
     for batch, scenarios in BATCHES.items():
-        if scenarios[0].interval_s != 5 or scenarios[0].period != "30m":
+        alert = scenarios[0].alert
+        if scenarios[0].interval_s != 5 or scenarios[0].period != "30m" or (sys.argv[1:] and alert not in sys.argv[1:]):
             continue
-        rules = rules_of("30m", scenarios[0].alert)
+        rules = rules_of("30m", alert)
         at = next(index for index, rule in enumerate(rules) if "alert" in rule)
         for what, mutant in mutants(rules[at]):
             if mutant == rules[at]:
