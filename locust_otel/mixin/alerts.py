@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 
 from locust_otel import catalogue
 from locust_otel.mixin import names
@@ -15,6 +16,7 @@ from locust_otel.mixin.names import OBJECTIVE
 from locust_otel.mixin.promql import aggregated, group, increase, lines, of, ratio, selector
 from locust_otel.mixin.recording import Rule, enough
 from locust_otel.slo.objectives import Sli, Slo, Window, percent, span, spoken
+from locust_otel.slo.windows import MIN_SCRAPES
 
 _BY = ", ".join(OBJECTIVE)
 _RUN = ("run_id",)
@@ -23,7 +25,6 @@ _ACTIVE = f"({aggregated('max', _RUN, catalogue.RUN_ACTIVE.name)} == 1)"
 _AND_ACTIVE = ("and on (run_id)", _ACTIVE)
 
 # Of any run, where no file says what is too much.
-_WINDOW, _SHORT, _LONG = "2m", "1m", "10m"
 _MAX_SLOW = "0.01"
 _MAX_FAILED = "0.05"
 _SPIKE = "5"
@@ -65,12 +66,30 @@ def slo_alerts(slo: Slo, links: Links) -> Iterator[Rule]:
         yield _no_data(slo, pairs[0], links)
 
 
-def run_alerts(links: Links) -> Iterator[Rule]:
-    """Yield the alerts of any run, with an SLO file or without."""
-    yield _slow_requests(links)
-    yield _failures_spike(links)
+@dataclass(frozen=True, slots=True)
+class _Windows:
+    """Windows of the alerts of any run, as Prometheus writes them; the short one holds four scrapes or more."""
+
+    short: str
+    middle: str
+    long: str
+    silence: str
+
+    @classmethod
+    def of(cls, scrape_interval_s: Decimal) -> _Windows:
+        short_s = max(Decimal(60), MIN_SCRAPES * scrape_interval_s)
+        silence_s = max(Decimal(15), 3 * scrape_interval_s)
+        return cls(span(short_s), span(2 * short_s), span(10 * short_s), span(silence_s))
+
+
+def run_alerts(slo: Slo, links: Links) -> Iterator[Rule]:
+    """Yield the alerts of any run, with an SLO file or without; from it they take how often is scraped."""
+    windows = _Windows.of(slo.scrape_interval_s)
+    yield _slow_requests(windows, links)
+    yield _failures_spike(windows, links)
+    yield _saturated(slo, links)
     yield from _generator(links)
-    yield from _telemetry(links)
+    yield from _telemetry(windows, links)
     yield _alert(
         names.RUN_ACTIVE,
         _ACTIVE,
@@ -186,29 +205,34 @@ def _requests(window: str, **labels: str) -> str:
     return aggregated("sum", _RUN, increase(of(catalogue.REQUESTS, **labels), window))
 
 
-def _slow_requests(links: Links) -> Rule:
-    slow = aggregated("sum", _RUN, increase(catalogue.SLOW_REQUESTS.name, _WINDOW))
-    enough_requests = f"({_requests(_WINDOW)} >= {_LEAST_REQUESTS})"
+def _slow_requests(windows: _Windows, links: Links) -> Rule:
+    slow = aggregated("sum", _RUN, increase(catalogue.SLOW_REQUESTS.name, windows.middle))
+    enough_requests = f"({_requests(windows.middle)} >= {_LEAST_REQUESTS})"
     return _alert(
         names.SLOW_REQUESTS,
         lines(
-            f"{group(ratio(slow, _requests(_WINDOW)))} > {_MAX_SLOW}", "and on (run_id)", enough_requests, *_AND_ACTIVE
+            f"{group(ratio(slow, _requests(windows.middle)))} > {_MAX_SLOW}",
+            "and on (run_id)",
+            enough_requests,
+            *_AND_ACTIVE,
         ),
         "warning",
         "Requests of run {{ $labels.run_id }} are slow.",
-        f"{{{{ $value | humanizePercentage }}}} of the requests in the last {_WINDOW} took longer than --slow-request; "
-        "the log of Locust names some of them.",
+        f"{{{{ $value | humanizePercentage }}}} of the requests in the last {windows.middle} took longer than "
+        "--slow-request; the log of Locust names some of them.",
         links.of(names.SLOW_REQUESTS, "locust-otel-live", "run_id"),
         keep="30s",
     )
 
 
-def _failures_spike(links: Links) -> Rule:
-    failed = _requests(_SHORT, outcome="failure")
-    now = ratio(failed, _requests(_SHORT))
+def _failures_spike(windows: _Windows, links: Links) -> Rule:
+    failed = _requests(windows.short, outcome="failure")
+    now = ratio(failed, _requests(windows.short))
     before = ratio(
-        aggregated("sum", _RUN, f"increase({of(catalogue.REQUESTS, outcome='failure')}[{_LONG}] offset {_SHORT})"),
-        aggregated("sum", _RUN, f"increase({catalogue.REQUESTS.name}[{_LONG}] offset {_SHORT})"),
+        aggregated(
+            "sum", _RUN, f"increase({of(catalogue.REQUESTS, outcome='failure')}[{windows.long}] offset {windows.short})"
+        ),
+        aggregated("sum", _RUN, f"increase({catalogue.REQUESTS.name}[{windows.long}] offset {windows.short})"),
     )
     return _alert(
         names.FAILURES_SPIKE,
@@ -223,15 +247,17 @@ def _failures_spike(links: Links) -> Rule:
         ),
         "warning",
         "Requests of run {{ $labels.run_id }} have begun to fail.",
-        f"{{{{ $value | humanizePercentage }}}} of the requests failed in the last {_SHORT}, more than {_SPIKE} times "
-        f"the share of the {_LONG} before.",
+        f"{{{{ $value | humanizePercentage }}}} of the requests failed in the last {windows.short}, more than "
+        f"{_SPIKE} times the share of the {windows.long} before.",
         links.of(names.FAILURES_SPIKE, "locust-otel-live", "run_id"),
         keep="30s",
     )
 
 
-def _generator(links: Links) -> Iterator[Rule]:
-    yield _alert(
+def _saturated(slo: Slo, links: Links) -> Rule:
+    # What was measured meanwhile stays in the short windows of pages, which this alert inhibits as long.
+    keep_s = max([Decimal(60), *(pair.short_s for pair in slo.of_severity("critical"))])
+    return _alert(
         names.GENERATOR_SATURATED,
         lines(f"({aggregated('min', _RUN, catalogue.RUN_VALID.name)} == 0)", *_AND_ACTIVE),
         "warning",
@@ -239,8 +265,11 @@ def _generator(links: Links) -> Iterator[Rule]:
         "A process that generates load has no CPU left, or its event loop runs late: the latencies it measures are its "
         "own. Until that is mended the numbers of this run say nothing about the service.",
         links.of(names.GENERATOR_SATURATED, "locust-otel-generator", "run_id"),
-        keep="1m",  # what was measured meanwhile stays in the windows of the objectives
+        keep=span(keep_s),
     )
+
+
+def _generator(links: Links) -> Iterator[Rule]:
     yield _alert(
         names.WORKER_MISSING,
         lines(f"({aggregated('max', _RUN, of(catalogue.WORKERS, state='missing'))} > 0)", *_AND_ACTIVE),
@@ -270,30 +299,55 @@ def _generator(links: Links) -> Iterator[Rule]:
     )
 
 
-def _telemetry(links: Links) -> Iterator[Rule]:
+def _heard(series: str, window: str) -> str:
+    """Return series that are still there.
+
+    A failed scrape ends a series at once. Nothing marks the end of one that is pushed: it stays for five minutes,
+    without a sample.
+    """
+    return f"({series} and present_over_time({series}[{window}]))"
+
+
+def _telemetry(windows: _Windows, links: Links) -> Iterator[Rule]:
     active = catalogue.RUN_ACTIVE.name
+    heard = _heard(active, windows.middle)
+    # A process that has begun another run has not died; that the one before goes on may have been its last word.
+    silent = lines(
+        f"last_over_time({active}[{windows.long}]) == 1",
+        f"unless on ({', '.join(_PROCESS)})",
+        heard,
+    )
     yield _alert(
         names.TELEMETRY_ABSENT,
         lines(
-            f"({aggregated('max', _RUN, f'last_over_time({active}[5m])')} == 1)",
+            f"max by ({', '.join(_RUN)}) {group(silent)}",
             "unless on (run_id)",
-            aggregated("max", _RUN, active),
+            heard,
         ),
         "warning",
         "Run {{ $labels.run_id }} has gone silent.",
         "Its last values said that it goes on, and none have come since: the process has died, or cannot be reached.",
         links.of(names.TELEMETRY_ABSENT, "locust-otel-live", "run_id"),
-        wait="15s",
+        wait=windows.silence,
     )
     by = ("exporter", *_PROCESS)
-    failed = aggregated("sum", by, increase(of(catalogue.EXPORTS, outcome="failure"), _WINDOW))
-    succeeded = aggregated("sum", by, increase(of(catalogue.EXPORTS, outcome="success"), _SHORT))
+    on = f"on ({', '.join(by)})"
+    failed = aggregated("sum", by, increase(of(catalogue.EXPORTS, outcome="failure"), windows.middle))
+    succeeded = aggregated("sum", by, increase(of(catalogue.EXPORTS, outcome="success"), windows.short))
     yield _alert(
         names.EXPORT_FAILING,
-        lines(f"({failed} > 0)", f"unless on ({', '.join(by)})", f"({succeeded} > 0)"),
+        lines(
+            f"({failed} > 0)",
+            f"unless {on}",
+            f"({succeeded} > 0)",
+            # Windows look back to before the end of a process, which then would have had no success for a while.
+            f"and {on}",
+            _heard(catalogue.EXPORTS.name, windows.short),
+        ),
         "warning",
         "Telemetry of {{ $labels.instance }} does not get through by {{ $labels.exporter }}.",
-        f"{{{{ $value | humanize }}}} exports failed in the last {_WINDOW}, and none succeeded in the last {_SHORT}.",
+        f"{{{{ $value | humanize }}}} exports failed in the last {windows.middle}, and none succeeded in the last "
+        f"{windows.short}.",
         links.of(names.EXPORT_FAILING, "locust-otel-generator"),
         wait="30s",
     )

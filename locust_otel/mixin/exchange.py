@@ -15,6 +15,9 @@ from locust_otel.mixin.promql import of
 from locust_otel.mixin.rules import dump
 from locust_otel.slo.objectives import Objective, Slo, Window, plain, span
 
+_TARGET = "alertmanager"
+"""Who is told: the specification asks for a target; who that is, is for the tool that reads the file."""
+
 _COMMON = {
     "warmup": "the counters begin after it, so it is kept where they are used",
     "min_requests": "an alert can fire on few requests",
@@ -27,13 +30,19 @@ def open_slo(slo: Slo) -> tuple[str, list[str]]:
     lost = _lost(slo)
     documents: list[dict[str, Any]] = [_document("Service", slo.service, {"description": f"{slo.service} under load"})]
     policies = [_policy(slo, window) for window in slo.windows]
+    if slo.windows:
+        documents.append(_document("AlertNotificationTarget", _TARGET, {"target": _TARGET}))
     documents += (document for policy in policies for document in policy)
     names = [policy[-1]["metadata"]["name"] for policy in policies]
+    own = _names(slo)
     for objective in slo.objectives:
         if objective.target is not None:
-            documents.append(_open_objective(slo, objective, names))
+            documents.append(_open_objective(slo, objective, own[objective.name], names))
     if slo.windows:
-        lost.append("windows: a condition has one window; the short one of each pair is left out.")
+        lost.append(
+            "windows: a condition has one window; the short one of each pair is left out, and a minute passes before "
+            "an alert."
+        )
     if slo.period_s % 60 or any(window.long_s % 60 for window in slo.windows):
         lost.append("durations: OpenSLO knows no seconds; they are rounded up to minutes.")
     return "---\n".join(map(dump, documents)), lost
@@ -45,9 +54,10 @@ def sloth(slo: Slo) -> tuple[str, list[str]]:
     lost.append(f"period: {span(slo.period_s)}; Sloth is told its period by --default-slo-period, in days.")
     if slo.windows:
         lost.append("windows: Sloth makes its own, for its period.")
+    own = _names(slo)
     slos = [
         {
-            "name": _name(objective.name),
+            "name": own[objective.name],
             "objective": plain(objective.target * 100),
             "description": objective.sentence,
             "sli": {
@@ -86,11 +96,11 @@ def _document(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _open_objective(slo: Slo, objective: Objective, policies: list[str]) -> dict[str, Any]:
+def _open_objective(slo: Slo, objective: Objective, name: str, policies: list[str]) -> dict[str, Any]:
     def metric(query: str) -> dict[str, Any]:
         return {"metricSource": {"type": "Prometheus", "spec": {"query": f"sum({query})"}}}
 
-    name = f"{slo.service}-{objective.name}"
+    name = f"{slo.service}-{name}"
     return _document(
         "SLO",
         name,
@@ -110,7 +120,7 @@ def _open_objective(slo: Slo, objective: Objective, policies: list[str]) -> dict
             "timeWindow": [{"duration": _minutes(slo.period_s), "isRolling": True}],
             "budgetingMethod": "Occurrences",
             "objectives": [{"displayName": objective.name, "target": objective.target}],
-            **({"alertPolicies": policies} if policies else {}),
+            **({"alertPolicies": [{"alertPolicyRef": name} for name in policies]} if policies else {}),
         },
     )
 
@@ -127,7 +137,7 @@ def _policy(slo: Slo, window: Window) -> list[dict[str, Any]]:
                 "op": "gt",
                 "threshold": window.factor(slo.period_s),
                 "lookbackWindow": _minutes(window.long_s),
-                "alertAfter": "0m",
+                "alertAfter": "1m",  # the specification asks for one, and for a positive number
             },
         },
     )
@@ -136,8 +146,10 @@ def _policy(slo: Slo, window: Window) -> list[dict[str, Any]]:
         name,
         {
             "alertWhenBreaching": True,
+            "alertWhenNoData": False,
+            "alertWhenResolved": True,
             "conditions": [{"conditionRef": condition["metadata"]["name"]}],
-            "notificationTargets": [],
+            "notificationTargets": [{"targetRef": _TARGET}],
         },
     )
     return [condition, policy]
@@ -154,6 +166,17 @@ def _minutes(seconds: Decimal) -> str:
 def _name(text: str) -> str:
     """Return a name of the characters that Kubernetes and both formats allow."""
     return re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-") or "x"
+
+
+def _names(slo: Slo) -> dict[str, str]:
+    """Return such a name for each objective, no two the same."""
+    names: dict[str, str] = {}
+    for objective in slo.objectives:
+        name, number = _name(objective.name), 2
+        while name in names.values():
+            name, number = f"{_name(objective.name)}-{number}", number + 1
+        names[objective.name] = name
+    return names
 
 
 FORMATS: dict[str, Any] = {"openslo": open_slo, "sloth": sloth}

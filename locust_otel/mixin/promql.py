@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from locust_otel.catalogue import Metric
 
 
-def selector(name: str, **labels: str) -> str:
+def selector(name: str, /, **labels: str) -> str:
     """Return an instant selector: `name{label="value"}`; labels of an empty value are left out."""
     matchers = ", ".join(f'{label}="{_escaped(value)}"' for label, value in labels.items() if value)
     return f"{name}{{{matchers}}}" if matchers else name
 
 
-def of(metric: Metric, **labels: str) -> str:
+def of(metric: Metric, /, **labels: str) -> str:
     """Return a selector of a metric of the catalogue.
 
     Raises:

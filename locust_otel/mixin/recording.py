@@ -43,6 +43,8 @@ def _infos(slo: Slo) -> Iterator[Rule]:
         yield _rule(
             names.INFO,
             f"{aggregated('max', OBJECTIVE, known)} * 0 + 1",
+            # As it is anyway; promtool's linter takes two rules for one that differ in their expressions only.
+            slo=objective.name,
             sli=objective.sli.value,
             target="" if objective.target is None else percent(objective.target),
             within="" if objective.within_s is None else span(objective.within_s),
@@ -64,8 +66,9 @@ def _ratios(slo: Slo) -> Iterator[Rule]:
     bad = of(catalogue.SLO_EVENTS, slo_service=service, outcome="bad")
     every = of(catalogue.SLO_EVENTS, slo_service=service)
     yield _rule(names.OBJECTIVE_RATIO, aggregated("max", OBJECTIVE, of(catalogue.SLO_OBJECTIVE, slo_service=service)))
-    # 1 - 0.99 is 0.010000000000000009; rounded it is the budget that was written.
-    yield _rule(names.BUDGET, f"round(1 - {selector(names.OBJECTIVE_RATIO, slo_service=service)}, 1e-9)")
+    # 1 - 0.99 is 0.010000000000000009; rounded it is the budget that was written. Not round(…, 1e-9): Prometheus
+    # divides by 1 / 1e-9, which is no whole number, and says 0.010000000000000002.
+    yield _rule(names.BUDGET, f"round((1 - {selector(names.OBJECTIVE_RATIO, slo_service=service)}) * 1e9) / 1e9")
     yield _rule(
         names.ERROR_RATIO_TO_DATE, ratio(aggregated("sum", OBJECTIVE, bad), aggregated("sum", OBJECTIVE, every))
     )

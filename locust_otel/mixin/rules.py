@@ -14,7 +14,7 @@ from locust_otel.mixin.recording import recording_rules
 from locust_otel.slo.objectives import Slo, span
 
 RUN_FILE = "locust.yaml"
-"""The file with the alerts of any run; it is the same whatever the SLO file."""
+"""The file with the alerts of any run; of the SLO file it takes the scrape interval and lengths of windows only."""
 
 
 def rule_files(slo: Slo, links: Links | None = None) -> dict[str, str]:
@@ -40,7 +40,7 @@ def _groups(slo: Slo, links: Links) -> list[dict[str, Any]]:
             "interval": interval,
             "rules": [*recording_rules(slo), *slo_alerts(slo, links)],
         },
-        {"name": "locust-run", "interval": interval, "rules": list(run_alerts(links))},
+        {"name": "locust-run", "interval": interval, "rules": list(run_alerts(slo, links))},
     ]
 
 

@@ -1,0 +1,54 @@
+"""When each alert fires, and when it must not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from locust_otel.mixin import names
+from tests.rules import alert_scenarios
+from tests.rules.burn_scenarios import every_pair, of_pair, of_the_page
+from tests.rules.scenarios import SHIPPED, Scenario, failed, rules_of
+
+PAGE = next(every_pair())
+SCENARIOS = [
+    *(scenario for pair in every_pair() for scenario in of_pair(pair)),
+    *of_the_page(PAGE),
+    *(scenario for scenarios in alert_scenarios.ALL for scenario in scenarios()),
+]
+
+
+# Together in one call of promtool: those of an alert with scrapes as far apart.
+BATCHES: dict[str, list[Scenario]] = {}
+for _one in SCENARIOS:
+    BATCHES.setdefault(f"{_one.period}-{_one.alert}-{_one.interval_s}s", []).append(_one)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_alert(batch: str, tmp_path: Path) -> None:
+    """An alert fires when it must, with its labels, and only then."""
+    scenarios = BATCHES[batch]
+    said = failed(scenarios, rules_of(scenarios[0].period, scenarios[0].alert), tmp_path)
+    assert not said, said
+
+
+def test_every_alert_has_scenarios() -> None:
+    """For each alert of the rules one scenario has it fire, one says what it tells, two have it silent throughout."""
+    rules = [
+        rule["alert"]
+        for path in SHIPPED["30m"].glob("*.yaml")
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+    assert len(set(rules)) == 13
+    for alert in set(rules):
+        own = [scenario for scenario in SCENARIOS if scenario.alert == alert]
+        assert any(scenario.annotations for scenario in own), alert
+        assert any(any(alerts for alerts in scenario.fires.values()) for scenario in own), alert
+        silent = [scenario for scenario in own if not all(scenario.fires.values())]
+        assert len(silent) >= 2, alert
+    assert PAGE.labels == {"severity": "critical", "window": "2m", "short_window": "30s"}
+    assert names.BUDGET_BURN in rules

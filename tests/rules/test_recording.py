@@ -1,0 +1,110 @@
+"""What the recording rules record, to the last digit where they can."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from locust_otel.mixin.names import BUDGET_EXHAUSTED
+from tests.rules.scenarios import SHIPPED, Run, Scenario, failed
+
+RULES = [
+    rule
+    for group in yaml.safe_load((SHIPPED["30m"] / "locust-slo-webshop.yaml").read_text())["groups"]
+    for rule in group["rules"]
+    if "record" in rule
+]
+SLO = 'slo="availability"'
+
+
+def recorded(tmp_path: Path, values: dict[tuple[int, str], float | None], *runs: Run) -> None:
+    """Ask promtool whether expressions have these values; None asks for no sample."""
+    samples = {key: {} if value is None else {"{}": value} for key, value in values.items()}
+    said = failed([Scenario("values", BUDGET_EXHAUSTED, runs, values=samples)], RULES, tmp_path)
+    assert not said, said
+
+
+def only(name: str, *matchers: str) -> str:
+    """Return a selector of the one series of a recording rule, without its labels."""
+    return f"sum({name}{{{', '.join(matchers)}}})"
+
+
+def near(expression: str) -> str:
+    """Return an expression to nine digits: `increase` extrapolates, which is no exact arithmetic."""
+    return f"round({expression} * 1e9) / 1e9"
+
+
+def test_values_of_a_run(tmp_path: Path) -> None:
+    """Ratios, burn rates, the budget and what is left of it, and means, of two requests bad of a hundred."""
+    run = Run(warmup_s=0).go(900, good=98, bad=2)
+    recorded(
+        tmp_path,
+        {
+            (900, only("locust_slo:objective:info", SLO, 'sli="success"', 'target="99 %"', 'period="30m"')): 1,
+            (900, only("locust_slo:objective:ratio")): 0.99,
+            (900, only("locust_slo:error_budget:ratio")): 0.01,
+            (900, only("locust_slo:threshold:seconds")): 0.5,
+            (900, only("locust_slo:judged_requests:to_date", SLO)): 90_000,
+            (900, only("locust_slo:judged_requests:to_date", 'slo="latency-mean"')): 90_000,
+            (900, only("locust_slo:error_ratio:to_date")): 0.02,
+            (900, near(only("locust_slo:error_ratio:rate", 'window="2m"'))): 0.02,
+            (900, near(only("locust_slo:error_ratio:rate", 'window="10m"'))): 0.02,
+            (900, near(only("locust_slo:burn_rate:rate", 'window="30s"'))): 2,
+            (900, only("locust_slo:burn_rate:factor", 'severity="critical"', 'window="2m"')): 3,
+            (900, only("locust_slo:burn_rate:factor", 'severity="warning"', 'short_window="2m"')): 1.5,
+            # Twice as fast as it may, for 890 of 1,800 s: the file's warm-up is 10 s.
+            (900, near(only("locust_slo:error_budget:spent"))): 0.988888889,
+            (900, near(only("locust_slo:error_budget:remaining"))): 0.011111111,
+            (900, near(only("locust_slo:mean_seconds:to_date"))): 0.1,
+            (900, near(only("locust_slo:mean_seconds:rate", 'window="2m"'))): 0.1,
+        },
+        run,
+    )
+
+
+def test_nothing_is_no_share_of_nothing(tmp_path: Path) -> None:
+    """Before the first judged request there is no ratio, no burn rate and no spent budget; the objective is there."""
+    recorded(
+        tmp_path,
+        {
+            (60, only("locust_slo:error_budget:ratio")): 0.01,
+            (60, only("locust_slo:judged_requests:to_date", SLO)): 0,
+            (60, "locust_slo:error_ratio:to_date"): None,
+            (60, "locust_slo:error_ratio:rate"): None,
+            (60, "locust_slo:burn_rate:rate"): None,
+            (60, "locust_slo:error_budget:spent"): None,
+            (60, "locust_slo:mean_seconds:rate"): None,
+        },
+        Run().go(60),
+    )
+
+
+@pytest.mark.parametrize(
+    ("objective", "budget"),
+    [(0.99, 0.01), (0.95, 0.05), (0.9, 0.1), (0.995, 0.005), (0.999, 0.001), (0.9999, 0.0001), (0.999999, 0.000001)],
+)
+def test_the_budget_is_what_was_written(tmp_path: Path, objective: float, budget: float) -> None:
+    """1 - 0.99 reads 0.01 and not 0.010000000000000002, so that spending all of it is noticed."""
+    recorded(tmp_path, {(5, only("locust_slo:error_budget:ratio")): budget}, Run().go(5, objective=objective))
+
+
+def test_it_is_added_up_before_it_is_divided(tmp_path: Path) -> None:
+    """Two processes, 1 % of many and all of few: together 20 of 1,010, on average 50.5 %."""
+    many, few = Run(warmup_s=0).go(300, good=198, bad=2), Run(warmup_s=0, instance="b").go(300, bad=2)
+    recorded(
+        tmp_path,
+        {
+            (300, near(only("locust_slo:error_ratio:to_date"))): 0.01980198,
+            (300, near(only("locust_slo:error_ratio:rate", 'window="2m"'))): 0.01980198,
+        },
+        many,
+        few,
+    )
+
+
+def test_a_restarted_process_is_no_recovery(tmp_path: Path) -> None:
+    """Where the counters begin again, the windows still know what they saw before."""
+    run = Run(warmup_s=0).go(60, good=90, bad=10).restart().go(60, good=90, bad=10)
+    recorded(tmp_path, {(120, near(only("locust_slo:error_ratio:rate", 'window="2m"'))): 0.1}, run)

@@ -1,0 +1,54 @@
+"""Tests of the runbooks: a heading for each alert, and no name in them that does not exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from locust_otel.catalogue import CATALOGUE, Kind
+from locust_otel.mixin import names
+
+TOP = Path(__file__).parents[2]
+TEXT = (TOP / "deploy/runbooks.md").read_text()
+HEADINGS = re.findall(r"^## (.+)$", TEXT, re.MULTILINE)
+QUERIES = re.findall(r"^```promql\n(.+?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+RULES = [
+    rule
+    for path in TOP.glob("deploy/prometheus/rules/*/*.yaml")
+    for group in yaml.safe_load(path.read_text())["groups"]
+    for rule in group["rules"]
+]
+
+
+def test_every_alert_has_its_heading_and_no_heading_is_left_over() -> None:
+    """Headings are the alerts, in any order, each once."""
+    assert sorted(HEADINGS) == sorted({rule["alert"] for rule in RULES if "alert" in rule})
+
+
+def test_runbook_urls_lead_to_headings() -> None:
+    """The anchor GitHub makes of a heading is the one in the alert."""
+    anchors = {f"{names.RUNBOOKS}#{heading.lower()}" for heading in HEADINGS}
+    urls = [rule["annotations"]["runbook_url"] for rule in RULES if "alert" in rule]
+    assert len(urls) > 13
+    assert set(urls) == anchors
+
+
+def test_every_section_says_what_to_look_at_and_to_do() -> None:
+    """Each section has its three parts and a query."""
+    for section in TEXT.split("\n## ")[1:]:
+        for part in ("**Look at**", "**Do**", "**False alarm**", "```promql"):
+            assert part in section, section.splitlines()[0]
+
+
+def test_queries_and_text_name_only_what_there_is() -> None:
+    """Metrics are those of the catalogue, series those of the recording rules."""
+    known = {rule["record"] for rule in RULES if "record" in rule}
+    for metric in CATALOGUE:
+        known |= (
+            {f"{metric.name}_{end}" for end in ("sum", "count")} if metric.kind is Kind.HISTOGRAM else {metric.name}
+        )
+    named = set(re.findall(r"\blocust_[a-z_:]+", TEXT))
+    assert len(named) >= 15
+    assert named - known == set()
