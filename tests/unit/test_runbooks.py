@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -52,3 +53,11 @@ def test_queries_and_text_name_only_what_there_is() -> None:
     named = set(re.findall(r"\blocust_[a-z_:]+", TEXT))
     assert len(named) >= 15
     assert named - known == set()
+
+
+def test_dashboards_are_called_by_their_titles() -> None:
+    """Whatever a section calls by name is the title of a dashboard."""
+    titles = {json.loads(path.read_text())["title"] for path in TOP.glob("dashboards/*.json")}
+    named = set(re.findall(r"\*(Locust: [^*]+)\*", TEXT))
+    assert len(named) == 3
+    assert named <= titles
