@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from locust_otel.errors import ConfigurationError, ExitCode, LocustOtelError
 from locust_otel.mixin.names import DASHBOARDS, RUNBOOKS
+
+REPORT_FORMATS = ("openmetrics",)
+"""Those of `report.formats`, which this module does not load before one is asked for."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,6 +99,36 @@ def _doctor(options: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
+def _report(options: argparse.Namespace) -> int:
+    """Make something of a run record."""
+    from locust_otel.config import duration  # noqa: PLC0415  # no other command needs it
+    from locust_otel.report.formats import FORMATS, ReportOptions  # noqa: PLC0415  # likewise
+
+    interval_s = duration(options.interval, "--interval") if options.interval is not None else None
+    if interval_s == 0:
+        raise ConfigurationError("--interval", "0 is no interval.", "Give a time above zero, 5s.", slug="interval")
+    more = ReportOptions(job=options.job, instance=options.instance, interval_s=interval_s)
+    with _output(options.output) as out:
+        is_complete = FORMATS[options.format](Path(options.record), out, more)
+    if not is_complete:
+        print("The record has no end: its run was cut off there, or goes on.", file=sys.stderr)  # noqa: T201
+    return ExitCode.OK
+
+
+@contextmanager
+def _output(name: str | None) -> Iterator[TextIO]:
+    if name is None:
+        yield sys.stdout
+        return
+    try:
+        with Path(name).open("w", encoding="utf-8") as file:
+            yield file
+    except OSError as error:
+        raise ConfigurationError(
+            "--output", f"{name!r} cannot be written to: {error.strerror}.", "Name a file.", slug="output"
+        ) from None
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="locust-otel", description="Live, exact SLO telemetry from Locust load tests."
@@ -125,8 +159,10 @@ def _parser() -> argparse.ArgumentParser:
         help="objectives that decide the exit code (default: those of the demo shop, which do not)",
     )
     add("--prometheus-port", metavar="PORT", help="port of /metrics, or off (default 9646 or the next free one)")
+    add("--run-record", metavar="DIR", help="write a record of the run into this folder")
     demo.set_defaults(command=_demo)
     _add_rules(commands)
+    _add_report(commands)
     _add_doctor(commands)
     return parser
 
@@ -147,6 +183,24 @@ def _add_rules(commands: Any) -> None:
     add("--runbook-url", default=RUNBOOKS, metavar="URL", help="page with a heading for each alert (%(default)s)")
     add("--dashboard-url", default=DASHBOARDS, metavar="URL", help="Grafana's address of dashboards (%(default)s)")
     rules.set_defaults(command=_rules)
+
+
+def _add_report(commands: Any) -> None:
+    report = commands.add_parser(
+        "report",
+        help="make something of a run record: samples for a Prometheus that was not there",
+        description="Make something of the record that --run-record has written.",
+    )
+    add = report.add_argument
+    add("record", metavar="RECORD", help="the record, RUN_ID.jsonl.gz")
+    add("--format", choices=REPORT_FORMATS, required=True, help="openmetrics: samples for promtool to make blocks from")
+    add("-o", "--output", metavar="FILE", help="write into this file; else it is printed")
+    add("--job", metavar="NAME", help="label job of the samples (default locust)")
+    add(
+        "--instance", metavar="HOST:PORT", help="label instance of the samples (default: where the run served /metrics)"
+    )
+    add("--interval", metavar="TIME", help="from sample to sample (default: scrape_interval of the SLO file, or 5s)")
+    report.set_defaults(command=_report)
 
 
 def _add_doctor(commands: Any) -> None:

@@ -60,7 +60,7 @@ def parse(data: bytes, name: str) -> Slo:
     problems += _contradictions(shape, refused, document)
     if problems:
         raise ConfigurationError.of(sorted(problems, key=_line))
-    return _slo(shape, name)
+    return _slo(shape, name, data)
 
 
 def _line(problem: ConfigurationError) -> int:
@@ -238,7 +238,7 @@ def _window_problems(
             )
 
 
-def _slo(shape: FileShape, name: str) -> Slo:
+def _slo(shape: FileShape, name: str, data: bytes) -> Slo:
     objectives = tuple(
         Objective(
             name=key,
@@ -265,6 +265,7 @@ def _slo(shape: FileShape, name: str) -> Slo:
         objectives=objectives,
         windows=windows,
         source=Path(name).name,
+        text=data.decode("utf-8-sig"),
     )
 
 
