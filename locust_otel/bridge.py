@@ -20,6 +20,7 @@ from locust_otel.exporters.scrapers import Scrapers
 from locust_otel.exporters.server import MetricsServer, Scrape
 from locust_otel.master import MasterNode
 from locust_otel.nodes import LocalNode
+from locust_otel.recording import Recording
 from locust_otel.run import Run
 from locust_otel.shutdown import Shutdown
 from locust_otel.slo.progress import Standing
@@ -52,6 +53,8 @@ class Bridge:
         self._server: MetricsServer | None = None
         self._shutdown = Shutdown()
         self._watch = Watch(node, settings) if settings.slo is not None else None
+        has_record = settings.run_record is not None and not node.is_worker
+        self._recording = Recording(node, settings, self.snapshot, self._ledger) if has_record else None
         self._versions = {"version": version("locust-otel"), "python_version": platform.python_version()}
 
     def start(self) -> None:
@@ -82,6 +85,8 @@ class Bridge:
         self._node.start()
         if self._watch is not None:
             self._watch.start()
+        if self._recording is not None:
+            self._recording.start()
 
     @property
     def url(self) -> str | None:
@@ -131,6 +136,8 @@ class Bridge:
         self._scrapers.forget_totals()
         if self._watch is not None:
             self._watch.begin(getattr(self._node.environment.parsed_options, "run_time", None))
+        if self._recording is not None:
+            self._recording.begin(run, self.url)
         target = getattr(self._node.environment.runner, "target_user_count", 1)
         self._tell(RUN_START, f"Run {run.run_id} starts", {**run.info, "users_target": target})
 
@@ -175,6 +182,8 @@ class Bridge:
             run.stop()
             run.is_final = True
             self._tell_stop(run)
+            if self._recording is not None:  # not after the linger, which a SIGKILL may end
+                self._recording.conclude(run)
         # The last push goes while scrapers are waited for.
         push = gevent.spawn(self._pusher.stop) if self._pusher is not None else None
         if run is not None:
@@ -187,6 +196,8 @@ class Bridge:
             self._server.stop()
         if self._watch is not None:
             self._watch.stop()
+        if self._recording is not None:
+            self._recording.stop()
         self._node.stop()
         self._shutdown.end()
 
@@ -236,6 +247,8 @@ class Bridge:
         if run.concluded or self._node.is_worker:
             return
         run.concluded = True
+        if self._recording is not None:
+            self._recording.conclude(run)
         if self._watch is not None:
             self._watch.conclude(run)
         self._node.update_locust_total(run)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
-from locust_otel.check import flags
+from locust_otel.commands import check, dashboards, demo, doctor, report, rules
 from locust_otel.errors import ConfigurationError, ExitCode, LocustOtelError
-from locust_otel.mixin.names import DASHBOARDS, RUNBOOKS
+
+COMMANDS = (demo, rules, dashboards, check, report, doctor)
+"""In the order of `--help`; `run` comes first."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,6 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(given or ["--help"])
     try:
         code: int = options.command(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # of `| head`: what is left to be written is wanted by nobody
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
     except ConfigurationError as error:
         for problem in error.problems:
             print(f"locust-otel: {problem}", file=sys.stderr)  # noqa: T201
@@ -45,75 +49,6 @@ def _run(arguments: list[str]) -> int:
     return ExitCode.OK
 
 
-def _demo(options: argparse.Namespace) -> int:
-    from locust_otel.demo import session  # noqa: PLC0415  # as above
-
-    return session.run(options)
-
-
-def _rules(options: argparse.Namespace) -> int:
-    """Write rule files, or an SLO file in the format of others."""
-    from locust_otel.mixin import exchange  # noqa: PLC0415  # no other command needs it
-    from locust_otel.mixin.alerts import Links  # noqa: PLC0415  # likewise
-    from locust_otel.mixin.rules import rule_files, rule_text  # noqa: PLC0415  # likewise
-    from locust_otel.slo.file import load  # noqa: PLC0415  # likewise
-
-    slo = load(options.slo)
-    links = Links(options.runbook_url, options.dashboard_url)
-    if options.format != "prometheus":
-        text, lost = exchange.FORMATS[options.format](slo)
-        files = {f"{options.format}.yaml": text}
-        for line in lost:
-            print(f"lost: {line}", file=sys.stderr)  # noqa: T201
-    elif options.output is None:
-        files = {"": rule_text(slo, links)}
-    else:
-        files = rule_files(slo, links)
-    for name, text in files.items():
-        print(text if options.output is None else _written(Path(options.output), name, text))  # noqa: T201
-    return ExitCode.OK
-
-
-def _written(folder: Path, name: str, text: str) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / name
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(
-            "--output", f"{str(folder)!r} cannot be written to: {error.strerror}.", "Name a folder.", slug="output"
-        ) from None
-    return path
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    """Say in words what an SLO file means, or what is installed."""
-    from locust_otel import doctor  # noqa: PLC0415  # no other command needs it
-    from locust_otel.slo.file import load  # noqa: PLC0415  # likewise
-
-    lines = doctor.machine() if options.slo is None else doctor.explained(load(options.slo), options.expect_rps)
-    print("\n".join(lines))  # noqa: T201
-    return ExitCode.OK
-
-
-def _dashboards(options: argparse.Namespace) -> int:
-    from locust_otel.mixin import dashboards  # noqa: PLC0415  # only where they are asked for
-
-    for place in (
-        dashboards.copy_to(options.output)
-        if options.output
-        else dashboards.import_into(options.grafana, options.folder)
-    ):
-        print(place)  # noqa: T201
-    return ExitCode.OK
-
-
-def _check(options: argparse.Namespace) -> int:
-    from locust_otel.check import command  # noqa: PLC0415  # it loads pydantic, YAML and rich
-
-    return command.run(options)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="locust-otel", description="Live, exact SLO telemetry from Locust load tests."
@@ -121,98 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"locust-otel {version('locust-otel')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("run", help="run Locust with the bridge on; takes every argument of locust", add_help=False)
-    demo = commands.add_parser(
-        "demo",
-        help="run a load test against a demo shop and watch it",
-        description="Start a demo shop on 127.0.0.1 and run a load test against it, with the bridge on.",
-    )
-    add = demo.add_argument
-    add("--users", type=_count, default=20, metavar="N", help="simulated shoppers (default %(default)s)")
-    add("--spawn-rate", type=_count, default=10, metavar="N", help="shoppers started a second (default %(default)s)")
-    add("--run-time", default="60s", metavar="TIME", help="30s, 2m (default %(default)s)")
-    add("--processes", type=_count, metavar="N", help="generate the load from N worker processes")
-    add("--web-ui", action="store_true", help="with Locust's web UI on port 8089; goes on until Ctrl-C")
-    add(
-        "--fault", action="append", default=[], metavar="NAME[:k=v,...]",
-        help="break the shop, repeatable: latency, errors, pool-cliff, stall, slow-endpoint, saturation, leak, refuse",
-    )  # fmt: skip
-    add("--seed", type=int, default=1, help="service times and faults of the shop follow from it (default %(default)s)")
-    add("--shop-port", type=int, default=0, metavar="PORT", help="0 takes a free one (default %(default)s)")
-    add(
-        "--slo",
-        metavar="FILE",
-        help="objectives that decide the exit code (default: those of the demo shop, which do not)",
-    )
-    add("--prometheus-port", metavar="PORT", help="port of /metrics, or off (default 9646 or the next free one)")
-    demo.set_defaults(command=_demo)
-    _add_rules(commands)
-    _add_doctor(commands)
-    dashboards = commands.add_parser(
-        "dashboards",
-        help="copy the Grafana dashboards out, or import them into a Grafana",
-        description="Copy the Grafana dashboards into a folder, or import them into a Grafana, with the token of a "
-        "service account in the environment variable GRAFANA_TOKEN.",
-    )
-    where = dashboards.add_mutually_exclusive_group(required=True)
-    where.add_argument("-o", "--output", type=Path, metavar="DIR", help="copy the JSON files there")
-    where.add_argument("--grafana", metavar="URL", help="import them there, replacing those of before")
-    dashboards.add_argument("--folder", default="", metavar="UID", help="uid of Grafana's folder for them")
-    dashboards.set_defaults(command=_dashboards)
-    check = commands.add_parser(
-        "check",
-        help="judge a run that is over by an SLO file, for CI",
-        description="Judge the files Locust has written, or a run in Prometheus, by an SLO file. "
-        "Ends with 0 met, 3 missed, 4 no data or not decidable, 5 not valid, 78 bad configuration.",
-    )
-    flags.add_arguments(check)
-    check.set_defaults(command=_check)
+    for command in COMMANDS:
+        command.add_to(commands)
     return parser
-
-
-def _add_rules(commands: Any) -> None:
-    rules = commands.add_parser(
-        "rules",
-        help="make Prometheus' recording and alerting rules from an SLO file",
-        description="Make recording and alerting rules from an SLO file, the same text each time.",
-    )
-    add = rules.add_argument
-    add("slo", metavar="SLO", help="the SLO file")
-    add("-o", "--output", metavar="DIR", help="write the files into this folder; else they are printed")
-    add(
-        "--format", choices=("prometheus", "openslo", "sloth"), default="prometheus",
-        help="rules for Prometheus, or the objectives as OpenSLO v1 or for Sloth; what those cannot say is told",
-    )  # fmt: skip
-    add("--runbook-url", default=RUNBOOKS, metavar="URL", help="page with a heading for each alert (%(default)s)")
-    add("--dashboard-url", default=DASHBOARDS, metavar="URL", help="Grafana's address of dashboards (%(default)s)")
-    rules.set_defaults(command=_rules)
-
-
-def _add_doctor(commands: Any) -> None:
-    doctor = commands.add_parser(
-        "doctor",
-        help="say in words what an SLO file means, or what is installed",
-        description="Say in words what an SLO file means; without one, what is installed.",
-    )
-    doctor.add_argument("--slo", metavar="FILE", help="the SLO file")
-    doctor.add_argument("--expect-rps", type=_rate, metavar="N", help="requests a second, for numbers in the words")
-    doctor.set_defaults(command=_doctor)
-
-
-def _rate(text: str) -> Decimal:
-    try:
-        rate = Decimal(text)
-    except InvalidOperation:
-        rate = Decimal(0)
-    if not rate.is_finite() or not 0 < rate <= 1_000_000_000:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of requests a second")
-    return rate
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 up")
-    return number
 
 
 if __name__ == "__main__":

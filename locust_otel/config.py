@@ -10,9 +10,11 @@ import math
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 from locust_otel.errors import ConfigurationError
@@ -144,6 +146,12 @@ OPTIONS = (
         "+ its index), and only what concerns the whole run on the master. Defaults to master.",
         "master",
     ),
+    Option(
+        "--run-record",
+        "<folder>",
+        "Write a record of each run into this folder while it goes on, RUN_ID.jsonl.gz: everything that was measured, "
+        "second by second, to be judged, reported and back-filled later.",
+    ),
 )
 
 
@@ -178,6 +186,7 @@ class Settings:
         trace_ratio: Share of requests whose `traceparent` says sampled; None to send none.
         slo: The objectives; None without an SLO file, and on workers, whose master judges.
         slo_abort: Whether a burning critical pair ends the run.
+        run_record: Folder for the record of each run; None for no record, and on workers, whose master writes it.
     """
 
     port: int | None
@@ -194,6 +203,7 @@ class Settings:
     trace_ratio: float | None
     slo: Slo | None = None
     slo_abort: bool = False
+    run_record: str | None = None
 
 
 def add_arguments(parser: Any) -> None:
@@ -250,6 +260,7 @@ def resolve(options: object, given: Mapping[str, object] | None = None, *, is_wo
         from_workers=read(_export_from, "export_from", False),
         slo=slo,
         slo_abort=read(_switch, "slo_abort", False),
+        run_record=read(_writable_folder, "run_record", None) if not is_worker else None,
     )
     if settings.slo_abort and values["slo"] in (None, "") and not is_worker:
         problems.append(
@@ -460,6 +471,23 @@ def _switch(value: object) -> bool:
     if text not in {"true", "false", "1", "0", "yes", "no", "on", "off"}:
         raise ConfigurationError("--slo-abort", f"{text!r} is not known.", "Write true or false.", slug="switch")
     return text in {"true", "1", "yes", "on"}
+
+
+def _writable_folder(value: object) -> str:
+    folder = Path(str(value))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or "not a path"
+        raise ConfigurationError(
+            "--run-record",
+            f"{str(value)!r} cannot be written to: {reason}.",
+            "Name a folder that can be.",
+            slug="run-record-unwritable",
+        ) from None
+    return str(folder)
 
 
 def _export_from(value: object) -> bool:

@@ -50,14 +50,18 @@ class EventQueue:
 
     Attributes:
         dropped: Events that found no place.
+        listeners: Told of each event, those that found no place too; they must not raise.
     """
 
     def __init__(self) -> None:
         self.dropped = 0
+        self.listeners: list[Callable[[Event], None]] = []
         self._waiting: deque[Event] = deque()
 
     def add(self, event: Event) -> None:
         """Add an event; where too many wait, drop it."""
+        for listener in self.listeners:
+            listener(event)
         if len(self._waiting) >= MAX_WAITING:
             self.dropped += 1
         else:

@@ -45,6 +45,7 @@ class Run:
         told: Whether the event of its end was told.
         slo: How its objectives stand; None without an SLO file.
         marks: What was marked in it, by mark and kind, and how often.
+        marked: The same one by one: seconds since the start, mark, kind.
     """
 
     def __init__(self, run_id: str, aggregate: Aggregate, info: Mapping[str, str], slo: Slo | None = None) -> None:
@@ -61,6 +62,7 @@ class Run:
         self._stopped: float | None = None
         self.slo = Progress(slo, self._start_time) if slo is not None else None
         self.marks: dict[tuple[str, str], int] = {}
+        self.marked: list[tuple[float, str, str]] = []
 
     @property
     def unreconciled(self) -> int | None:
@@ -80,6 +82,7 @@ class Run:
     def mark(self, mark: str, kind: str) -> None:
         """Count something that happened."""
         self.marks[mark, kind] = self.marks.get((mark, kind), 0) + 1
+        self.marked.append((self.elapsed_s, mark, kind))
 
     def standing(self) -> Standing | None:
         """Return how its objectives stand; None without an SLO file."""

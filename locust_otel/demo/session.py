@@ -125,6 +125,8 @@ def _locust_arguments(options: Namespace, url: str, run_time_s: float, report: P
         arguments += ["--logfile", str(log)]
     if options.prometheus_port is not None:
         arguments += ["--prometheus-port", options.prometheus_port]
+    if options.run_record is not None:
+        arguments += ["--run-record", options.run_record]
     return arguments
 
 

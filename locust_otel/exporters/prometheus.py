@@ -82,11 +82,11 @@ class TextExposition:
         lines: list[str] = []
         points = 0
         for family in families:
-            header: str | None = self._header(family.metric)
+            heading: str | None = header(family.metric, is_openmetrics=self._openmetrics)
             for point in family.points:
-                if header is not None:
-                    lines.append(header)
-                    header = None
+                if heading is not None:
+                    lines.append(heading)
+                    heading = None
                 lines.append(self._sample(family, point, used))
                 points += 1
                 if points % POINTS_PER_PIECE == 0:
@@ -98,29 +98,18 @@ class TextExposition:
         # Only the series of this rendering stay: those of an earlier run are gone.
         self._templates = used
 
-    def _header(self, metric: Metric) -> str:
-        name = metric.name
-        unit = ""
-        if self._openmetrics:
-            name = name.removesuffix("_total")
-            if metric.unit in _UNITS and name.endswith(_UNITS[metric.unit]):
-                unit = f"# UNIT {name} {_UNITS[metric.unit]}\n"
-        return f"# HELP {name} {_escape(metric.help)}\n# TYPE {name} {metric.kind.value}\n{unit}"
-
     def _sample(
         self, family: Family, point: Point | HistogramPoint, used: dict[tuple[Metric, tuple[str, ...]], str]
     ) -> str:
         key = (family.metric, point.labels)
-        template = self._templates.get(key)
-        if template is None:
-            template = _template(family, point)
-        used[key] = template
-        if isinstance(point, Point):
-            value = point.value
-            return template % (repr(value) if isinstance(value, float) else int(value))
-        cumulative = point.layout.classic(point.counts)
-        text = template % (*cumulative, repr(float(point.sum)), cumulative[-1])
-        return self._with_exemplars(text, point) if point.exemplars and self._openmetrics else text
+        text = self._templates.get(key)
+        if text is None:
+            text = template(family, point)
+        used[key] = text
+        text = filled(text, point)
+        if self._openmetrics and isinstance(point, HistogramPoint) and point.exemplars:
+            return self._with_exemplars(text, point)
+        return text
 
     @staticmethod
     def _with_exemplars(text: str, point: HistogramPoint) -> str:
@@ -133,7 +122,27 @@ class TextExposition:
         return "\n".join(lines)
 
 
-def _template(family: Family, point: Point | HistogramPoint) -> str:
+def header(metric: Metric, *, is_openmetrics: bool) -> str:
+    """Return the lines that stand before the samples of a metric."""
+    name = metric.name
+    unit = ""
+    if is_openmetrics:
+        name = name.removesuffix("_total")
+        if metric.unit in _UNITS and name.endswith(_UNITS[metric.unit]):
+            unit = f"# UNIT {name} {_UNITS[metric.unit]}\n"
+    return f"# HELP {name} {_escape(metric.help)}\n# TYPE {name} {metric.kind.value}\n{unit}"
+
+
+def filled(text: str, point: Point | HistogramPoint) -> str:
+    """Return the lines of a series: its template with the numbers of a point."""
+    if isinstance(point, Point):
+        value = point.value
+        return text % (repr(value) if isinstance(value, float) else int(value))
+    cumulative = point.layout.classic(point.counts)
+    return text % (*cumulative, repr(float(point.sum)), cumulative[-1])
+
+
+def template(family: Family, point: Point | HistogramPoint) -> str:
     """Return the text of a series with `%s` for each number."""
     name = family.metric.name
     labels = ",".join(

@@ -63,7 +63,7 @@ def parse(data: bytes, name: str) -> Slo:
         # The line stands behind the name, which may have colons of its own.
         problems.sort(key=lambda problem: int(problem.where[len(name) + 1 :].partition(":")[0]))
         raise ConfigurationError.of(problems)
-    return _slo(shape, name)
+    return _slo(shape, name, data)
 
 
 _Refused = set[str | int]
@@ -252,7 +252,7 @@ def _window_problems(
             )
 
 
-def _slo(shape: FileShape, name: str) -> Slo:
+def _slo(shape: FileShape, name: str, data: bytes) -> Slo:
     objectives = tuple(
         Objective(
             name=key,
@@ -279,6 +279,7 @@ def _slo(shape: FileShape, name: str) -> Slo:
         objectives=objectives,
         windows=windows,
         source=Path(name).name,
+        text=data.decode("utf-8-sig"),
     )
 
 

@@ -7,7 +7,7 @@ met exactly is met.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 
@@ -113,6 +113,7 @@ class Slo:
         min_requests: Judged requests below which nothing is decided.
         slow_s: Seconds above which a request is slow.
         source: Name of the file.
+        text: Its content.
     """
 
     service: str
@@ -124,6 +125,7 @@ class Slo:
     objectives: tuple[Objective, ...]
     windows: tuple[Window, ...]
     source: str = ""
+    text: str = field(default="", repr=False, compare=False)
 
     @property
     def thresholds_s(self) -> tuple[float, ...]:

@@ -56,10 +56,14 @@ class Standing:
     def results(self) -> Iterator[Result]:
         """Yield how each objective stands, in the order of the file."""
         for objective in self.slo.objectives:
-            result = self._results.get(objective.name)
-            if result is None:
-                result = self._results[objective.name] = self._judged(objective)
-            yield result
+            yield self.result(objective)
+
+    def result(self, objective: Objective) -> Result:
+        """Return how one objective of the file stands."""
+        result = self._results.get(objective.name)
+        if result is None:
+            result = self._results[objective.name] = self._judged(objective)
+        return result
 
     def points(self) -> Iterator[ObjectivePoint]:
         """Yield the same as the plain values that are exported."""
@@ -96,11 +100,13 @@ class Progress:
 
     Attributes:
         aborted: What ended the run by --slo-abort, if anything did.
+        on_warm: Called at the moment at which the warm-up ends, before anything else can happen.
     """
 
     def __init__(self, slo: Slo, start_time: float) -> None:
         self.slo = slo
         self.aborted: Burning | None = None
+        self.on_warm: Callable[[], None] = lambda: None
         self._start_time = start_time
         self._baseline: _Baseline | None = None if slo.warmup_s else {}
         self._rates = BurnRates(slo)
@@ -132,16 +138,18 @@ class Progress:
         if self._baseline is None:
             # In one piece: what is left out of one objective is left out of all.
             self._baseline = {objective.name: count(objective, requests) for objective in self.slo.objectives}
+            self.on_warm()
         counts = {}
         for objective in self.slo.objectives:
             counts[objective.name] = total(since(count(objective, requests), self._baseline.get(objective.name, {})))
             pause()
         self._rates.add(elapsed_s, counts)
-        self._note_validity(elapsed_s, keeps_up)
+        self.note_validity(elapsed_s, keeps_up=keeps_up)
         self._burning = tuple(self._rates.burning())
         return self._burning
 
-    def _note_validity(self, elapsed_s: float, keeps_up: bool) -> None:
+    def note_validity(self, elapsed_s: float, *, keeps_up: bool) -> None:
+        """Note whether the load generator has kept up since the last look at it."""
         if not keeps_up:
             self._invalid_s += elapsed_s - self._observed_s
             self._invalid_to_s = elapsed_s
@@ -157,12 +165,13 @@ class Progress:
             requests,
             self._baseline,
             judged_s,
-            invalid=self._invalid(judged_s),
+            invalid=self.invalid(judged_s),
             burning=self._burning,
             aborted=self.aborted,
         )
 
-    def _invalid(self, judged_s: float) -> str:
+    def invalid(self, judged_s: float) -> str:
+        """Return why the numbers of so many judged seconds cannot be believed; empty where they can."""
         if self._invalid_from_s is None or self._invalid_s <= MAX_INVALID_SHARE * judged_s:
             return ""
         first, last = (

@@ -1,0 +1,49 @@
+"""`locust-otel demo`: a load test against a demo shop, to watch."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_to(commands: Any) -> None:
+    """Add the command."""
+    demo = commands.add_parser(
+        "demo",
+        help="run a load test against a demo shop and watch it",
+        description="Start a demo shop on 127.0.0.1 and run a load test against it, with the bridge on.",
+    )
+    add = demo.add_argument
+    add("--users", type=_count, default=20, metavar="N", help="simulated shoppers (default %(default)s)")
+    add("--spawn-rate", type=_count, default=10, metavar="N", help="shoppers started a second (default %(default)s)")
+    add("--run-time", default="60s", metavar="TIME", help="30s, 2m (default %(default)s)")
+    add("--processes", type=_count, metavar="N", help="generate the load from N worker processes")
+    add("--web-ui", action="store_true", help="with Locust's web UI on port 8089; goes on until Ctrl-C")
+    add(
+        "--fault", action="append", default=[], metavar="NAME[:k=v,...]",
+        help="break the shop, repeatable: latency, errors, pool-cliff, stall, slow-endpoint, saturation, leak, refuse",
+    )  # fmt: skip
+    add("--seed", type=int, default=1, help="service times and faults of the shop follow from it (default %(default)s)")
+    add("--shop-port", type=int, default=0, metavar="PORT", help="0 takes a free one (default %(default)s)")
+    add(
+        "--slo",
+        metavar="FILE",
+        help="objectives that decide the exit code (default: those of the demo shop, which do not)",
+    )
+    add("--prometheus-port", metavar="PORT", help="port of /metrics, or off (default 9646 or the next free one)")
+    add("--run-record", metavar="DIR", help="write a record of the run into this folder")
+    demo.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the demo."""
+    from locust_otel.demo import session  # noqa: PLC0415  # no other command may load Locust: it patches sockets
+
+    return session.run(options)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 up")
+    return number

@@ -1,0 +1,64 @@
+"""`locust-otel report`: what can be made of a run record."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from locust_otel.errors import ConfigurationError, ExitCode
+
+REPORT_FORMATS = ("openmetrics",)
+"""Those of `report.formats`, which this module does not load before one is asked for."""
+
+
+def add_to(commands: Any) -> None:
+    """Add the command."""
+    report = commands.add_parser(
+        "report",
+        help="make something of a run record: samples for a Prometheus that was not there",
+        description="Make something of the record that --run-record has written.",
+    )
+    add = report.add_argument
+    add("record", metavar="RECORD", help="the record, RUN_ID.jsonl.gz")
+    add("--format", choices=REPORT_FORMATS, required=True, help="openmetrics: samples for promtool to make blocks from")
+    add("-o", "--output", metavar="FILE", help="write into this file; else it is printed")
+    add("--job", metavar="NAME", help="label job of the samples (default locust)")
+    add(
+        "--instance", metavar="HOST:PORT", help="label instance of the samples (default: where the run served /metrics)"
+    )
+    add("--interval", metavar="TIME", help="from sample to sample (default: scrape_interval of the SLO file, or 5s)")
+    report.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Make something of a run record."""
+    from locust_otel.config import duration  # noqa: PLC0415  # no other command needs it
+    from locust_otel.report.formats import FORMATS, ReportOptions  # noqa: PLC0415  # likewise
+
+    interval_s = duration(options.interval, "--interval") if options.interval is not None else None
+    if interval_s == 0:
+        raise ConfigurationError("--interval", "0 is no interval.", "Give a time above zero, 5s.", slug="interval")
+    more = ReportOptions(job=options.job, instance=options.instance, interval_s=interval_s)
+    with _output(options.output) as out:
+        is_complete = FORMATS[options.format](Path(options.record), out, more)
+    if not is_complete:
+        print("The record has no end: its run was cut off there, or goes on.", file=sys.stderr)  # noqa: T201
+    return ExitCode.OK
+
+
+@contextmanager
+def _output(name: str | None) -> Iterator[TextIO]:
+    if name is None:
+        yield sys.stdout
+        return
+    try:
+        with Path(name).open("w", encoding="utf-8") as file:
+            yield file
+    except OSError as error:
+        raise ConfigurationError(
+            "--output", f"{name!r} cannot be written to: {error.strerror}.", "Name a file.", slug="output"
+        ) from None

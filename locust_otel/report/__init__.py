@@ -1,0 +1,1 @@
+"""What a run record can be made into."""

@@ -1,0 +1,37 @@
+"""The formats of `locust-otel report`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from locust_otel.report import openmetrics
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """What a format may be told; each reads what concerns it.
+
+    Attributes:
+        job: Label of back-filled series.
+        instance: Likewise.
+        interval_s: Seconds between two back-filled samples.
+    """
+
+    job: str | None = None
+    instance: str | None = None
+    interval_s: float | None = None
+
+
+Write = Callable[[Path, TextIO, ReportOptions], bool]
+"""Writes the report of a record, and returns whether the record is complete."""
+
+
+def _openmetrics(path: Path, out: TextIO, options: ReportOptions) -> bool:
+    return openmetrics.write(path, out, job=options.job, instance=options.instance, interval_s=options.interval_s)
+
+
+FORMATS: Mapping[str, Write] = {"openmetrics": _openmetrics}
+"""Each format by the name that `--format` has for it."""

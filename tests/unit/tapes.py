@@ -1,0 +1,124 @@
+"""Makers of run records: a run that is recorded interval by interval, without a run."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from locust_otel.aggregate import Aggregate
+from locust_otel.record.format import Mark, RecordedEvent
+from locust_otel.record.writer import RecordWriter
+from locust_otel.slo.objectives import Slo
+from locust_otel.slo.progress import Progress
+from locust_otel.snapshot import SeriesKey, Snapshot
+from tests.unit.factories import health, record, snapshot
+
+HOME = SeriesKey("GET", "/", "Shopper", "success")
+FAILED = SeriesKey("GET", "/", "Shopper", "failure")
+
+SLO_TEXT = """
+service: shop
+period: 1m
+scrape_interval: 1s
+warmup: 2s
+min_requests: 5
+objectives:
+  works: {sli: success, target: 90%}
+  fast:  {sli: latency, target: 90%, within: 300ms}
+  mean:  {sli: mean, within: 100ms}
+"""
+
+
+class Tape:
+    """A run and its record.
+
+    Attributes:
+        aggregate: The requests of the run.
+        progress: Its objectives; None without an SLO file.
+        sizes: Size of the file after each flush.
+        taken: What each interval ended with.
+    """
+
+    def __init__(self, folder: Path, aggregate: Aggregate, slo: Slo | None = None, **changes: Any) -> None:
+        self.aggregate = aggregate
+        self.progress = Progress(slo, 1_764_000_000.25) if slo is not None else None
+        self.changes = changes
+        self.taken: list[Snapshot] = []
+        run = self.snapshot(0.0).run
+        assert run is not None
+        self.writer = RecordWriter(
+            folder,
+            run,
+            slo=None if slo is None else (slo.source, slo.text),
+            settings={"slow_request_s": aggregate.slow_s},
+            versions={"version": "0.1.0"},
+            instance="127.0.0.1:9700",
+        )
+        self.writer.retry()
+        self.sizes = [self.path.stat().st_size]
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        assert self.writer.path is not None
+        return self.writer.path
+
+    def snapshot(self, elapsed_s: float, **changes: Any) -> Snapshot:
+        """Return how the run stands."""
+        if self.progress is not None:
+            changes["slo"] = self.progress.standing(self.aggregate.snapshot(), elapsed_s)
+        taken = snapshot(self.aggregate, **{"elapsed_s": elapsed_s, **self.changes, **changes})
+        return replace(taken, health=health(unreconciled=0))
+
+    def interval(
+        self, end_s: float, *, marks: tuple[Mark, ...] = (), events: tuple[RecordedEvent, ...] = (), **changes: Any
+    ) -> None:
+        """Record what happened since the last interval; objectives are looked at as well."""
+        is_warm = False
+        if self.progress is not None:
+            is_cold = self.progress.warmup_left
+            self.progress.observe(self.aggregate.snapshot(), end_s, keeps_up=True)
+            is_warm = is_cold and not self.progress.warmup_left
+        taken = self.snapshot(end_s, **changes)
+        self.writer.commit("".join(self.writer.draft(taken, marks, events, is_warm=is_warm)), taken)
+        self.taken.append(taken)
+        self.sizes.append(self.path.stat().st_size)
+
+    def end(self) -> None:
+        """Record the end."""
+        last = self.taken[-1].run
+        assert last is not None
+        standing = None if self.progress is None else self.progress.standing(self.aggregate.snapshot(), last.elapsed_s)
+        self.writer.finish(
+            recorded=self.aggregate.total(),
+            locust_total=self.aggregate.total(),
+            results=None if standing is None else tuple(standing.results()),
+            is_aborted=False,
+        )
+
+
+def small(folder: Path, slo: Slo | None = None) -> Tape:
+    """Return a complete record of four seconds and a few requests."""
+    tape = Tape(folder, Aggregate(slow_s=2.0, max_names=10, thresholds_s=(0.3,)), slo)
+    for second in range(1, 5):
+        record(tape.aggregate, HOME, [10.5 * second, 250, 400 * second], 7)
+        if second > 1:
+            record(tape.aggregate, FAILED, [1.25])
+            tape.aggregate.count_error("GET", "/", "500")
+        tape.interval(second + 0.25)
+    tape.end()
+    return tape
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a complete record."""
+    return [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+
+
+def packed(path: Path, entries: list[dict[str, Any]]) -> Path:
+    """Write lines as a record, and return its path."""
+    path.write_bytes(gzip.compress("".join(f"{json.dumps(entry)}\n" for entry in entries).encode()))
+    return path
