@@ -56,7 +56,7 @@ def test_round_trip(tmp_path: Path) -> None:
         rich_aggregate(),
         run_id="nightly",
         info={"host": "http://shop", "team": 'q"\n\\ü'},
-        workers=(worker("host-0", lags_s=(0.001, 0.02)), worker("host-1", keeps_up=False, cpu_ratio=None)),
+        workers=(worker("host-0", lags_s=(0.001, 0.02)), worker("host-1", reasons=("lag",), cpu_ratio=None)),
         worker_states={"running": 2, "missing": 1},
         workers_expected=3,
     )

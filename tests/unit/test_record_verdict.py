@@ -92,7 +92,7 @@ def test_a_generator_that_was_too_slow(tmp_path: Path, is_cut: bool) -> None:
 
     slo = parse(SLO_TEXT.encode(), "slo.yaml")
     tape = Tape(
-        tmp_path, Aggregate(slow_s=2.0, max_names=9, thresholds_s=(0.3,)), slo, workers=(worker(keeps_up=False),)
+        tmp_path, Aggregate(slow_s=2.0, max_names=9, thresholds_s=(0.3,)), slo, workers=(worker(reasons=("lag",)),)
     )
     assert tape.progress is not None
     for second in range(1, 6):
