@@ -82,6 +82,8 @@ class Bridge:
         self._node.start()
         if self._watch is not None:
             self._watch.start()
+        # Timers count from the loop's last turn, which was before all imports: --run-time would be shorter by those.
+        gevent.get_hub().loop.update_now()
 
     @property
     def url(self) -> str | None:

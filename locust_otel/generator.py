@@ -31,6 +31,8 @@ MAX_LATE_SHARE = 0.1
 LATE_S = 0.1
 """Seconds of delay that make a wake-up late: what a person would call a distorted latency."""
 
+_LEAST_TICKS = 3  # seconds whose CPU says anything
+
 MAX_CPU_RATIO = 0.95
 """Share of one core above which the loop has nothing left to catch up with."""
 
@@ -71,12 +73,14 @@ class Generator:
 
     @property
     def keeps_up(self) -> bool:
-        """Whether the loop was on time and had CPU to spare over the last `TICKS_JUDGED` seconds."""
-        probes = sum(n for n, _, _ in self._recent)
-        if not probes:
-            return True
+        """Whether the loop was on time and had CPU to spare over the last `TICKS_JUDGED` seconds.
+
+        At the start of the process, where there are fewer, those to come count as calm ones: its busy first second
+        would make a run of some seconds invalid as a whole.
+        """
+        probes = max(sum(n for n, _, _ in self._recent), TICKS_JUDGED / PROBE_INTERVAL_S)
         late = sum(n for _, n, _ in self._recent)
-        cpu = sum(ratio for _, _, ratio in self._recent) / len(self._recent)
+        cpu = sum(ratio for _, _, ratio in self._recent) / max(len(self._recent), _LEAST_TICKS)
         return late <= MAX_LATE_SHARE * probes and cpu <= MAX_CPU_RATIO
 
     def snapshot(self, worker: str, users: int) -> WorkerSnapshot:

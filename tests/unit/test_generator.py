@@ -108,6 +108,17 @@ def test_a_generator_that_is_late(loop: Loop) -> None:
     assert not loop.run([*[0.0] * 6, 0.13] * 30).keeps_up
 
 
+def test_a_busy_first_second_is_forgiven(loop: Loop) -> None:
+    """A start that blocks the loop for a second, at full CPU, does not yet say that the generator is too slow."""
+    loop.cpu_share = 0.99
+    assert loop.run([0.9, *[0.0] * 4]).keeps_up
+
+
+def test_two_seconds_of_lateness_at_the_start_are_enough(loop: Loop) -> None:
+    """A generator that is late from the first wake-up on is found after two seconds, and not only after ten."""
+    assert not loop.run([0.2] * 12).keeps_up
+
+
 def test_one_long_stall_counts_for_all_wake_ups_it_swallowed(loop: Loop) -> None:
     """A stall of three seconds is not one late wake-up of two hundred, but sixty."""
     generator_ = loop.run([*[0.0] * 60, 3.0, *[0.0] * 60])
