@@ -31,7 +31,7 @@ MAX_LATE_SHARE = 0.1
 LATE_S = 0.1
 """Seconds of delay that make a wake-up late: what a person would call a distorted latency."""
 
-_LEAST_TICKS = 3  # seconds whose CPU says anything
+_LEAST_TICKS = 2  # seconds whose CPU says anything
 
 MAX_CPU_RATIO = 0.95
 """Share of one core above which the loop has nothing left to catch up with."""
@@ -54,6 +54,7 @@ class Generator:
         self._every_second = every_second
         self._process = psutil.Process()
         self._greenlet: gevent.Greenlet | None = None
+        self._is_new_run = False
         # Of each recent second: wake-ups, late ones among them, and the share of a core.
         self._recent: deque[tuple[int, int, float]] = deque(maxlen=TICKS_JUDGED)
 
@@ -67,9 +68,11 @@ class Generator:
             self._greenlet.kill(block=False)
 
     def start_run(self) -> None:
-        """Measure a new run: like all its series, those of the delays begin at 0."""
+        """Measure a new run: like all its series, those of the delays begin at 0, and nothing before it counts."""
         self.lag_counts = LAG_LAYOUT.empty()
         self.lag_sum_s = 0.0
+        self._recent.clear()
+        self._is_new_run = True
 
     @property
     def keeps_up(self) -> bool:
@@ -103,6 +106,11 @@ class Generator:
             due += PROBE_INTERVAL_S
             gevent.sleep(max(due - monotonic(), 0))
             now = monotonic()
+            if self._is_new_run:  # its second begins here, whatever kept the loop before
+                self._is_new_run = False
+                second = due = now
+                cpu, probes, late = process_time(), 0, 0
+                continue
             lag = now - due
             self.lag_counts[bisect_left(LAG_LAYOUT.bounds, max(lag, 0.0))] += 1
             self.lag_sum_s += max(lag, 0.0)

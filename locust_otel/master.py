@@ -144,7 +144,7 @@ class MasterNode:
             for index, count in decode_counts(gaps, len(lag_counts) - 1).items():
                 lag_counts[index] = count
         else:
-            lag_sum_s = 0.0
+            lag_sum_s, keeps_up = 0.0, True
         self._vitals[client_id] = WorkerSnapshot(
             client_id, cpu_ratio, memory_bytes, 0, LAG_LAYOUT, lag_counts, lag_sum_s, bool(keeps_up)
         )

@@ -114,6 +114,15 @@ def test_a_busy_first_second_is_forgiven(loop: Loop) -> None:
     assert loop.run([0.9, *[0.0] * 4]).keeps_up
 
 
+def test_what_was_before_a_run_does_not_count(loop: Loop) -> None:
+    """A generator that was late until its run began, and in the middle of a second, starts it with a clean sheet."""
+    assert not loop.run([0.2] * 25).keeps_up
+    loop.generator.start_run()
+    assert loop.generator.keeps_up
+    assert loop.run([2.5, *[0.0] * 30]).keeps_up
+    assert sum(loop.generator.lag_counts) == 30
+
+
 def test_two_seconds_of_lateness_at_the_start_are_enough(loop: Loop) -> None:
     """A generator that is late from the first wake-up on is found after two seconds, and not only after ten."""
     assert not loop.run([0.2] * 12).keeps_up
