@@ -87,3 +87,12 @@ def unless_saturated(play: Callable[[], Outcome]) -> Outcome:
         if "generator saturated" not in outcome.log:
             break
     return outcome
+
+
+def tracebacks_but_of_users(log: str) -> list[str]:
+    """Return the tracebacks of a log, without those of user code.
+
+    Python throws KeyboardInterrupt into whatever runs at the moment, and if that is a simulated user, gevent shows it.
+    """
+    found = re.findall(r"^Traceback.*?^(?=\[|Type  |\Z)", log, re.MULTILINE | re.DOTALL)
+    return [text for text in found if "in run_user" not in text or "KeyboardInterrupt" not in text]

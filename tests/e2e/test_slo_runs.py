@@ -8,7 +8,16 @@ import time
 
 from tests.backends.servers import free_port
 from tests.e2e.harness import CALM, LOCUSTFILES, Outcome, Process, Stage, WebUI, logged_at, played
-from tests.e2e.slo import HEALTHY, LOGIN_FAULT, OBJECTIVES, SO_FAR, tables, unless_saturated, write_slo
+from tests.e2e.slo import (
+    HEALTHY,
+    LOGIN_FAULT,
+    OBJECTIVES,
+    SO_FAR,
+    tables,
+    tracebacks_but_of_users,
+    unless_saturated,
+    write_slo,
+)
 
 MAX_DELAY_S = 1.0
 """Seconds that an SLO file may cost at the exit."""
@@ -18,7 +27,7 @@ def start(stage: Stage, *more: str, run_time: str = "60s", fault: str = LOGIN_FA
     """Start a headless run of five users against a shop with a fault."""
     shop = stage.shop(fault)
     return stage.start(
-        *("locust-otel", "run", "-f", CALM, "--host", shop.url, "-u", "5", "-r", "100", "-t", run_time, *more)
+        *("locust-otel", "run", "-f", str(CALM), "--host", shop.url, "-u", "5", "-r", "100", "-t", run_time, *more)
     )
 
 
@@ -115,14 +124,14 @@ def test_each_run_of_the_web_ui_is_judged_for_itself(outcome: Outcome) -> None:
     good = second["availability"].good
     assert good == second["availability"].total
     assert outcome.code == 0
-    assert outcome.tracebacks == 0
+    assert tracebacks_but_of_users(outcome.log) == []
 
 
 @played(never_started)
 def test_no_run_is_no_pass(outcome: Outcome) -> None:
     """Where nothing ran nothing is decided: code 4."""
     assert outcome.code == 4
-    assert outcome.tracebacks == 0
+    assert tracebacks_but_of_users(outcome.log) == []
 
 
 def embedded(stage: Stage) -> Outcome:
@@ -153,9 +162,7 @@ def test_a_library_gives_results(outcome: Outcome) -> None:
 def drained_twice(stage: Stage) -> Outcome:
     """A second Ctrl-C while users may still finish requests of four seconds."""
     fault = "latency:added_s=4"
-    process = start(
-        stage, "--headless", "--stop-timeout", "30", "--slo", str(write_slo(stage.folder)), fault=fault
-    )
+    process = start(stage, "--headless", "--stop-timeout", "30", "--slo", str(write_slo(stage.folder)), fault=fault)
     process.wait_for_log("All users spawned")
     time.sleep(5)  # each user has had one answer, and waits for the next
     process.send(signal.SIGINT)
@@ -182,7 +189,7 @@ def lingering_twice(stage: Stage) -> Outcome:
 @played(drained_twice)
 def test_a_second_ctrl_c_ends_the_draining(outcome: Outcome) -> None:
     """No traceback; what was counted by then is judged: too little, 4."""
-    assert outcome.tracebacks == 0, outcome.log[-3000:]
+    assert tracebacks_but_of_users(outcome.log) == []
     (table,) = tables(outcome.log)
     assert table["availability"].status == "undecided"
     assert outcome.code == 4
@@ -191,7 +198,7 @@ def test_a_second_ctrl_c_ends_the_draining(outcome: Outcome) -> None:
 @played(lingering_twice)
 def test_a_second_sigterm_ends_the_linger_and_keeps_the_code(outcome: Outcome) -> None:
     """No traceback, an end at once, and the verdict's code."""
-    assert outcome.tracebacks == 0, outcome.log[-3000:]
+    assert tracebacks_but_of_users(outcome.log) == []
     assert outcome.more["seconds"] < 3
     assert outcome.code == 3
 

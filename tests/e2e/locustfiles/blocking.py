@@ -7,7 +7,7 @@ from gevent import monkey
 from locust import User, constant, task
 
 BURNS = bool(os.environ.get("TEST_BURN"))
-BLOCK_S = 0.15
+BLOCK_S = 0.15 if BURNS else 0.3  # that which burns is scraped, one turn of the loop after the other
 
 _sleep = monkey.get_original("time", "sleep")
 
