@@ -195,11 +195,9 @@ class Bridge:
     def _decide(self, watch: Watch) -> None:
         """Have the verdict decide the exit code, which Locust asks for after `quitting`."""
         environment = self._node.environment
-        if environment.runner is not None:
-            # The last requests are counted once the runner is through; what sets the code in `quit` comes too late.
-            drained = gevent.spawn(environment.runner.quit)
-            while not drained.ready() and not self._shutdown.interrupted(0.05):
-                pass
+        # The last requests are counted once the runner is through; what sets the code in `quit` comes too late.
+        if environment.runner is not None and not self._shutdown.drain(environment.runner.quit):
+            environment.stop_timeout = 0  # Locust has the runner quit once more, and would wait for users again
         code = watch.decide(self._node.run)
         if code or not environment.process_exit_code:  # a code that the user's own listener has set outlives a pass
             environment.process_exit_code = int(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 
 import gevent
@@ -66,6 +67,20 @@ class Shutdown:
         except KeyboardInterrupt:
             self._interrupt.set()
             return True
+
+    def drain(self, quit_runner: Callable[[], object]) -> bool:
+        """Have the runner quit, and return whether it has; a further signal ends the waiting."""
+
+        def quit_() -> None:
+            try:
+                quit_runner()
+            except KeyboardInterrupt:  # Python throws it into whatever runs at the moment
+                self._interrupt.set()
+
+        drained = gevent.spawn(quit_)
+        while not drained.ready() and not self.interrupted(0.05):
+            pass
+        return drained.ready() and not self._interrupt.is_set()
 
     def wait_for_first(self) -> None:
         """Wait until who was first has ended it."""

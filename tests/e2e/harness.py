@@ -531,9 +531,13 @@ class WebUI:
     def __init__(self, port: int) -> None:
         self._url = f"http://127.0.0.1:{port}"
 
+    def wait(self) -> None:
+        """Return when it is there."""
+        wait_until(self._is_there, "the web UI")
+
     def start(self, users: int = QUICK_USERS) -> None:
         """Press Start."""
-        wait_until(self._is_there, "the web UI")
+        self.wait()
         answer = json.loads(fetch(f"{self._url}/swarm", form={"user_count": str(users), "spawn_rate": "100"}))
         assert answer["success"], answer
 
