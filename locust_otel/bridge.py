@@ -157,6 +157,9 @@ class Bridge:
     def on_quitting(self, **_: object) -> None:
         """Note who ends the process: a signal comes in a greenlet of its own, and a second one ends the waiting."""
         self._shutdown.quitting()
+
+    def on_verdict(self, **_: object) -> None:
+        """Have the verdict decide the exit code, after all other listeners of `quitting`."""
         if self._watch is not None:
             self._decide(self._watch)
 

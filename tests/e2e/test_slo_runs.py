@@ -7,7 +7,7 @@ import signal
 import time
 
 from tests.backends.servers import free_port
-from tests.e2e.harness import CALM, LOCUSTFILES, Outcome, Process, Stage, WebUI, logged_at, played
+from tests.e2e.harness import AUTO, CALM, LOCUSTFILES, Outcome, Process, Stage, WebUI, logged_at, played
 from tests.e2e.slo import (
     HEALTHY,
     LOGIN_FAULT,
@@ -242,3 +242,46 @@ def test_the_run_time_is_not_shortened_by_the_start(outcome: Outcome) -> None:
     """Three seconds are three seconds, however long it took to read the SLO file before."""
     log = outcome.log
     assert logged_at(log, "run-time limit reached") - logged_at(log, "Run time limit set") > 2.9
+
+
+def _graded(stage: Stage, max_fail_ratio: str, match: str, *, after: str = "") -> Outcome:
+    def play() -> Outcome:
+        shop, file = stage.shop(LOGIN_FAULT), write_slo(stage.folder, match=match)
+        process = stage.start(
+            *(["locust"] if after else ["locust-otel", "run"]),
+            *("-f", f"{LOCUSTFILES / 'graded.py'}{after}", "--host", shop.url, "--headless"),
+            *("-u", "5", "-r", "100", "-t", "4s", "--slo", file, "--prometheus-port", "off"),
+            env={"TEST_MAX_FAIL_RATIO": max_fail_ratio},
+        )
+        return Outcome(code=process.wait(), log=process.log)
+
+    return unless_saturated(play)
+
+
+def too_lenient(stage: Stage) -> Outcome:
+    """A listener of the user's sets 0, and an objective is missed."""
+    return _graded(stage, "0.9", "")
+
+
+def too_lenient_before_us(stage: Stage) -> Outcome:
+    """The same where `auto.py` comes after the locustfile."""
+    return _graded(stage, "0.9", "", after=f",{AUTO}")
+
+
+def stricter(stage: Stage) -> Outcome:
+    """A listener of the user's sets 1, and all objectives are met."""
+    return _graded(stage, "0.01", HEALTHY)
+
+
+@played(too_lenient, too_lenient_before_us)
+def test_a_code_of_the_users_own_does_not_hide_a_miss(outcome: Outcome) -> None:
+    """With an SLO file the verdict decides: 3."""
+    assert tables(outcome.log)[0]["availability"].status == "missed"
+    assert outcome.code == 3
+
+
+@played(stricter)
+def test_a_code_of_the_users_own_outlives_a_pass(outcome: Outcome) -> None:
+    """Who grades by more than the objectives keeps the grade: 1."""
+    assert tables(outcome.log)[0]["availability"].status == "met"
+    assert outcome.code == 1
