@@ -36,8 +36,9 @@ format: $(READY)  ## Format the code
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
 .PHONY: generate
-generate: $(READY)  ## Write what is made from the code: the tables of docs/
+generate: $(READY)  ## Write what is made from the code: the tables of docs/, the dashboards
 	$(BIN)/python docs/generate.py
+	$(BIN)/python -m dashboards.generate
 
 .PHONY: check
 check: $(READY)  ## Format, lint, types, unit tests, generated files: before every commit
@@ -45,6 +46,7 @@ check: $(READY)  ## Format, lint, types, unit tests, generated files: before eve
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m dashboards.generate --check
 	$(BIN)/pytest -q tests/unit
 
 .PHONY: test
@@ -63,6 +65,12 @@ matrix: $(READY)  ## The tests on every Python on this machine, and on the lowes
 .PHONY: bench
 bench: $(READY)  ## Measure the budgets of the design, as ratios within one run
 	$(BIN)/pytest -q -s tests/bench
+
+.PHONY: audit
+audit: $(READY)  ## Look the pinned dependencies up in the database of known weaknesses
+	$(PYTHON) -m venv .matrix/audit
+	.matrix/audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	.matrix/audit/bin/pip-audit --no-deps --disable-pip -r constraints.txt
 
 .PHONY: clean
 clean:  ## Remove everything that was set up

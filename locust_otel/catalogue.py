@@ -123,7 +123,12 @@ RUN_ELAPSED = Metric(
 RUN_ACTIVE = Metric("locust.run.active", _G, Scope.RUN, "1 from the start of the run to its stop, then 0.")
 RUN_VALID = Metric(
     "locust.run.valid", _G, Scope.RUN,
-    "1 while the load generator keeps up; 0 when it was too slow for its latencies to be believed.",
+    "1 while the load generator keeps up; 0 while it is too slow for its latencies to be believed.",
+)  # fmt: skip
+RUN_INVALID = Metric(
+    "locust.run.invalid", _G, Scope.RUN,
+    "1 for each reason for which locust_run_valid is 0: no CPU left, a late event loop, workers missing.",
+    ("run_id", "reason"),
 )  # fmt: skip
 WORKERS = Metric(
     "locust.workers", _G, Scope.RUN, "Workers by state, as Locust's master sees them.", ("run_id", "state")
@@ -184,6 +189,12 @@ GENERATOR_LAG = Metric(
     ("run_id", "worker"), "s",
 )  # fmt: skip
 
+SCHEDULE_LAG = Metric(
+    "locust.schedule.lag", _H, Scope.GENERATOR,
+    "How late tasks of users with constant_pacing or constant_throughput begin; what was asked less often meanwhile.",
+    ("run_id", "worker"), "s",
+)  # fmt: skip
+
 _HEALTH: tuple[str, ...] = ()
 EXPORTS = Metric(
     "locust_otel.exports",
@@ -234,4 +245,5 @@ CATALOGUE: tuple[Metric, ...] = tuple(m for m in dict(globals()).values() if isi
 RUN_STATES = ("spawning", "running", "stopping", "stopped")
 WORKER_STATES = ("ready", "spawning", "running", "missing")
 OUTCOMES = ("success", "failure")
+INVALID_REASONS = ("cpu", "lag", "workers")
 SLO_STATUSES = ("met", "missed", "undecided", "invalid")

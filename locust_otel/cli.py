@@ -95,6 +95,18 @@ def _doctor(options: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
+def _dashboards(options: argparse.Namespace) -> int:
+    from locust_otel.mixin import dashboards  # noqa: PLC0415  # only where they are asked for
+
+    for place in (
+        dashboards.copy_to(options.output)
+        if options.output
+        else dashboards.import_into(options.grafana, options.folder)
+    ):
+        print(place)  # noqa: T201
+    return ExitCode.OK
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="locust-otel", description="Live, exact SLO telemetry from Locust load tests."
@@ -119,10 +131,26 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add("--seed", type=int, default=1, help="service times and faults of the shop follow from it (default %(default)s)")
     add("--shop-port", type=int, default=0, metavar="PORT", help="0 takes a free one (default %(default)s)")
+    add(
+        "--slo",
+        metavar="FILE",
+        help="objectives that decide the exit code (default: those of the demo shop, which do not)",
+    )
     add("--prometheus-port", metavar="PORT", help="port of /metrics, or off (default 9646 or the next free one)")
     demo.set_defaults(command=_demo)
     _add_rules(commands)
     _add_doctor(commands)
+    dashboards = commands.add_parser(
+        "dashboards",
+        help="copy the Grafana dashboards out, or import them into a Grafana",
+        description="Copy the Grafana dashboards into a folder, or import them into a Grafana, with the token of a "
+        "service account in the environment variable GRAFANA_TOKEN.",
+    )
+    where = dashboards.add_mutually_exclusive_group(required=True)
+    where.add_argument("-o", "--output", type=Path, metavar="DIR", help="copy the JSON files there")
+    where.add_argument("--grafana", metavar="URL", help="import them there, replacing those of before")
+    dashboards.add_argument("--folder", default="", metavar="UID", help="uid of Grafana's folder for them")
+    dashboards.set_defaults(command=_dashboards)
     return parser
 
 

@@ -8,8 +8,8 @@ are all of them once the run is over.
 
 A report is plain lists and numbers, for msgpack:
 
-    {"v": 1, "runs": [RUN], "reset": N, "is_last": BOOL, "errors": N, "events": [EVENT],
-     "vitals": [run_id, cpu_ratio, memory_bytes, keeps_up, lag_sum_s, COUNTS]}
+    {"v": 2, "runs": [RUN], "reset": N, "is_last": BOOL, "errors": N, "events": [EVENT],
+     "vitals": [run_id, cpu_ratio, memory_bytes, [reason], lag_sum_s, COUNTS, schedule_sum_s, COUNTS]}
     RUN = {"id", "layout", "series": [SERIES], "errors": [[method, name, error_type, count]],
            "user_errors": [[user_class, error_type, count]]}
     SERIES = [method, name, user_class, is_failure, unmeasured, sum_s, body_bytes, COUNTS, EXEMPLARS]
@@ -42,7 +42,7 @@ REPORT_KEY = "locust_otel"
 NAMES_MESSAGE = "locust_otel.names"
 """Message of the master: the methods and names that have series of their own, once there are too many."""
 
-VERSION = 1
+VERSION = 2
 
 EVENTS_PER_REPORT = 20
 """Events that ride on one report; the others wait for the next."""

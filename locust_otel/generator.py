@@ -75,16 +75,16 @@ class Generator:
         self._is_new_run = True
 
     @property
-    def keeps_up(self) -> bool:
-        """Whether the loop was on time and had CPU to spare over the last `TICKS_JUDGED` seconds.
+    def reasons(self) -> tuple[str, ...]:
+        """Why latencies of the last `TICKS_JUDGED` seconds cannot be believed: `cpu`, `lag`; empty where they can.
 
-        At the start of the process, where there are fewer, those to come count as calm ones: its busy first second
-        would make a run of some seconds invalid as a whole.
+        At the start of a run, where there are fewer, those to come count as calm ones: its busy first second would
+        make a run of some seconds invalid as a whole.
         """
         probes = max(sum(n for n, _, _ in self._recent), TICKS_JUDGED / PROBE_INTERVAL_S)
         late = sum(n for _, n, _ in self._recent)
         cpu = sum(ratio for _, _, ratio in self._recent) / max(len(self._recent), _LEAST_TICKS)
-        return late <= MAX_LATE_SHARE * probes and cpu <= MAX_CPU_RATIO
+        return (*(("cpu",) if cpu > MAX_CPU_RATIO else ()), *(("lag",) if late > MAX_LATE_SHARE * probes else ()))
 
     def snapshot(self, worker: str, users: int) -> WorkerSnapshot:
         """Return what is measured so far."""
@@ -96,7 +96,7 @@ class Generator:
             lag_layout=LAG_LAYOUT,
             lag_counts=self.lag_counts[:],
             lag_sum_s=self.lag_sum_s,
-            keeps_up=self.keeps_up,
+            reasons=self.reasons,
         )
 
     def _run(self) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import gevent
 
 from locust_otel import runners
+from locust_otel.catalogue import INVALID_REASONS
 from locust_otel.config import Settings, new_run_id
 from locust_otel.distributed import (
     EVENTS_PER_REPORT,
@@ -24,6 +26,7 @@ from locust_otel.events import EventQueue
 from locust_otel.exporters.families import ALL_SCOPES, MASTER_SCOPES
 from locust_otel.generator import LAG_LAYOUT
 from locust_otel.nodes import RUN_OPTION, order_of, run_info
+from locust_otel.pacing import SCHEDULE_LAYOUT, with_schedule
 from locust_otel.run import Run, RunIds
 from locust_otel.snapshot import WorkerSnapshot
 
@@ -138,20 +141,24 @@ class MasterNode:
         self._worker_errors[client_id] = int(part["errors"])
         for told in part["events"][:EVENTS_PER_REPORT]:
             self.events.add(decode_event(told))
-        run_id, cpu_ratio, memory_bytes, keeps_up, lag_sum_s, gaps = part["vitals"]
-        lag_counts = LAG_LAYOUT.empty()
-        if self.run is not None and run_id == self.run.run_id:  # the delays of a run before are none of this one
-            for index, count in decode_counts(gaps, len(lag_counts) - 1).items():
-                lag_counts[index] = count
-        else:
-            lag_sum_s, keeps_up = 0.0, True
-        self._vitals[client_id] = WorkerSnapshot(
-            client_id, cpu_ratio, memory_bytes, 0, LAG_LAYOUT, lag_counts, lag_sum_s, bool(keeps_up)
-        )
+        self._vitals[client_id] = self._decode_vitals(client_id, part["vitals"])
         for report in runs:
             merged = self._merged.get(report["id"])
             if merged is not None and merged.merge(client_id, report):
                 self._tell_names(client_id, merged)
+
+    def _decode_vitals(self, client_id: str, vitals: list[Any]) -> WorkerSnapshot:
+        run_id, cpu_ratio, memory_bytes, reasons, lag_sum_s, lags, schedule_sum_s, delays = vitals
+        lag_counts, delay_counts = LAG_LAYOUT.empty(), SCHEDULE_LAYOUT.empty()
+        if self.run is not None and run_id == self.run.run_id:  # the delays of a run before are none of this one
+            for counts, gaps in ((lag_counts, lags), (delay_counts, delays)):
+                for index, count in decode_counts(gaps, len(counts) - 1).items():
+                    counts[index] = count
+        else:
+            lag_sum_s, schedule_sum_s, reasons = 0.0, 0.0, ()
+        known = tuple(reason for reason in INVALID_REASONS if reason in reasons)
+        worker = WorkerSnapshot(client_id, cpu_ratio, memory_bytes, 0, LAG_LAYOUT, lag_counts, lag_sum_s, known)
+        return with_schedule(worker, delay_counts, schedule_sum_s)
 
     def _tell_names(self, client_id: str, merged: MergedRun) -> None:
         names = [list(pair) for pair in merged.aggregate.names]
@@ -164,16 +171,7 @@ class MasterNode:
         """Return how the workers are that are there and have reported."""
         nodes = self.environment.runner.clients
         return tuple(
-            WorkerSnapshot(
-                worker=name,
-                cpu_ratio=vitals.cpu_ratio,
-                memory_bytes=vitals.memory_bytes,
-                users=nodes[client_id].user_count if client_id in nodes else 0,
-                lag_layout=vitals.lag_layout,
-                lag_counts=vitals.lag_counts,
-                lag_sum_s=vitals.lag_sum_s,
-                keeps_up=vitals.keeps_up,
-            )
+            replace(vitals, worker=name, users=nodes[client_id].user_count if client_id in nodes else 0)
             for client_id, name in self._workers.names().items()
             if (vitals := self._vitals.get(client_id)) is not None
         )

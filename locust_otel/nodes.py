@@ -29,6 +29,7 @@ from locust_otel.distributed import (
 from locust_otel.events import USER_ERROR, Event, EventQueue, RateLimit
 from locust_otel.exporters.families import ALL_SCOPES, WORKER_SCOPES
 from locust_otel.generator import Generator, host_name
+from locust_otel.pacing import Pacing
 from locust_otel.propagation import Propagator
 from locust_otel.recorder import Recorder
 from locust_otel.run import Run, RunIds
@@ -105,6 +106,7 @@ class LocalNode:
         self._user_error_rate = RateLimit()
         self._generator = Generator(self._every_second)
         self._propagator = Propagator()
+        self._pacing = Pacing()
         self._counted_from = 0  # requests recorded when Locust's table was last emptied or reported
 
     def start(self) -> None:
@@ -139,9 +141,11 @@ class LocalNode:
         self._propagator.ratio = order.trace_ratio
         if order.trace_ratio is not None:
             self._propagator.instrument(self.environment.user_classes)
+        self._pacing.instrument(self.environment.user_classes)
         aggregate = order.aggregate()
         self.recorder.record_into(aggregate)
         self._generator.start_run()
+        self._pacing.start_run()
         self._counted_from = 0
         self.run = Run(order.run_id, aggregate, run_info(self.environment, self.settings), self.settings.slo)
         return self.run
@@ -175,7 +179,7 @@ class LocalNode:
     def workers(self) -> tuple[WorkerSnapshot, ...]:
         """Return how the generating processes are that this one knows."""
         users = sum(runners.users(self.environment.runner).values())
-        return (self._generator.snapshot(self.name, users),)
+        return (self._pacing.added_to(self._generator.snapshot(self.name, users)),)
 
     def worker_states(self) -> Mapping[str, int]:
         """Return the number of workers by state."""
@@ -258,9 +262,11 @@ class WorkerNode(LocalNode):
                 run.run_id if run else "",
                 generator.cpu_ratio,
                 generator.memory_bytes,
-                generator.keeps_up,
+                list(generator.reasons),
                 generator.lag_sum_s,
                 sparse(generator.lag_counts),
+                self._pacing.sum_s,
+                sparse(self._pacing.counts),
             ],
         }
         if run is not None:

@@ -20,6 +20,7 @@ from greenlet import getcurrent
 from locust_otel import traces
 from locust_otel.aggregate import Aggregate, Series, usable_length, usable_time
 from locust_otel.catalogue import OTHER
+from locust_otel.redaction import redacted
 from locust_otel.snapshot import Exemplar, SeriesKey
 
 MAX_LABEL_LENGTH = 1024
@@ -192,10 +193,10 @@ class Recorder:
             return None
 
     def _label(self, value: object) -> str:
-        """Return a label's value: text as it is, nothing as empty text, other values as their text."""
+        """Return a label's value: text without secrets, nothing as empty text, other values as their text."""
         text = value if isinstance(value, str) else "" if value is None else self._guarded(str, value, OTHER)
         # A lone surrogate cannot be written as UTF-8, and Prometheus refuses a whole scrape for it.
-        return text[:MAX_LABEL_LENGTH].encode("utf-8", "replace").decode()
+        return redacted(text[:MAX_LABEL_LENGTH]).encode("utf-8", "replace").decode()
 
     def _keep_slow(self, request: SlowRequest) -> None:
         if len(self.slow_requests) == SLOW_REQUESTS_KEPT:

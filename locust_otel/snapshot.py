@@ -6,8 +6,9 @@ event loop back in between, and two exporters of one snapshot cannot disagree.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 from locust_otel.histogram import Layout
@@ -85,7 +86,10 @@ class WorkerSnapshot:
         users: Simulated users on it.
         lag_counts: How late its event loop was, as `lag_layout` shapes it.
         lag_sum_s: Sum of those delays in seconds.
-        keeps_up: Whether it is fast enough for its latencies to be believed.
+        reasons: Why its latencies cannot be believed, of `catalogue.INVALID_REASONS`; empty where they can.
+        schedule_layout: As `schedule_counts` is shaped; None where nothing has a schedule.
+        schedule_counts: Tasks of users with `constant_pacing` or `constant_throughput`, by how late they began.
+        schedule_sum_s: Sum of those delays in seconds.
     """
 
     worker: str
@@ -95,7 +99,15 @@ class WorkerSnapshot:
     lag_layout: Layout
     lag_counts: Sequence[int]
     lag_sum_s: float
-    keeps_up: bool = True
+    reasons: tuple[str, ...] = ()
+    schedule_layout: Layout | None = None
+    schedule_counts: Sequence[int] = ()
+    schedule_sum_s: float = 0.0
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether it is fast enough for its latencies to be believed."""
+        return not self.reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +127,7 @@ class RequestsSnapshot:
 
     def slow(self, series: SeriesSnapshot) -> int:
         """Return how many of a series were slow."""
-        return series.measured - self.layout.at_most(series.counts, self.slow_s)
+        return self.layout.above(series.counts, self.slow_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,3 +238,14 @@ class Snapshot:
     workers: tuple[WorkerSnapshot, ...]
     health: HealthSnapshot
     is_final: bool = False
+
+    @property
+    def invalid_reasons(self) -> frozenset[str]:
+        """Why the numbers of now cannot be believed; empty where they can."""
+        return invalid_reasons(self.workers, self.worker_states)
+
+
+def invalid_reasons(workers: Iterable[WorkerSnapshot], states: Mapping[str, int]) -> frozenset[str]:
+    """Return why the numbers of these workers cannot be believed; empty where they can."""
+    missing = ("workers",) if states.get("missing") else ()
+    return frozenset(chain(missing, *(worker.reasons for worker in workers)))

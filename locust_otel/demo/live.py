@@ -13,6 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from locust_otel.histogram import Layout
+from locust_otel.slo.objectives import spoken
+from locust_otel.slo.progress import Standing
+from locust_otel.slo.text import burning
+from locust_otel.slo.text import line as slo_line
+from locust_otel.slo.text import table as slo_table
 from locust_otel.snapshot import RunSnapshot, Snapshot
 
 RECENT_S = 10.0
@@ -81,8 +86,8 @@ class LiveView:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, snapshot: Snapshot) -> None:
-        """Draw a snapshot."""
+    def show(self, snapshot: Snapshot, standing: Standing | None = None) -> None:
+        """Draw a snapshot, and how its objectives stand."""
         run = snapshot.run
         if run is None:
             return
@@ -96,18 +101,30 @@ class LiveView:
         since_s, before = self._recent[0]
         rows = list(_rows(run.requests.layout, sums, before, run.elapsed_s - since_s))
         if self._live is not None:
-            self._live.update(self._screen(run, rows), refresh=True)
+            self._live.update(self._screen(run, rows, standing), refresh=True)
         elif run.elapsed_s >= self._next_line_s:
             self._next_line_s = run.elapsed_s + PLAIN_INTERVAL_S
             self._console.print(_line(run, rows[-1]), highlight=False, soft_wrap=True)
+            if standing is not None and not standing.is_warming_up:
+                self._console.print(f"      {slo_line(tuple(standing.results()))}", highlight=False, soft_wrap=True)
 
-    def _screen(self, run: RunSnapshot, rows: Sequence[Row]) -> RenderableType:
+    def _screen(self, run: RunSnapshot, rows: Sequence[Row], standing: Standing | None) -> RenderableType:
         users, target = sum(run.users.values()), sum(run.users_target.values())
         of = f" of {_clock(self._run_time_s)}" if self._run_time_s else ""
         title = Text.assemble(
             (run.run_id, "bold"), f"  {run.state}  {_clock(run.elapsed_s)}{of}  ", (f"{users}/{target} users", "bold")
         )
-        return Group(Text(), title, table(rows, recent=True))
+        return Group(Text(), title, table(rows, recent=True), *(_objectives(standing) if standing is not None else ()))
+
+
+def _objectives(standing: Standing) -> Iterator[RenderableType]:
+    yield Text()
+    if standing.is_warming_up:
+        yield Text(f"objectives: nothing is judged in the warm-up of {spoken(standing.slo.warmup_s)}", style="dim")
+        return
+    yield slo_table(standing.results())
+    for pair in standing.burning:
+        yield Text(burning(pair), style="bold red" if pair.window.severity == "critical" else "yellow")
 
 
 def _line(run: RunSnapshot, total: Row) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from locust_otel import catalogue
-from locust_otel.catalogue import OUTCOMES, RUN_STATES, SLO_STATUSES, WORKER_STATES, Metric, Scope
+from locust_otel.catalogue import INVALID_REASONS, OUTCOMES, RUN_STATES, SLO_STATUSES, WORKER_STATES, Metric, Scope
 from locust_otel.histogram import Layout
 from locust_otel.snapshot import Exemplar, Judged, ObjectivePoint, RunSnapshot, SeriesSnapshot, Snapshot
 
@@ -133,7 +133,9 @@ def _run(run: RunSnapshot, snapshot: Snapshot) -> Iterator[_Draft]:
     yield _plain(catalogue.RUN_START, [(of_run, run.start_time)])
     yield _plain(catalogue.RUN_ELAPSED, [(of_run, run.elapsed_s)])
     yield _plain(catalogue.RUN_ACTIVE, [(of_run, run.active)])
-    yield _plain(catalogue.RUN_VALID, [(of_run, all(worker.keeps_up for worker in snapshot.workers))])
+    reasons = snapshot.invalid_reasons
+    yield _plain(catalogue.RUN_VALID, [(of_run, not reasons)])
+    yield _plain(catalogue.RUN_INVALID, (((run_id, reason), reason in reasons) for reason in INVALID_REASONS))
     yield _plain(catalogue.MARKS, (((run_id, *mark), count) for mark, count in run.marks.items()))
 
 
@@ -183,6 +185,15 @@ def _generator(snapshot: Snapshot, run_id: str) -> Iterator[_Draft]:
         catalogue.GENERATOR_LAG,
         catalogue.GENERATOR_LAG.labels,
         (HistogramPoint((run_id, w.worker), w.lag_layout, w.lag_counts, w.lag_sum_s, {}) for w in workers),
+    )
+    yield (
+        catalogue.SCHEDULE_LAG,
+        catalogue.SCHEDULE_LAG.labels,
+        (
+            HistogramPoint((run_id, w.worker), w.schedule_layout, w.schedule_counts, w.schedule_sum_s, {})
+            for w in workers
+            if w.schedule_layout is not None
+        ),
     )
 
 

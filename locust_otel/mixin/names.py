@@ -25,6 +25,23 @@ THRESHOLD = "locust_slo:threshold:seconds"
 JUDGED = "locust_slo:judged_requests:to_date"
 INFO = "locust_slo:objective:info"
 
+RECORDED: dict[str, tuple[str, ...]] = {
+    ERROR_RATIO: (*OBJECTIVE, "window"),
+    ERROR_RATIO_TO_DATE: OBJECTIVE,
+    BURN_RATE: (*OBJECTIVE, "window"),
+    BURN_FACTOR: (*OBJECTIVE, "severity", "window", "short_window"),
+    OBJECTIVE_RATIO: OBJECTIVE,
+    BUDGET: OBJECTIVE,
+    BUDGET_SPENT: OBJECTIVE,
+    BUDGET_REMAINING: OBJECTIVE,
+    MEAN: (*OBJECTIVE, "window"),
+    MEAN_TO_DATE: OBJECTIVE,
+    THRESHOLD: OBJECTIVE,
+    JUDGED: OBJECTIVE,
+    INFO: (*OBJECTIVE, "sli", "target", "within", "period"),
+}
+"""What the rules record, and its labels."""
+
 BUDGET_BURN = "LocustSLOBudgetBurn"
 BUDGET_EXHAUSTED = "LocustSLOBudgetExhausted"
 MEAN_HIGH = "LocustSLOMeanLatencyHigh"

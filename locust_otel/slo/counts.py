@@ -55,8 +55,8 @@ def count(objective: Objective, requests: RequestsSnapshot) -> dict[Endpoint, Co
         if objective.sli is Sli.SUCCESS:
             counts = Counts(0, series.total) if failed else Counts(series.total)
         elif objective.sli is Sli.LATENCY:
-            good = requests.layout.at_most(series.counts, threshold_s)
-            counts = Counts(good, series.measured - good)
+            bad = requests.layout.above(series.counts, threshold_s)
+            counts = Counts(series.measured - bad, bad)
         else:
             counts = Counts(series.measured, 0, series.sum_s)
         endpoint = (key.method, key.name)

@@ -108,7 +108,7 @@ def worker(name: str = "host-0", *, lags_s: Iterable[float] = (0.001,), **change
     counts = lag_layout.empty()
     for lag in lags:
         counts[next((i for i, bound in enumerate(lag_layout.bounds) if lag <= bound), len(lag_layout.bounds))] += 1
-    values: dict[str, Any] = {"cpu_ratio": 0.25, "memory_bytes": 64_000_000, "users": 7, "keeps_up": True, **changes}
+    values: dict[str, Any] = {"cpu_ratio": 0.25, "memory_bytes": 64_000_000, "users": 7, **changes}
     return WorkerSnapshot(worker=name, lag_layout=lag_layout, lag_counts=counts, lag_sum_s=sum(lags), **values)
 
 
@@ -184,7 +184,7 @@ def rich_snapshot() -> Snapshot:
     """Return a snapshot of a distributed run in which every metric has a value other than zero."""
     return snapshot(
         rich_aggregate(),
-        workers=(worker(), worker("host-1", lags_s=(0.02, 0.3), keeps_up=True)),
+        workers=(worker(), worker("host-1", lags_s=(0.02, 0.3))),
         worker_states={"running": 2, "missing": 1},
         workers_expected=3,
     )

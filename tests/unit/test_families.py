@@ -145,7 +145,7 @@ def test_measured_zeros_are_there() -> None:
 
 def test_one_slow_generator_makes_a_run_invalid() -> None:
     """A run is valid while each of its generators keeps up."""
-    taken = snapshot(rich_aggregate(), workers=(worker(), worker("host-1", keeps_up=False)))
+    taken = snapshot(rich_aggregate(), workers=(worker(), worker("host-1", reasons=("lag",))))
     assert values(taken)["locust_run_valid"] == {("run-1",): 0}
 
 

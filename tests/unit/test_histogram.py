@@ -115,7 +115,7 @@ def test_at_most_is_exact_at_thresholds() -> None:
     values = [*THRESHOLDS, *near, 0.0, *(rng.lognormvariate(-1, 2) for _ in range(2_000))]
     counts = counted(view, values)
     for threshold in (*THRESHOLDS, *CLASSIC_EDGES):
-        assert view.at_most(counts, threshold) == sum(value <= threshold for value in values)
+        assert view.above(counts, threshold) == sum(value > threshold for value in values)
 
 
 @pytest.mark.parametrize("threshold", [0.31, 1_000.0, math.nextafter(0.3, 1)])
@@ -123,7 +123,7 @@ def test_at_most_refuses_what_is_no_bound(threshold: float) -> None:
     """Nothing is interpolated: a value that is none of the bounds is a KeyError."""
     view = layout([0.3])
     with pytest.raises(KeyError):
-        view.at_most(view.empty(), threshold)
+        view.above(view.empty(), threshold)
 
 
 def test_exponential_edges_are_the_true_ones_rounded_down() -> None:

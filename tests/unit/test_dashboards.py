@@ -1,0 +1,188 @@
+"""Tests of the dashboards: rules that each of them keeps, the schema, and that each rule sees what breaks it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from dashboards.generate import frame, names
+from dashboards.generate import promql as q
+from dashboards.generate.__main__ import dashboards, text
+from locust_otel.mixin.dashboards import files
+from tests.unit import dashboard_lint as lint
+
+Rule = Callable[[dict[str, Any]], Iterator[str]]
+UIDS = ["locust-otel-live", "locust-otel-slo", "locust-otel-load", "locust-otel-compare", "locust-otel-generator"]
+SHIPPED = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files()}
+
+
+@pytest.mark.parametrize("uid", UIDS)
+@pytest.mark.parametrize("rule", lint.RULES, ids=lambda rule: rule.__name__)
+def test_rules(rule: Rule, uid: str) -> None:
+    """Each dashboard keeps each rule."""
+    assert list(rule(SHIPPED[uid])) == []
+
+
+def test_uids() -> None:
+    """The five dashboards have the ids that links and bookmarks hold, and files are named by them."""
+    assert [dashboard.uid for dashboard in dashboards()] == UIDS
+    assert {name: dashboard["uid"] for name, dashboard in SHIPPED.items()} == {uid: uid for uid in sorted(UIDS)}
+
+
+@pytest.mark.parametrize("uid", UIDS)
+def test_the_schema_is_grafanas(uid: str) -> None:
+    """Grafana's own models read each file and write it again as it is: every key is one they know."""
+    read = Dashboard.from_json(SHIPPED[uid])
+    assert json.loads(json.dumps(read, cls=JSONEncoder)) == SHIPPED[uid]
+
+
+@pytest.mark.parametrize("uid", UIDS)
+def test_files_can_be_provisioned(uid: str) -> None:
+    """A file is the classic JSON that Grafana 11 to 13 take: no v2 resource, no database id, no input to fill in."""
+    dashboard = SHIPPED[uid]
+    assert dashboard["schemaVersion"] == 39
+    assert not {"apiVersion", "kind", "spec", "elements", "layout", "__inputs", "__requires", "id"} & dashboard.keys()
+    assert dashboard["tags"] == ["locust", "locust-otel"]
+    assert dashboard["editable"] is True
+
+
+def test_the_text_is_the_same_each_time() -> None:
+    """Two generations give the same bytes, which are those of the files."""
+    first, second = ({d.uid: text(d) for d in dashboards()} for _ in range(2))
+    assert first == second
+    assert first == {path.stem: path.read_text(encoding="utf-8") for path in files()}
+
+
+@pytest.mark.parametrize("uid", UIDS)
+def test_annotations(uid: str) -> None:
+    """Start and stop of the run, its alerts and its marks stand on every time series: no annotation is filtered."""
+    found = {a["name"]: a for a in SHIPPED[uid]["annotations"]["list"]}
+    assert list(found) == ["Run start", "Run stop", "Alerts", "Marks"]
+    assert all(a["enable"] and "filter" not in a for a in found.values())
+    assert [name for name, a in found.items() if a.get("useValueForTime")] == ["Run start", "Run stop"]
+
+
+@pytest.mark.parametrize("uid", UIDS)
+def test_quantiles_take_both_kinds_of_histogram(uid: str) -> None:
+    """A query for a quantile asks for native histograms and, or, for classic buckets."""
+    for where, expression in lint.queries(SHIPPED[uid]):
+        for part in expression.split("histogram_quantile")[1::2]:
+            assert "_bucket" not in part, where
+        assert expression.count("histogram_quantile") == 2 * expression.count("_seconds_bucket{") or (
+            "heatmap" in where
+        ), where
+
+
+def test_latency_has_exemplars_and_objectives() -> None:
+    """The latency of a live run leads to traces, and has the objectives as lines of their own series."""
+    (latency,) = (p for p in SHIPPED["locust-otel-live"]["panels"] if p["title"] == "Latency")
+    assert [t["refId"] for t in latency["targets"] if t.get("exemplar")] == ["B"]
+    (objective,) = (t for t in latency["targets"] if "locust_slo_threshold_seconds" in t["expr"])
+    (look,) = (o for o in latency["fieldConfig"]["overrides"] if o["matcher"]["options"] == objective["refId"])
+    assert {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [10, 8]}} in look["properties"]
+
+
+def test_a_click_on_an_endpoint_filters() -> None:
+    """Names in the table of endpoints are links to the dashboard itself with that name chosen."""
+    (table,) = (p for p in SHIPPED["locust-otel-live"]["panels"] if p["title"] == "Endpoints")
+    (name,) = (o for o in table["fieldConfig"]["overrides"] if o["matcher"]["options"] == "name")
+    (links,) = (p["value"] for p in name["properties"] if p["id"] == "links")
+    assert links[0]["url"].startswith("/d/locust-otel-live?")
+    assert "&var-name=${__value.text:percentencode}" in links[0]["url"]
+
+
+def _with_query(expression: str) -> Callable[[dict[str, Any]], None]:
+    def plant(dashboard: dict[str, Any]) -> None:
+        dashboard["panels"][3]["targets"][0]["expr"] = expression
+
+    return plant
+
+
+def _panel(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    def plant(dashboard: dict[str, Any]) -> None:
+        dashboard["panels"][3].update(changes)
+
+    return plant
+
+
+def _threshold(dashboard: dict[str, Any]) -> None:
+    dashboard["panels"][3]["fieldConfig"]["defaults"]["thresholds"]["steps"].append({"color": "red", "value": 0.5})
+
+
+def _colour(dashboard: dict[str, Any]) -> None:
+    dashboard["panels"][3]["fieldConfig"]["defaults"]["color"] = {"mode": "fixed", "fixedColor": "red"}
+
+
+SELECTED = 'locust_requests_total{run_id="$run_id"}'
+FAULTS: list[tuple[Rule, Callable[[dict[str, Any]], None], str]] = [
+    (lint.unknown_names, _with_query('sum(locust_request_count_total{run_id="$run_id"})'), "no metric locust_request"),
+    (lint.unknown_names, _with_query("up"), "no metric up"),
+    (
+        lint.unknown_names,
+        _with_query('sum(locust_users{run_id="$run_id", name="x"})'),
+        "has no label name",
+    ),
+    (lint.unknown_names, _with_query(f"sum by (worker) ({SELECTED})"), "nothing in it has a label worker"),
+    (lint.buckets_by_text, _with_query('locust_request_duration_seconds_bucket{run_id="$run_id", le="0.5"}'), "by le"),
+    (lint.windows, _with_query(f"sum(rate({SELECTED}[5m]))"), "rate over 5m"),
+    (lint.windows, _with_query(f"sum(max_over_time({SELECTED}[6h]))"), "max_over_time over 6h"),
+    (lint.averages, _with_query(f"avg({SELECTED})"), "averages"),
+    (lint.averages, _with_query(f"max by (name) ({SELECTED} / {SELECTED})"), "aggregates a quotient"),
+    (lint.literals, _with_query(f"sum({SELECTED}) > 0.95"), "compares with 0.95"),
+    (lint.literals, _threshold, "has a threshold"),
+    (lint.run_of_each, _with_query("sum(locust_requests_total)"), "of any run"),
+    (lint.run_of_each, _with_query(f"{SELECTED} + locust_requests_total"), "of any run"),
+    (lint.completeness, _panel(description=""), "no sentence"),
+    (lint.completeness, _panel(datasource={"type": "prometheus", "uid": "mine"}), "a data source of its own"),
+    (lint.completeness, _panel(fieldConfig={"defaults": {"unit": "s"}}), "nothing to say without data"),
+    (lint.places, _panel(gridPos={"x": 0, "y": 0, "w": 4, "h": 4}), "lies on"),
+    (lint.places, _panel(gridPos={"x": 0, "y": 90, "w": 2, "h": 4}), "too small"),
+    (lint.places, _panel(gridPos={"x": 22, "y": 90, "w": 4, "h": 4}), "out of the grid"),
+    (lint.places, _panel(id=1), "ids"),
+    (lint.variables, _with_query(f"sum({SELECTED}) + $spare"), "$spare is not defined"),
+    (lint.variables, lambda dashboard: dashboard["templating"]["list"].append({"name": "idle"}), "$idle is not used"),
+    (lint.colours, _colour, "colour red"),
+]
+
+
+@pytest.mark.parametrize(("rule", "plant", "said"), FAULTS, ids=[f"{r.__name__}-{s}" for r, _, s in FAULTS])
+def test_each_rule_sees_what_breaks_it(rule: Rule, plant: Callable[[dict[str, Any]], None], said: str) -> None:
+    """A fault planted in a good dashboard is found, by its own rule."""
+    dashboard = copy.deepcopy(SHIPPED["locust-otel-live"])
+    plant(dashboard)
+    problems = list(rule(dashboard))
+    assert problems
+    assert all(said in problem for problem in problems)
+
+
+def test_a_row_that_does_not_fill_the_grid_is_refused() -> None:
+    """Panels whose widths do not add up are a mistake of who writes the dashboard."""
+    with pytest.raises(ValueError, match=r"a row of \[8\] does not fill 24 columns"):
+        frame.board("uid", "title", "About.", [], [(8, [(8, None)])])
+
+
+def test_known_series_have_the_parts_of_histograms() -> None:
+    """A histogram is known by its name and by its buckets, which alone have `le`; SLO series by their own labels."""
+    known = names.known_series()
+    assert "le" in known["locust_request_duration_seconds_bucket"]
+    assert "le" not in known["locust_request_duration_seconds"]
+    assert known["locust_slo_status"] == {"run_id", "slo", "slo_service", "status"}
+    assert names.needs_slo("max(locust_slo_status)")
+    assert not names.needs_slo("max(locust_slow_requests_total)")
+
+
+def test_promql() -> None:
+    """The functions write what they say."""
+    assert q.rate("a_total", "name", 'x="1"', of=q.RUN) == (
+        'sum by (name) (rate(a_total{run_id="$run_id", x="1"}[$__rate_interval]))'
+    )
+    assert q.quantile("0.5", metric="a", of=q.Selector("", " offset 5s"), window="1m") == (
+        "histogram_quantile(0.5, sum (rate(a{}[1m] offset 5s)))\nor\n"
+        "histogram_quantile(0.5, sum by (le) (rate(a_bucket{}[1m] offset 5s)))"
+    )
