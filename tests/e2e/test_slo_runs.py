@@ -285,3 +285,19 @@ def test_a_code_of_the_users_own_outlives_a_pass(outcome: Outcome) -> None:
     """Who grades by more than the objectives keeps the grade: 1."""
     assert tables(outcome.log)[0]["availability"].status == "met"
     assert outcome.code == 1
+
+
+def too_short(stage: Stage) -> Outcome:
+    """A run that is over before its warm-up."""
+    slo = write_slo(stage.folder, warmup="30s")
+    process = start(stage, "--headless", "--prometheus-port", "off", "--slo", str(slo), run_time="3s")
+    return Outcome(code=process.wait(), log=process.log)
+
+
+@played(too_short)
+def test_a_run_within_its_warm_up_is_undecided(outcome: Outcome) -> None:
+    """Nothing was judged, which is no pass, and the log says why."""
+    (table,) = tables(outcome.log)
+    assert {(row.actual, row.total, row.status) for row in table.values()} == {("–", 0, "undecided")}
+    assert "The run was over before its warm-up of 30 s: nothing was judged." in outcome.log
+    assert outcome.code == 4
