@@ -261,7 +261,10 @@ class Process:
     @property
     def is_alive(self) -> bool:
         """Whether it still runs."""
-        return self._process.poll() is None
+        if self._process.poll() is None:
+            return True
+        self.ended = self.ended or time.time()
+        return False
 
     def wait(self, timeout_s: float = DEADLINE_S) -> int:
         """Return its exit code, once it has ended.
