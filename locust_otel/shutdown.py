@@ -14,6 +14,10 @@ TERMINATION_GRACE_S = 8.0
 
 _LAST_MOMENT_S = 5.0  # more than it takes whoever ends the process to end it, once that is all that is left to do
 
+# Looked at that often, and never waited for with a timeout: where a signal hits gevent as it starts a Timeout, that is
+# raised later on, out of nowhere and with a traceback.
+_LOOK_S = 0.05
+
 
 class Shutdown:
     """Who ends the process, and whether somebody wants it ended sooner.
@@ -62,11 +66,13 @@ class Shutdown:
 
     def interrupted(self, timeout_s: float) -> bool:
         """Wait, and return whether a further signal came."""
+        until = monotonic() + timeout_s
         try:
-            return bool(self._interrupt.wait(timeout_s))
+            while not self._interrupt.is_set() and (left := until - monotonic()) > 0:
+                gevent.sleep(min(left, _LOOK_S))
         except KeyboardInterrupt:
             self._interrupt.set()
-            return True
+        return self._interrupt.is_set()
 
     def drain(self, quit_runner: Callable[[], object]) -> bool:
         """Have the runner quit, and return whether it has; a further signal ends the waiting."""
@@ -86,7 +92,7 @@ class Shutdown:
         """Wait until who was first has ended it."""
         while not self._ended.is_set() and not (self._first is not None and self._first.dead):
             try:
-                self._ended.wait(0.2)
+                gevent.sleep(_LOOK_S)
             except KeyboardInterrupt:
                 self._interrupt.set()
 

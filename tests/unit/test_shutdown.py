@@ -312,3 +312,14 @@ def test_a_signal_that_hits_the_draining_itself(ending: Shutdown, capsys: pytest
     assert not ending.drain(quit_runner)
     assert ending.interrupted(0)
     assert capsys.readouterr().err == ""
+
+
+def test_no_timeout_is_left_behind(ending: Shutdown, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal may hit gevent as it starts a `Timeout`, which then is raised at the very end: none is ever started."""
+    monkeypatch.delattr(gevent.Timeout, "_start_new_or_dummy")
+    assert not ending.interrupted(0.01)
+    gevent.spawn_later(0.05, ending.end)
+    ending.wait_for_first()
+    assert ending.drain(lambda: gevent.sleep(0.01))
+    interrupt_soon(0.01)
+    assert ending.interrupted(1)
