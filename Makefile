@@ -51,7 +51,7 @@ check: $(READY)  ## Format, lint, types, unit tests, generated files: before eve
 
 .PHONY: test
 test: check backends  ## Everything a change must pass: check, real servers, end-to-end runs
-	$(BIN)/pytest -q -m "not collector" tests/integration tests/e2e
+	$(BIN)/pytest -q -m "not collector" tests/integration tests/e2e tests/faults
 
 .PHONY: test-collector
 test-collector: $(READY)  ## The tests against an OpenTelemetry Collector, which Go builds in ten minutes at the first time
@@ -71,6 +71,16 @@ audit: $(READY)  ## Look the pinned dependencies up in the database of known wea
 	$(PYTHON) -m venv .matrix/audit
 	.matrix/audit/bin/pip install --quiet --disable-pip-version-check pip-audit
 	.matrix/audit/bin/pip-audit --no-deps --disable-pip -r constraints.txt
+
+.PHONY: faults
+faults: $(READY)  ## Play every fault of a sink or a scraper, and write what it cost into docs/reliability.md
+	$(BIN)/python -m tests.faults.matrix $(ARGS)
+
+.PHONY: fuzz
+fuzz: $(READY)  ## Search a minute each, guided by coverage, for reports and answers that break their decoder
+	$(BIN)/pip install --quiet --disable-pip-version-check atheris==3.0.0
+	$(BIN)/python -m tests.fuzz.fuzz report $(or $(SECONDS_EACH),60)
+	$(BIN)/python -m tests.fuzz.fuzz answer $(or $(SECONDS_EACH),60)
 
 .PHONY: clean
 clean:  ## Remove everything that was set up

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from locust_otel.config import OPTIONS
 from locust_otel.histogram import CLASSIC_EDGES
 from locust_otel.mixin.rules import rule_files
 from locust_otel.slo.file import load
+from locust_otel.slo.schema import json_schema
 
 TOP = Path(__file__).parents[1]
 NOTE = "<!-- Made by docs/generate.py from the code; change it there. -->\n"
@@ -70,10 +72,20 @@ def rules() -> dict[str, str]:
     }
 
 
+def slo_schema() -> str:
+    """Return `slo.schema.json`."""
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
 def main() -> int:
     """Write the files, or with `--check` say which of them are out of date; return the exit code."""
     stale = []
-    files = {"docs/metrics.md": metrics(), "docs/flags.md": flags(), **rules()}
+    files = {
+        "docs/metrics.md": metrics(),
+        "docs/flags.md": flags(),
+        "docs/slo.schema.json": slo_schema(),
+        **rules(),
+    }
     for name, text in files.items():
         path = TOP / name
         path.parent.mkdir(parents=True, exist_ok=True)

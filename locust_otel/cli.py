@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from locust_otel.check import flags
 from locust_otel.errors import ConfigurationError, ExitCode, LocustOtelError
 from locust_otel.mixin.names import DASHBOARDS, RUNBOOKS
 
@@ -107,6 +108,12 @@ def _dashboards(options: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
+def _check(options: argparse.Namespace) -> int:
+    from locust_otel.check import command  # noqa: PLC0415  # it loads pydantic, YAML and rich
+
+    return command.run(options)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="locust-otel", description="Live, exact SLO telemetry from Locust load tests."
@@ -151,6 +158,14 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--grafana", metavar="URL", help="import them there, replacing those of before")
     dashboards.add_argument("--folder", default="", metavar="UID", help="uid of Grafana's folder for them")
     dashboards.set_defaults(command=_dashboards)
+    check = commands.add_parser(
+        "check",
+        help="judge a run that is over by an SLO file, for CI",
+        description="Judge the files Locust has written, or a run in Prometheus, by an SLO file. "
+        "Ends with 0 met, 3 missed, 4 no data or not decidable, 5 not valid, 78 bad configuration.",
+    )
+    flags.add_arguments(check)
+    check.set_defaults(command=_check)
     return parser
 
 

@@ -20,7 +20,6 @@ A report is plain lists and numbers, for msgpack:
 
 from __future__ import annotations
 
-import math
 import re
 import zlib
 from array import array
@@ -31,6 +30,7 @@ from operator import ne
 from typing import Any
 
 from locust_otel.aggregate import Aggregate, Series
+from locust_otel.catalogue import INVALID_REASONS
 from locust_otel.errors import LocustOtelError
 from locust_otel.events import Event
 from locust_otel.histogram import Layout
@@ -51,6 +51,7 @@ _HEALING_REPORTS = 10  # within as many reports every series is sent, changed or
 _FAREWELL_REPORTS = 2  # reports that a run which has ended is still part of
 _OUTCOMES = ("success", "failure")
 _MAX_COUNT = 2**48  # requests in one bucket; more than that is no count, and could overflow a sum of workers
+_MAX_BYTES = 2**56
 _HEX = re.compile(r"[0-9a-f]{48}")
 
 
@@ -194,21 +195,21 @@ class MergedRun:
             series = report["series"]
             for entry in series:
                 _check(entry, self.aggregate.layout)
-            errors = [(ErrorKey(_text(m), _text(n), _text(t)), _count(count)) for m, n, t, count in report["errors"]]
-            user_errors = [((client_id, _text(c), _text(t)), _count(count)) for c, t, count in report["user_errors"]]
+            errors = [(ErrorKey(_text(m), _text(n), _text(t)), count(number)) for m, n, t, number in report["errors"]]
+            user_errors = [((client_id, _text(c), _text(t)), count(number)) for c, t, number in report["user_errors"]]
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise ReportError(f"worker {client_id} sent a report that is malformed: {error!r}") from error
         has_others = False
         for entry in series:
             has_others |= self._replace(client_id, entry)
-        for key, count in errors:
+        for key, number in errors:
             place = (client_id, key)
             method, name = self.aggregate.admitted(key.method, key.name)
-            self.aggregate.count_error(method, name, key.error_type, max(count - self._errors.get(place, 0), 0))
-            self._errors[place] = max(count, self._errors.get(place, 0))
-        for user_error, count in user_errors:
-            self.aggregate.count_user_error(*user_error[1:], max(count - self._user_errors.get(user_error, 0), 0))
-            self._user_errors[user_error] = max(count, self._user_errors.get(user_error, 0))
+            self.aggregate.count_error(method, name, key.error_type, max(number - self._errors.get(place, 0), 0))
+            self._errors[place] = max(number, self._errors.get(place, 0))
+        for user_error, number in user_errors:
+            self.aggregate.count_user_error(*user_error[1:], max(number - self._user_errors.get(user_error, 0), 0))
+            self._user_errors[user_error] = max(number, self._user_errors.get(user_error, 0))
         if not has_others or client_id in self._told_names:
             return False
         self._told_names.add(client_id)
@@ -270,11 +271,54 @@ def decode_event(told: Any) -> Event:
     try:
         name, body, severity, attributes, timestamp, trace_id, span_id = told
         scalars = {str(k): v for k, v in attributes.items() if isinstance(v, str | int | float)}
-        int(trace_id or "0", 16), int(span_id or "0", 16)
-        severity = severity if severity in {"INFO", "WARN", "ERROR"} else "INFO"
-        return Event(str(name), str(body), severity, scalars, float(timestamp), trace_id, span_id)
+        if (trace_id or span_id) and not _HEX.fullmatch(_text(trace_id) + _text(span_id)):
+            raise ValueError(f"trace {trace_id!r} and span {span_id!r}")
+        if any(isinstance(v, int) and abs(v) >= _MAX_BYTES for v in scalars.values()):  # more than OTLP can carry
+            raise ValueError(f"attributes {scalars!r}")
+        severity = severity if severity in ("INFO", "WARN", "ERROR") else "INFO"  # it may be a list
+        return Event(str(name), str(body), severity, scalars, _seconds(timestamp), trace_id or "", span_id or "")
     except (AttributeError, TypeError, ValueError) as error:
         raise ReportError(f"an event is malformed: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """How a worker says it is; the fields are those of `WorkerSnapshot`."""
+
+    run_id: str
+    cpu_ratio: float | None
+    memory_bytes: int | None
+    reasons: tuple[str, ...]
+    lag_sum_s: float
+    lag_counts: dict[int, int]
+    schedule_sum_s: float
+    schedule_counts: dict[int, int]
+
+
+def decode_vitals(told: Any, last: int) -> Vitals:
+    """Return the vitals of a report.
+
+    Args:
+        told: What it says.
+        last: The last index of both counts of delays.
+
+    Raises:
+        ReportError: They are none.
+    """
+    try:
+        run_id, cpu_ratio, memory_bytes, reasons, lag_sum_s, lags, schedule_sum_s, delays = told
+        return Vitals(
+            _text(run_id),
+            None if cpu_ratio is None else _seconds(cpu_ratio),
+            None if memory_bytes is None else count(memory_bytes, _MAX_BYTES),
+            tuple(reason for reason in INVALID_REASONS if reason in [_text(told) for told in reasons]),
+            _seconds(lag_sum_s),
+            {index: count(number) for index, number in decode_counts(lags, last).items()},
+            _seconds(schedule_sum_s),
+            {index: count(number) for index, number in decode_counts(delays, last).items()},
+        )
+    except (TypeError, ValueError) as error:
+        raise ReportError(f"a worker says of itself what makes no sense: {error!r}") from error
 
 
 def _check(entry: Sequence[Any], layout: Layout) -> None:
@@ -288,7 +332,7 @@ def _check(entry: Sequence[Any], layout: Layout) -> None:
         raise TypeError(f"{entry[:3]!r} are no texts")
     if not type(is_failure) is type(unmeasured) is type(body_bytes) is int:
         raise TypeError(f"{entry[3:7]!r} are no counts")
-    if is_failure not in {0, 1} or unmeasured < 0 or body_bytes < 0:
+    if is_failure not in {0, 1} or not 0 <= unmeasured < _MAX_COUNT or not 0 <= body_bytes < _MAX_BYTES:
         raise ValueError(f"{entry[3:7]!r} are no counts")
     _seconds(sum_s)
     # Steps in C, since there are many. A sum of integers is one, and of other things is not, or raises.
@@ -307,7 +351,7 @@ def _exemplar(sent: Sequence[Any]) -> tuple[int, Exemplar]:
 
 def _decode_exemplar(exemplar: Sequence[Any], layout: Layout) -> tuple[int, Exemplar]:
     index, duration_s, trace_id, span_id, timestamp = exemplar
-    if _count(index) > len(layout.classic_bounds) or not _HEX.fullmatch(_text(trace_id) + _text(span_id)):
+    if count(index) > len(layout.classic_bounds) or not _HEX.fullmatch(_text(trace_id) + _text(span_id)):
         raise ValueError(f"exemplar {exemplar!r}")
     return index, Exemplar(_seconds(duration_s), trace_id, span_id, _seconds(timestamp))
 
@@ -318,15 +362,20 @@ def _text(value: Any) -> str:
     return value
 
 
-def _count(value: Any) -> int:
-    if not isinstance(value, int) or value < 0:
-        raise ValueError(f"{value!r} is no count")
+def count(value: Any, limit: int = _MAX_COUNT) -> int:
+    """Return a count that a worker sent.
+
+    Raises:
+        ValueError: It is none, or absurd.
+    """
+    if type(value) is not int or not 0 <= value < limit:  # True is one that OTLP does not take
+        raise ValueError(f"a {type(value).__name__} is no count, or out of range")
     return value
 
 
 def _seconds(value: Any) -> float:
-    if not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise ValueError(f"{value!r} is no time")
+    if type(value) not in {int, float} or not 0 <= value < _MAX_COUNT:  # a sum of these stays finite
+        raise ValueError(f"{type(value).__name__} is no time, or out of range")
     return float(value)
 
 

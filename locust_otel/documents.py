@@ -15,6 +15,7 @@ from locust_otel.errors import ConfigurationError
 
 MAX_BYTES = 1 << 20
 _MAX_DEPTH = 8  # no format here needs more than 6
+_MAX_SHOWN = 100  # characters of a key in an error
 _NULL = "tag:yaml.org,2002:null"
 
 
@@ -53,23 +54,27 @@ def compose(data: bytes, where: str, slug: str) -> yaml.Node | None:
             may hold secrets.
     """
     depth = 0
+    line = 1
     try:
         text = data.decode("utf-8-sig")
         for event in yaml.parse(text, Loader=yaml.SafeLoader):  # first: nodes would recurse and multiply aliases
+            line = event.start_mark.line + 1 if event.start_mark else line
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            str(getattr(event, "value", "")).encode()  # an escape can make half a character, which nobody can send on
             if depth > _MAX_DEPTH or getattr(event, "anchor", None) or getattr(event, "tag", None):
-                mark = event.start_mark
                 raise ConfigurationError(
-                    f"{where}:{mark.line + 1 if mark else 1}",
+                    f"{where}:{line}",
                     f"Anchors, aliases, tags and more than {_MAX_DEPTH} levels are not read.",
                     "Write the value out; quote a text that starts with &, * or !.",
                     slug=f"{slug}-not-plain",
                 )
         return yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last ones: escapes and numbers out of range
         mark = getattr(error, "problem_mark", None)
+        if isinstance(error, UnicodeDecodeError):
+            line = 1 + data.count(b"\n", 0, error.start)
         raise ConfigurationError(
-            f"{where}:{mark.line + 1 if mark else 1}",
+            f"{where}:{mark.line + 1 if mark else line}",
             "This is not one YAML document in UTF-8.",
             "Indent with spaces and quote values that contain ': ' or ' #'.",
             slug=f"{slug}-syntax",
@@ -78,6 +83,12 @@ def compose(data: bytes, where: str, slug: str) -> yaml.Node | None:
 
 Place = tuple[str | int, ...]
 """Where a value stands in a document: keys and positions."""
+
+
+def _written(path: Place) -> str:
+    """Return a place on one line, whatever the keys are."""
+    keys = (key if key.isprintable() else ascii(key) for key in map(str, path))
+    return ".".join(key if len(key) <= _MAX_SHOWN else key[: _MAX_SHOWN - 1] + "…" for key in keys)
 
 
 class Document:
@@ -100,7 +111,7 @@ class Document:
         known = path
         while known not in self._lines:
             known = known[:-1]
-        return f"{self._name}:{self._lines[known]}" + (f": {'.'.join(map(str, path))}" if path else "")
+        return f"{self._name}:{self._lines[known]}" + (f": {_written(path)}" if path else "")
 
     def _value(self, node: yaml.Node | None, path: Place) -> Any:
         if isinstance(node, yaml.MappingNode):
@@ -121,7 +132,7 @@ class Document:
             if name in values:
                 self.problems.append(
                     ConfigurationError(
-                        f"{self._name}:{line}: {'.'.join(map(str, (*path, name)))}",
+                        f"{self._name}:{line}: {_written((*path, name))}",
                         f"This is there twice, in line {self._lines[*path, name]} too.",
                         "Keep one of them, or give the other a name of its own.",
                         slug=f"{self._slug}-duplicate-key",

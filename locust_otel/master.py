@@ -10,7 +10,6 @@ from typing import Any
 import gevent
 
 from locust_otel import runners
-from locust_otel.catalogue import INVALID_REASONS
 from locust_otel.config import Settings, new_run_id
 from locust_otel.distributed import (
     EVENTS_PER_REPORT,
@@ -19,8 +18,9 @@ from locust_otel.distributed import (
     VERSION,
     MergedRun,
     ReportError,
-    decode_counts,
+    count,
     decode_event,
+    decode_vitals,
 )
 from locust_otel.events import EventQueue
 from locust_otel.exporters.families import ALL_SCOPES, MASTER_SCOPES
@@ -134,11 +134,16 @@ class MasterNode:
         run_id = runs[-1]["id"] if runs else self.run.run_id if self.run else None
         if run_id in self._received:  # without a run too: what such a worker counted is missing here, and must show
             self._received[run_id] += counted
-            self._resets[client_id] = int(part["reset"])
+            self._resets[client_id] = count(part["reset"])
             self._unfinished.discard(client_id)
             if not part["is_last"]:
                 self._unfinished.add(client_id)
-        self._worker_errors[client_id] = int(part["errors"])
+        elif counted and run_id not in self._merged:
+            raise ReportError(
+                f"worker {client_id} still works in run {run_id}, which this master has not started; Locust adds its "
+                "requests to the table all the same, they are not counted here"
+            )
+        self._worker_errors[client_id] = max(count(part["errors"]), self._worker_errors.get(client_id, 0))
         for told in part["events"][:EVENTS_PER_REPORT]:
             self.events.add(decode_event(told))
         self._vitals[client_id] = self._decode_vitals(client_id, part["vitals"])
@@ -148,17 +153,17 @@ class MasterNode:
                 self._tell_names(client_id, merged)
 
     def _decode_vitals(self, client_id: str, vitals: list[Any]) -> WorkerSnapshot:
-        run_id, cpu_ratio, memory_bytes, reasons, lag_sum_s, lags, schedule_sum_s, delays = vitals
         lag_counts, delay_counts = LAG_LAYOUT.empty(), SCHEDULE_LAYOUT.empty()
-        if self.run is not None and run_id == self.run.run_id:  # the delays of a run before are none of this one
-            for counts, gaps in ((lag_counts, lags), (delay_counts, delays)):
-                for index, count in decode_counts(gaps, len(counts) - 1).items():
-                    counts[index] = count
-        else:
-            lag_sum_s, schedule_sum_s, reasons = 0.0, 0.0, ()
-        known = tuple(reason for reason in INVALID_REASONS if reason in reasons)
-        worker = WorkerSnapshot(client_id, cpu_ratio, memory_bytes, 0, LAG_LAYOUT, lag_counts, lag_sum_s, known)
-        return with_schedule(worker, delay_counts, schedule_sum_s)
+        told = decode_vitals(vitals, len(lag_counts) - 1)
+        worker = WorkerSnapshot(
+            client_id, told.cpu_ratio, told.memory_bytes, 0, LAG_LAYOUT, lag_counts, 0.0, told.reasons
+        )
+        if self.run is None or told.run_id != self.run.run_id:  # the delays of a run before are none of this one
+            return replace(worker, reasons=())
+        for counts, known in ((lag_counts, told.lag_counts), (delay_counts, told.schedule_counts)):
+            for index, number in known.items():
+                counts[index] = number
+        return with_schedule(replace(worker, lag_sum_s=told.lag_sum_s), delay_counts, told.schedule_sum_s)
 
     def _tell_names(self, client_id: str, merged: MergedRun) -> None:
         names = [list(pair) for pair in merged.aggregate.names]

@@ -81,12 +81,10 @@ class Watch:
         standing = run.standing()
         if standing is None:
             return
-        results = tuple(standing.results())
-        logger.info("objectives of %s:\n%s", standing.slo.service, text.written(text.table(results, has_worst=True)))
+        slo, results = standing.slo, tuple(standing.results())
+        logger.info("objectives of %s:\n%s", slo.service, text.written(text.table(results, has_worst=True)))
         if standing.is_warming_up:
-            logger.warning(
-                "The run was over before its warm-up of %s: nothing was judged.", spoken(standing.slo.warmup_s)
-            )
+            logger.warning("The run was over before its warm-up of %s: nothing was judged.", spoken(slo.warmup_s))
         for result in results:
             if not result.counts.total and result.objective.match:
                 logger.warning(

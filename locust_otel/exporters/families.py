@@ -76,9 +76,11 @@ def _all(snapshot: Snapshot) -> Iterator[_Draft]:
     if run is not None:
         yield from _requests(run)
         yield from _run(run, snapshot)
+    yield from _workers(snapshot, run.run_id if run else "")
+    if run is not None:
         if run.slo is not None:
             yield from _slo(run.run_id, run.slo)
-    yield from _workers(snapshot, run.run_id if run else "")
+        yield _plain(catalogue.MARKS, (((run.run_id, *mark), count) for mark, count in run.marks.items()))
     yield from _generator(snapshot, run.run_id if run else "")
     yield from _health(snapshot)
 
@@ -136,7 +138,6 @@ def _run(run: RunSnapshot, snapshot: Snapshot) -> Iterator[_Draft]:
     reasons = snapshot.invalid_reasons
     yield _plain(catalogue.RUN_VALID, [(of_run, not reasons)])
     yield _plain(catalogue.RUN_INVALID, (((run_id, reason), reason in reasons) for reason in INVALID_REASONS))
-    yield _plain(catalogue.MARKS, (((run_id, *mark), count) for mark, count in run.marks.items()))
 
 
 def _slo(run_id: str, slo: Judged) -> Iterator[_Draft]:

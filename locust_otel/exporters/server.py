@@ -1,12 +1,11 @@
 """The `/metrics` endpoint: a gevent server of its own, in the event loop of the load test.
 
 A snapshot is taken in one piece; rendering and compressing it go in pieces, with the loop given back to the simulated
-users after each.
+users after each. However many scrape at a time, one piece of one of them is made in a turn of the loop.
 """
 
 from __future__ import annotations
 
-import logging
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,20 +14,15 @@ from time import perf_counter
 from typing import Any
 
 import gevent
-from gevent.pool import Pool
-from gevent.pywsgi import LoggingLogAdapter, WSGIServer
+from gevent.lock import BoundedSemaphore
 
 from locust_otel.catalogue import Scope
 from locust_otel.exporters.access import WebConfig
+from locust_otel.exporters.connections import BoundedServer
 from locust_otel.exporters.families import families
 from locust_otel.exporters.prometheus import Format, TextExposition, negotiate
 from locust_otel.exporters.protobuf import ProtobufExposition
 from locust_otel.snapshot import Snapshot
-
-logger = logging.getLogger(__name__)
-
-MAX_CONNECTIONS = 64
-"""Connections served at a time; further ones wait in the socket's queue."""
 
 _GZIP_LEVEL = 1  # the quickest; repeated label text shrinks to a twentieth even so
 _TIMEOUT_HEADER = "HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS"
@@ -91,7 +85,8 @@ class MetricsServer:
             Format.OPENMETRICS: TextExposition(is_openmetrics=True),
             Format.PROTOBUF: ProtobufExposition(),
         }
-        self._server: WSGIServer | None = None
+        self._turn = BoundedSemaphore(1)
+        self._server: BoundedServer | None = None
 
     @property
     def url(self) -> str:
@@ -111,8 +106,7 @@ class MetricsServer:
         tls = {}
         if self._web_config is not None and self._web_config.ssl_context is not None:
             tls["ssl_context"] = self._web_config.ssl_context
-        errors = LoggingLogAdapter(logger, level=logging.DEBUG)
-        server = WSGIServer((host, port), self._answer, spawn=Pool(MAX_CONNECTIONS), log=None, error_log=errors, **tls)
+        server = BoundedServer((host, port), self._answer, **tls)
         server.start()
         self._server = server
 
@@ -163,15 +157,26 @@ class MetricsServer:
         client = (environ.get("REMOTE_ADDR", ""), environ.get("HTTP_USER_AGENT", ""))
         timeout_s = _seconds(environ.get(_TIMEOUT_HEADER))
         self._came(client, timeout_s)
-        snapshot = self._collect()
-        gevent.sleep(_A_TURN_S)  # the first piece takes a turn of the loop of its own
+        with self._turn:
+            gevent.sleep(_A_TURN_S)
+            snapshot = self._collect()
         delivered = False
         try:
-            pieces = _in_turn(self._expositions[format_].render(families(snapshot, self.scopes)))
+            pieces = self._in_turn(self._expositions[format_].render(families(snapshot, self.scopes)))
             yield from _gzipped(pieces) if gzip else pieces
             delivered = True
         finally:
             self._scraped(Scrape(client, timeout_s, snapshot, perf_counter() - started, delivered))
+
+    def _in_turn(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield the pieces, and give the loop back before each."""
+        while True:
+            with self._turn:
+                gevent.sleep(_A_TURN_S)
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
 
     @staticmethod
     def _format(environ: dict[str, Any]) -> tuple[Format, list[tuple[str, str]]]:
@@ -190,13 +195,6 @@ class MetricsServer:
             "<h1>locust-otel</h1><p>Live telemetry of a Locust load test, for Prometheus to scrape.</p>"
             f"<p>{what}</p><ul><li><a href=/metrics>/metrics</a></li><li><a href=/-/healthy>/-/healthy</a></li></ul>"
         )
-
-
-def _in_turn(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the pieces, and give the loop back before each."""
-    for piece in pieces:
-        gevent.sleep(_A_TURN_S)
-        yield piece
 
 
 def _gzipped(pieces: Iterator[bytes]) -> Iterator[bytes]:

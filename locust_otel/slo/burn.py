@@ -39,8 +39,8 @@ class _Past:
     def add(self, now_s: float, counts: tuple[Counts, ...]) -> None:
         if not self._points or now_s - self._points[-1][0] >= self._length_s / _POINTS:
             self._points.append((now_s, counts))
-        # Two are kept at the least: with one alone, a window as short as the time from look to look has no rate.
-        while len(self._points) > 2 and self._points[0][0] < now_s - self._length_s:
+        # One point from before the window stays: what is looked at is as long as the window, even where few looks are.
+        while len(self._points) > 1 and self._points[1][0] <= now_s - self._length_s:
             self._points.popleft()
 
     def before(self) -> tuple[Counts, ...]:

@@ -13,19 +13,20 @@ from pydantic import BaseModel, ValidationError
 from locust_otel.documents import Document, Place, read
 from locust_otel.errors import ConfigurationError
 from locust_otel.slo.objectives import Match, Objective, Sli, Slo, Window, percent, span
-from locust_otel.slo.schema import FileShape, MatchShape, ObjectiveShape, WindowShape
+from locust_otel.slo.schema import (
+    MAX_OBJECTIVES,
+    MAX_WINDOWS,
+    NEEDED,
+    FileShape,
+    MatchShape,
+    ObjectiveShape,
+    WindowShape,
+)
 from locust_otel.slo.windows import MIN_SCRAPES, default_windows
 
 _SLUG = "slo"
-MAX_OBJECTIVES = 50
 _PLACEHOLDER = {"service": "x", "objectives": {"x": {"sli": "success", "target": "99%"}}}
 _WINDOW = {"severity": "warning", "long": "2s", "short": "1s", "budget": "1%"}
-_NEEDED = {
-    Sli.SUCCESS: ({"target"}, {"within", "only"}),
-    Sli.LATENCY: ({"target", "within"}, set()),
-    Sli.MEAN: ({"within"}, {"target"}),
-}
-"""By SLI: keys that must be there, keys that mean nothing there."""
 _EXAMPLES = {"target": "99%", "within": "500ms"}
 
 
@@ -59,21 +60,35 @@ def parse(data: bytes, name: str) -> Slo:
     shape, refused = _shape(document, problems)
     problems += _contradictions(shape, refused, document)
     if problems:
-        raise ConfigurationError.of(sorted(problems, key=_line))
+        # The line stands behind the name, which may have colons of its own.
+        problems.sort(key=lambda problem: int(problem.where[len(name) + 1 :].partition(":")[0]))
+        raise ConfigurationError.of(problems)
     return _slo(shape, name)
 
 
-def _line(problem: ConfigurationError) -> int:
-    line = problem.where.split(": ")[0].rpartition(":")[2]
-    return int(line) if line.isdigit() else 0
+_Refused = set[str | int]
+"""Keys of the file, and positions of windows in it, whose values are placeholders."""
 
 
-def _shape(document: Document, problems: list[ConfigurationError]) -> tuple[FileShape, set[int]]:
-    """Return the file's shape, and the positions of refused windows in it.
+def _shape(document: Document, problems: list[ConfigurationError]) -> tuple[FileShape, _Refused]:
+    """Return the file's shape, and what of it was refused.
 
     What is refused is reported, and something harmless put in its place, for the rest to be looked at as well.
     """
-    values, refused = dict(document.values), set[int]()
+    values, refused = dict(document.values), _Refused()
+    for key, most in (("objectives", MAX_OBJECTIVES), ("windows", MAX_WINDOWS)):
+        if isinstance(values.get(key), dict | list) and len(values[key]) > most:
+            problems.append(
+                ConfigurationError(
+                    document.where((key,)),
+                    f"{len(values[key])} {key} are too many to be watched.",
+                    f"Keep up to {most}.",
+                    slug="slo-too-many",
+                )
+            )
+            del values[key]  # before a problem is found in each of a million
+            refused.add(key)
+            values |= {"objectives": _PLACEHOLDER["objectives"]} if key == "objectives" else {}
     while True:
         try:
             return FileShape.model_validate(values), refused
@@ -83,10 +98,12 @@ def _shape(document: Document, problems: list[ConfigurationError]) -> tuple[File
             for detail in details:
                 values = _without(values, detail["loc"], refused)
             for key, value in _PLACEHOLDER.items():
-                values[key] = values.get(key) or value
+                if not values.get(key):
+                    values[key] = value
+                    refused.add(key)
 
 
-def _without(values: dict[str, Any], place: tuple[int | str, ...], refused: set[int]) -> dict[str, Any]:
+def _without(values: dict[str, Any], place: tuple[int | str, ...], refused: _Refused) -> dict[str, Any]:
     """Return the values without what a problem is about: an objective, a window, or another key of the file."""
     match place:
         case ("objectives", str() as name, *_):
@@ -96,10 +113,11 @@ def _without(values: dict[str, Any], place: tuple[int | str, ...], refused: set[
             refused.add(index)
             return {**values, "windows": [_WINDOW if i == index else w for i, w in enumerate(values["windows"])]}
         case _:
+            refused.add(place[0])
             return {key: value for key, value in values.items() if key != place[0]}
 
 
-_SHAPES: dict[str, type[BaseModel]] = {"objectives": ObjectiveShape, "windows": WindowShape, "match": MatchShape}
+_SHAPES: dict[str, type[BaseModel]] = {"objectives": ObjectiveShape, "windows": WindowShape}
 
 
 def _told(detail: Any, document: Document) -> ConfigurationError:
@@ -110,7 +128,8 @@ def _told(detail: Any, document: Document) -> ConfigurationError:
     where = document.where(place)
     match detail["type"]:
         case "extra_forbidden":
-            shape = _SHAPES["match" if "match" in place else str(place[0])] if len(place) > 1 else FileShape
+            # objectives.NAME.KEY, windows.0.KEY, objectives.NAME.match.KEY
+            shape = FileShape if len(place) == 1 else MatchShape if len(place) > 3 else _SHAPES[str(place[0])]
             keys = list(shape.model_fields)
             near = difflib.get_close_matches(str(place[-1]), keys, 1)
             remedy = f"Did you mean {near[0]}? The keys are {', '.join(keys)}." if near else f"Use {', '.join(keys)}."
@@ -128,17 +147,10 @@ def _told(detail: Any, document: Document) -> ConfigurationError:
             return ConfigurationError(where, f"This is not {wanted}.", f"Write {wanted}.", slug="slo-type")
 
 
-def _contradictions(shape: FileShape, refused: set[int], document: Document) -> Iterator[ConfigurationError]:
+def _contradictions(shape: FileShape, refused: _Refused, document: Document) -> Iterator[ConfigurationError]:
     for name, objective in shape.objectives.items():
         yield from _objective_problems(name, objective, document)
-    if len(shape.objectives) > MAX_OBJECTIVES:
-        yield ConfigurationError(
-            document.where(("objectives",)),
-            f"{len(shape.objectives)} objectives are too many to be watched.",
-            f"Keep up to {MAX_OBJECTIVES}.",
-            slug="slo-too-many",
-        )
-    if shape.warmup >= shape.period:
+    if not refused & {"warmup", "period"} and shape.warmup >= shape.period:
         yield ConfigurationError(
             document.where(("warmup",)),
             f"A warm-up of {span(shape.warmup)} leaves nothing of a period of {span(shape.period)}.",
@@ -146,22 +158,23 @@ def _contradictions(shape: FileShape, refused: set[int], document: Document) -> 
             slug="slo-warmup",
         )
     shortest = MIN_SCRAPES * shape.scrape_interval
-    if shape.period < 2 * shortest:
+    if not refused & {"period", "scrape_interval"} and shape.period < 2 * shortest:
         yield ConfigurationError(
-            document.where(("period",)),
+            document.where(("period" if "period" in shape.model_fields_set else "scrape_interval",)),
             f"A period of {span(shape.period)} has no room for windows of four scrapes of "
             f"{span(shape.scrape_interval)}.",
             f"Write {span(2 * shortest)} or more, or a shorter scrape_interval.",
             slug="slo-period-short",
         )
-    for index, window in enumerate(shape.windows or ()):
-        if index not in refused:
-            yield from _window_problems(index, window, shape, document)
+    if not refused & {"period", "scrape_interval"}:
+        for index, window in enumerate(shape.windows or ()):
+            if index not in refused:
+                yield from _window_problems(index, window, shape, refused, document)
 
 
 def _objective_problems(name: str, objective: ObjectiveShape, document: Document) -> Iterator[ConfigurationError]:
     place: Place = ("objectives", name)
-    needed, meaningless = _NEEDED[Sli(objective.sli)]
+    needed, meaningless = NEEDED[objective.sli]
     given = {key for key in ("target", "within", "only") if getattr(objective, key) is not None}
     for key in sorted(needed - given):
         yield ConfigurationError(
@@ -187,7 +200,7 @@ def _objective_problems(name: str, objective: ObjectiveShape, document: Document
 
 
 def _window_problems(
-    index: int, window: WindowShape, shape: FileShape, document: Document
+    index: int, window: WindowShape, shape: FileShape, refused: _Refused, document: Document
 ) -> Iterator[ConfigurationError]:
     def problem(key: str, found: str, remedy: str, slug: str) -> ConfigurationError:
         return ConfigurationError(document.where(("windows", index, key)), found, remedy, slug=f"slo-window-{slug}")
@@ -216,8 +229,8 @@ def _window_problems(
             "Write a shorter window, or a longer period.",
             "long",
         )
-    for other in (shape.windows or ())[:index]:
-        if (other.severity, other.long) == (window.severity, window.long):
+    for position, other in enumerate((shape.windows or ())[:index]):
+        if position not in refused and (other.severity, other.long) == (window.severity, window.long):
             yield problem(
                 "long",
                 f"There is a {window.severity} pair of {span(window.long)} above.",
@@ -225,14 +238,15 @@ def _window_problems(
                 "twice",
             )
     factor = Window(window.severity, window.long, window.short, window.budget).factor(shape.period)
-    for name, objective in shape.objectives.items():
+    for name, objective in shape.objectives.items() if "objectives" not in refused else ():
         if objective.target is not None and factor >= 1 / (1 - objective.target):
             highest = 1 / (1 - objective.target)
             bound = (window.long / shape.period * highest).quantize(Decimal("0.0001"))
             yield problem(
                 "budget",
                 f"{percent(window.budget)} of {span(shape.period)} in {span(window.long)} is a burn rate of "
-                f"{factor:.4g}; with all requests bad, {name} burns at {highest:.4g}: this can never fire.",
+                f"{float(factor):.4g}; with all requests bad, {name} burns at {float(highest):.4g}: "
+                "this can never fire.",
                 f"Write less than {percent(bound)}, or a longer window.",
                 "unreachable",
             )

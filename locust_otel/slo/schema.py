@@ -7,19 +7,21 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
-from locust_otel.slo.objectives import plain
+from locust_otel.slo.objectives import plain, span
 
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)? ?(?:ms|s|m|h|d) ?)+")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h|d)")
 _SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
-_NUMBER = re.compile(r"\d{1,12}(?:\.\d{1,12})?")
+_NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._ -]*[A-Za-z0-9])?")
 _MAX_DURATION_S = 366 * 86400
 _MAX_NAME = 100
-_MAX_TEXT = 1024
+_MAX_TEXT = 1024  # of a name, as the recorder keeps it
+MAX_OBJECTIVES = 50
+MAX_WINDOWS = 20
 
 
 def _refused(slug: str, found: str, remedy: str) -> PydanticCustomError:
@@ -34,18 +36,18 @@ def _shown(value: object) -> str:
 
 def _text(value: object, wanted: str) -> str:
     if isinstance(value, str):
-        return value.strip()
+        return value
     kind = "nothing" if value is None else "a list" if isinstance(value, list) else "a mapping"
     raise _refused("type", f"There is {kind} where {wanted} belongs.", f"Write {wanted}.")
 
 
 def _duration(value: object) -> Decimal:
-    text = _text(value, "a time")
+    text = _text(value, "a time").strip()
     if text == "0":
         return Decimal(0)
     if _NUMBER.fullmatch(text):
         raise _refused("duration-unit", f"{text} has no unit.", f"Write {text}s, or {text}ms, {text}m, {text}h.")
-    if len(text) > 50 or not _DURATION.fullmatch(text.replace(" ", "")):
+    if len(text) > 50 or not _DURATION.fullmatch(text):
         raise _refused("duration", f"{_shown(text)} is not a time.", "Write 500ms, 5s, 2m, 1h30m, 7d.")
     seconds = sum((Decimal(n) * _SECONDS[unit] for n, unit in _PART.findall(text)), Decimal(0))
     if seconds > _MAX_DURATION_S:
@@ -70,7 +72,7 @@ def _whole(value: object) -> Decimal:
 
 
 def _share(value: object) -> Decimal:
-    text = _text(value, "a percentage")
+    text = _text(value, "a percentage").strip()
     number = text.removesuffix("%").rstrip()
     if not _NUMBER.fullmatch(number):
         raise _refused("ratio", f"{_shown(text)} is not a ratio or a percentage.", "Write 99% or 0.99.")
@@ -100,7 +102,7 @@ def _target(value: object) -> Decimal:
 
 
 def _count(value: object) -> int:
-    text = _text(value, "a whole number")
+    text = _text(value, "a whole number").strip()
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:10]) <= 1_000_000_000 or len(text) > 10:
         raise _refused("count", f"{_shown(text)} is not a number of requests.", "Write a whole number from 1 up: 100.")
     return int(text)
@@ -120,8 +122,10 @@ def _texts(value: object) -> tuple[str, ...]:
     texts = tuple(_text(item, "a text") for item in values)
     if not texts:
         raise _refused("match-empty", "This list is empty, and so matches nothing.", "Name a text, or leave it out.")
-    if any(not text or len(text) > _MAX_TEXT for text in texts):
+    if not all(text.strip() for text in texts):
         raise _refused("match-empty", "An empty text matches no request.", "Write the request's name as Locust has it.")
+    if any(len(text) > _MAX_TEXT for text in texts):
+        raise _refused("match-long", f"No name has over {_MAX_TEXT} characters.", "Write the recorded part of it.")
     return tuple(dict.fromkeys(texts))
 
 
@@ -135,32 +139,34 @@ def _one_of(*choices: str) -> Callable[[object], str]:
     return chosen
 
 
-def _schema(pattern: str, example: str, kind: str | list[str] = "string") -> WithJsonSchema:
-    return WithJsonSchema({"type": kind, "pattern": pattern, "examples": [example]})
+def _schema(pattern: str, example: str, **more: object) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example], **more})
 
 
-_TIME = r"^(0|([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+)$"
+_SIZED = {"maxLength": 50}
+_TIME = r"^(0|([0-9]+ ?ms ?|[0-9]+(\.[0-9]{1,3})? ?[smhd] ?)+)$"
+_POSITIVE_TIME = r"^(?=.*[1-9])([0-9]+ ?ms ?|[0-9]+(\.[0-9]{1,3})? ?[smhd] ?)+$"
+_WHOLE_TIME = r"^(?=.*[1-9])([0-9]+ ?[smhd] ?)+$"
 _RATIO_SCHEMA = WithJsonSchema(
     {
         "anyOf": [
-            {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?%$"},
+            {"type": "string", "pattern": r"^(?=.*[1-9])[0-9]{1,2}(\.[0-9]{1,4})? ?%$"},
             {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
         ],
         "examples": ["99%", 0.99],
     }
 )
-_TEXTS_SCHEMA = WithJsonSchema(
-    {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
-)
-_COUNT_SCHEMA = WithJsonSchema({"type": "integer", "minimum": 1})
+_TEXT_SCHEMA = {"type": "string", "pattern": r"\S", "maxLength": _MAX_TEXT}
+_TEXTS_SCHEMA = WithJsonSchema({"anyOf": [_TEXT_SCHEMA, {"type": "array", "items": _TEXT_SCHEMA, "minItems": 1}]})
+_COUNT_SCHEMA = WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 1_000_000_000})
 
 Time = Annotated[
     Decimal,
     BeforeValidator(_duration),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": _TIME}, {"const": 0}], "examples": ["30s"]}),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": _TIME, **_SIZED}, {"const": 0}], "examples": ["30s"]}),
 ]
-PositiveTime = Annotated[Decimal, BeforeValidator(_positive), _schema(_TIME, "500ms")]
-WholeTime = Annotated[Decimal, BeforeValidator(_whole), _schema(_TIME, "30m")]
+PositiveTime = Annotated[Decimal, BeforeValidator(_positive), _schema(_POSITIVE_TIME, "500ms", **_SIZED)]
+WholeTime = Annotated[Decimal, BeforeValidator(_whole), _schema(_WHOLE_TIME, "30m", **_SIZED)]
 Target = Annotated[Decimal, BeforeValidator(_target), _RATIO_SCHEMA]
 Share = Annotated[
     Decimal,
@@ -168,7 +174,10 @@ Share = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?%$"},
+                {
+                    "type": "string",
+                    "pattern": r"^(?=.*[1-9])([0-9]{1,2}(\.[0-9]{1,12})?|100(\.0{1,12})?) ?%$",
+                },
                 {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
             ],
             "examples": ["20%"],
@@ -176,7 +185,7 @@ Share = Annotated[
     ),
 ]
 Count = Annotated[int, BeforeValidator(_count), _COUNT_SCHEMA]
-Name = Annotated[str, BeforeValidator(_name), _schema(f"^{_NAME.pattern}$", "webshop")]
+Name = Annotated[str, BeforeValidator(_name), _schema(f"^{_NAME.pattern}$", "webshop", maxLength=_MAX_NAME)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts), _TEXTS_SCHEMA]
 SliName = Annotated[Literal["success", "latency", "mean"], BeforeValidator(_one_of("success", "latency", "mean"))]
 Only = Annotated[Literal["success"], BeforeValidator(_one_of("success"))]
@@ -186,17 +195,46 @@ Severity = Annotated[Literal["critical", "warning"], BeforeValidator(_one_of("cr
 class _Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_there(cls, value: object) -> object:
+        if value is None:  # what was forgotten behind a key would else judge other requests than were meant
+            raise _refused("type", "There is nothing behind this key.", "Write a value, or leave the key out.")
+        return value
+
 
 class MatchShape(_Shape):
     """Which requests an objective judges: each key a text, or a list of which one must fit."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     name: Texts | None = Field(None, description="Name of the request, as Locust's table has it.")
     method: Texts | None = Field(None, description="Method, GET; for other clients what they fire as request type.")
     user_class: Texts | None = Field(None, description="Class of the simulated user.")
 
 
+NEEDED: dict[str, tuple[set[str], set[str]]] = {
+    "success": ({"target"}, {"within", "only"}),
+    "latency": ({"target", "within"}, set()),
+    "mean": ({"within"}, {"target"}),
+}
+"""By SLI: keys that must be there, keys that mean nothing there."""
+
+
+def _needed_by_sli(schema: dict[str, Any]) -> None:
+    schema["allOf"] = [
+        {
+            "if": {"properties": {"sli": {"const": sli}}, "required": ["sli"]},
+            "then": {"required": sorted(needed), "properties": dict.fromkeys(sorted(meaningless), False)},
+        }
+        for sli, (needed, meaningless) in NEEDED.items()
+    ]
+
+
 class ObjectiveShape(_Shape):
     """One objective."""
+
+    model_config = ConfigDict(json_schema_extra=_needed_by_sli)
 
     sli: SliName = Field(
         description="success: requests without failure. latency: requests that take no longer than `within`, failed "
@@ -220,7 +258,7 @@ class WindowShape(_Shape):
 class FileShape(_Shape):
     """Objectives of one service for load tests with locust-otel."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, title="locust-otel SLO file")
+    model_config = ConfigDict(title="locust-otel SLO file")
 
     service: Name = Field(description="What the objectives are of; the label slo_service.")
     period: WholeTime = Field(
@@ -237,5 +275,34 @@ class FileShape(_Shape):
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of the file."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **FileShape.model_json_schema()}
+    """Return the JSON Schema of the file, for editors.
+
+    It knows one way of writing a value where the parser may know more (`1800s`, not `1800000ms`), and of what one key
+    says of another only what an SLI needs.
+    """
+    schema = FileShape.model_json_schema()
+    for shape in (schema, *schema["$defs"].values()):
+        shape["properties"] = {key: _for_people(value) for key, value in shape["properties"].items()}
+    objectives = schema["properties"]["objectives"]
+    names = objectives.pop("patternProperties")
+    objectives |= {
+        "maxProperties": MAX_OBJECTIVES,
+        "propertyNames": {"pattern": next(iter(names)), "maxLength": _MAX_NAME},
+        "additionalProperties": next(iter(names.values())),
+    }
+    schema["properties"]["windows"]["maxItems"] = MAX_WINDOWS
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _for_people(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a value without what only Python has: None, titles, decimals."""
+    choices = [choice for choice in value.get("anyOf", ()) if choice != {"type": "null"}]
+    result = {key: item for key, item in value.items() if key != "title"}
+    if choices:
+        result["anyOf"] = choices
+    if len(choices) == 1:
+        result = {**choices[0], **{key: item for key, item in result.items() if key != "anyOf"}}
+    default = result.pop("default", None)
+    if default is not None:
+        result["default"] = span(Decimal(default)) if isinstance(default, str) else default
+    return result

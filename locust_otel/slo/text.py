@@ -35,7 +35,7 @@ def table(results: Iterable[Result], *, has_worst: bool = False) -> Table:
             Text(each.objective.name),
             Text(each.objective.sentence),
             actual(each),
-            "" if is_mean else f"{each.counts.good:,}",
+            "" if is_mean or each.told else f"{each.counts.good:,}",
             f"{each.counts.total:,}",
             "–" if each.budget_spent is None else f"{each.budget_spent:.0%}",
             Text(each.status.value, style=_STYLES[each.status]),
@@ -55,18 +55,21 @@ def written(tables: Table) -> str:
 
 def actual(result: Result) -> str:
     """Return the measured value of an objective: `99.62 %`, `312 ms`."""
+    if result.told:
+        return result.told
     value = result.actual
     if value is None:
         return "–"
-    return _seconds(value) if result.objective.target is None else share(value, result.counts.total)
+    return duration(value) if result.objective.target is None else share(value, result.counts.total)
 
 
 def share(value: float, total: int) -> str:
     """Return a ratio in percent, with as many digits as the number of requests gives meaning to."""
     digits = 1 if total < 1000 else 2 if total < 100_000 else 3
     text = f"{value * 100:.{digits}f}"
-    if value < 1 and float(text) == 100:  # one bad request among many is not none
-        text = f"{value * 100:.6f}".rstrip("0")
+    while value < 1 and float(text) == 100 and digits < 12:  # one bad request among many is not none
+        digits += 1
+        text = f"{value * 100:.{digits}f}"
     return f"{text} %"
 
 
@@ -86,9 +89,10 @@ def burning(pair: Burning) -> str:
 
 
 def _worst(found: Worst, *, is_mean: bool) -> str:
-    told = _seconds(found.value) if is_mean else f"{found.counts.bad:,} bad of {found.counts.total:,}"
+    told = duration(found.value) if is_mean else f"{found.counts.bad:,} bad of {found.counts.total:,}"
     return f"{found.method} {found.name}: {told}"
 
 
-def _seconds(value: float) -> str:
+def duration(value: float) -> str:
+    """Return seconds as people read them: `1.80 s`, `312 ms`, `4.1 ms`."""
     return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.0f} ms" if value >= 0.01 else f"{value * 1000:.1f} ms"

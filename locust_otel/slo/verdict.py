@@ -49,6 +49,8 @@ class Result:
             nothing was judged.
         worst: The endpoint that did most against it; None where none did anything.
         note: Why it is undecided or invalid, where that is so.
+        told: What was measured, in words, where only the number of requests is known and not which of them are good:
+            `p95 1.80 s`. Then all of them stand in `counts` as good.
     """
 
     objective: Objective
@@ -57,6 +59,7 @@ class Result:
     budget_spent: float | None = None
     worst: Worst | None = None
     note: str = ""
+    told: str = ""
 
     @property
     def actual(self) -> float | None:

@@ -46,7 +46,7 @@ def default_windows(
     windows = []
     for severity, long_s, short_s, share in drafts:
         bounded = min(max(share, long_s / period_s), highest * long_s / period_s, Decimal(1))
-        if long_s <= period_s and short_s < long_s:
+        if long_s <= period_s and MIN_SCRAPES * scrape_interval_s <= short_s < long_s:
             windows.append(Window(severity, long_s, short_s, plain(bounded)))
     return tuple(windows)
 

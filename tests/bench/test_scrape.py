@@ -281,7 +281,7 @@ def test_push_does_not_stall_the_loop(bridged: Bridged, figures: Figures, compre
             bridged.request(PENDING)
             gevent.sleep(0.02)  # the ticker wakes late from those requests
             ticker.longest_s, watch = 0.0, Stopwatch()
-            pusher._push()
+            gevent.joinall(pusher._begin())
             duration.append(watch.seconds())
             longest.append(ticker.longest_s)
         pusher.stop()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +18,8 @@ from locust_otel.aggregate import Aggregate
 from locust_otel.catalogue import Kind, Scope
 from locust_otel.exporters.families import ALL_SCOPES, HistogramPoint, families
 from locust_otel.histogram import layout
+from locust_otel.slo.objectives import Objective, Sli, Slo
+from locust_otel.slo.progress import Progress, Standing
 from locust_otel.snapshot import (
     ExportCount,
     HealthSnapshot,
@@ -101,15 +104,23 @@ def totals(requests: RequestsSnapshot) -> dict[tuple[str, ...], int]:
     return {tuple(series.key): series.total for series in requests.series}
 
 
-def worker(name: str = "host-0", *, lags_s: Iterable[float] = (0.001,), **changes: Any) -> WorkerSnapshot:
-    """Return how a generating process might be."""
-    lags = list(lags_s)
-    lag_layout = layout()
-    counts = lag_layout.empty()
-    for lag in lags:
-        counts[next((i for i, bound in enumerate(lag_layout.bounds) if lag <= bound), len(lag_layout.bounds))] += 1
+def worker(
+    name: str = "host-0", *, lags_s: Iterable[float] = (0.001,), late_s: Iterable[float] = (), **changes: Any
+) -> WorkerSnapshot:
+    """Return how a generating process might be: with these delays of its loop, and of its users' schedules."""
+    lags, late = list(lags_s), list(late_s)
     values: dict[str, Any] = {"cpu_ratio": 0.25, "memory_bytes": 64_000_000, "users": 7, **changes}
-    return WorkerSnapshot(worker=name, lag_layout=lag_layout, lag_counts=counts, lag_sum_s=sum(lags), **values)
+    if late:
+        values |= {"schedule_layout": layout(), "schedule_counts": _counted(late), "schedule_sum_s": sum(late)}
+    return WorkerSnapshot(worker=name, lag_layout=layout(), lag_counts=_counted(lags), lag_sum_s=sum(lags), **values)
+
+
+def _counted(seconds: Iterable[float]) -> Sequence[int]:
+    where = layout()
+    counts = where.empty()
+    for value in seconds:
+        counts[next((i for i, bound in enumerate(where.bounds) if value <= bound), len(where.bounds))] += 1
+    return counts
 
 
 def health(**changes: Any) -> HealthSnapshot:
@@ -180,11 +191,38 @@ def rich_aggregate() -> Aggregate:
     return aggregate
 
 
+def objectives(**changes: Any) -> Slo:
+    """Return an SLO file with an objective of each kind; `within` of the latency is 0.3 s."""
+    values: dict[str, Any] = {
+        "service": "shop", "period_s": Decimal(1800), "scrape_interval_s": Decimal(5), "warmup_s": Decimal(0),
+        "min_requests": 10, "slow_s": Decimal(2), "windows": (),
+        "objectives": (
+            Objective("availability", Sli.SUCCESS, Decimal("0.99")),
+            Objective("latency", Sli.LATENCY, Decimal("0.75"), Decimal("0.3")),
+            Objective("mean", Sli.MEAN, within_s=Decimal("0.5")),
+        ),
+        **changes,
+    }  # fmt: skip
+    return Slo(**values)
+
+
+def judged(aggregate: Aggregate) -> Standing:
+    """Return how the objectives stand after these requests, in a run without a warm-up."""
+    return Progress(objectives(), 1_764_000_000.25).standing(aggregate.snapshot(), 61.5)
+
+
+MARKS = {("deploy v2", "deployment"): 2}
+"""What was marked in a run where nothing is zero."""
+
+
 def rich_snapshot() -> Snapshot:
     """Return a snapshot of a distributed run in which every metric has a value other than zero."""
+    aggregate = rich_aggregate()
     return snapshot(
-        rich_aggregate(),
-        workers=(worker(), worker("host-1", lags_s=(0.02, 0.3))),
+        aggregate,
+        slo=judged(aggregate),
+        marks=MARKS,
+        workers=(worker(), worker("host-1", lags_s=(0.02, 0.3), late_s=(0.0, 1.5, 2.5))),
         worker_states={"running": 2, "missing": 1},
         workers_expected=3,
     )

@@ -30,6 +30,7 @@ from locust_otel.snapshot import (
     Snapshot,
     WorkerSnapshot,
 )
+from tests.unit.factories import MARKS, judged
 
 PROCESS_START = 1_763_999_900.5
 RUN_START = 1_764_000_000.25
@@ -178,7 +179,8 @@ def worker(name: str = "host-0", lags_s: Iterable[float] = (0.001,), **changes: 
     counts = bounds.empty()
     for lag in lags:
         counts[next((i for i, bound in enumerate(bounds.bounds) if lag <= bound), len(bounds.bounds))] += 1
-    values: dict[str, Any] = {"cpu_ratio": 0.25, "memory_bytes": 64_000_000, "users": 7, **changes}
+    delays: dict[str, Any] = {"schedule_layout": bounds, "schedule_counts": counts, "schedule_sum_s": 0.25}
+    values: dict[str, Any] = {"cpu_ratio": 0.25, "memory_bytes": 64_000_000, "users": 7, **delays, **changes}
     return WorkerSnapshot(worker=name, lag_layout=bounds, lag_counts=counts, lag_sum_s=sum(lags), **values)
 
 
@@ -204,8 +206,12 @@ def snapshot(
     run_id: str = "run-1",
     workers: tuple[WorkerSnapshot, ...] = (),
     of_bridge: HealthSnapshot | None = None,
+    is_judged: bool = False,
 ) -> Snapshot:
-    """Return what a process with this aggregate knows; with None, before its first run."""
+    """Return what a process with this aggregate knows; with None, before its first run.
+
+    Judged, there is an SLO file, which needs a bound at 0.3 s, and a mark.
+    """
     run = None
     if aggregate is not None:
         run = RunSnapshot(
@@ -218,6 +224,8 @@ def snapshot(
             users={"Shopper": 7},
             users_target={"Shopper": 10},
             requests=aggregate.snapshot(),
+            slo=judged(aggregate) if is_judged else None,
+            marks=MARKS if is_judged else {},
         )
     return Snapshot(
         time=time,

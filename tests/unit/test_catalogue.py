@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import chain
 
 import pytest
 from prometheus_client.metrics_core import METRIC_TYPES
 
 from locust_otel import catalogue
+from locust_otel.aggregate import Aggregate
 from locust_otel.catalogue import CATALOGUE, Kind, Metric, Scope
 from locust_otel.exporters.families import HistogramPoint, families
-from tests.unit.factories import rich_snapshot
+from tests.unit.factories import rich_snapshot, snapshot
 
 _UNITS = {"s": "_seconds", "By": "_bytes", "1": "", "": ""}
 
@@ -36,6 +38,12 @@ locust_worker_memory_bytes gauge run_id worker
 locust_worker_users gauge run_id worker
 locust_generator_lag_seconds histogram run_id worker
 locust_run_valid gauge run_id
+locust_slo_events_total counter run_id slo slo_service outcome
+locust_slo_objective_ratio gauge run_id slo slo_service
+locust_slo_threshold_seconds gauge run_id slo slo_service
+locust_slo_min_requests gauge run_id slo slo_service
+locust_slo_status gauge run_id slo slo_service status
+locust_marks_total counter run_id mark kind
 locust_otel_exports_total counter exporter outcome
 locust_otel_export_seconds_total counter exporter outcome
 locust_otel_last_export_timestamp_seconds gauge exporter
@@ -121,9 +129,9 @@ def test_everything_exported_is_in_the_catalogue() -> None:
 
 
 def test_every_metric_has_a_value_that_is_not_zero() -> None:
-    """No metric of the catalogue is there for show: a rich snapshot gives each a value other than zero."""
+    """No metric is there for show: a rich snapshot, or a valid one, gives each a value other than zero."""
     seen = set()
-    for family in families(rich_snapshot()):
+    for family in chain(families(rich_snapshot()), families(snapshot(Aggregate(slow_s=1, max_names=1)))):
         for point in family.points:
             value = sum(point.counts) * point.sum if isinstance(point, HistogramPoint) else point.value
             if value:

@@ -14,6 +14,7 @@ import msgpack  # type: ignore[import-untyped]
 import pytest
 from locust import argument_parser, events
 
+import locust_otel
 from locust_otel.config import (
     DEFAULT_PORT,
     OPTIONS,
@@ -26,18 +27,26 @@ from locust_otel.config import (
 )
 from locust_otel.errors import ConfigurationError
 from locust_otel.exporters.otlp.settings import OtlpSettings, Target
+from locust_otel.slo.file import load
 
+SLO = str(Path(locust_otel.__file__).parents[1] / "locustfiles" / "slo.yaml")
 FLAGS = {
     "--prometheus-port": "9700", "--prometheus-host": "0.0.0.0", "--prometheus-web-config": "web.yml",
     "--prometheus-linger": "3s", "--run-id": "nightly", "--run-label": "team=shop", "--slow-request": "250ms",
     "--max-request-names": "17", "--export-from": "workers", "--otlp-endpoint": "http://127.0.0.1:4317",
-    "--otlp-protocol": "grpc", "--otlp-interval": "2s", "--propagate-traces": "0.1",
+    "--otlp-protocol": "grpc", "--otlp-interval": "2s", "--propagate-traces": "0.1", "--slo": SLO,
+    "--slo-abort": "true",
 }  # fmt: skip
 TARGET = Target(
     "http://127.0.0.1:4317", "grpc", {}, 10.0, "none", certificate=None, client_certificate=None, client_key=None
 )
 OTLP = OtlpSettings(metrics=TARGET, logs=TARGET, interval_s=2.0, is_exponential=False, is_delta=False)
 DESTS = {flag: flag[2:].replace("-", "_") for flag in FLAGS}
+
+
+SWITCHES = {option.flag for option in OPTIONS if option.is_switch}
+ALL = tuple(text for item in FLAGS.items() for text in item[: 1 if item[0] in SWITCHES else 2])
+"""The command line with each flag."""
 
 
 @pytest.fixture(autouse=True)
@@ -103,13 +112,14 @@ def _check_all(options: Namespace) -> None:
     assert resolve(options) == Settings(
         port=9700, port_is_named=True, host="0.0.0.0", web_config=None, linger=Linger(3.0), run_id="nightly",
         run_labels={"team": "shop"}, slow_s=0.25, max_names=17, from_workers=True, otlp=OTLP, trace_ratio=0.1,
+        slo=load(SLO), slo_abort=True,
     )  # fmt: skip
 
 
 @pytest.mark.usefixtures("ours")
 def test_flags() -> None:
     """Each flag reaches its setting."""
-    options = parse(*(text for item in FLAGS.items() for text in item))
+    options = parse(*ALL)
     assert options.prometheus_web_config == "web.yml"
     _check_all(options)
 
@@ -159,12 +169,14 @@ def test_configuration_files(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.usefixtures("ours")
-@pytest.mark.parametrize("given", [(), tuple(text for item in FLAGS.items() for text in item)], ids=["none", "all"])
+@pytest.mark.parametrize("given", [(), ALL], ids=["none", "all"])
 def test_options_are_plain(given: tuple[str, ...]) -> None:
-    """In Locust's namespace, which msgpack carries to each worker, our options are text and lists of text."""
+    """In Locust's namespace, which msgpack carries to workers, our options are text, lists of text, and switches."""
     ours = {dest: getattr(parse(*given), dest) for dest in DESTS.values()}
     for value in ours.values():
-        assert value is None or type(value) is str or (type(value) is list and all(type(v) is str for v in value))
+        assert (
+            value is None or type(value) in {str, bool} or (type(value) is list and all(type(v) is str for v in value))
+        )
     assert msgpack.unpackb(msgpack.packb(ours)) == ours
 
 
@@ -381,21 +393,40 @@ def test_all_problems_at_once() -> None:
     given = {
         "prometheus_port": "x", "prometheus_host": "a b", "prometheus_linger": "x", "otlp_endpoint": "x",
         "otlp_interval": "0", "propagate_traces": "2", "run_id": "-", "run_label": ["x"], "slow_request": "0",
-        "max_request_names": "0", "export_from": "x",
+        "max_request_names": "0", "export_from": "x", "slo": "none.yaml", "slo_abort": "x",
     }  # fmt: skip
     with pytest.raises(ConfigurationError) as caught:
         resolve(None, given)
     problems = caught.value.problems
     assert [p.slug for p in problems] == [
+        "slo-unreadable",
         "prometheus-port", "prometheus-host", "time", "otlp-interval", "otlp-endpoint", "propagate-traces", "run-id",
         "run-label",
-        "slow-request", "max-request-names", "export-from",
+        "slow-request", "max-request-names", "export-from", "switch",
     ]  # fmt: skip
-    assert {p.where for p in problems} == FLAGS.keys() - {"--prometheus-web-config", "--otlp-protocol"}
-    assert len(str(caught.value).splitlines()) == 11
+    assert {p.where for p in problems[1:]} | {"--slo"} == FLAGS.keys() - {"--prometheus-web-config", "--otlp-protocol"}
+    assert len(str(caught.value).splitlines()) == 13
     for problem in problems:
         assert problem.found.endswith(".")
         assert problem.remedy.endswith(".")
+
+
+def test_the_slo_file_is_the_masters(tmp_path: Path) -> None:
+    """A worker needs no SLO file, for its master judges; elsewhere one that is not there is refused."""
+    missing = {"slo": str(tmp_path / "none.yaml"), "slo_abort": "true"}
+    assert slugs(**missing) == ["slo-unreadable"]
+    settings = resolve(None, missing, is_worker=True)
+    assert (settings.slo, settings.slow_s) == (None, 5.0)
+    assert resolve(None, {"slo_abort": True}, is_worker=True).slo is None
+    assert slugs(slo_abort="true") == ["contradictory-flags"]
+
+
+def test_slow_requests_of_the_slo_file(tmp_path: Path) -> None:
+    """The file says what a slow request is, unless a flag does."""
+    path = tmp_path / "slo.yaml"
+    path.write_text("service: a\nslow_request: 1500ms\nobjectives: {a: {sli: mean, within: 1s}}\n", encoding="utf-8")
+    assert of(slo=str(path)).slow_s == 1.5
+    assert of(slo=str(path), slow_request="250ms").slow_s == 0.25
 
 
 def test_contradictions(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from locust_otel import catalogue
 from locust_otel.aggregate import Aggregate
 from locust_otel.catalogue import CATALOGUE, Scope
 from locust_otel.exporters.families import (
@@ -69,7 +70,25 @@ def test_values_of_a_rich_snapshot() -> None:
         "locust_run_start_time_seconds": {("run-1",): 1_764_000_000.25},
         "locust_run_elapsed_seconds": {("run-1",): 61.5},
         "locust_run_active": {("run-1",): 1},
-        "locust_run_valid": {("run-1",): 1},
+        "locust_run_valid": {("run-1",): 0},
+        "locust_run_invalid": {("run-1", "cpu"): 0, ("run-1", "lag"): 0, ("run-1", "workers"): 1},
+        "locust_marks_total": {("run-1", "deploy v2", "deployment"): 2},
+        "locust_slo_events_total": {
+            ("run-1", "availability", "shop", "good"): 11, ("run-1", "availability", "shop", "bad"): 2,
+            ("run-1", "latency", "shop", "good"): 9, ("run-1", "latency", "shop", "bad"): 2,
+        },
+        "locust_slo_mean_seconds_total": {("run-1", "mean", "shop"): 73.13345},
+        "locust_slo_mean_requests_total": {("run-1", "mean", "shop"): 11},
+        "locust_slo_objective_ratio": {
+            ("run-1", "availability", "shop"): 0.99, ("run-1", "latency", "shop"): 0.75,
+        },
+        "locust_slo_threshold_seconds": {("run-1", "latency", "shop"): 0.3, ("run-1", "mean", "shop"): 0.5},
+        "locust_slo_min_requests": {("run-1", name, "shop"): 10 for name in ("availability", "latency", "mean")},
+        "locust_slo_status": {
+            ("run-1", name, "shop", status): status == ("met" if name == "latency" else "missed")
+            for name in ("availability", "latency", "mean")
+            for status in ("met", "missed", "undecided", "invalid")
+        },
         "locust_workers": {
             ("run-1", "ready"): 0, ("run-1", "spawning"): 0, ("run-1", "running"): 2, ("run-1", "missing"): 1,
         },
@@ -78,6 +97,7 @@ def test_values_of_a_rich_snapshot() -> None:
         "locust_worker_memory_bytes": {("run-1", "host-0"): 64_000_000, ("run-1", "host-1"): 64_000_000},
         "locust_worker_users": {("run-1", "host-0"): 7, ("run-1", "host-1"): 7},
         "locust_generator_lag_seconds": {("run-1", "host-0"): 1, ("run-1", "host-1"): 2},
+        "locust_schedule_lag_seconds": {("run-1", "host-1"): 3},
         "locust_otel_exports_total": {("prometheus", "success"): 5, ("prometheus", "failure"): 2},
         "locust_otel_export_seconds_total": {("prometheus", "success"): 0.125, ("prometheus", "failure"): 0.5},
         "locust_otel_last_export_timestamp_seconds": {("prometheus",): 1_764_000_123.5},
@@ -94,14 +114,16 @@ def test_values_of_a_rich_snapshot() -> None:
 def test_sums_are_those_of_the_requests() -> None:
     """The sum of a histogram is that of the durations in seconds."""
     sums = {
-        point.labels: point.sum
+        (family.metric, *point.labels): point.sum
         for family in families(rich_snapshot())
         for point in family.points
         if isinstance(point, HistogramPoint)
     }
-    assert sums["run-1", "GET", "/", "Shopper", "success"] == pytest.approx(3.1254)
-    assert sums["run-1", "GET", "/", "Shopper", "failure"] == pytest.approx(70.005)
-    assert sums["run-1", "host-1"] == pytest.approx(0.32)
+    endpoint = (catalogue.REQUEST_DURATION, "run-1", "GET", "/", "Shopper")
+    assert sums[*endpoint, "success"] == pytest.approx(3.1254)
+    assert sums[*endpoint, "failure"] == pytest.approx(70.005)
+    assert sums[catalogue.GENERATOR_LAG, "run-1", "host-1"] == pytest.approx(0.32)
+    assert sums[catalogue.SCHEDULE_LAG, "run-1", "host-1"] == pytest.approx(4.0)
 
 
 def test_before_the_first_run() -> None:
@@ -167,6 +189,11 @@ def test_run_labels_of_the_user() -> None:
             assert [point.labels for point in family.points] == [("run-1", *info.values())]
         else:
             assert family.label_names == family.metric.labels
+
+
+def test_without_an_slo_file_no_objectives() -> None:
+    """Without an SLO file nothing is said of objectives."""
+    assert not [name for name in values(snapshot(rich_aggregate())) if name.startswith("locust_slo_")]
 
 
 def test_a_failure_alone_has_its_success_at_zero() -> None:

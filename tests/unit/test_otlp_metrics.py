@@ -84,7 +84,7 @@ def exponential_index(seconds: float) -> int:
 
 def test_names_units_types_and_values() -> None:
     """Each family comes out under its name, unit, help and type, each point with its labels and value, once."""
-    taken = snapshot(aggregate(), workers=(worker(), worker("host-1", (0.02, 0.3))))
+    taken = snapshot(aggregate(), workers=(worker(), worker("host-1", (0.02, 0.3))), is_judged=True)
     expected: dict[Any, Any] = {}
     for family in families(taken):
         kind = {Kind.COUNTER: "sum", Kind.GAUGE: "gauge", Kind.HISTOGRAM: "histogram"}[family.metric.kind]

@@ -133,7 +133,7 @@ class Rig:
         """Have it push, each time after a pause."""
         assert self.pusher is not None
         for _ in range(times):
-            gevent.spawn(self.pusher._push).join()
+            gevent.joinall(self.pusher._begin())
             self.clock.now += pause_s
 
     @property
@@ -436,7 +436,7 @@ def test_suppressed_instrumentation(rig: Rig) -> None:
     """During a push nobody instruments what it does, and after it everybody may again."""
     rig.events.add(RUN_START)
     made = rig.start()
-    made._push()
+    gevent.joinall(made._begin())
     assert rig.metrics.suppressed == [True]
     assert rig.logs.suppressed == [True]
     assert otel_context.get_value(otel_context._SUPPRESS_INSTRUMENTATION_KEY) is None
@@ -566,6 +566,97 @@ def test_stop_in_the_middle_of_a_push(rig: Rig, monkeypatch: pytest.MonkeyPatch)
     made.stop()
     assert perf_counter() - started < 0.5
     assert made.last_total == 12
+
+
+def hangs(seconds: float, then: Callable[[int], Outcome] = lambda _: TAKES) -> Answers:
+    """Return an answer that comes after a while."""
+
+    def answer(number: int) -> Outcome:
+        gevent.sleep(seconds)
+        return then(number)
+
+    return answer
+
+
+def test_neither_waits_for_the_other(rig: Rig) -> None:
+    """Events are pushed while a push of metrics has no answer, and again and again."""
+    rig.metrics.answer = hangs(60)
+    made = rig.start()
+    for number in range(1, 4):
+        rig.events.add(RUN_START)
+        made._begin()
+        wait_until(lambda number=number: len(rig.logs.texts) == number)  # type: ignore[misc]
+        rig.clock.now += 1
+    assert len(rig.metrics.sent) == 1
+
+
+@pytest.mark.parametrize("signal", list(Signal))
+def test_the_last_push_of_one_is_not_held_up_by_the_other(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, signal: Signal
+) -> None:
+    """Where one sink never answers at the end, the other one has everything."""
+    monkeypatch.setattr(pusher, "FLUSH_S", 0.2)
+    rig.events.add(RUN_START)
+    rig.senders[signal].answer = hangs(60)
+    made = rig.start(interval_s=3600)
+    made.stop()
+    if signal is Signal.METRICS:
+        assert rig.logs.texts == ["Run run-1 starts"]
+    else:
+        assert made.last_total == 7
+
+
+def test_late(rig: Rig) -> None:
+    """A sink that lets wait is told of once, before the time is up; and once more when it answers in time again."""
+
+    def slowly(number: int) -> Outcome:
+        rig.clock.now += 6 if number <= 3 else 1
+        return FAILS if number == 1 else TAKES
+
+    made = rig.start(signals=[Signal.METRICS])
+    rig.metrics.answer = hangs(0.05, slowly)
+    begun = made._begin()
+    gevent.sleep(0.01)
+    for _ in range(3):
+        rig.clock.now += 2
+        assert made._begin() == []
+    assert rig.lines == [("WARNING", "OTLP: otlp_metrics are failing: no answer for 6 s")]
+    assert rig.counts()[METRICS, "failure"] == 0
+    gevent.joinall(begun)
+    assert rig.counts()[METRICS, "failure"] == 1
+    rig.clock.now += 100
+    rig.push(2)
+    assert [text for _, text in rig.lines[1:]] == ["OTLP: otlp_metrics arrive again, after 1 failures"]
+    rig.push(3)
+    assert [text for _, text in rig.lines[2:]] == ["OTLP: otlp_metrics arrive again, after no failures"]
+
+
+def test_several_pieces_are_under_way(rig: Rig) -> None:
+    """A push of many pieces lasts shorter than its answers one after the other, and is whole."""
+    made = rig.start(signals=[Signal.METRICS])
+    for number in range(240):
+        rig.record(1, f"/{number}")
+    rig.metrics.answer = hangs(0.1)
+    started = perf_counter()
+    rig.push()
+    took_s = perf_counter() - started
+    pieces = len(rig.metrics.sent)
+    assert pieces >= 10
+    assert 0.1 * pieces / 4 < took_s < 0.1 * pieces * 0.8
+    assert made.last_total == 247
+    assert sum(totals(rig.metrics)) == 247
+
+
+def test_a_push_of_many_pieces_that_fails_in_the_middle(rig: Rig) -> None:
+    """After a piece that is refused those under way end, no further one is sent, and one line is logged."""
+    made = rig.start(signals=[Signal.METRICS])
+    for number in range(240):
+        rig.record(1, f"/{number}")
+    rig.metrics.answer = hangs(0.05, lambda number: FAILS if number > 2 else TAKES)
+    rig.push()
+    assert 3 <= len(rig.metrics.sent) <= 8
+    assert made.last_total is None
+    assert rig.lines == [("WARNING", "OTLP: otlp_metrics are failing: 503 Busy")]
 
 
 def test_a_real_black_hole(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

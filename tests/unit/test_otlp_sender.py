@@ -775,3 +775,39 @@ def test_grpc_tls(tmp_path: Path) -> None:
         assert not outcome.ok
         assert outcome.reason.split()[0] in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
     assert len(sink.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "ok"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Ty", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: application/x-p", False),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/x-protobuf\r\n\r\n", True),
+        (b"HTTP/1.0 200 OK\r\nContent-Type: application/x-protobuf\r\n\r\n", True),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", True),
+    ],
+)
+def test_cut_off_in_the_headers(head: bytes, ok: bool) -> None:
+    """An answer that ends in the middle of its headers is none; one whose end is that of the connection is one."""
+    with HttpSink(lambda connection: connection.sendall(head)) as sink:
+        outcome = send(target(sink.url))
+    assert outcome == (Outcome(ok=True) if ok else Outcome(ok=False, reason="200 with an answer that was cut off"))
+
+
+def test_several_at_a_time() -> None:
+    """Greenlets that push at the same time through one sender each get the outcome of their own push."""
+
+    def late(connection: Any) -> None:
+        gevent.sleep(0.1)
+        connection.sendall(reply("503 Busy"))
+
+    with HttpSink(late, reply()) as sink:
+        sender = make(Signal.METRICS, target(sink.url))
+        pushes = []
+        for _ in range(4):
+            pushes.append(gevent.spawn(sender.send, metrics()))
+            gevent.sleep(0.01)
+        outcomes = [push.get() for push in pushes]
+        sender.shut_down()
+    assert [outcome.reason for outcome in outcomes] == ["503 Busy", "", "", ""]
+    assert [outcome.ok for outcome in outcomes] == [False, True, True, True]

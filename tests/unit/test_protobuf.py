@@ -156,7 +156,7 @@ def test_names_types_labels_and_values() -> None:
     of = requests()
     of.count_error("GET", "/", "500", 2)
     of.count_user_error("Shopper", "KeyError", 9)
-    taken = snapshot(of, workers=(worker(), worker("host-1", (0.02, 0.3))))
+    taken = snapshot(of, workers=(worker(), worker("host-1", (0.02, 0.3))), is_judged=True)
     expected: dict[Any, float] = {}
     heads: dict[str, tuple[str, int]] = {}
     for family in families(taken):

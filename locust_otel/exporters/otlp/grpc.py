@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from gevent.local import local
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
@@ -15,7 +16,7 @@ from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExp
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 
-from locust_otel.exporters.otlp.sender import Outcome, partial_outcome, printable
+from locust_otel.exporters.otlp.sender import NOT_SENT, Outcome, partial_outcome, printable
 from locust_otel.exporters.otlp.settings import Signal, Target
 
 _COMPRESSIONS = {"none": grpc.Compression.NoCompression, "gzip": grpc.Compression.Gzip}
@@ -36,9 +37,18 @@ class _Stub:
     """Stands before the stub that an exporter made; keeps the outcome, and tells the exporter of success."""
 
     def __init__(self, stub: Any, answer: Any) -> None:
-        self.outcome = Outcome(ok=False, reason="not sent")
+        self._kept = local()
         self._stub = stub
         self._answer = answer
+
+    @property
+    def outcome(self) -> Outcome:
+        """What came of the last push of this greenlet; several push at a time."""
+        return getattr(self._kept, "outcome", NOT_SENT)
+
+    @outcome.setter
+    def outcome(self, outcome: Outcome) -> None:
+        self._kept.outcome = outcome
 
     def Export(self, **call: Any) -> Any:  # noqa: N802  # gRPC's name
         """Call; see `grpc.UnaryUnaryMultiCallable`."""
@@ -66,9 +76,9 @@ class GrpcSender:
     """Pushes over gRPC."""
 
     def __init__(self, signal: Signal, target: Target) -> None:
-        grpc_gevent.init_gevent()  # before the first channel
         is_metrics = signal is Signal.METRICS
         exporter_type: Any = OTLPMetricExporter if is_metrics else OTLPLogExporter
+        grpc_gevent.init_gevent()  # before the first channel
         self._exporter = exporter_type(
             endpoint=target.endpoint,
             insecure=target.endpoint.startswith("http://"),
@@ -84,7 +94,7 @@ class GrpcSender:
 
     def send(self, data: Any) -> Outcome:
         """Push."""
-        self._stub.outcome = Outcome(ok=False, reason="not sent")
+        self._stub.outcome = NOT_SENT
         self._exporter.export(data)
         return self._stub.outcome
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import gevent
 import requests
+from gevent.local import local
 from google.protobuf.message import DecodeError
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
@@ -50,8 +51,11 @@ class Outcome:
     is_permanent: bool = False
 
 
+NOT_SENT = Outcome(ok=False, reason="not sent")
+
+
 class Sender(Protocol):
-    """Pushes one signal; blocks the greenlet that calls it and no other."""
+    """Pushes one signal; blocks the greenlet that calls it and no other, and several may call it at a time."""
 
     def send(self, data: Any) -> Outcome:
         """Push metrics (a `MetricsData`) or events (a sequence of log records)."""
@@ -67,8 +71,17 @@ class _Session(requests.Session):
 
     def __init__(self, response_type: type[ExportMetricsServiceResponse] | type[ExportLogsServiceResponse]) -> None:
         super().__init__()
-        self.outcome = Outcome(ok=False, reason="not sent")
+        self._kept = local()
         self._response_type = response_type
+
+    @property
+    def outcome(self) -> Outcome:
+        """What came of the last push of this greenlet; several push at a time."""
+        return getattr(self._kept, "outcome", NOT_SENT)
+
+    @outcome.setter
+    def outcome(self, outcome: Outcome) -> None:
+        self._kept.outcome = outcome
 
     def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
         """Send, and once more at once where a connection kept from the last time was closed meanwhile."""
@@ -87,7 +100,7 @@ class _Session(requests.Session):
         for _ in range(2):
             try:
                 with super().request(method, url, **options) as response:
-                    self.outcome = _judged(response, self._response_type)
+                    self.outcome = judged(response, self._response_type)
                 return
             except (requests.RequestException, HTTPError, OSError) as error:
                 self.outcome = Outcome(ok=False, reason=_named(error))
@@ -95,7 +108,8 @@ class _Session(requests.Session):
                     return
 
 
-def _judged(response: requests.Response, response_type: Any) -> Outcome:
+def judged(response: requests.Response, response_type: Any) -> Outcome:
+    """Return what a sink says with an answer, whose body has not been read."""
     status = response.status_code
     if not 200 <= status < 300:
         where = "a redirect, which OTLP does not follow" if 300 <= status < 400 else response.reason or ""
@@ -105,6 +119,8 @@ def _judged(response: requests.Response, response_type: Any) -> Outcome:
             retry_after_s=_retry_after(response.headers),
             is_permanent=status not in _RETRYABLE,
         )
+    if status != 204 and _is_cut_off(response):
+        return Outcome(ok=False, reason=f"{status} with an answer that was cut off")
     body = response.raw.read(_MAX_ANSWER_BYTES + 1, decode_content=True)
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if len(body) > _MAX_ANSWER_BYTES or (body and kind in {"text/html", "application/xhtml+xml"}):
@@ -116,6 +132,16 @@ def _judged(response: requests.Response, response_type: Any) -> Outcome:
     except DecodeError:
         return Outcome(ok=False, reason=f"{status} with an answer that is not OTLP")
     return partial_outcome(partial)
+
+
+def _is_cut_off(response: requests.Response) -> bool:
+    """Return whether the answer may have ended in the middle of its headers, which `http.client` takes for all of them.
+
+    In HTTP 1.1 an answer says how long it is, or that its end is the end of the connection (RFC 9112, 6.3).
+    """
+    headers = response.headers
+    is_framed = bool({"Content-Length", "Transfer-Encoding"} & {name.title() for name in headers})
+    return not is_framed and response.raw.version >= 11 and headers.get("Connection", "").lower() != "close"
 
 
 def partial_outcome(partial: Any) -> Outcome:
@@ -173,7 +199,7 @@ class HttpSender:
 
     def send(self, data: Any) -> Outcome:
         """Push."""
-        self._session.outcome = Outcome(ok=False, reason="not sent")
+        self._session.outcome = NOT_SENT
         self._exporter.export(data)
         return self._session.outcome
 

@@ -1,0 +1,124 @@
+"""Tests of objectives as values: what they cover, and how they read."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from locust_otel.slo.objectives import Match, Objective, Sli, Window, percent, plain, span, spoken
+from tests.unit.factories import objectives
+
+_UNITS: dict[str, Decimal | int] = {"ms": Decimal("0.001"), "s": 1, "m": 60, "h": 3600, "d": 86400, "min": 60}
+
+
+def read_back(text: str) -> Decimal:
+    """Return the seconds of a written time, by a reader of our own."""
+    parts = re.findall(r"([0-9.]+) ?([a-z]+)", text)
+    assert "".join(number + unit for number, unit in parts) == text.replace(" ", "")
+    return sum((Decimal(number) * _UNITS[unit] for number, unit in parts), Decimal(0))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "as_span", "as_spoken"),
+    [
+        ("0", "0s", "0 ms"), ("0.5", "500ms", "500 ms"), ("0.001", "1ms", "1 ms"), ("1.5", "1500ms", "1.5 s"),
+        ("2", "2s", "2 s"), ("30", "30s", "30 s"), ("60", "1m", "1 min"), ("90", "1m30s", "90 s"),
+        ("1800", "30m", "30 min"),
+        ("3600", "1h", "1 h"), ("5400", "1h30m", "90 min"), ("14400", "4h", "4 h"), ("86400", "1d", "1 d"),
+        ("604800", "7d", "7 d"), ("90061", "1d1h1m1s", "90061 s"), ("2.000", "2s", "2 s"), ("3E+1", "30s", "30 s"),
+    ],
+)  # fmt: skip
+def test_times(seconds: str, as_span: str, as_spoken: str) -> None:
+    """A time reads as Prometheus writes it, and as people say it."""
+    assert (span(Decimal(seconds)), spoken(Decimal(seconds))) == (as_span, as_spoken)
+
+
+@given(st.integers(0, 366 * 86_400_000))
+def test_any_time_is_read_back(milliseconds: int) -> None:
+    """No written time differs from the seconds it stands for."""
+    seconds = Decimal(milliseconds) / 1000
+    assert read_back(span(seconds)) == read_back(spoken(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [
+        ("0.99", "99 %"),
+        ("0.995", "99.5 %"),
+        ("0.9", "90 %"),
+        ("0.01", "1 %"),
+        ("0.999999", "99.9999 %"),
+        ("1", "100 %"),
+    ],
+)
+def test_percent(ratio: str, text: str) -> None:
+    """A ratio reads in percent without noise."""
+    assert percent(Decimal(ratio)) == text
+
+
+def test_plain() -> None:
+    """A number has no trailing zeros and no exponent."""
+    assert [str(plain(Decimal(text))) for text in ("30.00", "3E+1", "0.10", "0E-6", "1E-7")] == [
+        "30", "30", "0.1", "0", "1E-7",
+    ]  # fmt: skip
+    assert f"{plain(Decimal('1E-7')):f}" == "0.0000001"
+
+
+@pytest.mark.parametrize(
+    ("objective", "sentence"),
+    [
+        (Objective("a", Sli.SUCCESS, Decimal("0.99")), "99 % of requests succeed"),
+        (Objective("a", Sli.LATENCY, Decimal("0.95"), Decimal(2)), "95 % of requests answer within 2 s"),
+        (
+            Objective("a", Sli.LATENCY, Decimal("0.95"), Decimal("0.3"), only_success=True),
+            "95 % of successful requests answer within 300 ms",
+        ),
+        (Objective("a", Sli.MEAN, None, Decimal("0.5")), "requests take 500 ms on average at the most"),
+        (
+            Objective("a", Sli.SUCCESS, Decimal("0.999"), match=Match(("GET", "PUT"), ("/a",), ("Shopper",))),
+            "99.9 % of requests (method GET or PUT, name /a, user_class Shopper) succeed",
+        ),
+    ],
+)
+def test_sentences(objective: Objective, sentence: str) -> None:
+    """An objective reads as one would say it."""
+    assert objective.sentence == sentence
+
+
+def test_match() -> None:
+    """Each key must fit, and of a list one; what is empty takes any."""
+    both = Match(methods=("GET",), names=("/a", "/b"))
+    assert both.covers("GET", "/a", "x")
+    assert both.covers("GET", "/b", "")
+    assert not both.covers("POST", "/a", "x")
+    assert not both.covers("GET", "/c", "x")
+    assert not Match(user_classes=("Shopper",)).covers("GET", "/a", "Admin")
+    assert Match().covers("", "", "")
+    assert not Match()
+    assert both
+
+
+def test_budget_is_exact() -> None:
+    """A budget is written without the noise of floats."""
+    assert str(Objective("a", Sli.SUCCESS, Decimal("0.99")).budget) == "0.01"
+    assert Objective("a", Sli.MEAN, None, Decimal(1)).budget is None
+
+
+def test_factor() -> None:
+    """20 % of half an hour's budget in 2 minutes burns 3 times as fast as it may."""
+    assert Window("critical", Decimal(120), Decimal(30), Decimal("0.2")).factor(Decimal(1800)) == 3
+    assert str(Window("critical", Decimal(3600), Decimal(300), Decimal(1) / 42).factor(Decimal(604800))) == "4"
+
+
+def test_what_a_file_needs_elsewhere() -> None:
+    """Thresholds are those of latencies only, and lengths of windows come once, in order."""
+    pairs = (Window("a", Decimal(120), Decimal(30), Decimal(1)), Window("b", Decimal(600), Decimal(120), Decimal(1)))
+    slo = objectives(windows=pairs)
+    assert slo.thresholds_s == (0.3,)
+    assert slo.spans_s == (Decimal(30), Decimal(120), Decimal(600))
+    assert list(slo.of_severity("b")) == [pairs[1]]
+    assert slo.names == frozenset()
