@@ -72,7 +72,7 @@ class Shutdown:
                 gevent.sleep(min(left, _LOOK_S))
         except KeyboardInterrupt:
             self._interrupt.set()
-        return self._interrupt.is_set()
+        return bool(self._interrupt.is_set())
 
     def drain(self, quit_runner: Callable[[], object]) -> bool:
         """Have the runner quit, and return whether it has; a further signal ends the waiting."""
