@@ -31,6 +31,8 @@ MAX_LATE_SHARE = 0.1
 LATE_S = 0.1
 """Seconds of delay that make a wake-up late: what a person would call a distorted latency."""
 
+_LEAST_TICKS = 2  # seconds whose CPU says anything
+
 MAX_CPU_RATIO = 0.95
 """Share of one core above which the loop has nothing left to catch up with."""
 
@@ -52,6 +54,7 @@ class Generator:
         self._every_second = every_second
         self._process = psutil.Process()
         self._greenlet: gevent.Greenlet | None = None
+        self._is_new_run = False
         # Of each recent second: wake-ups, late ones among them, and the share of a core.
         self._recent: deque[tuple[int, int, float]] = deque(maxlen=TICKS_JUDGED)
 
@@ -65,18 +68,22 @@ class Generator:
             self._greenlet.kill(block=False)
 
     def start_run(self) -> None:
-        """Measure a new run: like all its series, those of the delays begin at 0."""
+        """Measure a new run: like all its series, those of the delays begin at 0, and nothing before it counts."""
         self.lag_counts = LAG_LAYOUT.empty()
         self.lag_sum_s = 0.0
+        self._recent.clear()
+        self._is_new_run = True
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why latencies of the last `TICKS_JUDGED` seconds cannot be believed: `cpu`, `lag`; empty where they can."""
-        probes = sum(n for n, _, _ in self._recent)
-        if not probes:
-            return ()
+        """Why latencies of the last `TICKS_JUDGED` seconds cannot be believed: `cpu`, `lag`; empty where they can.
+
+        At the start of a run, where there are fewer, those to come count as calm ones: its busy first second would
+        make a run of some seconds invalid as a whole.
+        """
+        probes = max(sum(n for n, _, _ in self._recent), TICKS_JUDGED / PROBE_INTERVAL_S)
         late = sum(n for _, n, _ in self._recent)
-        cpu = sum(ratio for _, _, ratio in self._recent) / len(self._recent)
+        cpu = sum(ratio for _, _, ratio in self._recent) / max(len(self._recent), _LEAST_TICKS)
         return (*(("cpu",) if cpu > MAX_CPU_RATIO else ()), *(("lag",) if late > MAX_LATE_SHARE * probes else ()))
 
     def snapshot(self, worker: str, users: int) -> WorkerSnapshot:
@@ -99,6 +106,11 @@ class Generator:
             due += PROBE_INTERVAL_S
             gevent.sleep(max(due - monotonic(), 0))
             now = monotonic()
+            if self._is_new_run:  # its second begins here, whatever kept the loop before
+                self._is_new_run = False
+                second = due = now
+                cpu, probes, late = process_time(), 0, 0
+                continue
             lag = now - due
             self.lag_counts[bisect_left(LAG_LAYOUT.bounds, max(lag, 0.0))] += 1
             self.lag_sum_s += max(lag, 0.0)

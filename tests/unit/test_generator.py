@@ -108,6 +108,26 @@ def test_a_generator_that_is_late(loop: Loop) -> None:
     assert loop.run([*[0.0] * 6, 0.13] * 30).reasons
 
 
+def test_a_busy_first_second_is_forgiven(loop: Loop) -> None:
+    """A start that blocks the loop for a second, at full CPU, does not yet say that the generator is too slow."""
+    loop.cpu_share = 0.99
+    assert not loop.run([0.9, *[0.0] * 4]).reasons
+
+
+def test_what_was_before_a_run_does_not_count(loop: Loop) -> None:
+    """A generator that was late until its run began, and in the middle of a second, starts it with a clean sheet."""
+    assert loop.run([0.2] * 25).reasons
+    loop.generator.start_run()
+    assert not loop.generator.reasons
+    assert not loop.run([2.5, *[0.0] * 30]).reasons
+    assert sum(loop.generator.lag_counts) == 30
+
+
+def test_two_seconds_of_lateness_at_the_start_are_enough(loop: Loop) -> None:
+    """A generator that is late from the first wake-up on is found after two seconds, and not only after ten."""
+    assert loop.run([0.2] * 12).reasons
+
+
 def test_one_long_stall_counts_for_all_wake_ups_it_swallowed(loop: Loop) -> None:
     """A stall of three seconds is not one late wake-up of two hundred, but sixty."""
     generator_ = loop.run([*[0.0] * 60, 3.0, *[0.0] * 60])
