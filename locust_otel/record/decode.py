@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from locust_otel.catalogue import RUN_STATES, SLO_STATUSES
+from locust_otel.catalogue import INVALID_REASONS, RUN_STATES, SLO_STATUSES
 from locust_otel.histogram import Layout, layout
 from locust_otel.record.format import (
     FORMAT,
@@ -251,14 +251,15 @@ _LAST_LAG = len(layout().bounds)
 
 
 def _worker(values: Mapping[str, Any]) -> WorkerReading:
-    if type(values["keeps_up"]) is not bool:
-        raise TypeError(f"keeps_up {values['keeps_up']!r}")
+    reasons = tuple(_texts(values["reasons"], len(values["reasons"])))
+    if not set(reasons) <= set(INVALID_REASONS):
+        raise ValueError(f"reasons {reasons!r}")
     return WorkerReading(
         worker=_texts([values["worker"]], 1)[0],
         cpu_ratio=_optional(values["cpu"], _number),
         memory_bytes=_optional(values["memory"], _count),
         users=_count(values["users"]),
-        keeps_up=values["keeps_up"],
+        reasons=reasons,
         lag_counts=_counts(values["lag"], _LAST_LAG)[1],
         lag_sum_s=_number(values["lag_sum_s"]),
     )

@@ -34,7 +34,7 @@ FLAGS = {
     "--prometheus-port": "9700", "--prometheus-host": "0.0.0.0", "--prometheus-web-config": "web.yml",
     "--prometheus-linger": "3s", "--run-id": "nightly", "--run-label": "team=shop", "--slow-request": "250ms",
     "--max-request-names": "17", "--export-from": "workers", "--otlp-endpoint": "http://127.0.0.1:4317",
-    "--otlp-protocol": "grpc", "--otlp-interval": "2s", "--propagate-traces": "0.1", "--slo": SLO,
+    "--otlp-protocol": "grpc", "--otlp-interval": "2s", "--propagate-traces": "0.1", "--slo": SLO, "--run-record": RECORDS,
     "--slo-abort": "true",
 }  # fmt: skip
 TARGET = Target(
