@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, chain
 from typing import Any
 
 from locust_otel.catalogue import RUN_STATES, SLO_STATUSES
@@ -190,7 +191,7 @@ def _told(error: Exception) -> str:
 
 
 def _object(line: bytes) -> dict[str, Any]:
-    return _mapping(json.loads(line))
+    return _mapping(json.loads(line.decode("ascii")))
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -235,16 +236,11 @@ def _counts(gaps: Sequence[Any], last: int) -> tuple[int, dict[int, int]]:
     # Steps in C, since there are many. A sum of integers is one, and of other things is not, or raises.
     if gaps and (type(sum(gaps)) is not int or min(gaps) < 1 or max(gaps) >= _MAX_COUNT or len(gaps) % 2):
         raise ValueError(f"gaps and counts {gaps!r}")
-    counts: dict[int, int] = {}
-    index, measured = -1, 0
-    numbers = iter(gaps)
-    for gap, count in zip(numbers, numbers, strict=True):
-        index += gap
-        counts[index] = count
-        measured += count
-    if index > last:
-        raise ValueError(f"bucket {index} of {last}")
-    return measured, counts
+    steps, counts = gaps[::2], gaps[1::2]
+    last_index = sum(steps) - 1
+    if last_index > last:
+        raise ValueError(f"bucket {last_index} of {last}")
+    return sum(counts), dict(zip(accumulate(chain((steps[0] - 1,), steps[1:])), counts, strict=True)) if steps else {}
 
 
 _LAST_LAG = len(layout().bounds)

@@ -32,6 +32,7 @@ FLAGS = {
     "--prometheus-linger": "3s", "--run-id": "nightly", "--run-label": "team=shop", "--slow-request": "250ms",
     "--max-request-names": "17", "--export-from": "workers", "--otlp-endpoint": "http://127.0.0.1:4317",
     "--otlp-protocol": "grpc", "--otlp-interval": "2s", "--propagate-traces": "0.1",
+    "--run-record": "runs",
 }  # fmt: skip
 TARGET = Target(
     "http://127.0.0.1:4317", "grpc", {}, 10.0, "none", certificate=None, client_certificate=None, client_key=None
@@ -103,6 +104,7 @@ def _check_all(options: Namespace) -> None:
     assert resolve(options) == Settings(
         port=9700, port_is_named=True, host="0.0.0.0", web_config=None, linger=Linger(3.0), run_id="nightly",
         run_labels={"team": "shop"}, slow_s=0.25, max_names=17, from_workers=True, otlp=OTLP, trace_ratio=0.1,
+        run_record="runs",
     )  # fmt: skip
 
 
@@ -381,7 +383,7 @@ def test_all_problems_at_once() -> None:
     given = {
         "prometheus_port": "x", "prometheus_host": "a b", "prometheus_linger": "x", "otlp_endpoint": "x",
         "otlp_interval": "0", "propagate_traces": "2", "run_id": "-", "run_label": ["x"], "slow_request": "0",
-        "max_request_names": "0", "export_from": "x",
+        "max_request_names": "0", "export_from": "x", "run_record": "a\0b",
     }  # fmt: skip
     with pytest.raises(ConfigurationError) as caught:
         resolve(None, given)
@@ -389,10 +391,10 @@ def test_all_problems_at_once() -> None:
     assert [p.slug for p in problems] == [
         "prometheus-port", "prometheus-host", "time", "otlp-interval", "otlp-endpoint", "propagate-traces", "run-id",
         "run-label",
-        "slow-request", "max-request-names", "export-from",
+        "slow-request", "max-request-names", "export-from", "run-record-unwritable",
     ]  # fmt: skip
     assert {p.where for p in problems} == FLAGS.keys() - {"--prometheus-web-config", "--otlp-protocol"}
-    assert len(str(caught.value).splitlines()) == 11
+    assert len(str(caught.value).splitlines()) == 12
     for problem in problems:
         assert problem.found.endswith(".")
         assert problem.remedy.endswith(".")
