@@ -51,7 +51,11 @@ check: $(READY)  ## Format, lint, types, unit tests, generated files: before eve
 
 .PHONY: test
 test: check backends  ## Everything a change must pass: check, real servers, end-to-end runs
-	$(BIN)/pytest -q -m "not collector" tests/rules tests/integration tests/e2e tests/faults
+	$(BIN)/pytest -q -m "not collector and not slow" tests/rules tests/integration tests/e2e
+
+.PHONY: test-slow
+test-slow: backends  ## What takes longer: alerts from fault to webhook, exit codes, dashboards, records, faults of sinks
+	$(BIN)/pytest -q -m "slow and not collector" tests/integration tests/e2e tests/faults
 
 .PHONY: test-collector
 test-collector: $(READY)  ## The tests against an OpenTelemetry Collector, which Go builds in ten minutes at the first time
