@@ -21,6 +21,8 @@ from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
 from locust_otel import config
 from locust_otel.bridge import Bridge
 from locust_otel.errors import ConfigurationError, ExitCode
+from locust_otel.exporters.marking import DEFAULT_KIND
+from locust_otel.marks import cleaned
 from locust_otel.master import MasterNode
 from locust_otel.nodes import LocalNode, WorkerNode
 from locust_otel.recorder import Recorder
@@ -71,6 +73,22 @@ def attach(environment: Environment, **settings: object) -> Bridge:
             environment.events.test_start.add_listener(_on_test_start)
         bridge = _attach(environment, settings)
     return bridge
+
+
+def mark(text: str, kind: str = DEFAULT_KIND) -> bool:
+    """Mark something in the run of each bridge of this process: a fault, a deployment.
+
+    On a worker it travels to the master. See `Bridge.mark` for the arguments.
+
+    Returns:
+        Whether a run goes on; without one nothing is marked.
+
+    Raises:
+        MarkError: The text is empty, or the kind is no word of at most 30 small letters, digits, `_` and `-`.
+    """
+    cleaned(text, kind)  # told of without a run too
+    told = [bridge.mark(text, kind) for bridge in list(_bridges.values())]  # all of them, before any is looked at
+    return any(told)
 
 
 def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
