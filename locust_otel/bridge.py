@@ -21,6 +21,7 @@ from locust_otel.exporters.marking import DEFAULT_KIND, TOKEN_VARIABLE, MarkEndp
 from locust_otel.exporters.scrapers import Scrapers
 from locust_otel.exporters.server import MetricsServer, Scrape
 from locust_otel.marker import Marker
+from locust_otel.marks import Marked
 from locust_otel.master import MasterNode
 from locust_otel.nodes import LocalNode
 from locust_otel.recording import Recording
@@ -72,7 +73,7 @@ class Bridge:
                 self.snapshot, self._scraped, self._node.scopes, self._settings.web_config, self._came
             )
             self._server.marking = MarkEndpoint(
-                self._marker.mark, lambda: self.run_id if self.is_running else None, os.environ.get(TOKEN_VARIABLE, "")
+                self.marked, lambda: self.run_id if self.is_running else None, os.environ.get(TOKEN_VARIABLE, "")
             )
             _listen(self._server, self._settings, self._node.port_offset)
             logger.info("Metrics for Prometheus at %s", self._server.url)
@@ -130,7 +131,11 @@ class Bridge:
         Raises:
             MarkError: The text is empty, or the kind is no word of at most 30 small letters, digits, `_` and `-`.
         """
-        return self._marker.mark(text, kind) is not None
+        return self.marked(text, kind) is not None
+
+    def marked(self, text: object, kind: object) -> Marked | None:
+        """Do as `mark` does, and return the run and the time; None where no run goes on."""
+        return self._marker.mark(text, kind)
 
     def standing(self) -> Standing | None:
         """Return how the objectives stand; None without an SLO file, and before the first run."""

@@ -40,7 +40,9 @@ def run(command: Sequence[str], end: Callable[[], None]) -> int:
         elif not (number in {signal.SIGINT, signal.SIGQUIT} and _has_terminal()):  # which tells the child itself
             child.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
+    # What is ignored here is ignored by the command too, as under nohup.
+    passed_on = [number for number in _PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, pass_on) for number in passed_on}
     try:
         try:
             child = subprocess.Popen(list(command))  # noqa: S603  # what the user asks for

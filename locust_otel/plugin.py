@@ -18,7 +18,7 @@ from locust.env import Environment
 from locust.event import Events
 from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
 
-from locust_otel import config
+from locust_otel import config, live_page
 from locust_otel.bridge import Bridge
 from locust_otel.errors import ConfigurationError, ExitCode
 from locust_otel.exporters.marking import DEFAULT_KIND
@@ -114,6 +114,8 @@ def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
     bridge = Bridge(node, settings)
     bridge.start()
     _bridges[environment] = bridge
+    if environment.web_ui is not None:
+        live_page.install(environment.web_ui, bridge)
     early = _early.pop(environment, None)
     if early is not None and isinstance(node, LocalNode):
         early.stop()

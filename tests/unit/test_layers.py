@@ -102,6 +102,8 @@ ORDER = (
     "watch",
     "recording",
     "bridge",
+    "live_data",
+    "live_page",
     "demo",
     "commands",
     "commands.demo",

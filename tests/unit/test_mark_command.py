@@ -187,6 +187,15 @@ def test_signals(marks: Marks, tmp_path: Path, number: signal.Signals, trap: str
     assert marks.made == [("x", "mark-start"), ("x", "mark-end")]
 
 
+def test_what_is_ignored_stays_so(marks: Marks) -> None:
+    """Under nohup a hang-up does not reach the command, whose own signals are as it would have them."""
+    command = ["--url", f"http://127.0.0.1:{marks.port}", "--", "sh", "-c", "kill -HUP $$; exit 4"]
+    script = f"import sys; from locust_otel.cli import main; sys.exit(main({['mark', 'x', *command]!r}))"
+    shell = f"trap '' HUP; exec {sys.executable} -c \"$0\""
+    assert subprocess.run(["sh", "-c", shell, script], cwd=ROOT, check=False).returncode == 4
+    assert marks.made == [("x", "mark-start"), ("x", "mark-end")]
+
+
 def wait_for(condition: Callable[[], bool]) -> None:
     """Return when it holds."""
     deadline = time.monotonic() + 10
