@@ -10,7 +10,7 @@ from locust_otel.catalogue import CATALOGUE, Scope
 from locust_otel.config import OPTIONS
 from locust_otel.gameday.schema import json_schema as game_day_schema
 from locust_otel.histogram import CLASSIC_EDGES
-from locust_otel.mixin.rules import rule_files
+from locust_otel.mixin.rules import prometheus_rule, rule_files
 from locust_otel.slo.file import load
 from locust_otel.slo.schema import json_schema
 
@@ -66,7 +66,8 @@ RULES = {"30m": "slo.yaml", "4h": "slo-game-day.yaml", "7d": "slo-prober.yaml"}
 
 def rules() -> dict[str, str]:
     """Return the shipped rule files, by their path from the top of the project."""
-    return {
+    operator = "deploy/kubernetes/components/monitoring/prometheusrule.yaml"
+    return {operator: prometheus_rule(load(str(TOP / "locustfiles" / RULES["30m"])))} | {
         f"deploy/prometheus/rules/{folder}/{name}": text
         for folder, source in RULES.items()
         for name, text in rule_files(load(str(TOP / "locustfiles" / source))).items()

@@ -87,6 +87,8 @@ class Bridge:
             self._watch.start()
         if self._recording is not None:
             self._recording.start()
+        # Timers count from the loop's last turn, which was before all imports: --run-time would be shorter by those.
+        gevent.get_hub().loop.update_now()
 
     @property
     def url(self) -> str | None:
@@ -162,6 +164,9 @@ class Bridge:
     def on_quitting(self, **_: object) -> None:
         """Note who ends the process: a signal comes in a greenlet of its own, and a second one ends the waiting."""
         self._shutdown.quitting()
+
+    def on_verdict(self, **_: object) -> None:
+        """Have the verdict decide the exit code, after all other listeners of `quitting`."""
         if self._watch is not None:
             self._decide(self._watch)
 
@@ -204,11 +209,9 @@ class Bridge:
     def _decide(self, watch: Watch) -> None:
         """Have the verdict decide the exit code, which Locust asks for after `quitting`."""
         environment = self._node.environment
-        if environment.runner is not None:
-            # The last requests are counted once the runner is through; what sets the code in `quit` comes too late.
-            drained = gevent.spawn(environment.runner.quit)
-            while not drained.ready() and not self._shutdown.interrupted(0.05):
-                pass
+        # The last requests are counted once the runner is through; what sets the code in `quit` comes too late.
+        if environment.runner is not None and not self._shutdown.drain(environment.runner.quit):
+            environment.stop_timeout = 0  # Locust has the runner quit once more, and would wait for users again
         code = watch.decide(self._node.run)
         if code or not environment.process_exit_code:  # a code that the user's own listener has set outlives a pass
             environment.process_exit_code = int(code)

@@ -8,10 +8,11 @@ probe wakes is what every measurement of that moment is off by.
 from __future__ import annotations
 
 import socket
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable
 from time import monotonic, process_time
+from typing import NamedTuple
 
 import gevent
 import psutil
@@ -31,20 +32,53 @@ MAX_LATE_SHARE = 0.1
 LATE_S = 0.1
 """Seconds of delay that make a wake-up late: what a person would call a distorted latency."""
 
-MAX_CPU_RATIO = 0.95
+_LEAST_TICKS = 2  # seconds whose CPU says anything
+
+MAX_CPU_RATIO = 0.9
 """Share of one core above which the loop has nothing left to catch up with."""
 
+MAX_LAG_SHARE = 0.04
+"""Median delay of the loop, as a share of the mean duration of the requests, above which those are not believed. A
+request waits for the loop two or three times: calibrated against a server's own measurements, docs/performance.md."""
+
+LEAST_LAG_S = 0.002
+"""Median delay below which nothing is said, however fast the service: an idle machine is not better than that."""
+
 LAG_LAYOUT = layout()
+
+
+class _Second(NamedTuple):
+    """One second of the recent past.
+
+    Attributes:
+        lags_s: How late each wake-up was.
+        cpu: Share of a core.
+        requests: Requests measured so far.
+        sum_s: Sum of their durations.
+    """
+
+    lags_s: tuple[float, ...]
+    cpu: float
+    requests: int
+    sum_s: float
 
 
 class Generator:
     """Measures the process it runs in.
 
     Args:
-        every_second: Called once a second from the same greenlet; must not give the loop back for long.
+        every_second: Called once a second from the same greenlet; returns the number of requests measured so far and
+            the sum of their durations in seconds, and must not give the loop back for long.
+
+    Attributes:
+        lag_counts: Wake-ups by delay, as `LAG_LAYOUT` shapes them.
+        lag_sum_s: Sum of the delays in seconds.
+        cpu_ratio: Share of a core over the last second; None before.
+        memory_bytes: Resident memory; None before the first second is over.
+        reasons: Why recent latencies cannot be believed: `cpu`, `lag`; empty where they can.
     """
 
-    def __init__(self, every_second: Callable[[], None]) -> None:
+    def __init__(self, every_second: Callable[[], tuple[int, float]]) -> None:
         self.lag_counts = LAG_LAYOUT.empty()
         self.lag_sum_s = 0.0
         self.cpu_ratio: float | None = None
@@ -52,8 +86,9 @@ class Generator:
         self._every_second = every_second
         self._process = psutil.Process()
         self._greenlet: gevent.Greenlet | None = None
-        # Of each recent second: wake-ups, late ones among them, and the share of a core.
-        self._recent: deque[tuple[int, int, float]] = deque(maxlen=TICKS_JUDGED)
+        self._is_new_run = False
+        self._recent: deque[_Second] = deque(maxlen=TICKS_JUDGED)
+        self.reasons: tuple[str, ...] = ()
 
     def start(self) -> None:
         """Start to measure. Only after Locust has forked: a greenlet does not survive that."""
@@ -65,19 +100,35 @@ class Generator:
             self._greenlet.kill(block=False)
 
     def start_run(self) -> None:
-        """Measure a new run: like all its series, those of the delays begin at 0."""
+        """Measure a new run: like all its series, those of the delays begin at 0, and nothing before it counts."""
         self.lag_counts = LAG_LAYOUT.empty()
         self.lag_sum_s = 0.0
+        self._recent.clear()
+        self.reasons = ()
+        self._is_new_run = True
 
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why latencies of the last `TICKS_JUDGED` seconds cannot be believed: `cpu`, `lag`; empty where they can."""
-        probes = sum(n for n, _, _ in self._recent)
-        if not probes:
-            return ()
-        late = sum(n for _, n, _ in self._recent)
-        cpu = sum(ratio for _, _, ratio in self._recent) / len(self._recent)
-        return (*(("cpu",) if cpu > MAX_CPU_RATIO else ()), *(("lag",) if late > MAX_LATE_SHARE * probes else ()))
+    def _judged(self) -> tuple[str, ...]:
+        """Return why latencies of the last `TICKS_JUDGED` seconds cannot be believed.
+
+        At the start of a run, where there are fewer, those to come count as calm ones: its busy first second would
+        make a run of some seconds invalid as a whole.
+        """
+        first, last = self._recent[0], self._recent[-1]
+        lags_s, wake_ups = self._lags_s(TICKS_JUDGED)
+        late = len(lags_s) - bisect_right(lags_s, LATE_S)
+        lags_s, few = self._lags_s(TICKS_JUDGED // 2)  # a loop that is always late is so soon
+        median_s = lags_s[len(lags_s) - few // 2 - 1] if len(lags_s) > few // 2 else 0.0
+        requests = last.requests - first.requests
+        mean_s = (last.sum_s - first.sum_s) / requests if requests > 0 else 0.0
+        cpu = sum(second.cpu for second in self._recent) / max(len(self._recent), _LEAST_TICKS)
+        is_late = late > MAX_LATE_SHARE * wake_ups or median_s > max(LEAST_LAG_S, MAX_LAG_SHARE * mean_s)
+        return (*(("cpu",) if cpu > MAX_CPU_RATIO else ()), *(("lag",) if is_late else ()))
+
+    def _lags_s(self, seconds: int) -> tuple[list[float], int]:
+        """Return the delays of the last seconds, sorted, and the number of wake-ups these are of."""
+        recent = list(self._recent)[-seconds:]
+        lags_s = sorted(lag for second in recent for lag in second.lags_s)
+        return lags_s, max(len(lags_s), int(seconds / PROBE_INTERVAL_S))
 
     def snapshot(self, worker: str, users: int) -> WorkerSnapshot:
         """Return what is measured so far."""
@@ -94,25 +145,29 @@ class Generator:
 
     def _run(self) -> None:
         second = due = monotonic()
-        cpu, probes, late = process_time(), 0, 0
+        cpu, lags_s = process_time(), list[float]()
         while True:
             due += PROBE_INTERVAL_S
             gevent.sleep(max(due - monotonic(), 0))
             now = monotonic()
+            if self._is_new_run:  # its second begins here, whatever kept the loop before
+                self._is_new_run = False
+                second = due = now
+                cpu, lags_s = process_time(), []
+                continue
             lag = now - due
             self.lag_counts[bisect_left(LAG_LAYOUT.bounds, max(lag, 0.0))] += 1
             self.lag_sum_s += max(lag, 0.0)
             missed = int(lag / PROBE_INTERVAL_S)  # wake-ups that fell due meanwhile, each as late as this one
             due += missed * PROBE_INTERVAL_S
-            probes += 1 + missed
-            late += 1 + missed if lag > LATE_S else 0
+            lags_s += [max(lag, 0.0)] * (1 + missed)
             if now - second >= 1:
                 cpu_now = process_time()
                 self.cpu_ratio = (cpu_now - cpu) / (now - second)
                 self.memory_bytes = self._process.memory_info().rss
-                self._recent.append((probes, late, self.cpu_ratio))
-                second, cpu, probes, late = now, cpu_now, 0, 0
-                self._every_second()
+                self._recent.append(_Second(tuple(lags_s), self.cpu_ratio, *self._every_second()))
+                self.reasons = self._judged()
+                second, cpu, lags_s = now, cpu_now, []
 
 
 def host_name() -> str:

@@ -159,7 +159,7 @@ class MasterNode:
             client_id, told.cpu_ratio, told.memory_bytes, 0, LAG_LAYOUT, lag_counts, 0.0, told.reasons
         )
         if self.run is None or told.run_id != self.run.run_id:  # the delays of a run before are none of this one
-            return worker
+            return replace(worker, reasons=())
         for counts, known in ((lag_counts, told.lag_counts), (delay_counts, told.schedule_counts)):
             for index, number in known.items():
                 counts[index] = number

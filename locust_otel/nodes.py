@@ -198,9 +198,12 @@ class LocalNode:
     def wait_for_last_requests(self) -> None:
         """Return when no request of a run that has stopped is still to come."""
 
-    def _every_second(self) -> None:
-        self.recorder.aggregate.tally()
+    def _every_second(self) -> tuple[int, float]:
+        aggregate = self.recorder.aggregate
+        aggregate.tally()
         self._slow_log.emit()
+        series = aggregate.series.values()
+        return sum(one.measured for one in series), sum(one.sum_s for one in series)
 
 
 class WorkerNode(LocalNode):

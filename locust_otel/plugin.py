@@ -105,6 +105,10 @@ def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
     events.reset_stats.add_listener(bridge.on_reset_stats)
     events.test_stop.add_listener(bridge.on_test_stop)
     events.quitting.add_listener(bridge.on_quitting)
+    # Fired in reverse: the first of the list is called last, when listeners of the user's have set their exit codes,
+    # and that must hold where the locustfile was loaded before us too.
+    events.quitting.add_listener(bridge.on_verdict)
+    events.quitting._handlers.insert(0, events.quitting._handlers.pop())
     events.quit.add_listener(bridge.on_quit)
     return bridge
 

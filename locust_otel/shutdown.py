@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 
 import gevent
@@ -12,6 +13,10 @@ TERMINATION_GRACE_S = 8.0
 """Seconds that SIGTERM leaves: containers are killed ten seconds after it."""
 
 _LAST_MOMENT_S = 5.0  # more than it takes whoever ends the process to end it, once that is all that is left to do
+
+# Looked at that often, and never waited for with a timeout: where a signal hits gevent as it starts a Timeout, that is
+# raised later on, out of nowhere and with a traceback.
+_LOOK_S = 0.05
 
 
 class Shutdown:
@@ -61,17 +66,33 @@ class Shutdown:
 
     def interrupted(self, timeout_s: float) -> bool:
         """Wait, and return whether a further signal came."""
+        until = monotonic() + timeout_s
         try:
-            return bool(self._interrupt.wait(timeout_s))
+            while not self._interrupt.is_set() and (left := until - monotonic()) > 0:
+                gevent.sleep(min(left, _LOOK_S))
         except KeyboardInterrupt:
             self._interrupt.set()
-            return True
+        return bool(self._interrupt.is_set())
+
+    def drain(self, quit_runner: Callable[[], object]) -> bool:
+        """Have the runner quit, and return whether it has; a further signal ends the waiting."""
+
+        def quit_() -> None:
+            try:
+                quit_runner()
+            except KeyboardInterrupt:  # Python throws it into whatever runs at the moment
+                self._interrupt.set()
+
+        drained = gevent.spawn(quit_)
+        while not drained.ready() and not self.interrupted(0.05):
+            pass
+        return drained.ready() and not self._interrupt.is_set()
 
     def wait_for_first(self) -> None:
         """Wait until who was first has ended it."""
         while not self._ended.is_set() and not (self._first is not None and self._first.dead):
             try:
-                self._ended.wait(0.2)
+                gevent.sleep(_LOOK_S)
             except KeyboardInterrupt:
                 self._interrupt.set()
 

@@ -17,8 +17,9 @@ from locust_otel.run import Run
 from locust_otel.slo import text
 from locust_otel.slo.burn import Burning
 from locust_otel.slo.objectives import spoken
-from locust_otel.slo.progress import Standing
+from locust_otel.slo.progress import Progress, Standing
 from locust_otel.slo.verdict import Status, exit_code
+from locust_otel.snapshot import invalid_reasons
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Watch:
         self._greenlet: gevent.Greenlet | None = None
         self._burning: set[tuple[str, object]] = set()
         self._told_s = 0.0
+        self._has_failed = False
 
     def start(self) -> None:
         """Start to watch."""
@@ -109,19 +111,27 @@ class Watch:
             run = self._node.run
             if run is None or run.slo is None or run.stopped:
                 continue
-            keeps_up = all(worker.keeps_up for worker in self._node.workers())
-            pairs = run.slo.observe(
-                run.aggregate.snapshot(), run.elapsed_s, keeps_up=keeps_up, pause=lambda: gevent.sleep(1e-6)
-            )
-            if run.stopped:  # while others had their turn
-                continue
-            self._tell_burning(pairs)
-            critical = next((pair for pair in pairs if pair.window.severity == "critical"), None)
-            if critical is not None and self._settings.slo_abort and run.slo.aborted is None:
-                self._abort(run, critical)
-            elif run.elapsed_s - self._told_s >= LINE_INTERVAL_S and self._is_headless:
-                self._told_s = run.elapsed_s
-                self._log(run.standing())
+            try:
+                self._look(run, run.slo)
+            except Exception:  # a fault of ours must not leave a run unjudged from here on
+                if not self._has_failed:
+                    logger.exception("The objectives could not be looked at")
+                self._has_failed = True
+
+    def _look(self, run: Run, progress: Progress) -> None:
+        invalid = invalid_reasons(self._node.workers(), self._node.worker_states())
+        pairs = progress.observe(
+            run.aggregate.snapshot(), run.elapsed_s, invalid=invalid, pause=lambda: gevent.sleep(1e-6)
+        )
+        if run.stopped:  # while others had their turn
+            return
+        self._tell_burning(pairs)
+        critical = next((pair for pair in pairs if pair.window.severity == "critical"), None)
+        if critical is not None and self._settings.slo_abort and progress.aborted is None:
+            self._abort(run, progress, critical)
+        elif run.elapsed_s - self._told_s >= LINE_INTERVAL_S and self._is_headless:
+            self._told_s = run.elapsed_s
+            self._log(run.standing())
 
     @property
     def _is_headless(self) -> bool:
@@ -141,9 +151,8 @@ class Watch:
                 self._tell(SLO_BURNING, text.burning(pair), "WARN", _attributes(pair))
         self._burning = set(now)
 
-    def _abort(self, run: Run, pair: Burning) -> None:
-        assert run.slo is not None  # noqa: S101  # for the type checker
-        run.slo.aborted = pair
+    def _abort(self, run: Run, progress: Progress, pair: Burning) -> None:
+        progress.aborted = pair
         run.mark(f"slo-abort {pair.objective.name}", _ABORT_KIND)
         logger.error("Stopping the run, as --slo-abort asks for: %s", text.burning(pair))
         self._tell(SLO_ABORT, f"The run is stopped: {text.burning(pair)}", "ERROR", _attributes(pair))

@@ -49,7 +49,7 @@ def _line() -> object:
     by = "max by (alertname, slo, severity)"
     return timeline(
         "Faults and alerts",
-        "One band for each fault, while it is broken, and for each alert, while it is pending or firing: it is seen how "
+        "A band for each fault while it is broken, and for each alert while it is pending or firing: they show how "
         "long after the start of a fault an alert begins, and how long after its end it ends.",
         STATES,
         # Once a fault has ended as often as it has begun, its band ends.
@@ -187,8 +187,8 @@ def gameday() -> d.Dashboard:
     )
     up = graph(
         "The service's targets",
-        "Whether Prometheus can scrape the service under test: 1 yes, 0 no. Choose its job above, and put panels of its "
-        "own below.",
+        "Whether Prometheus can scrape the service under test: 1 yes, 0 no. Choose its job above, and put panels of "
+        "its own below.",
         COUNT,
         Query(f"max by (job, instance) ({SERVICE.of('up')})", "{{job}} {{instance}}"),
         no_data="No target of that job",

@@ -32,6 +32,9 @@ def add_to(commands: Any) -> None:
     )
     add("--prometheus-port", metavar="PORT", help="port of /metrics, or off (default 9646 or the next free one)")
     add("--run-record", metavar="DIR", help="write a record of the run into this folder")
+    add(
+        "--stack", action="store_true", help="with a real Prometheus and Alertmanager beside it, and their alerts shown"
+    )
     demo.set_defaults(command=run)
 
 

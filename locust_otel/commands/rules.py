@@ -22,8 +22,8 @@ def add_to(commands: Any) -> None:
     add("slo", metavar="SLO", help="the SLO file")
     add("-o", "--output", metavar="DIR", help="write the files into this folder; else they are printed")
     add(
-        "--format", choices=("prometheus", "openslo", "sloth"), default="prometheus",
-        help="rules for Prometheus, or the objectives as OpenSLO v1 or for Sloth; what those cannot say is told",
+        "--format", choices=("prometheus", "prometheusrule", "openslo", "sloth"), default="prometheus",
+        help="rules for Prometheus or its Operator, or the objectives as OpenSLO v1 or for Sloth; the rest is told",
     )  # fmt: skip
     add("--runbook-url", default=RUNBOOKS, metavar="URL", help="page with a heading for each alert (%(default)s)")
     add("--dashboard-url", default=DASHBOARDS, metavar="URL", help="Grafana's address of dashboards (%(default)s)")
@@ -34,12 +34,14 @@ def run(options: argparse.Namespace) -> int:
     """Write rule files, or an SLO file in the format of others."""
     from locust_otel.mixin import exchange  # noqa: PLC0415  # no other command needs it
     from locust_otel.mixin.alerts import Links  # noqa: PLC0415  # likewise
-    from locust_otel.mixin.rules import rule_files, rule_text  # noqa: PLC0415  # likewise
+    from locust_otel.mixin.rules import prometheus_rule, rule_files, rule_text  # noqa: PLC0415  # likewise
     from locust_otel.slo.file import load  # noqa: PLC0415  # likewise
 
     slo = load(options.slo)
     links = Links(options.runbook_url, options.dashboard_url)
-    if options.format != "prometheus":
+    if options.format == "prometheusrule":
+        files = {"prometheusrule.yaml": prometheus_rule(slo, links)}
+    elif options.format != "prometheus":
         text, lost = exchange.FORMATS[options.format](slo)
         files = {f"{options.format}.yaml": text}
         for line in lost:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -66,10 +66,17 @@ class LiveView:
     Args:
         console: Where to; a table where it is a terminal, else a line every `PLAIN_INTERVAL_S`.
         run_time_s: How long the run is to last; None for open end.
+        below: Gives what else stands below the table, in a terminal.
     """
 
-    def __init__(self, console: Console, run_time_s: float | None) -> None:
+    def __init__(
+        self,
+        console: Console,
+        run_time_s: float | None,
+        below: Callable[[], Iterable[RenderableType]] = tuple,
+    ) -> None:
         self._console = console
+        self._below = below
         self._run_time_s = run_time_s
         self._recent: deque[tuple[float, dict[_Endpoint, _Sums]]] = deque()
         self._run_id = ""
@@ -114,7 +121,8 @@ class LiveView:
         title = Text.assemble(
             (run.run_id, "bold"), f"  {run.state}  {_clock(run.elapsed_s)}{of}  ", (f"{users}/{target} users", "bold")
         )
-        return Group(Text(), title, table(rows, recent=True), *(_objectives(standing) if standing is not None else ()))
+        objectives = _objectives(standing) if standing is not None else ()
+        return Group(Text(), title, table(rows, recent=True), *objectives, *self._below())
 
 
 def _objectives(standing: Standing) -> Iterator[RenderableType]:

@@ -224,12 +224,12 @@ class _Handler(WSGIHandler):  # type: ignore[misc]  # gevent ships no types
             super().handle_one_response()
 
 
-def serve(shop: Shop, port: int) -> Any:
-    """Return a started gevent server of the shop on 127.0.0.1; its `server_port` is the port, also for 0.
+def serve(shop: Shop, port: int, host: str = "127.0.0.1") -> Any:
+    """Return a started gevent server of the shop; its `server_port` is the port, also for 0.
 
     Raises:
-        OSError: The port is taken.
+        OSError: The port is taken, or the address is not of this machine.
     """
-    server = WSGIServer(("127.0.0.1", port), shop, log=None, error_log=None, handler_class=_Handler, backlog=_BACKLOG)
+    server = WSGIServer((host, port), shop, log=None, error_log=None, handler_class=_Handler, backlog=_BACKLOG)
     server.start()
     return server

@@ -7,6 +7,8 @@ import os
 import sys
 import tempfile
 from argparse import Namespace
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +25,7 @@ from locust_otel.config import duration
 from locust_otel.demo import shop
 from locust_otel.demo.faults import parse as parse_fault
 from locust_otel.demo.live import LiveView, final_table
+from locust_otel.demo.stack import Stack, find, metrics_port
 from locust_otel.errors import ExitCode
 from locust_otel.slo.text import table as slo_table
 
@@ -36,8 +39,9 @@ _VERDICTS = (ExitCode.MISSED, ExitCode.UNDECIDED, ExitCode.NOT_VALID)
 class _Session:
     """What of a demo goes on inside of Locust."""
 
-    def __init__(self, console: Console, run_time_s: float | None) -> None:
+    def __init__(self, console: Console, run_time_s: float | None, stack: Stack | None) -> None:
         self.bridge: Bridge | None = None
+        self._stack = stack
         self._console = console
         self._run_time_s = run_time_s
         self._view: LiveView | None = None
@@ -53,7 +57,9 @@ class _Session:
         if environment.web_ui is not None:
             web = f"http://127.0.0.1:{environment.parsed_options.web_port}"
             self._console.print(f"[bold]web UI[/bold]   [cyan]{web}[/cyan]", highlight=False)
-        self._view = LiveView(self._console, self._run_time_s)
+        stack = self._stack
+        below = (lambda: stack.board.screen(datetime.now(UTC))) if stack is not None else tuple
+        self._view = LiveView(self._console, self._run_time_s, below)
         self._view.start()
         self._greenlet = gevent.spawn(self._draw)
 
@@ -69,6 +75,9 @@ class _Session:
         assert self.bridge is not None  # noqa: S101  # likewise
         while True:
             self._view.show(self.bridge.snapshot(), self.bridge.standing())
+            if self._stack is not None and not self._console.is_terminal:
+                for line in self._stack.board.news():
+                    self._console.print(line, highlight=False, soft_wrap=True)
             gevent.sleep(FRAME_S)
 
 
@@ -81,17 +90,26 @@ def run(options: Namespace) -> int:
     for fault in options.fault:
         parse_fault(fault)
     run_time_s = duration(options.run_time, "--run-time")
+    stack = None
+    if options.stack:
+        port = metrics_port(options.prometheus_port)
+        options.prometheus_port = str(port)
+        stack = Stack(find(), options.slo or str(locustfile("slo.yaml")), port)
     console = Console()
     if not console.is_terminal:  # a file or a pipe has no width; the tables need this much
         console = Console(width=110)
-    with tempfile.TemporaryDirectory(prefix="locust-otel-demo-") as folder:
+    with ExitStack() as ends, tempfile.TemporaryDirectory(prefix="locust-otel-demo-") as folder:
+        if stack is not None:
+            ends.enter_context(stack)
+            for name, url in stack.urls.items():
+                console.print(f"[bold]{name:12}[/bold] [cyan]{url}[/cyan]", highlight=False)
         report, log = Path(folder, "locust.json"), Path(folder, "locust.log")
         with shop.start(port=options.shop_port, seed=options.seed, faults=options.fault) as running:
             console.print(f"[bold]shop[/bold]     [cyan]{running.url}[/cyan]", highlight=False)
             sys.argv[1:] = _locust_arguments(
                 options, running.url, run_time_s, report, log if console.is_terminal else None
             )
-            session = _Session(console, run_time_s)
+            session = _Session(console, run_time_s, stack)
             locust_otel.register()
             locust.events.init.add_listener(session.on_init)
             locust.events.quitting.add_listener(session.on_quitting)
@@ -107,6 +125,9 @@ def run(options: Namespace) -> int:
                     sys.stderr.write(log.read_text())
                 return code
             _conclude(console, session.bridge, report, running)
+            if stack is not None:
+                console.print("\n[bold]what the webhook got[/bold]", highlight=False)
+                console.print(*stack.board.notifications(), sep="\n", highlight=False)
     # A demo that has shown a fault has not failed; with objectives of one's own it is a test like any other.
     return code if options.slo or code not in _VERDICTS else ExitCode.OK
 

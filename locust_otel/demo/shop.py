@@ -1,4 +1,4 @@
-"""The demo shop: a small web shop on 127.0.0.1 to load, to break, and to compare counts with.
+"""The demo shop: a small web shop to load, to break, and to compare counts with.
 
 `python -m locust_otel.demo.shop --port 8765` runs it in the foreground; `start()` runs it beside a program:
 
@@ -197,17 +197,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for text in options.fault:
             shop.activate(parse(text))
-        server = serve(shop, options.port)
+        server = serve(shop, options.port, options.host)
     except ConfigurationError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return ExitCode.BAD_CONFIGURATION
     except OSError as error:
-        print(f"--port {options.port}: {error}. Free it or choose another.", file=sys.stderr)  # noqa: T201
+        print(f"{options.host}, port {options.port}: {error}. Free it or choose another.", file=sys.stderr)  # noqa: T201
         return ExitCode.BAD_CONFIGURATION
     done = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, done.set)
-    print(f"{_READY}http://127.0.0.1:{server.server_port}", flush=True)  # noqa: T201
+    print(f"{_READY}http://{options.host}:{server.server_port}", flush=True)  # noqa: T201
     while not done.wait(_PARENT_POLL_S):
         if options.parent_pid is not None and os.getppid() != options.parent_pid:
             break
@@ -218,9 +218,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m locust_otel.demo.shop",
-        description="A small web shop on 127.0.0.1 that counts its requests and can be given faults.",
+        description="A small web shop that counts its requests and can be given faults.",
     )
     add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 in a container (default %(default)s)")
     add("--port", type=int, default=DEFAULT_PORT, help="0 takes a free one (default %(default)s)")
     add("--seed", type=int, default=1, help="service times, faults and tokens follow from it")
     add("--workers", type=_at_least_one, default=WORKERS, help="requests served at once (default %(default)s)")

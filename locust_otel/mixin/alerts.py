@@ -254,12 +254,22 @@ def _failures_spike(windows: _Windows, links: Links) -> Rule:
     )
 
 
+def _reasons(operator: str) -> str:
+    return aggregated("max", _RUN, f'{catalogue.RUN_INVALID.name}{{reason{operator}"workers"}}')
+
+
 def _saturated(slo: Slo, links: Links) -> Rule:
     # What was measured meanwhile stays in the short windows of pages, which this alert inhibits as long.
     keep_s = max([Decimal(60), *(pair.short_s for pair in slo.of_severity("critical"))])
     return _alert(
         names.GENERATOR_SATURATED,
-        lines(f"({aggregated('min', _RUN, catalogue.RUN_VALID.name)} == 0)", *_AND_ACTIVE),
+        lines(
+            f"({aggregated('min', _RUN, catalogue.RUN_VALID.name)} == 0)",
+            "unless on (run_id)",
+            # A run that has lost workers is not valid either, and its generator not slow for that.
+            group(lines(f"({_reasons('=')} == 1)", "unless on (run_id)", f"({_reasons('!=')} == 1)")),
+            *_AND_ACTIVE,
+        ),
         "warning",
         "The load generator of run {{ $labels.run_id }} is too slow.",
         "A process that generates load has no CPU left, or its event loop runs late: the latencies it measures are its "

@@ -31,6 +31,21 @@ def rule_text(slo: Slo, links: Links | None = None) -> str:
     return _file(_groups(slo, links or Links()), f"Made by `locust-otel rules {slo.source}`.")
 
 
+def prometheus_rule(slo: Slo, links: Links | None = None) -> str:
+    """Return all of them as a PrometheusRule, the Prometheus Operator's resource."""
+    resource = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {
+            "name": f"locust-slo-{re.sub(r'[^a-z0-9-]+', '-', slo.service.lower()).strip('-')}",
+            "labels": {"app.kubernetes.io/name": "locust-otel"},
+        },
+        "spec": {"groups": _groups(slo, links or Links())},
+    }
+    note = f"Made by `locust-otel rules --format prometheusrule {slo.source}`."
+    return f"# {note}\n# Change the SLO file and make it again; what is changed here is lost.\n" + dump(resource)
+
+
 def _groups(slo: Slo, links: Links) -> list[dict[str, Any]]:
     interval = span(slo.scrape_interval_s)
     return [

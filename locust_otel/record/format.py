@@ -29,7 +29,7 @@ Each line is an object with a `type`. The first one is the only `run`, the last 
                             sum_to_s is the sum of all durations up to here, since only that is exact
               errors        [[error, count] ...]
               user_errors   [[user_class, error_type, count] ...]
-              workers       [{worker, cpu, memory, users, keeps_up, lag_sum_s, lag: [gap, count ...]} ...]
+              workers       [{worker, cpu, memory, users, reasons, lag_sum_s, lag: [gap, count ...]} ...]
               worker_states, workers_expected    null in a local run
               slo           null, or by objective {good, bad, sum_s, status}: so far, since the warm-up
               locust_total  requests that Locust has counted so far; null where it counts none
@@ -44,6 +44,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 from locust_otel.errors import LocustOtelError
@@ -113,6 +114,7 @@ class WorkerReading(NamedTuple):
     Attributes:
         cpu_ratio: Share of one core; None before the first measurement.
         memory_bytes: Resident memory; None before the first measurement.
+        reasons: Why its latencies cannot be believed, of `catalogue.INVALID_REASONS`.
         lag_counts: Delays of its event loop within the interval, by index into the bounds of `generator.LAG_LAYOUT`.
         lag_sum_s: Their sum in seconds.
     """
@@ -121,7 +123,7 @@ class WorkerReading(NamedTuple):
     cpu_ratio: float | None
     memory_bytes: int | None
     users: int
-    keeps_up: bool
+    reasons: tuple[str, ...]
     lag_counts: Mapping[int, int]
     lag_sum_s: float
 
@@ -172,6 +174,12 @@ class Interval:
     locust_total: int | None
 
     @property
+    def reasons(self) -> frozenset[str]:
+        """Why its numbers cannot be believed, of `catalogue.INVALID_REASONS`; empty where they can."""
+        missing = ("workers",) if (self.worker_states or {}).get("missing") else ()
+        return frozenset(chain(missing, *(worker.reasons for worker in self.workers)))
+
+    @property
     def keeps_up(self) -> bool:
-        """Whether each generating process was fast enough for its latencies to be believed."""
-        return all(worker.keeps_up for worker in self.workers)
+        """Whether the numbers can be believed."""
+        return not self.reasons

@@ -7,7 +7,8 @@ from decimal import Decimal
 from locust_otel.record.reader import Record
 from locust_otel.slo.counts import Counts, count
 from locust_otel.slo.objectives import Objective, Sli, Slo, spoken
-from locust_otel.slo.progress import Progress, Standing
+from locust_otel.slo.progress import Standing
+from locust_otel.slo.validity import Validity
 from locust_otel.slo.verdict import Result, Status
 
 
@@ -73,8 +74,8 @@ def _invalid(record: Record, slo: Slo) -> str:
     if record.verdict and record.slo is not None and record.slo.warmup_s == slo.warmup_s:
         # What the run has said: it looked at its generator at other moments than the record did.
         return next((str(each["note"]) for each in record.verdict if each["status"] == Status.INVALID), "")
-    progress = Progress(slo, record.start_time)
+    validity = Validity(record.start_time, float(slo.warmup_s))
     for interval in record.intervals:
         if interval.state != "stopped" and interval.end_s >= float(slo.warmup_s):
-            progress.note_validity(interval.end_s, keeps_up=interval.keeps_up)
-    return progress.invalid(max(0.0, record.elapsed_s - float(slo.warmup_s)))
+            validity.note(interval.end_s, interval.reasons)
+    return validity.invalid(max(0.0, record.elapsed_s - float(slo.warmup_s)))

@@ -228,7 +228,7 @@ class RecordWriter:
             "cpu": now.cpu_ratio,
             "memory": now.memory_bytes,
             "users": now.users,
-            "keeps_up": now.keeps_up,
+            "reasons": list(now.reasons),
             "lag_sum_s": now.lag_sum_s - (0.0 if is_new or before is None else before.lag_sum_s),
             "lag": _gaps(now.lag_counts, known),
         }

@@ -201,7 +201,7 @@ class _Replay:
             lag_layout=layout(),
             lag_counts=counts,
             lag_sum_s=sum_s,
-            reasons=() if reading.keeps_up else ("lag",),
+            reasons=reading.reasons,
         )
 
 

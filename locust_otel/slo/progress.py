@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from locust_otel.slo.burn import Burning, BurnRates
 from locust_otel.slo.counts import Counts, Endpoint, count, total
 from locust_otel.slo.objectives import Objective, Slo
+from locust_otel.slo.validity import Validity
 from locust_otel.slo.verdict import Result, judge, worst
 from locust_otel.snapshot import ObjectivePoint, RequestsSnapshot
-
-MAX_INVALID_SHARE = 0.1
-"""Share of the judged time in which the load generator may have been too slow before nothing is decided by its
-numbers."""
 
 _ByEndpoint = Mapping[Endpoint, Counts]
 _Baseline = Mapping[str, _ByEndpoint]
@@ -100,6 +96,7 @@ class Progress:
 
     Attributes:
         aborted: What ended the run by --slo-abort, if anything did.
+        validity: When its numbers could not be believed.
         on_warm: Called at the moment at which the warm-up ends, before anything else can happen.
     """
 
@@ -107,15 +104,11 @@ class Progress:
         self.slo = slo
         self.aborted: Burning | None = None
         self.on_warm: Callable[[], None] = lambda: None
-        self._start_time = start_time
         self._baseline: _Baseline | None = None if slo.warmup_s else {}
         self._rates = BurnRates(slo)
         self._rates.add(float(slo.warmup_s), dict.fromkeys((o.name for o in slo.objectives), Counts()))
         self._burning: tuple[Burning, ...] = ()
-        self._observed_s = float(slo.warmup_s)
-        self._invalid_s = 0.0
-        self._invalid_from_s: float | None = None
-        self._invalid_to_s = 0.0
+        self.validity = Validity(start_time, float(slo.warmup_s))
 
     @property
     def warmup_left(self) -> bool:
@@ -123,14 +116,19 @@ class Progress:
         return self._baseline is None
 
     def observe(
-        self, requests: RequestsSnapshot, elapsed_s: float, *, keeps_up: bool, pause: Callable[[], None] = lambda: None
+        self,
+        requests: RequestsSnapshot,
+        elapsed_s: float,
+        *,
+        invalid: Collection[str] = (),
+        pause: Callable[[], None] = lambda: None,
     ) -> tuple[Burning, ...]:
         """Look at a run as it is now, about once a second; return the pairs that burn.
 
         Args:
             requests: Its requests.
             elapsed_s: Seconds since its start.
-            keeps_up: Whether the load generator is fast enough for its numbers to be believed.
+            invalid: Why its numbers cannot be believed now, of `catalogue.INVALID_REASONS`; nothing where they can.
             pause: Called between two objectives.
         """
         if elapsed_s < float(self.slo.warmup_s):
@@ -144,18 +142,9 @@ class Progress:
             counts[objective.name] = total(since(count(objective, requests), self._baseline.get(objective.name, {})))
             pause()
         self._rates.add(elapsed_s, counts)
-        self.note_validity(elapsed_s, keeps_up=keeps_up)
+        self.validity.note(elapsed_s, invalid)
         self._burning = tuple(self._rates.burning())
         return self._burning
-
-    def note_validity(self, elapsed_s: float, *, keeps_up: bool) -> None:
-        """Note whether the load generator has kept up since the last look at it."""
-        if not keeps_up:
-            self._invalid_s += elapsed_s - self._observed_s
-            self._invalid_to_s = elapsed_s
-            if self._invalid_from_s is None:
-                self._invalid_from_s = self._observed_s
-        self._observed_s = elapsed_s
 
     def standing(self, requests: RequestsSnapshot, elapsed_s: float) -> Standing:
         """Return how the objectives stand."""
@@ -165,17 +154,7 @@ class Progress:
             requests,
             self._baseline,
             judged_s,
-            invalid=self.invalid(judged_s),
+            invalid=self.validity.invalid(judged_s),
             burning=self._burning,
             aborted=self.aborted,
         )
-
-    def invalid(self, judged_s: float) -> str:
-        """Return why the numbers of so many judged seconds cannot be believed; empty where they can."""
-        if self._invalid_from_s is None or self._invalid_s <= MAX_INVALID_SHARE * judged_s:
-            return ""
-        first, last = (
-            datetime.fromtimestamp(self._start_time + at, UTC).strftime("%H:%M:%S")
-            for at in (self._invalid_from_s, self._invalid_to_s)
-        )
-        return f"generator saturated for {self._invalid_s:.0f} s between {first} and {last} UTC"

@@ -87,7 +87,7 @@ def _hour(folder: Path) -> Path:
         for key, median_ms in zip(keys, medians, strict=True):
             record(tape.aggregate, key, [median_ms * rng.lognormvariate(0, 0.5) for _ in range(10)], 1234)
         tape.interval(float(second))
-        tape.taken.clear()
+        del tape.taken[:-1]
     tape.end()
     return tape.path
 
@@ -97,7 +97,7 @@ def test_an_hour_is_small_and_soon_read(figures: Figures, tmp_path: Path) -> Non
     path = _hour(tmp_path)
     size = path.stat().st_size
     timings = []
-    for _ in range(3):
+    for _ in range(6):
         watch, began = Stopwatch(), time.perf_counter()
         read = load(path)
         timings.append(min(watch.seconds(), time.perf_counter() - began))

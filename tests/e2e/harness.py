@@ -261,7 +261,10 @@ class Process:
     @property
     def is_alive(self) -> bool:
         """Whether it still runs."""
-        return self._process.poll() is None
+        if self._process.poll() is None:
+            return True
+        self.ended = self.ended or time.time()
+        return False
 
     def wait(self, timeout_s: float = DEADLINE_S) -> int:
         """Return its exit code, once it has ended.
@@ -531,9 +534,13 @@ class WebUI:
     def __init__(self, port: int) -> None:
         self._url = f"http://127.0.0.1:{port}"
 
+    def wait(self) -> None:
+        """Return when it is there."""
+        wait_until(self._is_there, "the web UI")
+
     def start(self, users: int = QUICK_USERS) -> None:
         """Press Start."""
-        wait_until(self._is_there, "the web UI")
+        self.wait()
         answer = json.loads(fetch(f"{self._url}/swarm", form={"user_count": str(users), "spawn_rate": "100"}))
         assert answer["success"], answer
 

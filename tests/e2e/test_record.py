@@ -25,6 +25,7 @@ from tests.e2e.harness import (
     Totals,
     WebUI,
     forking,
+    free_ports,
     played,
     total,
     wait_until,
@@ -90,9 +91,9 @@ def forked(stage: Stage) -> Outcome:
 
 
 def distributed(stage: Stage) -> Outcome:
-    """A master and two workers, which serve their own numbers."""
+    """A master and two workers."""
     port = free_port()
-    arguments = _arguments(stage, port, "--export-from", "master", run_time="7s")
+    arguments = _arguments(stage, port, run_time="7s")
     processes = Distributed(stage, *arguments, everywhere=("--run-record", "runs"))
     return _outcome(stage, processes.master, stage.scrape(port))
 
@@ -161,6 +162,25 @@ def test_the_record_is_judged_as_the_run_was(outcome: Outcome) -> None:
         events = page.by("locust_slo_events_total", "outcome", slo=name)
         assert told[name][1:3] == (events["good",], events["bad",])
     assert [r.counts.sum_s for r in results(read)] == [each["sum_s"] for each in read.verdict]
+
+
+def from_workers(stage: Stage) -> Outcome:
+    """A master and two workers that serve their own numbers."""
+    flags = ("--export-from", "workers")
+    arguments = _arguments(stage, free_ports(3), *flags, run_time="7s")
+    processes = Distributed(stage, *arguments, everywhere=("--run-record", "runs"))
+    code = processes.wait()
+    read = [load(path) for path in records(stage.folder)]
+    return Outcome(code=code, log=processes.master.log, locust=stage.totals()[0], more={"records": read})
+
+
+@played(from_workers)
+def test_the_master_records_what_its_workers_serve(outcome: Outcome) -> None:
+    """The master writes one record with every request, the workers none."""
+    (read,) = outcome.more["records"]
+    assert totals_of(read) == outcome.locust
+    assert read.is_complete
+    assert max(len(interval.workers) for interval in read.intervals) == 2
 
 
 def web_ui(stage: Stage) -> Outcome:

@@ -357,6 +357,8 @@ def generator_saturated() -> Iterator[Scenario]:
         fires={60: alert.of("b")},
     )
     yield scenario("one process of two", Run().go(60), Run(**_OTHER).go(60, valid=0), fires={60: alert.of()})
+    yield scenario("workers missing, the others keep up", Run().go(60).go(60, missing=1), fires={90: _NONE, 120: _NONE})
+    yield scenario("workers missing, and another is slow", Run().go(60, missing=1, valid=0), fires={60: alert.of()})
 
 
 def worker_missing() -> Iterator[Scenario]:

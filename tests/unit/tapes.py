@@ -80,7 +80,7 @@ class Tape:
         is_warm = False
         if self.progress is not None:
             is_cold = self.progress.warmup_left
-            self.progress.observe(self.aggregate.snapshot(), end_s, keeps_up=True)
+            self.progress.observe(self.aggregate.snapshot(), end_s)
             is_warm = is_cold and not self.progress.warmup_left
         taken = self.snapshot(end_s, **changes)
         self.writer.commit("".join(self.writer.draft(taken, marks, events, is_warm=is_warm)), taken)

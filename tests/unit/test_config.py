@@ -35,6 +35,7 @@ FLAGS = {
     "--prometheus-linger": "3s", "--run-id": "nightly", "--run-label": "team=shop", "--slow-request": "250ms",
     "--max-request-names": "17", "--export-from": "workers", "--otlp-endpoint": "http://127.0.0.1:4317",
     "--otlp-protocol": "grpc", "--otlp-interval": "2s", "--propagate-traces": "0.1", "--slo": SLO,
+    "--run-record": "runs",
     "--slo-abort": "true",
 }  # fmt: skip
 TARGET = Target(
@@ -112,7 +113,7 @@ def _check_all(options: Namespace) -> None:
     assert resolve(options) == Settings(
         port=9700, port_is_named=True, host="0.0.0.0", web_config=None, linger=Linger(3.0), run_id="nightly",
         run_labels={"team": "shop"}, slow_s=0.25, max_names=17, from_workers=True, otlp=OTLP, trace_ratio=0.1,
-        slo=load(SLO), slo_abort=True,
+        slo=load(SLO), slo_abort=True, run_record="runs",
     )  # fmt: skip
 
 
@@ -393,7 +394,7 @@ def test_all_problems_at_once() -> None:
     given = {
         "prometheus_port": "x", "prometheus_host": "a b", "prometheus_linger": "x", "otlp_endpoint": "x",
         "otlp_interval": "0", "propagate_traces": "2", "run_id": "-", "run_label": ["x"], "slow_request": "0",
-        "max_request_names": "0", "export_from": "x", "slo": "none.yaml", "slo_abort": "x",
+        "max_request_names": "0", "export_from": "x", "run_record": "a\0b", "slo": "none.yaml", "slo_abort": "x",
     }  # fmt: skip
     with pytest.raises(ConfigurationError) as caught:
         resolve(None, given)
@@ -402,10 +403,10 @@ def test_all_problems_at_once() -> None:
         "slo-unreadable",
         "prometheus-port", "prometheus-host", "time", "otlp-interval", "otlp-endpoint", "propagate-traces", "run-id",
         "run-label",
-        "slow-request", "max-request-names", "export-from", "switch",
+        "slow-request", "max-request-names", "export-from", "switch", "run-record-unwritable",
     ]  # fmt: skip
     assert {p.where for p in problems[1:]} | {"--slo"} == FLAGS.keys() - {"--prometheus-web-config", "--otlp-protocol"}
-    assert len(str(caught.value).splitlines()) == 13
+    assert len(str(caught.value).splitlines()) == 14
     for problem in problems:
         assert problem.found.endswith(".")
         assert problem.remedy.endswith(".")

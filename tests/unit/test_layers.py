@@ -31,6 +31,7 @@ ORDER = (
     "slo.counts",
     "slo.verdict",
     "slo.burn",
+    "slo.validity",
     "slo.progress",
     "slo.text",
     "mixin",

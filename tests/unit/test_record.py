@@ -90,7 +90,7 @@ def test_round_trip(tmp_path: Path) -> None:
     one, other = first.workers
     assert (one.worker, one.cpu_ratio, one.memory_bytes, one.users) == ("host-0", 0.25, 64_000_000, 7)
     assert (sum(one.lag_counts.values()), one.lag_sum_s) == (2, 0.021)
-    assert (other.cpu_ratio, other.keeps_up, first.keeps_up) == (None, False, False)
+    assert (other.cpu_ratio, other.reasons, first.reasons) == (None, ("lag",), frozenset({"lag", "workers"}))
     assert second.workers[0].lag_counts == {}
     assert (read.marks, read.events) == ([mark], [event])
     assert (read.locust_total, read.verdict, read.is_aborted) == (expected.total, None, False)

@@ -98,7 +98,7 @@ def test_a_generator_that_was_too_slow(tmp_path: Path, is_cut: bool) -> None:
     for second in range(1, 6):
         record(tape.aggregate, HOME, [10] * 5)
         if second > 2:
-            tape.progress.note_validity(float(second), keeps_up=False)
+            tape.progress.validity.note(float(second), ["lag"])
         tape.interval(float(second))
     if not is_cut:
         tape.end()
@@ -106,5 +106,5 @@ def test_a_generator_that_was_too_slow(tmp_path: Path, is_cut: bool) -> None:
     assert read.is_complete is not is_cut
     found = results(read)
     assert {result.status for result in found} == {Status.INVALID}
-    assert all(result.note.startswith("generator saturated for ") for result in found)
+    assert all(result.note.startswith("generator saturated (its event loop late) from ") for result in found)
     assert is_cut or [told(result) for result in found] == read.verdict

@@ -280,3 +280,46 @@ def test_join_what_has_ended_or_failed(ending: Shutdown) -> None:
     finally:
         gevent.get_hub().NOT_ERROR = errors
     assert not ending.interrupted(0)
+
+
+def test_draining_ends_when_the_runner_is_through(ending: Shutdown) -> None:
+    """It is waited for as long as it takes, and had its time."""
+    done: list[int] = []
+
+    def quit_runner() -> None:
+        gevent.sleep(0.2)
+        done.append(1)
+
+    assert ending.drain(quit_runner)
+    assert done == [1]
+
+
+def test_draining_ends_at_a_further_signal(ending: Shutdown) -> None:
+    """It is not waited for any longer, and the answer says so."""
+    interrupt_soon(0.05)
+    started = perf_counter()
+    assert not ending.drain(lambda: gevent.sleep(30))
+    assert perf_counter() - started < 5
+    assert ending.interrupted(0)
+
+
+def test_a_signal_that_hits_the_draining_itself(ending: Shutdown, capsys: pytest.CaptureFixture[str]) -> None:
+    """Python throws KeyboardInterrupt into whatever runs: that ends the draining too, and nobody sees a traceback."""
+
+    def quit_runner() -> None:
+        raise KeyboardInterrupt
+
+    assert not ending.drain(quit_runner)
+    assert ending.interrupted(0)
+    assert capsys.readouterr().err == ""
+
+
+def test_no_timeout_is_left_behind(ending: Shutdown, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal may hit gevent as it starts a `Timeout`, which then is raised at the very end: none is ever started."""
+    monkeypatch.delattr(gevent.Timeout, "_start_new_or_dummy")
+    assert not ending.interrupted(0.01)
+    gevent.spawn_later(0.05, ending.end)
+    ending.wait_for_first()
+    assert ending.drain(lambda: gevent.sleep(0.01))
+    interrupt_soon(0.01)
+    assert ending.interrupted(1)

@@ -50,6 +50,10 @@ class Node:
         self.looks += 1
         return (worker(reasons=self.reasons),)
 
+    def worker_states(self) -> dict[str, int]:
+        """Return no workers."""
+        return {}
+
     def told(self) -> list[tuple[str, str]]:
         """Return name and severity of the events so far."""
         return [(event.name, event.severity) for event in self.events.peek(100)]

@@ -1,0 +1,41 @@
+"""Locust as a library, judged: `judged.py HOST SLO` runs five users for some seconds and prints how they stand."""
+
+import json
+import sys
+
+import gevent
+from locust.env import Environment
+
+import locust_otel
+from tests.e2e.locustfiles.calm import Calm
+
+
+def main(host: str, slo: str) -> None:
+    """Run, and print the objectives as they stand before, in the middle, and at the end, one JSON a line."""
+    environment = Environment(user_classes=[Calm], host=host, stop_timeout=5)
+    runner = environment.create_local_runner()
+    bridge = locust_otel.attach(environment, prometheus_port="off", slo=slo)
+    show(bridge)
+    runner.start(5, spawn_rate=50)
+    gevent.sleep(3)
+    show(bridge)
+    runner.quit()
+    bridge.close()
+    show(bridge)
+    print(json.dumps(environment.stats.total.num_requests))
+
+
+def show(bridge: locust_otel.Bridge) -> None:
+    """Print how the objectives stand: status, good and all requests by objective; null before the first run."""
+    standing = bridge.standing()
+    shown = None
+    if standing is not None:
+        shown = {
+            result.objective.name: [result.status.value, result.counts.good, result.counts.total]
+            for result in standing.results()
+        }
+    print(json.dumps(shown))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

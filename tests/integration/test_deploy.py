@@ -1,0 +1,262 @@
+"""The files of `deploy/` by the tools that use them, and the command lines of the compose file as local processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests import deploy
+from tests.backends.servers import find, free_port, http, promtool
+from tests.deploy import DEPLOY, TOP
+from tests.e2e.harness import BIN
+
+COLLECTOR = sorted((DEPLOY / "otel-collector").glob("*.yaml"))
+DASHBOARDS = ("live", "slo", "load", "compare", "generator")
+
+
+def test_prometheus_accepts_the_configurations(backend: Callable[[str], None]) -> None:
+    """`promtool check config` takes both configurations with all their rules, and refuses a planted fault."""
+    backend("promtool")
+    for name in ("prometheus.yml", "compose.yml"):
+        checked = promtool("check", "config", DEPLOY / "prometheus" / name)
+        assert checked.returncode == 0, checked.stderr
+        assert "2 rule files found" in checked.stdout
+
+
+def test_alertmanager_accepts_its_configuration(backend: Callable[[str], None]) -> None:
+    """`amtool check-config` takes it."""
+    backend("amtool")
+    checked = subprocess.run(
+        [find("amtool"), "check-config", DEPLOY / "alertmanager" / "alertmanager.yml"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert checked.returncode == 0, checked.stderr
+    assert "3 inhibit rules" in checked.stdout
+
+
+def test_prometheus_accepts_the_rules_of_the_operator(backend: Callable[[str], None], tmp_path: Path) -> None:
+    """`promtool check rules` takes the groups of the PrometheusRule."""
+    backend("promtool")
+    (rule,) = [one for _, one in deploy.kubernetes() if one["kind"] == "PrometheusRule"]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rule["spec"]))
+    checked = promtool("check", "rules", tmp_path / "rules.yaml")
+    assert checked.returncode == 0, checked.stderr
+    assert "34 rules found" in checked.stdout
+
+
+@pytest.mark.collector
+@pytest.mark.parametrize("path", COLLECTOR, ids=lambda path: path.stem)
+def test_the_collector_accepts_its_configurations(backend: Callable[[str], None], path: Path) -> None:
+    """`otelcol validate` takes each of them, and refuses a planted fault."""
+    backend("otelcol")
+    environment = {**os.environ, "REMOTE_WRITE_URL": "http://127.0.0.1:9090/api/v1/write"}
+    command = [str(find("otelcol")), "validate", f"--config={path}"]
+    checked = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    planted = [*command, "--config=yaml:service::pipelines::metrics::exporters: [nowhere]"]
+    assert subprocess.run(planted, env=environment, capture_output=True, check=False).returncode != 0
+
+
+@pytest.mark.parametrize("overlay", ["prometheus-operator", "headless"])
+def test_kustomize_builds_the_overlays(overlay: str, tmp_path: Path) -> None:
+    """`kubectl kustomize` takes each overlay as `kubectl apply -k` would, and the result hangs together."""
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not on PATH; tests/unit/test_deploy_files.py checks the same files without it")
+    for folder in ("deploy", "locustfiles", "dashboards"):
+        shutil.copytree(TOP / folder, tmp_path / folder)
+    for name in DASHBOARDS:  # where they have not been made yet
+        dashboard = tmp_path / "dashboards" / f"locust-otel-{name}.json"
+        if not dashboard.exists():
+            dashboard.write_text("{}")
+    root = str(tmp_path / "deploy" / "kubernetes" / "overlays" / overlay)
+    built = subprocess.run([kubectl, "kustomize", root], capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    documents = list(yaml.safe_load_all(built.stdout))
+    names = [(one["kind"], one["metadata"]["name"]) for one in documents]
+    kind = "Job" if overlay == "headless" else "Deployment"
+    other = "Deployment" if overlay == "headless" else "Job"
+    assert {(kind, "locust-master"), (kind, "locust-worker"), ("Deployment", "shop")} <= set(names)
+    assert not {(other, "locust-master"), (other, "locust-worker")} & set(names)
+    assert {one["metadata"]["namespace"] for one in documents} == {"load-tests"}
+    maps = {name for kind, name in names if kind == "ConfigMap"}
+    assert {f"locust-otel-{name}" for name in DASHBOARDS} <= maps
+    for one in documents:
+        if one["kind"] in ("Deployment", "Job"):
+            spec = one["spec"]["template"]["spec"]
+            assert spec["containers"][0]["image"] == "locust-otel:0.1.0"
+            assert {v["configMap"]["name"] for v in spec["volumes"] if "configMap" in v} <= maps
+            assert {e["configMapRef"]["name"] for e in spec["containers"][0].get("envFrom", ())} <= maps
+        if one["apiVersion"] == "monitoring.coreos.com/v1":
+            assert one["metadata"]["labels"]["release"] == "kube-prometheus-stack"
+    locustfiles = next(one for one in documents if one["metadata"]["name"].startswith("locustfiles-"))
+    assert locustfiles["data"]["slo.yaml"] == (TOP / "locustfiles" / "slo.yaml").read_text()
+    assert locustfiles["data"]["webshop.py"] == (TOP / "locustfiles" / "webshop.py").read_text()
+
+
+def test_the_image_gets_a_wheel_with_all_in_it(tmp_path: Path) -> None:
+    """From just the files that the Dockerfile copies the wheel is built, with the examples and configurations in it."""
+    allowed = [line[1:] for line in (TOP / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    for name in allowed:
+        target = tmp_path / "src" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(TOP / name, target, ignore=ignore) if (TOP / name).is_dir() else shutil.copy(TOP / name, target)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path)]
+    subprocess.run([*command, str(tmp_path / "src")], check=True, timeout=150)
+    (wheel,) = tmp_path.glob("locust_otel-*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {
+        "locust_otel/demo/locustfiles/webshop.py",
+        "locust_otel/demo/locustfiles/slo.yaml",
+        "locust_otel/demo/deploy/prometheus/prometheus.yml",
+        "locust_otel/demo/deploy/alertmanager/alertmanager.yml",
+    } <= names
+
+
+class Composed:
+    """Shop, master, workers and Prometheus, by the command lines of the compose file."""
+
+    def __init__(self, folder: Path, ends: ExitStack) -> None:
+        self._folder = folder
+        self._ends = ends
+        self._ports = {name: free_port() for name in ("shop", "web", "workers", "metrics", "prometheus")}
+        variables = {"LOCUST_USERS": "20", "LOCUST_RUN_TIME": "15s", "LOCUST_HOST": self.url("shop")}
+        self.services = deploy.compose(variables)["services"]
+
+    def url(self, name: str) -> str:
+        """Return where a port of the stack is on this machine."""
+        return f"http://127.0.0.1:{self._ports[name]}"
+
+    def start(self, service: str, *more: str) -> subprocess.Popen[bytes]:
+        """Start a service of our image; flags that name an address are given again, with one of this machine."""
+        definition = self.services[service]
+        program, *arguments = deploy.command(definition)
+        environment = {**os.environ, **deploy.image_environment()}
+        environment |= {name: str(value) for name, value in definition.get("environment", {}).items()}
+        environment |= {
+            "LOCUST_OTEL_PROMETHEUS_PORT": str(self._ports["metrics"]),
+            "LOCUST_OTEL_PROMETHEUS_HOST": "127.0.0.1",
+            "HOME": str(self._folder),
+        }
+        environment["LOCUST_OTEL_OTLP_ENDPOINT"] = ""
+        for name, value in environment.items():
+            if name.startswith("LOCUST") and value.startswith("/locust/"):
+                environment[name] = value.replace("/locust/", f"{TOP / 'locustfiles'}/")
+        log = self._folder / f"{service}-{len(list(self._folder.glob('*.log')))}.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [BIN / program, *arguments, *more], env=environment, stdout=file, stderr=subprocess.STDOUT
+            )
+        self._ends.callback(_end, process)
+        return process
+
+    def play(self) -> tuple[subprocess.Popen[bytes], list[subprocess.Popen[bytes]]]:
+        """Start all of them; return master and workers."""
+        self.start("shop", "--host", "127.0.0.1", "--port", str(self._ports["shop"]))
+        wait_for(lambda: http(f"{self.url('shop')}/healthz"))
+        self.start_prometheus()
+        web, workers = str(self._ports["web"]), str(self._ports["workers"])
+        master = self.start("master", "--web-port", web, "--web-host", "127.0.0.1", "--master-bind-port", workers)
+        wait_for(lambda: http(f"{self.url('metrics')}/-/healthy"))
+        address = ("--master-host", "127.0.0.1", "--master-port", workers)
+        replicas = int(self.services["worker"]["deploy"]["replicas"])
+        return master, [self.start("worker", *address) for _ in range(replicas)]
+
+    def start_prometheus(self) -> None:
+        """Start Prometheus with the flags of the compose file and its configuration, but its target on this machine."""
+        folder = self._folder / "prometheus"
+        shutil.copytree(DEPLOY / "prometheus", folder)
+        config = folder / "compose.yml"
+        config.write_text(config.read_text().replace("master:9646", f"127.0.0.1:{self._ports['metrics']}"))
+        flags = [
+            flag.replace("/etc/prometheus", str(folder)).replace("=/prometheus", f"={folder / 'data'}")
+            for flag in self.services["prometheus"]["command"]
+        ]
+        with (self._folder / "prometheus.log").open("wb") as log:
+            process = subprocess.Popen(
+                [find("prometheus"), *flags, f"--web.listen-address=127.0.0.1:{self._ports['prometheus']}"],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self._ends.callback(_end, process)
+        wait_for(lambda: http(f"{self.url('prometheus')}/-/ready"))
+
+    def ask(self, query: str) -> float | None:
+        """Return the one value of a query, None where there is none."""
+        answer = json.loads(http(f"{self.url('prometheus')}/api/v1/query", form={"query": query}))
+        result = answer["data"]["result"]
+        return float(result[0]["value"][1]) if result else None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def wait_for(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
+    """Wait until the condition holds and raises no OSError."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            if condition():
+                return
+        except OSError:
+            pass
+        if time.monotonic() > deadline:
+            pytest.fail("not as expected in time")
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def composed(backend: Callable[[str], None], tmp_path: Path) -> Iterator[Composed]:
+    """Give the stack, and end each of its processes by its id."""
+    backend("prometheus")
+    with ExitStack() as ends:
+        yield Composed(tmp_path, ends)
+
+
+def test_the_stack_counts_what_the_shop_counts(composed: Composed) -> None:
+    """By the compose file's own command lines a run on four workers starts by itself, and all of it is counted."""
+    master, workers = composed.play()
+    assert len(workers) == 4
+    # On a busy machine Locust may give up a worker for a while: its users are few then, and not all of them 20.
+    wait_for(lambda: (composed.ask("max_over_time(sum(locust_users)[2m:1s])") or 0) > 0, 90)
+    assert composed.ask("max(locust_workers_expected)") == 4
+    wait_for(lambda: composed.ask("max(locust_run_active)") == 0, 90)
+    # After a stop Locust forgets its workers for a second, and would tell none of them to quit.
+    wait_for(lambda: composed.ask('sum(locust_workers{state="ready"}) + sum(locust_workers{state="missing"})') == 4)
+    master.send_signal(signal.SIGTERM)
+    code = master.wait(30)
+    served = json.loads(http(f"{composed.url('shop')}/_stats"))
+    total = composed.ask("sum(max_over_time(locust_requests_total[5m]))")
+    assert total is not None
+    # Locust itself loses what a worker has not reported half a second after the end: ahead by the users, never behind.
+    assert 0 <= served["total"] - total <= 20
+    assert total > 50
+    judged = composed.ask('sum(max_over_time(locust_slo_events_total{slo="availability"}[5m]))')
+    assert judged is not None
+    assert code in ((4, 5) if judged < 100 else (0, 5))  # 5: this machine was too busy to believe its latencies
+    assert composed.ask('max(ALERTS{alertname=~"LocustSLO.+"})') is None
+    log = next(composed._folder.glob("master-*.log")).read_text()
+    counts = re.search(r"requests: Locust ([\d,]+) · recorded ([\d,]+) · last scrape ([\d,]+)", log)
+    assert counts is not None, log
+    assert {int(count.replace(",", "")) for count in counts.groups()} == {total}

@@ -1,0 +1,209 @@
+"""Every snippet of the documentation is run, or parsed by what would run it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from check_jsonschema.builtin_schemas import get_builtin_schema
+
+from locust_otel import cli
+from locust_otel.catalogue import CATALOGUE
+from locust_otel.demo import faults
+from locust_otel.mixin import names
+from locust_otel.slo.file import load
+from tests import deploy
+from tests.backends.servers import promtool
+from tests.deploy import TOP
+
+PAGES = sorted([TOP / "README.md", TOP / "CONTRIBUTING.md", *(TOP / "docs").glob("*.md"), *TOP.glob("*/README.md")])
+_FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.M | re.S)
+_ASSIGNMENT = re.compile(r"\w+=.*", re.S)
+_METRIC = re.compile(r"\blocust_\w+")
+FOREIGN = ("pip", "git", "cd", "export", "promtool", "amtool", "python", "go", "npm", "pytest", "uv", "cat", "echo")
+"""Commands that are not looked into."""
+
+
+def snippets(*languages: str) -> Iterator[Any]:
+    """Yield the snippets in these languages as parameters, named by page and line."""
+    for page in PAGES:
+        text = page.read_text()
+        for found in _FENCE.finditer(text):
+            if found[2] in languages:
+                line = text.count("\n", 0, found.start()) + 1
+                indented = re.sub(rf"^{found[1]}", "", found[3], flags=re.M)
+                yield pytest.param(indented, id=f"{page.relative_to(TOP)}:{line}")
+
+
+def commands(snippet: str, *, is_console: bool) -> Iterator[list[str]]:
+    """Yield the command lines of a shell snippet as words, without assignments before them."""
+    joined = re.sub(r"\\\n\s*", " ", snippet)
+    for raw in joined.splitlines():
+        if is_console and not raw.startswith("$ "):
+            continue  # what the command prints
+        words = deploy.split(raw.removeprefix("$ "))
+        while words and _ASSIGNMENT.fullmatch(words[0]):
+            words.pop(0)
+        if words:
+            yield words
+
+
+def check(words: list[str]) -> None:  # noqa: PLR0912  # one branch a program
+    """Fail where a command line is none that its program would take."""
+    program, *arguments = words
+    if "|" in arguments:
+        check(words[: words.index("|")])
+        return
+    if program == "locust-otel" and arguments[:1] == ["run"]:
+        deploy.locust_options(arguments[1:])
+    elif program == "locust":
+        deploy.locust_options(arguments)
+    elif program == "locust-otel":
+        cli._parser().parse_args(arguments)
+    elif program == "make":
+        targets = re.findall(r"^([a-z-]+):", (TOP / "Makefile").read_text(), re.M)
+        assert {one for one in arguments if "=" not in one} <= set(targets)
+        for one in arguments:
+            if one.startswith("ARGS="):
+                cli._parser().parse_args(["demo", *deploy.split(one.removeprefix("ARGS="))])
+    elif program == "docker":
+        _check_docker(arguments)
+    elif program == "kubectl":
+        for flag, value in pairwise(arguments):
+            assert flag != "-k" or (TOP / value / "kustomization.yaml").is_file(), value
+    elif program == "curl":
+        _check_curl(arguments)
+    elif program == "python" and arguments[:1] == ["-m"]:
+        assert (TOP / f"{arguments[1].replace('.', '/')}.py").is_file()
+    else:
+        assert program in FOREIGN, f"teach this test what {program} takes, or leave it to FOREIGN"
+
+
+def _check_docker(arguments: list[str]) -> None:
+    if arguments[0] == "compose":
+        assert arguments[1] == "-f"
+        assert (TOP / arguments[2]).is_file()
+        assert arguments[3] in ("up", "down", "logs", "ps")
+        if arguments[3] == "logs":
+            assert arguments[-1] in deploy.compose()["services"]
+    elif arguments[0] == "build":
+        assert (TOP / arguments[arguments.index("-f") + 1]).is_file()
+    else:
+        assert arguments[0] == "run"
+        at = next(i for i, one in enumerate(arguments) if re.match(r"locust-otel(:|$)", one))
+        check(["locust-otel", *arguments[at + 1 :]])
+
+
+def _check_curl(arguments: list[str]) -> None:
+    for flag, value in pairwise(arguments):
+        if flag == "-d":
+            document = json.loads(value)
+            faults.build(document.pop("name"), document)
+
+
+@pytest.mark.parametrize("snippet", list(snippets("sh", "bash")))
+def test_shell_snippets_exist(snippet: str) -> None:
+    """Each command of ours parses with the parser that would read it, and what others are given exists."""
+    for words in commands(snippet, is_console=False):
+        check(words)
+
+
+@pytest.mark.parametrize("snippet", list(snippets("console")))
+def test_console_snippets_exist(snippet: str) -> None:
+    """Likewise what stands behind a prompt."""
+    for words in commands(snippet, is_console=True):
+        check(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["locust-otel", "run", "--no-such-flag"],
+        ["locust-otel", "demo", "--no-such-flag"],
+        ["make", "nothing"],
+        ["docker", "compose", "-f", "deploy/compose.yaml", "logs", "nobody"],
+        ["kubectl", "apply", "-k", "deploy/nowhere"],
+        ["curl", "-d", '{"name": "errors", "ratio": 2}'],
+        ["frobnicate"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_command_is_found(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The checks do refuse what is planted."""
+    with pytest.raises((AssertionError, SystemExit, Exception)):
+        check(words)
+
+
+@pytest.mark.parametrize("snippet", list(snippets("yaml")))
+def test_yaml_snippets_are_valid(snippet: str, backend: Callable[[str], None], tmp_path: Path) -> None:
+    """SLO files load, Prometheus takes its configuration, and compose files satisfy their schema."""
+    document = yaml.safe_load(snippet)
+    file = tmp_path / "snippet.yaml"
+    file.write_text(snippet)
+    assert isinstance(document, dict | list)
+    if "objectives" in document:
+        assert load(str(file)).objectives
+    elif "scrape_configs" in document or "groups" in document:
+        backend("promtool")
+        kind = ("config", "--syntax-only") if "scrape_configs" in document else ("rules",)
+        checked = promtool("check", *kind, file)
+        assert checked.returncode == 0, checked.stderr
+    elif "services" in document:
+        jsonschema.validate(document, get_builtin_schema("vendor.compose-spec"))
+
+
+@pytest.mark.parametrize("snippet", list(snippets("promql")))
+def test_promql_snippets_parse(snippet: str, backend: Callable[[str], None], tmp_path: Path) -> None:
+    """Each expression parses, the snippet as a whole or line by line, and names metrics that exist."""
+    backend("promtool")
+    if not _parses(snippet, tmp_path):
+        for line in snippet.splitlines():
+            assert _parses(line, tmp_path), line
+    assert set(_METRIC.findall(snippet)) <= _metrics()
+
+
+def _parses(expression: str, folder: Path) -> bool:
+    rules = {"groups": [{"name": "snippet", "rules": [{"record": "snippet", "expr": expression}]}]}
+    (folder / "rules.yaml").write_text(yaml.safe_dump(rules))
+    return promtool("check", "rules", folder / "rules.yaml").returncode == 0
+
+
+def _metrics() -> set[str]:
+    exported = {metric.name for metric in CATALOGUE}
+    parts = {f"{name}_{part}" for name in exported for part in ("bucket", "sum", "count")}
+    recorded = {str(value).partition(":")[0] for value in vars(names).values()}
+    return exported | parts | recorded
+
+
+@pytest.mark.parametrize("snippet", list(snippets("python")))
+def test_python_snippets_compile(snippet: str) -> None:
+    """Each is Python."""
+    compile(snippet, "snippet", "exec")
+
+
+def test_the_tables_of_migrating_name_our_metrics() -> None:
+    """What stands in the column `here` is exported."""
+    rows = re.findall(r"^\|[^|]*\|([^|]*)\|", (TOP / "docs" / "migrating.md").read_text(), re.M)
+    named = {name for row in rows for name in _METRIC.findall(row)}
+    assert len(named) >= 10
+    assert named <= _metrics()
+
+
+def test_there_is_something_to_check() -> None:
+    """Snippets of each language are found."""
+    found = {language: len(list(snippets(language))) for language in ("sh", "console", "yaml", "promql", "python")}
+    assert found["sh"] >= 15
+    assert min(found.values()) >= 2
+
+
+def test_the_parser_is_argparse() -> None:
+    """What the checks of our own commands rely on."""
+    assert isinstance(cli._parser(), argparse.ArgumentParser)
