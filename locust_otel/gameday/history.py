@@ -62,6 +62,7 @@ class History:
         failed: By Unix time of the scrape: failed requests, to date, and all requests.
         scrapes: Unix times at which there was a sample of the run.
         rules: Alerts that Prometheus has rules for; None where it does not say.
+        is_valid: Whether the load generator kept up.
     """
 
     run_id: str
@@ -74,6 +75,7 @@ class History:
     episodes: Sequence[Episode] = ()
     marks: Sequence[Marked] = ()
     rules: frozenset[str] | None = None
+    is_valid: bool = True
 
     @property
     def elapsed_s(self) -> float:
@@ -125,6 +127,7 @@ def observed(server: Prometheus, run_id: str, begin: float, end: float, own_aler
         episodes=episodes(alerts, end, interval_s),
         marks=_marks(stored(catalogue.MARKS.name)),
         rules=None if rules is None else frozenset(rules),
+        is_valid=all(value for series in stored(catalogue.RUN_VALID.name) for _, value in series.points),
     )
 
 

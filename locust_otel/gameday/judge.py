@@ -108,7 +108,7 @@ def judged(  # noqa: PLR0911, PLR0913, PLR0917  # all that is known of it; one w
     if not each.fires:
         if own:
             return False, f"it fired after {_fired(own[0]) - begun_at:.1f} s", _told(own[0], notices, history, begun_at)
-        return _quiet(before, begun_at, until, history)
+        return _quiet(before, begun_at, (ended_at or begun_at, until), history)
     within_s = float(each.within_s or 0)
     if not own:
         if before:
@@ -131,11 +131,12 @@ def _told(episode: Episode, notices: Sequence[Notice], history: History, begun_a
     return Told.of(episode, notice_of(episode, notices, history.interval_s), begun_at)
 
 
-def _quiet(before: Sequence[Episode], begun_at: float, until: float, history: History) -> _Judged:
+def _quiet(before: Sequence[Episode], begun_at: float, until: tuple[float, float], history: History) -> _Judged:
     if before:
         return None, "it was firing before the fault began", None
-    # The run's own end is none of its silence: the alerts of a run that is over do not begin to fire.
-    if history.gap(begun_at, min(until, max(history.scrapes, default=begun_at + 3600))):
+    ended_at, next_at = until
+    # The alerts of a run that is over do not begin to fire: its end after the fault leaves no hole.
+    if history.gap(begun_at, min(next_at, max([ended_at, *history.scrapes]))):
         return None, "Prometheus has no data of the run for part of that time", None
     return True, "it stayed quiet", None
 

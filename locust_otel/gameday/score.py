@@ -148,6 +148,8 @@ def scorecard(
     notes = [*day.notes, *played.notes]
     if history.rules is not None and missing:
         notes.append(f"Prometheus has no rule for {', '.join(sorted(missing))}: were the rules loaded?")
+    if not history.is_valid:
+        notes.append("the load generator was too slow at times: what it measured then is its own slowness.")
     return Scorecard(
         day=day, played=played, faults=tuple(faults), unprovoked=tuple(_unprovoked(day, faults, history)),
         budget_spent=felt.budget_spent, notes=tuple(notes),

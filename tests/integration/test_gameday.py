@@ -20,6 +20,8 @@ from locust_otel.demo.shop import start as start_shop
 from tests.backends.servers import Alertmanager, BackendMissing, Prometheus, find, free_port
 from tests.integration import gameday_stage as stage
 
+pytestmark = pytest.mark.slow
+
 BURN = "LocustSLOBudgetBurn"
 
 
