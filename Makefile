@@ -7,6 +7,8 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14 py
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# `make test RETRY=1`: only what has failed before, where anything has.
+AGAIN := $(if $(RETRY),--last-failed)
 
 .PHONY: help
 help:  ## Show what there is to make
@@ -47,16 +49,20 @@ check: $(READY)  ## Format, lint, types, unit tests, generated files: before eve
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python -m dashboards.generate --check
-	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q $(AGAIN) tests/unit
 
 .PHONY: test
 test: check backends  ## Everything a change must pass: check, real servers, end-to-end runs
-	$(BIN)/pytest -q -m "not collector" tests/rules tests/integration tests/e2e tests/faults
+	$(BIN)/pytest -q $(AGAIN) -m "not collector and not slow" tests/rules tests/integration tests/e2e
+
+.PHONY: test-slow
+test-slow: backends  ## What takes longer: alerts from fault to webhook, exit codes, dashboards, records, faults of sinks
+	$(BIN)/pytest -q $(AGAIN) -m "slow and not collector" tests/integration tests/e2e tests/faults
 
 .PHONY: test-collector
 test-collector: $(READY)  ## The tests against an OpenTelemetry Collector, which Go builds in ten minutes at the first time
 	$(BIN)/python tests/backends/fetch.py --only prometheus,otelcol
-	$(BIN)/pytest -q -m collector tests/integration tests/e2e
+	$(BIN)/pytest -q $(AGAIN) -m collector tests/integration tests/e2e
 
 .PHONY: matrix
 matrix: $(READY)  ## The tests on every Python on this machine, and on the lowest Locust supported

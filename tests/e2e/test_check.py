@@ -11,7 +11,7 @@ import pytest
 from tests.backends.servers import BackendMissing, Prometheus, VictoriaMetrics, find
 from tests.e2e.harness import BIN, EXAMPLES, Outcome, Scenario, Stage, played
 
-pytestmark = pytest.mark.usefixtures("backends")
+pytestmark = [pytest.mark.usefixtures("backends"), pytest.mark.slow]
 
 STEP = Path(__file__).parents[2] / "deploy" / "ci" / "check.sh"
 SLO = EXAMPLES / "slo.yaml"

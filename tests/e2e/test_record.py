@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from locust_otel.record.reader import Record, load
 from locust_otel.record.verdict import results
 from tests.backends.servers import free_port
@@ -33,6 +35,8 @@ from tests.e2e.harness import (
 from tests.e2e.harness import (
     load as arguments_of,
 )
+
+pytestmark = pytest.mark.slow
 
 SLO = """service: shop
 period: 1m

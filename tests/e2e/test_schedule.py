@@ -7,6 +7,8 @@ import pytest
 from tests.backends.servers import free_port
 from tests.e2e.harness import LOCUSTFILES, Metrics, Outcome, Stage, forking, load, played
 
+pytestmark = pytest.mark.slow
+
 PACED = LOCUSTFILES / "paced.py"
 
 

@@ -14,6 +14,8 @@ from tests.backends.servers import free_port
 from tests.e2e.harness import CALM, IDLE, LOCUSTFILES, Distributed, Metrics, Outcome, Process, Stage, forking, played
 from tests.e2e.slo import HEALTHY, LOGIN_FAULT, OBJECTIVES, tables, tracebacks_but_of_users, unless_saturated, write_slo
 
+pytestmark = pytest.mark.slow
+
 BLOCKING = LOCUSTFILES / "blocking.py"
 CODES = {"met": 0, "missed": 3, "few": 4, "idle": 4, "invalid": 5, "aborted": 3, "refused": 78}
 USERS = 5

@@ -6,6 +6,8 @@ import json
 import signal
 import time
 
+import pytest
+
 from tests.backends.servers import free_port
 from tests.e2e.harness import AUTO, CALM, LOCUSTFILES, Outcome, Process, Stage, WebUI, logged_at, played
 from tests.e2e.slo import (
@@ -18,6 +20,8 @@ from tests.e2e.slo import (
     unless_saturated,
     write_slo,
 )
+
+pytestmark = pytest.mark.slow
 
 MAX_DELAY_S = 1.0
 """Seconds that an SLO file may cost at the exit."""

@@ -7,10 +7,13 @@ import signal
 from pathlib import Path
 
 import gevent
+import pytest
 
 from tests.backends.servers import free_port
 from tests.e2e.harness import Metrics, Outcome, Process, Scraper, Stage, played, total
 from tests.faults.bench import wait_for
+
+pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
 

@@ -14,6 +14,8 @@ from tests.faults.bench import ALL, MAX_GAP_S, Fault, Figures, play
 from tests.faults.faults import EVERY, NONE
 from tests.faults.judge import judge
 
+pytestmark = pytest.mark.slow
+
 TITLES = (
     "http: never answers",
     "http: answers after 0.5 s",

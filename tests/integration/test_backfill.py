@@ -19,6 +19,8 @@ from tests.e2e.harness import BIN, SHOP_FAULTS, Stage, total
 from tests.e2e.harness import load as arguments_of
 from tests.e2e.test_record import SLO, totals_of
 
+pytestmark = pytest.mark.slow
+
 RUN = 'run_id="nightly"'
 
 

@@ -23,6 +23,8 @@ from tests.backends.servers import Prometheus, free_port
 from tests.e2e.harness import QUICK, SHOP_FAULTS, Distributed, Stage, load, settled, total
 from tests.unit.dashboard_lint import of_variable
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 RUN_TIME = "15s"
 SLO = """

@@ -15,6 +15,8 @@ import pytest
 from tests.backends.servers import free_port
 from tests.e2e.harness import BIN
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _servers(backend: Callable[[str], None]) -> None:

@@ -23,6 +23,8 @@ from tests.backends.servers import find, free_port, http, promtool
 from tests.deploy import DEPLOY, TOP
 from tests.e2e.harness import BIN
 
+pytestmark = pytest.mark.slow
+
 COLLECTOR = sorted((DEPLOY / "otel-collector").glob("*.yaml"))
 DASHBOARDS = ("live", "slo", "load", "compare", "generator")
 

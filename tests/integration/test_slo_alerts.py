@@ -21,6 +21,8 @@ from tests.backends.servers import Alertmanager, Prometheus, free_port
 from tests.e2e.harness import EXAMPLES, LOCUSTFILES, Outcome, Process, Scenario, Stage, Stages, fetch, played
 from tests.integration.webhook import Message, Webhook
 
+pytestmark = pytest.mark.slow
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMISED_S = 15.0
 """Seconds from the moment the critical factor is passed until the message is there."""

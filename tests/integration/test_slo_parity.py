@@ -28,6 +28,8 @@ from tests.e2e.harness import (
 )
 from tests.e2e.slo import LOGIN_FAULT, tables, unless_saturated
 
+pytestmark = pytest.mark.slow
+
 SLO = """\
 service: {service}
 period: 60s
