@@ -7,6 +7,7 @@ steps of the loop; none interrupts an undo.
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -156,7 +157,7 @@ class Conductor:
         url = self.stage.metrics_url or (self.child.metrics_url() if self.child else "")
         if not url:
             try:
-                of_run = f'{catalogue.RUN_INFO.name}{{run_id="{self.stage.run_id}"}}'
+                of_run = f"{catalogue.RUN_INFO.name}{{run_id={json.dumps(self.stage.run_id, ensure_ascii=False)}}}"
                 instances = [labels.get("instance", "") for labels, _ in self.stage.server.vector(of_run)]
             except NoAnswer:
                 instances = []

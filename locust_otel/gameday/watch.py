@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ class Watch:
         if self._stop_when is None:
             return None
         window = f"[{int(self._stop_when.over_s * 1000)}ms]"
-        of_run = f'run_id="{self._run_id}"'
+        of_run = f"run_id={json.dumps(self._run_id, ensure_ascii=False)}"  # JSON's texts are PromQL's, too
         name = catalogue.REQUESTS.name
         found = self._server.vector(
             f'sum(increase({name}{{{of_run}, outcome="failure"}}{window})) / sum(increase({name}{{{of_run}}}{window}))'
