@@ -8,6 +8,7 @@ from pathlib import Path
 
 from locust_otel.catalogue import CATALOGUE, Scope
 from locust_otel.config import OPTIONS
+from locust_otel.gameday.schema import json_schema as game_day_schema
 from locust_otel.histogram import CLASSIC_EDGES
 from locust_otel.mixin.rules import prometheus_rule, rule_files
 from locust_otel.slo.file import load
@@ -85,6 +86,7 @@ def main() -> int:
         "docs/metrics.md": metrics(),
         "docs/flags.md": flags(),
         "docs/slo.schema.json": slo_schema(),
+        "docs/game-day.schema.json": json.dumps(game_day_schema(), indent=2) + "\n",
         **rules(),
     }
     for name, text in files.items():

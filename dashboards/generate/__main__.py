@@ -10,6 +10,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.generate.compare import compare
+from dashboards.generate.gameday import gameday
 from dashboards.generate.generator import generator
 from dashboards.generate.live import live
 from dashboards.generate.load import load
@@ -20,7 +21,7 @@ FOLDER = Path(__file__).parents[1]
 
 def dashboards() -> list[Dashboard]:
     """Return all of them, in the order in which a person needs them."""
-    return [live(), slo(), load(), compare(), generator()]
+    return [live(), slo(), load(), compare(), gameday(), generator()]
 
 
 def text(dashboard: Dashboard) -> str:

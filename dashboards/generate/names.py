@@ -6,11 +6,11 @@ Metrics of the catalogue are taken from there, and recorded ones from the rules.
 from __future__ import annotations
 
 from locust_otel import catalogue
-from locust_otel.catalogue import CATALOGUE, MARKS, Kind, Scope
+from locust_otel.catalogue import CATALOGUE, Kind, Scope
 from locust_otel.mixin.names import OBJECTIVE, RECORDED
 
 SLO_SERIES: dict[str, tuple[str, ...]] = {
-    **{metric.name: metric.labels for metric in CATALOGUE if metric.scope is Scope.SLO or metric is MARKS},
+    **{metric.name: metric.labels for metric in CATALOGUE if metric.scope is Scope.SLO or metric is catalogue.MARKS},
     **RECORDED,
     # What Prometheus makes of the alerts.
     "ALERTS": (*OBJECTIVE, "alertname", "alertstate", "severity"),
@@ -24,6 +24,7 @@ TARGET_LABELS = ("job", "instance")
 def known_series() -> dict[str, frozenset[str]]:
     """Return the labels of every series a query may name; the parts of a histogram are series of their own."""
     known = {name: frozenset(labels) for name, labels in SLO_SERIES.items()}
+    known["up"] = frozenset(TARGET_LABELS)  # of the service under test: Prometheus' own series
     for metric in CATALOGUE:
         if metric.name in known:
             continue
@@ -40,6 +41,7 @@ def needs_slo(expression: str) -> bool:
 
 
 REQUESTS = catalogue.REQUESTS.name
+MARKS = catalogue.MARKS.name
 DURATION = catalogue.REQUEST_DURATION.name
 ERRORS = catalogue.REQUEST_ERRORS.name
 SLOW = catalogue.SLOW_REQUESTS.name

@@ -18,7 +18,7 @@ from locust_otel.mixin.dashboards import files
 from tests.unit import dashboard_lint as lint
 
 Rule = Callable[[dict[str, Any]], Iterator[str]]
-UIDS = ["locust-otel-live", "locust-otel-slo", "locust-otel-load", "locust-otel-compare", "locust-otel-generator"]
+UIDS = [f"locust-otel-{name}" for name in ("live", "slo", "load", "compare", "gameday", "generator")]
 SHIPPED = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files()}
 
 
@@ -30,7 +30,7 @@ def test_rules(rule: Rule, uid: str) -> None:
 
 
 def test_uids() -> None:
-    """The five dashboards have the ids that links and bookmarks hold, and files are named by them."""
+    """The six dashboards have the ids that links and bookmarks hold, and files are named by them."""
     assert [dashboard.uid for dashboard in dashboards()] == UIDS
     assert {name: dashboard["uid"] for name, dashboard in SHIPPED.items()} == {uid: uid for uid in sorted(UIDS)}
 
@@ -97,6 +97,18 @@ def test_a_click_on_an_endpoint_filters() -> None:
     assert "&var-name=${__value.text:percentencode}" in links[0]["url"]
 
 
+def test_a_game_day_shows_faults_and_alerts_on_one_time_line() -> None:
+    """The marks of a game day are its faults, whose kinds are those that the command sets; the service has its job."""
+    dashboard = SHIPPED["locust-otel-gameday"]
+    (line,) = (p for p in dashboard["panels"] if p["title"] == "Faults and alerts")
+    faults, alerts = (target["expr"] for target in line["targets"])
+    assert 'kind="fault-start"' in faults
+    assert 'kind="fault-end"' in faults
+    assert 'alertstate="firing"' in alerts
+    assert 'alertstate="pending"' in alerts
+    assert [v["name"] for v in dashboard["templating"]["list"]] == ["datasource", "run_id", "service_job"]
+
+
 def _with_query(expression: str) -> Callable[[dict[str, Any]], None]:
     def plant(dashboard: dict[str, Any]) -> None:
         dashboard["panels"][3]["targets"][0]["expr"] = expression
@@ -122,7 +134,7 @@ def _colour(dashboard: dict[str, Any]) -> None:
 SELECTED = 'locust_requests_total{run_id="$run_id"}'
 FAULTS: list[tuple[Rule, Callable[[dict[str, Any]], None], str]] = [
     (lint.unknown_names, _with_query('sum(locust_request_count_total{run_id="$run_id"})'), "no metric locust_request"),
-    (lint.unknown_names, _with_query("up"), "no metric up"),
+    (lint.unknown_names, _with_query("node_load1"), "no metric node_load1"),
     (
         lint.unknown_names,
         _with_query('sum(locust_users{run_id="$run_id", name="x"})'),

@@ -68,14 +68,14 @@ def grafana(monkeypatch: pytest.MonkeyPatch) -> Iterator[Grafana]:
 
 
 def test_copies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`-o` makes the folder, copies the five files as they are, and prints where they are."""
+    """`-o` makes the folder, copies the six files as they are, and prints where they are."""
     folder = tmp_path / "provisioning" / "dashboards"
     assert cli.main(["dashboards", "-o", str(folder)]) == 0
     copies = sorted(folder.iterdir())
     assert [copy.name for copy in copies] == [file.name for file in files()]
     assert [copy.read_bytes() for copy in copies] == [file.read_bytes() for file in files()]
     assert capsys.readouterr().out.splitlines() == [str(copy) for copy in copies]
-    assert len(copies) == 5
+    assert len(copies) == 6
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +88,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path, capsys: pytest.Captu
 def test_imports(grafana: Grafana, capsys: pytest.CaptureFixture[str]) -> None:
     """`--grafana` sends each dashboard with the token, to be replaced where it is there, and prints the addresses."""
     assert cli.main(["dashboards", "--grafana", f"{grafana.url}/"]) == 0
-    assert [(path, token) for path, token, _ in grafana.got] == [("/api/dashboards/db", f"Bearer {TOKEN}")] * 5
+    assert [(path, token) for path, token, _ in grafana.got] == [("/api/dashboards/db", f"Bearer {TOKEN}")] * 6
     sent = [body for _, _, body in grafana.got]
     assert [body["dashboard"] for body in sent] == [json.loads(file.read_text("utf-8")) for file in files()]
     assert all(body == {"dashboard": body["dashboard"], "overwrite": True} for body in sent)
@@ -98,7 +98,7 @@ def test_imports(grafana: Grafana, capsys: pytest.CaptureFixture[str]) -> None:
 def test_imports_into_a_folder(grafana: Grafana) -> None:
     """`--folder` names Grafana's folder by its uid."""
     assert cli.main(["dashboards", "--grafana", grafana.url, "--folder", "load-tests"]) == 0
-    assert [body["folderUid"] for _, _, body in grafana.got] == ["load-tests"] * 5
+    assert [body["folderUid"] for _, _, body in grafana.got] == ["load-tests"] * 6
 
 
 def test_imports_under_a_path(grafana: Grafana) -> None:
@@ -202,4 +202,4 @@ def test_it_needs_neither_locust_nor_the_builders(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code, "dashboards", "-o", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert len(list(tmp_path.iterdir())) == 5
+    assert len(list(tmp_path.iterdir())) == 6

@@ -1,0 +1,86 @@
+"""For Chaos Toolkit: a control that marks each action on the load test's run, and probes for alerts and the verdict.
+
+    "controls": [{"name": "marks", "provider": {
+        "type": "python", "module": "locust_otel.gameday.chaostoolkit",
+        "arguments": {"metrics": "http://127.0.0.1:9646/metrics"}}}]
+
+It imports nothing of Chaos Toolkit, which calls it by name. A mark that cannot be set ends no experiment: it is logged.
+https://chaostoolkit.org/reference/extending/create-control-extension/
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from locust_otel import catalogue
+from locust_otel.gameday.api import Prometheus
+from locust_otel.gameday.load import Marker
+from locust_otel.gameday.plan import FAULT_END, FAULT_START
+
+logger = logging.getLogger("chaostoolkit")  # where the user of `chaos run` looks
+
+DEFAULT_METRICS = "http://127.0.0.1:9646/metrics"
+_POLL_S = 0.5
+
+
+def before_activity_control(context: Mapping[str, Any], metrics: str = DEFAULT_METRICS, **_: object) -> None:
+    """Mark the start of an action; a probe changes nothing, and has no mark."""
+    _mark(context, FAULT_START, metrics)
+
+
+def after_activity_control(context: Mapping[str, Any], metrics: str = DEFAULT_METRICS, **_: object) -> None:
+    """Mark the end of an action, whatever came of it."""
+    _mark(context, FAULT_END, metrics)
+
+
+def _mark(context: Mapping[str, Any], kind: str, metrics: str) -> None:
+    if context.get("type") != "action":
+        return
+    marker = Marker(metrics)
+    marker.mark(str(context.get("name", "")), kind)
+    if marker.problem:
+        logger.warning(marker.problem)
+
+
+def alert_is(  # noqa: PLR0913, PLR0917  # an experiment names them
+    prometheus: str, alert: str, state: str = "firing", run_id: str = "", severity: str = "", wait_s: float = 0.0
+) -> bool:
+    """Probe whether an alert is `firing`, `pending` or `inactive`, and wait for it to be.
+
+    Args:
+        prometheus: URL of the Prometheus.
+        alert: Name of the alert.
+        state: What it should be.
+        run_id: Of the load test; empty takes any, and alerts that are of none.
+        severity: Of the alert; empty takes any.
+        wait_s: Seconds to wait.
+
+    Raises:
+        NoAnswer: Prometheus does not answer.
+    """
+    labels = {"alertname": alert, "run_id": run_id, "severity": severity}
+    matchers = ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in labels.items() if value)
+    server = Prometheus(prometheus)
+    deadline = time.monotonic() + wait_s
+    while True:
+        states = {found.get("alertstate") for found, _ in server.vector(f"ALERTS{{{matchers}}}")}
+        if state in states or (state == "inactive" and not states):
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_S)
+
+
+def verdict(prometheus: str, run_id: str) -> str:
+    """Probe the verdict on a run: `met`, `missed`, `undecided` or `invalid`, the worst of its objectives.
+
+    Raises:
+        NoAnswer: Prometheus does not answer.
+    """
+    of_run = f"{catalogue.SLO_STATUS.name}{{run_id={json.dumps(run_id, ensure_ascii=False)}}}"
+    found = {labels.get("status") for labels, value in Prometheus(prometheus).vector(of_run) if value}
+    return next((status for status in ("invalid", "missed", "undecided", "met") if status in found), "undecided")

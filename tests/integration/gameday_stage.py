@@ -1,0 +1,105 @@
+"""What game days are played on: an SLO with short windows, faults of the demo shop, and a webhook of our own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from locust_otel.demo.shop import ShopProcess
+from locust_otel.mixin.rules import rule_text
+from locust_otel.slo.file import parse
+
+SLO = """\
+service: webshop
+period: 2m
+scrape_interval: 1s
+min_requests: 10
+objectives:
+  availability: {sli: success, target: 90%}
+windows:
+  - {severity: critical, long: 10s, short: 4s, budget: 20%}
+"""
+EXAMPLES = Path(__file__).parents[2] / "locustfiles"
+
+
+class Hook:
+    """Notes when a notification came, by a clock that is not the product's."""
+
+    def __init__(self) -> None:
+        self.came: list[tuple[float, dict[str, Any]]] = []
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                now = time.time()
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                hook.came += [(now, alert) for alert in body["alerts"]]
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def first(self, run_id: str, name: str, status: str) -> float:
+        """Return when it was first told of an alert of a run."""
+        return min(
+            at
+            for at, alert in self.came
+            if alert["labels"].get("run_id") == run_id
+            and alert["labels"]["alertname"] == name
+            and alert["status"] == status
+        )
+
+
+def rules(folder: Path) -> Path:
+    """Write the rules of the SLO file, and return where."""
+    path = folder / "rules.yaml"
+    path.write_text(rule_text(parse(SLO.encode(), "slo.yaml")))
+    return path
+
+
+def fault(shop: ShopProcess, name: str, body: dict[str, Any], for_s: int, mark: Path) -> dict[str, Any]:
+    """Return a fault of the shop, whose undo leaves a line in a file."""
+    how = "-H 'Content-Type: application/json'"
+    return {
+        "name": name,
+        "run": f"curl -fsS -X POST {shop.url}/_faults {how} -d '{json.dumps(body)}'",
+        "undo": f"curl -fsS -X DELETE {shop.url}/_faults && echo undone >> {mark}",
+        "for": f"{for_s}s",
+    }
+
+
+def day(folder: Path, shop: ShopProcess, port: int, run_time_s: int, steps: list[dict[str, Any]]) -> Path:
+    """Write a game-day file with its SLO file beside it, and return where."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "slo.yaml").write_text(SLO)
+    (folder / "webshop.py").write_text((EXAMPLES / "webshop.py").read_text())
+    load = {
+        "locustfile": "webshop.py", "users": 40, "spawn_rate": 40, "run_time": f"{run_time_s}s", "host": shop.url,
+        "args": ["--prometheus-port", str(port), "--stop-timeout", "2"],
+    }  # fmt: skip
+    path = folder / "day.yaml"
+    path.write_text(json.dumps({"name": "test", "slo": "slo.yaml", "load": load, "steps": steps}, indent=1))
+    return path
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[str]:
+    """Start `locust-otel gameday`."""
+    command = [sys.executable, "-m", "locust_otel.cli", "gameday", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

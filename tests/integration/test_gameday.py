@@ -1,0 +1,267 @@
+"""A game day with real servers: its scorecard says what they say themselves, and every end undoes the fault."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from locust_otel.demo.shop import ShopProcess
+from locust_otel.demo.shop import start as start_shop
+from tests.backends.servers import Alertmanager, BackendMissing, Prometheus, find, free_port
+from tests.integration import gameday_stage as stage
+
+pytestmark = pytest.mark.slow
+
+BURN = "LocustSLOBudgetBurn"
+
+
+@dataclass
+class Servers:
+    """What is there for all game days."""
+
+    prometheus: Prometheus
+    alertmanager: Alertmanager
+    hook: stage.Hook
+    own_hook_port: int
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """A Prometheus with the rules, and an Alertmanager that tells both the product's webhook and ours."""
+    try:
+        find("prometheus"), find("alertmanager")
+    except BackendMissing as reason:
+        if os.environ.get("CI"):
+            pytest.fail(str(reason), pytrace=False)
+        pytest.skip(str(reason))
+    hook, port = stage.Hook(), free_port()
+    hooks = [{"url": url, "send_resolved": True} for url in (hook.url, f"http://127.0.0.1:{port}/")]
+    route = {"receiver": "both", "group_by": ["..."], "group_wait": "100ms", "group_interval": "1s"}
+    config = json.dumps({"route": route, "receivers": [{"name": "both", "webhook_configs": hooks}]})
+    rules = stage.rules(tmp_path_factory.mktemp("rules"))
+    with (
+        Alertmanager(config=config) as alertmanager,
+        Prometheus(rule_files=[rules], alertmanagers=[alertmanager.address], slots=6) as prometheus,
+    ):
+        prometheus.wait_until('up{job="slots"}', lambda up: len(up) == 6)
+        yield Servers(prometheus, alertmanager, hook, port)
+    hook.close()
+
+
+@pytest.fixture
+def shop() -> Iterator[ShopProcess]:
+    """A shop without service times."""
+    with start_shop(time_scale=0.1) as process:
+        yield process
+
+
+@dataclass
+class Played:
+    """A game day that is over."""
+
+    code: int
+    card: dict[str, Any]
+    folder: Path
+    said: str
+    undone: str
+    file: Path
+    faults: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        return str(self.card["run_id"])
+
+    def fault(self, name: str) -> dict[str, Any]:
+        """Return the score of a fault."""
+        return next(each for each in self.card["faults"] if each["name"] == name)
+
+
+@pytest.fixture(scope="module")
+def played(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """One fault that must alert, one that must not, and one expectation that cannot be kept."""
+    folder = tmp_path_factory.mktemp("gameday")
+    mark = folder / "undone"
+    with start_shop(time_scale=0.1) as shop:
+        outage = {"name": "errors", "ratio": 0.9, "status": 503}
+        slow = {"name": "latency", "added_s": 0.1}
+        steps = [
+            {"at": "8s", "fault": stage.fault(shop, "outage", outage, 8, mark),
+             "expect": [{"alert": BURN, "severity": "critical", "within": "10s", "clears_within": "16s"}]},
+            {"at": "34s", "fault": stage.fault(shop, "slow", slow, 4, mark), "expect": [{"no_alert": BURN}]},
+            {"at": "42s", "fault": stage.fault(shop, "unseen", slow, 4, mark),
+             "expect": [{"alert": BURN, "within": "6s"}]},
+        ]  # fmt: skip
+        file = stage.day(folder, shop, servers.prometheus.take_slot(), 52, steps)
+        process = stage.start(
+            file, "--prometheus", servers.prometheus.url, "--alertmanager", servers.alertmanager.url,
+            "--webhook-port", str(servers.own_hook_port), "-o", folder / "out", "--format", "json",
+        )  # fmt: skip
+        out, err = process.communicate(timeout=150)
+        assert out, err
+        faults = shop.faults()
+    return Played(process.returncode, json.loads(out), folder / "out", err, mark.read_text(), file, faults)
+
+
+def test_the_scorecard_says_what_was_kept_and_what_was_broken(played: Played) -> None:
+    """The alert in time and the silence are kept, the promise nobody could keep is broken: exit code 3."""
+    outcomes = [each["expectations"][0]["outcome"] for each in played.card["faults"]]
+    assert outcomes == ["kept", "kept", "broken"], played.card
+    assert played.code == played.card["code"] == 3
+    assert "did not fire within 6 s" in played.fault("unseen")["expectations"][0]["why"]
+    assert played.card["aborted"] is None
+
+
+def test_times_agree_with_the_servers_own(played: Played, servers: Servers) -> None:
+    """Firing is ALERTS' first sample, notified the webhook's clock, resolved ALERTS' last one: within 2 s."""
+    fault = played.fault("outage")
+    (_, points), *_ = servers.prometheus.query_range(
+        f'ALERTS{{run_id="{played.run_id}", alertname="{BURN}", alertstate="firing"}}',
+        fault["begun_at"] - 5, fault["ended_at"] + 30, "1s",
+    )  # fmt: skip
+    assert fault["firing_s"] == pytest.approx(points[0][0] - fault["begun_at"], abs=2)
+    assert fault["resolved_s"] == pytest.approx(points[-1][0] - fault["ended_at"], abs=2.5)
+    told = servers.hook.first(played.run_id, BURN, "firing")
+    assert fault["notified_s"] == pytest.approx(told - fault["begun_at"], abs=2)
+    assert fault["alertmanager_s"] == pytest.approx(told - fault["begun_at"], abs=2)
+
+
+def test_the_order_of_what_happened(played: Played) -> None:
+    """Bad requests come before the breach, the alert at or after it, the notification last; then users recover."""
+    fault = played.fault("outage")
+    assert 0 <= fault["first_bad_s"] <= 3
+    assert fault["first_bad_s"] <= fault["breach_s"] <= fault["firing_s"] + 1
+    assert fault["firing_s"] <= fault["notified_s"] + 0.5
+    assert -2 <= fault["recovered_s"] <= 3
+    assert 0 < fault["resolved_s"] <= 16
+    assert fault["bad_requests"] > 20
+    assert 0 < fault["budget_spent"]["availability"] < 2
+    assert played.fault("slow")["first_bad_s"] is None
+    assert played.fault("slow")["firing_s"] is None
+
+
+def test_every_fault_was_undone_once(played: Played) -> None:
+    """Three faults, three undos, a healthy shop, and no journal."""
+    assert played.undone.splitlines() == ["undone"] * 3
+    assert played.faults["active"] == []
+    assert not played.file.with_name("day.yaml.journal").exists()
+
+
+def test_what_is_written(played: Played) -> None:
+    """The folder holds the scorecard three times, the commands' log, the load's log and the run record."""
+    names = {path.name for path in played.folder.iterdir()}
+    assert {"scorecard.txt", "scorecard.json", "scorecard.md", "game-day.log", "load.log", "events.json"} <= names
+    assert f"{played.run_id}.jsonl.gz" in names
+    assert json.loads((played.folder / "scorecard.json").read_text()) == played.card
+    assert "run outage: exit code 0" in (played.folder / "game-day.log").read_text()
+
+
+def test_it_can_be_scored_again(played: Played, servers: Servers) -> None:
+    """Afterwards the same scorecard comes from Prometheus and the folder."""
+    process = stage.start(
+        played.file, "--prometheus", servers.prometheus.url, "--run-id", played.run_id, "--score-only",
+        "-o", played.folder, "--format", "json",
+    )  # fmt: skip
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    again = json.loads(out)
+    for before, after in zip(played.card["faults"], again["faults"], strict=True):
+        assert [each["outcome"] for each in before["expectations"]] == [
+            each["outcome"] for each in after["expectations"]
+        ]
+        assert before["firing_s"] == after["firing_s"]
+        assert before["notified_s"] == after["notified_s"]
+
+
+def _broken_shop(servers: Servers, shop: ShopProcess, folder: Path) -> tuple[subprocess.Popen[str], Path, Path]:
+    """Start a game day, and return it once its fault is active."""
+    mark = folder / "undone"
+    outage = stage.fault(shop, "outage", {"name": "errors", "ratio": 0.5}, 40, mark)
+    file = stage.day(folder, shop, servers.prometheus.take_slot(), 60, [{"at": "1s", "fault": outage}])
+    process = stage.start(file, "--prometheus", servers.prometheus.url, "-o", folder / "out")
+    _until(lambda: shop.faults()["active"], process)
+    return process, mark, file
+
+
+def _until(condition: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
+    deadline = time.monotonic() + 40
+    while not condition():
+        assert time.monotonic() < deadline
+        assert process is None or process.poll() is None, process.communicate()
+        time.sleep(0.1)
+
+
+def _load_of(process: subprocess.Popen[str]) -> psutil.Process:
+    (load,) = psutil.Process(process.pid).children()
+    return load
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_undoes(servers: Servers, shop: ShopProcess, tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM in the middle of a fault: it is undone, the load ends, and nothing can be decided."""
+    process, mark, file = _broken_shop(servers, shop, tmp_path)
+    load = _load_of(process)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 4, err
+    assert mark.read_text() == "undone\n"
+    assert shop.faults()["active"] == []
+    assert not load.is_running()
+    assert f"aborted: {number.name}" in out
+    assert not file.with_name("day.yaml.journal").exists()
+
+
+def test_the_death_of_the_load_undoes(servers: Servers, shop: ShopProcess, tmp_path: Path) -> None:
+    """A load that is killed in the middle of a fault ends the game day, and the fault."""
+    process, mark, _ = _broken_shop(servers, shop, tmp_path)
+    _load_of(process).kill()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 4, err
+    assert mark.read_text() == "undone\n"
+    assert shop.faults()["active"] == []
+    assert "the load ended before its time, with exit code -9" in out
+
+
+def test_our_own_death_can_be_undone(servers: Servers, shop: ShopProcess, tmp_path: Path) -> None:
+    """After our own kill -9 the fault and the load go on; no game day begins until --undo has ended both."""
+    process, mark, file = _broken_shop(servers, shop, tmp_path)
+    load = _load_of(process)
+    process.kill()
+    process.communicate(timeout=30)
+    assert shop.faults()["active"] != []
+    assert load.is_running()
+    again = stage.start(file, "--prometheus", servers.prometheus.url)
+    _, err = again.communicate(timeout=30)
+    assert again.returncode == 78
+    assert "gameday-left-over" in err
+    undo = stage.start(file, "--undo")
+    out, err = undo.communicate(timeout=60)
+    assert (undo.returncode, out) == (0, "undone outage\nthe load has ended\n"), err
+    assert mark.read_text() == "undone\n"
+    assert shop.faults()["active"] == []
+    assert not load.is_running() or load.status() == psutil.STATUS_ZOMBIE
+    assert not file.with_name("day.yaml.journal").exists()
+
+
+def test_a_run_nobody_scrapes_is_not_begun(servers: Servers, shop: ShopProcess, tmp_path: Path) -> None:
+    """Attached to a run that Prometheus does not know, it gives up on a signal and breaks nothing."""
+    mark = tmp_path / "undone"
+    outage = stage.fault(shop, "outage", {"name": "errors"}, 5, mark)
+    file = stage.day(tmp_path, shop, 1, 30, [{"at": "1s", "fault": outage}])
+    process = stage.start(file, "--prometheus", servers.prometheus.url, "--run-id", "nobody")
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 4
+    assert "Ended before the first fault: SIGINT" in err
+    assert not mark.exists()
