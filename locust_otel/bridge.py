@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import gevent
 
-from locust_otel.config import DEFAULT_PORT, LAST_PORT, Settings
+from locust_otel.config import Settings
 from locust_otel.errors import ConfigurationError
 from locust_otel.events import RUN_START, RUN_STOP, SPAWNING_COMPLETE, Event
 from locust_otel.exporters.ledger import Ledger
@@ -24,6 +24,7 @@ from locust_otel.marker import Marker
 from locust_otel.marks import Marked
 from locust_otel.master import MasterNode
 from locust_otel.nodes import LocalNode
+from locust_otel.options import DEFAULT_PORT, LAST_PORT
 from locust_otel.recording import Recording
 from locust_otel.run import Run
 from locust_otel.shutdown import Shutdown

@@ -18,7 +18,7 @@ from locust.env import Environment
 from locust.event import Events
 from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
 
-from locust_otel import config, live_page
+from locust_otel import config, live_page, options
 from locust_otel.bridge import Bridge
 from locust_otel.errors import ConfigurationError, ExitCode
 from locust_otel.exporters.marking import DEFAULT_KIND
@@ -134,7 +134,7 @@ def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
 
 
 def _on_init_command_line_parser(parser: Any, **_: object) -> None:
-    config.add_arguments(parser)
+    options.add_arguments(parser)
 
 
 def _on_init(environment: Environment, **_: object) -> None:

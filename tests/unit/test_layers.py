@@ -92,6 +92,7 @@ ORDER = (
     "check.baseline",
     "check.formats",
     "check.command",
+    "options",
     "config",
     "gameday",
     "gameday.plan",
