@@ -144,9 +144,12 @@ class _Handler(WSGIHandler):  # type: ignore[misc]  # gevent is not typed
         limit = self.server.bodies.get(self.path.partition("?")[0], 0) if self.command == "POST" else 0
         if "transfer-encoding" in self.headers or not length <= limit:
             return None
-        if self.headers.get("expect", "").lower() == "100-continue":
-            self.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body: bytes = self.rfile.read(length)
+        try:
+            if self.headers.get("expect", "").lower() == "100-continue":
+                self.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            body: bytes = self.rfile.read(length)
+        except OSError as error:  # gone; gevent would print a traceback over it
+            raise ValueError(type(error).__name__) from error
         if len(body) < length:
             raise ValueError("body cut off")
         return body
@@ -216,7 +219,10 @@ class BoundedServer(WSGIServer):  # type: ignore[misc]  # gevent is not typed
             super().handle(sock, address)
             return
         with self._placed(sock, address):
-            super().handle(sock, address)
+            try:
+                super().handle(sock, address)
+            except OSError as error:  # cut off in the middle of a body; gevent would print a traceback over it
+                logger.debug("A connection failed: %s", error)
 
     def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
         """Serve a connection with TLS."""

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
+MARK = b"POST /-/mark HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 4000\r\n\r\n"
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\nUser-Agent: nobody\r\nAccept: text/plain\r\n"
 
 
@@ -115,11 +116,11 @@ def idle(port: int, until: float) -> None:
 
 
 def half_requests(port: int, until: float) -> None:
-    """Open a hundred connections, and send a header a second that never ends."""
+    """Open a hundred connections, and send a header a second that never ends, or a mark that does not."""
     connections = []
-    for _ in range(100):
+    for number in range(100):
         connections.append(connect(port))
-        connections[-1].sendall(GET)
+        connections[-1].sendall(MARK if number % 2 else GET)
     for number in itertools.count():
         for connection in connections:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -250,8 +251,10 @@ def test_curl_asks_first(marks: Marks) -> None:
     assert len(marks.made) == 1
 
 
-def test_a_slow_body_loses_its_place(marks: Marks, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time for a request is for its body too: whoever sends half of one is sent away, and others are served."""
+def test_a_slow_body_loses_its_place(
+    marks: Marks, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The time for a request is for its body too: whoever sends half of one is sent away without a word in the log."""
     monkeypatch.setattr(connections.Phase.HEAD, "_value_", (0.2, 0.05))
     monkeypatch.setattr(connections, "_LOOK_EVERY_S", 0.02)
     marks.start()
@@ -260,15 +263,20 @@ def test_a_slow_body_loses_its_place(marks: Marks, monkeypatch: pytest.MonkeyPat
     assert not answer.startswith(b"HTTP/1.1 200")
     assert marks.made == []
     assert marks.post().status_code == 200
+    assert capfd.readouterr() == ("", "")
 
 
-def test_a_body_that_is_cut_off(marks: Marks) -> None:
-    """A client that leaves in the middle of its body has marked nothing."""
+@pytest.mark.parametrize("linger", [struct.pack("ii", 0, 0), struct.pack("ii", 1, 0)], ids=["closed", "reset"])
+def test_a_body_that_is_cut_off(marks: Marks, capfd: pytest.CaptureFixture[str], linger: bytes) -> None:
+    """A client that leaves in the middle of its body has marked nothing, and nothing is printed over it."""
     marks.start()
     with socket.create_connection(("127.0.0.1", marks.port), timeout=5) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         connection.sendall(HEAD + b"Content-Length: 30\r\n\r\n" + b'{"mark": "x"}')
+        gevent.sleep(0.05)
     gevent.sleep(0.05)
     assert marks.made == []
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("path", ["/-/mark?x=1", "/-/mark", "/%2D/mark"])
