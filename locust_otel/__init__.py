@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from locust_otel.bridge import Bridge
     from locust_otel.errors import ConfigurationError, LocustOtelError
-    from locust_otel.plugin import attach, register
+    from locust_otel.marks import MarkError
+    from locust_otel.plugin import attach, mark, register
 
-__all__ = ["Bridge", "ConfigurationError", "LocustOtelError", "attach", "register"]
+__all__ = ["Bridge", "ConfigurationError", "LocustOtelError", "MarkError", "attach", "mark", "register"]
 
 _HOMES = {
     "Bridge": "bridge",
     "ConfigurationError": "errors",
     "LocustOtelError": "errors",
+    "MarkError": "marks",
     "attach": "plugin",
+    "mark": "plugin",
     "register": "plugin",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -12,14 +13,18 @@ from typing import TYPE_CHECKING
 
 import gevent
 
-from locust_otel.config import DEFAULT_PORT, LAST_PORT, Settings
+from locust_otel.config import Settings
 from locust_otel.errors import ConfigurationError
 from locust_otel.events import RUN_START, RUN_STOP, SPAWNING_COMPLETE, Event
 from locust_otel.exporters.ledger import Ledger
+from locust_otel.exporters.marking import DEFAULT_KIND, TOKEN_VARIABLE, MarkEndpoint
 from locust_otel.exporters.scrapers import Scrapers
 from locust_otel.exporters.server import MetricsServer, Scrape
+from locust_otel.marker import Marker
+from locust_otel.marks import Marked
 from locust_otel.master import MasterNode
 from locust_otel.nodes import LocalNode
+from locust_otel.options import DEFAULT_PORT, LAST_PORT
 from locust_otel.recording import Recording
 from locust_otel.run import Run
 from locust_otel.shutdown import Shutdown
@@ -52,6 +57,7 @@ class Bridge:
         self._pusher: Pusher | None = None
         self._server: MetricsServer | None = None
         self._shutdown = Shutdown()
+        self._marker = Marker(node)
         self._watch = Watch(node, settings) if settings.slo is not None else None
         has_record = settings.run_record is not None and not node.is_worker
         self._recording = Recording(node, settings, self.snapshot, self._ledger) if has_record else None
@@ -66,6 +72,9 @@ class Bridge:
         if self._settings.port is not None and self._node.scopes:
             self._server = MetricsServer(
                 self.snapshot, self._scraped, self._node.scopes, self._settings.web_config, self._came
+            )
+            self._server.marking = MarkEndpoint(
+                self.marked, lambda: self.run_id if self.is_running else None, os.environ.get(TOKEN_VARIABLE, "")
             )
             _listen(self._server, self._settings, self._node.port_offset)
             logger.info("Metrics for Prometheus at %s", self._server.url)
@@ -99,6 +108,35 @@ class Bridge:
     def run_id(self) -> str | None:
         """Identity of the current or last run; None before the first."""
         return self._node.run.run_id if self._node.run is not None else None
+
+    @property
+    def run(self) -> Run | None:
+        """The current or last run; None before the first."""
+        return self._node.run
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run goes on."""
+        return self._node.run is not None and not self._node.run.stopped
+
+    def mark(self, text: str, kind: str = DEFAULT_KIND) -> bool:
+        """Mark something in the run that goes on: a fault, a deployment; a worker has its master do so.
+
+        Args:
+            text: What happened, in a few words; one line, cut at 200 characters.
+            kind: A word for what sort of thing it is: `fault`, `deployment`, `note`.
+
+        Returns:
+            Whether a run goes on; without one nothing is marked.
+
+        Raises:
+            MarkError: The text is empty, or the kind is no word of at most 30 small letters, digits, `_` and `-`.
+        """
+        return self.marked(text, kind) is not None
+
+    def marked(self, text: object, kind: object) -> Marked | None:
+        """Do as `mark` does, and return the run and the time; None where no run goes on."""
+        return self._marker.mark(text, kind)
 
     def standing(self) -> Standing | None:
         """Return how the objectives stand; None without an SLO file, and before the first run."""

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from locust_otel.commands import check, dashboards, demo, doctor, gameday, report, rules
+from locust_otel.commands import check, dashboards, demo, doctor, gameday, mark, report, rules
 from locust_otel.errors import ConfigurationError, ExitCode, LocustOtelError
 
-COMMANDS = (demo, rules, dashboards, check, report, gameday, doctor)
+COMMANDS = (demo, rules, dashboards, check, report, mark, gameday, doctor)
 """In the order of `--help`; `run` comes first."""
 
 
@@ -20,7 +20,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["run"]:  # everything after it is Locust's, --help too
         return _run(given[1:])
+    program: list[str] = []
+    if given[:1] == ["mark"] and "--" in given:  # what follows is a command, whatever it looks like
+        at = given.index("--")
+        given, program = given[:at], given[at + 1 :]
     options = _parser().parse_args(given or ["--help"])
+    if program:
+        options.program = program
     try:
         code: int = options.command(options)
         sys.stdout.flush()

@@ -19,13 +19,24 @@ _MAX_SHOWN = 100  # characters of a key in an error
 _NULL = "tag:yaml.org,2002:null"
 
 
-def read(path: Path, where: str, slug: str) -> bytes:
-    """Return the content of a file of up to `MAX_BYTES`.
+def read(  # noqa: PLR0913  # words for errors
+    path: Path,
+    where: str,
+    slug: str,
+    *,
+    limit: int = MAX_BYTES,
+    wanted: str = "Name a readable file.",
+    smaller: str = "Name a smaller file.",
+) -> bytes:
+    """Return the content of a file.
 
     Args:
         path: The file.
         where: What to name in an error.
         slug: What the slugs of errors begin with.
+        limit: Bytes it may have.
+        wanted: What would be right where it cannot be read.
+        smaller: What would be right where it is larger.
 
     Raises:
         ConfigurationError: It cannot be read, or is larger.
@@ -35,14 +46,14 @@ def read(path: Path, where: str, slug: str) -> bytes:
     shown = repr(name) if len(name) <= 200 and "\n" not in name and "-----" not in name and "$2" not in name else "…"
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(limit + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or "not a path"
         raise ConfigurationError(
-            where, f"{shown} cannot be read: {reason}.", "Name a readable file.", slug=f"{slug}-unreadable"
+            where, f"{shown} cannot be read: {reason}.", wanted, slug=f"{slug}-unreadable"
         ) from None
-    if len(data) > MAX_BYTES:
-        raise ConfigurationError(where, f"{shown} is over 1 MiB.", "Name a smaller file.", slug=f"{slug}-too-large")
+    if len(data) > limit:
+        raise ConfigurationError(where, f"{shown} is over {limit >> 20} MiB.", smaller, slug=f"{slug}-too-large")
     return data
 
 

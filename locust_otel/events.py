@@ -18,6 +18,7 @@ USER_ERROR = "locust.user_error"
 SLO_BURNING = "locust.slo.burning"
 SLO_ABORT = "locust.slo.abort"
 SLO_VERDICT = "locust.slo.verdict"
+MARK = "locust.mark"
 EXPORT_FAILING = "locust_otel.export.failing"
 EXPORT_RECOVERED = "locust_otel.export.recovered"
 

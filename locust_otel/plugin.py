@@ -18,9 +18,11 @@ from locust.env import Environment
 from locust.event import Events
 from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
 
-from locust_otel import config
+from locust_otel import config, live_page, options
 from locust_otel.bridge import Bridge
 from locust_otel.errors import ConfigurationError, ExitCode
+from locust_otel.exporters.marking import DEFAULT_KIND
+from locust_otel.marks import cleaned
 from locust_otel.master import MasterNode
 from locust_otel.nodes import LocalNode, WorkerNode
 from locust_otel.recorder import Recorder
@@ -73,6 +75,22 @@ def attach(environment: Environment, **settings: object) -> Bridge:
     return bridge
 
 
+def mark(text: str, kind: str = DEFAULT_KIND) -> bool:
+    """Mark something in the run of each bridge of this process: a fault, a deployment.
+
+    On a worker it travels to the master. See `Bridge.mark` for the arguments.
+
+    Returns:
+        Whether a run goes on; without one nothing is marked.
+
+    Raises:
+        MarkError: The text is empty, or the kind is no word of at most 30 small letters, digits, `_` and `-`.
+    """
+    cleaned(text, kind)  # told of without a run too
+    told = [bridge.mark(text, kind) for bridge in list(_bridges.values())]  # all of them, before any is looked at
+    return any(told)
+
+
 def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
     runner, events = environment.runner, environment.events
     settings = config.resolve(environment.parsed_options, given, is_worker=isinstance(runner, WorkerRunner))
@@ -96,6 +114,8 @@ def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
     bridge = Bridge(node, settings)
     bridge.start()
     _bridges[environment] = bridge
+    if environment.web_ui is not None:
+        live_page.install(environment.web_ui, bridge)
     early = _early.pop(environment, None)
     if early is not None and isinstance(node, LocalNode):
         early.stop()
@@ -114,7 +134,7 @@ def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
 
 
 def _on_init_command_line_parser(parser: Any, **_: object) -> None:
-    config.add_arguments(parser)
+    options.add_arguments(parser)
 
 
 def _on_init(environment: Environment, **_: object) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from locust_otel import runners
 from locust_otel.aggregate import Aggregate
+from locust_otel.marks import MAX_SINGLE
 from locust_otel.slo.objectives import Slo
 from locust_otel.slo.progress import Progress, Standing
 from locust_otel.snapshot import RunSnapshot
@@ -45,7 +46,7 @@ class Run:
         told: Whether the event of its end was told.
         slo: How its objectives stand; None without an SLO file.
         marks: What was marked in it, by mark and kind, and how often.
-        marked: The same one by one: seconds since the start, mark, kind.
+        marked: The same one by one: seconds since the start, mark, kind; so many and no more.
     """
 
     def __init__(self, run_id: str, aggregate: Aggregate, info: Mapping[str, str], slo: Slo | None = None) -> None:
@@ -82,7 +83,8 @@ class Run:
     def mark(self, mark: str, kind: str) -> None:
         """Count something that happened."""
         self.marks[mark, kind] = self.marks.get((mark, kind), 0) + 1
-        self.marked.append((self.elapsed_s, mark, kind))
+        if len(self.marked) < MAX_SINGLE:
+            self.marked.append((self.elapsed_s, mark, kind))
 
     def standing(self) -> Standing | None:
         """Return how its objectives stand; None without an SLO file."""

@@ -11,6 +11,7 @@ import gevent
 from locust_otel.config import Settings
 from locust_otel.errors import ExitCode
 from locust_otel.events import SLO_ABORT, SLO_BURNING, SLO_VERDICT, Event
+from locust_otel.marks import ABORT_KIND, ABORT_TEXT
 from locust_otel.master import MasterNode
 from locust_otel.nodes import LocalNode
 from locust_otel.run import Run
@@ -29,7 +30,6 @@ INTERVAL_S = 1.0
 LINE_INTERVAL_S = 10.0
 """Seconds between two tables in the log of a headless run."""
 
-_ABORT_KIND = "abort"
 _SEVERITY = {Status.MET: "INFO", Status.MISSED: "ERROR", Status.UNDECIDED: "WARN", Status.INVALID: "WARN"}
 
 
@@ -153,7 +153,7 @@ class Watch:
 
     def _abort(self, run: Run, progress: Progress, pair: Burning) -> None:
         progress.aborted = pair
-        run.mark(f"slo-abort {pair.objective.name}", _ABORT_KIND)
+        run.mark(ABORT_TEXT + pair.objective.name, ABORT_KIND)
         logger.error("Stopping the run, as --slo-abort asks for: %s", text.burning(pair))
         self._tell(SLO_ABORT, f"The run is stopped: {text.burning(pair)}", "ERROR", _attributes(pair))
         environment = self._node.environment

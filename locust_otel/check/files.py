@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from locust_otel import documents
 from locust_otel.errors import ConfigurationError
 
 MAX_BYTES = 64 << 20
@@ -21,27 +22,13 @@ def read(path: Path, where: str, slug: str) -> str:
     Raises:
         ConfigurationError: It cannot be read, is larger than `MAX_BYTES`, or is not in UTF-8.
     """
-    shown = repr(str(path))
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or "not a path"
-        raise ConfigurationError(
-            where, f"{shown} cannot be read: {reason}.", "Name a file that Locust wrote.", slug=f"{slug}-unreadable"
-        ) from None
-    if len(data) > MAX_BYTES:
-        raise ConfigurationError(
-            where,
-            f"{shown} is over {MAX_BYTES >> 20} MiB.",
-            "Give requests with ids in their URLs one name.",
-            slug=f"{slug}-too-large",
-        )
+    wanted, smaller = "Name a file that Locust wrote.", "Give requests with ids in their URLs one name."
+    data = documents.read(path, where, slug, limit=MAX_BYTES, wanted=wanted, smaller=smaller)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigurationError(
-            where, f"{shown} is not UTF-8.", "Run Locust with PYTHONUTF8=1.", slug=f"{slug}-encoding"
+            where, f"{str(path)!r} is not UTF-8.", "Run Locust with PYTHONUTF8=1.", slug=f"{slug}-encoding"
         ) from None
 
 

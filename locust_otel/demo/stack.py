@@ -28,11 +28,11 @@ from urllib.parse import urlsplit
 import gevent
 import yaml
 
-from locust_otel.config import DEFAULT_PORT, LAST_PORT
 from locust_otel.demo.alerts import Board, alerts
 from locust_otel.demo.webhook import Receiver
 from locust_otel.errors import ConfigurationError, LocustOtelError
 from locust_otel.mixin.rules import rule_files
+from locust_otel.options import DEFAULT_PORT, LAST_PORT
 from locust_otel.slo.file import load
 
 INTERVAL_S = 1

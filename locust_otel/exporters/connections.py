@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import socket
+from collections.abc import Mapping
 from enum import Enum
 from http.client import HTTPException
 from time import monotonic
@@ -30,6 +31,9 @@ MAX_CONNECTIONS = 64
 MAX_HEAD_BYTES = 32 * 1024
 """Bytes of all headers of a request; a scraper's are below one thousandth of it by the line."""
 
+BODY = "locust_otel.body"
+"""Where the body stands that a request came with, in its environ; None where it was not read."""
+
 _LOOK_EVERY_S = 0.25
 
 
@@ -37,7 +41,7 @@ class Phase(Enum):
     """What a connection is in the middle of; seconds that this may last, and seconds where every place is taken."""
 
     HANDSHAKE = 6.0, 0.5
-    HEAD = 5.0, 0.5  # from the first byte of a request to the end of its headers
+    HEAD = 5.0, 0.5  # from the first byte of a request to its end
     ANSWER = 15.0, 1.5
     IDLE = 150.0, 0.0  # a little more than the longest interval of a scraper that is waited for
 
@@ -101,6 +105,7 @@ class _Handler(WSGIHandler):  # type: ignore[misc]  # gevent is not typed
     rfile: Any
     content_length: int | None
     close_connection: bool
+    body: bytes | None = None
 
     @property
     def _place(self) -> Place:
@@ -115,7 +120,7 @@ class _Handler(WSGIHandler):  # type: ignore[misc]  # gevent is not typed
         return str(super().read_requestline())
 
     def read_request(self, raw_requestline: str) -> bool:
-        """Read the headers; a body is not read, and the connection is closed after the answer to one."""
+        """Read the headers, and a body that somebody here wants; the connection is closed after the answer to one."""
         stream = self.rfile
         self.rfile = _Headers(stream)
         try:
@@ -124,12 +129,33 @@ class _Handler(WSGIHandler):  # type: ignore[misc]  # gevent is not typed
             raise ValueError(type(error).__name__) from error
         finally:
             self.rfile = stream
+        self.body = None
         if self.content_length or "transfer-encoding" in self.headers:
+            self.body = self._read_body()
             self.content_length = None
             self.close_connection = True
             for header in ("transfer-encoding", "content-length"):
                 del self.headers[header]
         return understood
+
+    def _read_body(self) -> bytes | None:
+        """Return the body; None where nobody wants it, or it is too long."""
+        length = self.content_length or 0
+        limit = self.server.bodies.get(self.path.partition("?")[0], 0) if self.command == "POST" else 0
+        if "transfer-encoding" in self.headers or not length <= limit:
+            return None
+        if self.headers.get("expect", "").lower() == "100-continue":
+            self.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body: bytes = self.rfile.read(length)
+        if len(body) < length:
+            raise ValueError("body cut off")
+        return body
+
+    def get_environ(self) -> dict[str, Any]:
+        """Return what the application is told of a request."""
+        environ: dict[str, Any] = super().get_environ()
+        environ[BODY] = self.body
+        return environ
 
     def handle_one_response(self) -> None:
         """Answer."""
@@ -140,11 +166,20 @@ class _Handler(WSGIHandler):  # type: ignore[misc]  # gevent is not typed
 class BoundedServer(WSGIServer):  # type: ignore[misc]  # gevent is not typed
     """A WSGI server that nobody can occupy.
 
+    Args:
+        listener: Host and port.
+        application: A WSGI application.
+        bodies: Paths to which something may be posted, and how many bytes.
+        tls: `ssl_context`, or nothing.
+
     Attributes:
         places: Connections by the address of the client.
     """
 
-    def __init__(self, listener: tuple[str, int], application: Any, **tls: Any) -> None:
+    def __init__(
+        self, listener: tuple[str, int], application: Any, bodies: Mapping[str, int] | None = None, **tls: Any
+    ) -> None:
+        self.bodies = dict(bodies or {})
         errors = LoggingLogAdapter(logger, level=logging.DEBUG)
         self.places: dict[Any, Place] = {}
         self._watch: gevent.Greenlet | None = None

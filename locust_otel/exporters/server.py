@@ -18,8 +18,10 @@ from gevent.lock import BoundedSemaphore
 
 from locust_otel.catalogue import Scope
 from locust_otel.exporters.access import WebConfig
-from locust_otel.exporters.connections import BoundedServer
+from locust_otel.exporters.connections import BODY, BoundedServer
 from locust_otel.exporters.families import families
+from locust_otel.exporters.marking import MAX_BODY_BYTES, MarkEndpoint
+from locust_otel.exporters.marking import PATH as MARK_PATH
 from locust_otel.exporters.prometheus import Format, TextExposition, negotiate
 from locust_otel.exporters.protobuf import ProtobufExposition
 from locust_otel.snapshot import Snapshot
@@ -54,7 +56,7 @@ class Scrape:
 
 
 class MetricsServer:
-    """Serves `/metrics`, `/` and `/-/healthy`.
+    """Serves `/metrics`, `/`, `/-/healthy` and `/-/mark`.
 
     Args:
         collect: Takes a snapshot; must not give the loop back.
@@ -65,6 +67,7 @@ class MetricsServer:
 
     Attributes:
         scopes: May be changed while it runs.
+        marking: Answers `/-/mark`; None: nothing is there.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class MetricsServer:
         came: Callable[[tuple[str, str], float | None], None] = lambda _client, _timeout_s: None,
     ) -> None:
         self.scopes = scopes
+        self.marking: MarkEndpoint | None = None
         self._collect = collect
         self._came = came
         self._scraped = scraped
@@ -106,7 +110,7 @@ class MetricsServer:
         tls = {}
         if self._web_config is not None and self._web_config.ssl_context is not None:
             tls["ssl_context"] = self._web_config.ssl_context
-        server = BoundedServer((host, port), self._answer, **tls)
+        server = BoundedServer((host, port), self._answer, {MARK_PATH: MAX_BODY_BYTES}, **tls)
         server.start()
         self._server = server
 
@@ -126,10 +130,14 @@ class MetricsServer:
             )
             return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
-        if self._web_config and not self._web_config.authenticate(environ.get("HTTP_AUTHORIZATION")):
+        marking = self.marking if environ["PATH_INFO"] == MARK_PATH else None
+        if not (marking and marking.knows(environ)) and not self._may_read(environ):
             return plain(
                 "401 Unauthorized", "Unauthorized\n", ("WWW-Authenticate", 'Basic realm="locust-otel", charset="UTF-8"')
             )
+        if marking is not None:
+            status, text, kind, allow = marking.answer(environ, environ.get(BODY))
+            return plain(status, text, *([("Allow", allow)] if allow else []), kind=kind)
         if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
             return plain("405 Method Not Allowed", "Only GET and HEAD are answered here.\n", ("Allow", "GET, HEAD"))
         match environ["PATH_INFO"]:
@@ -146,6 +154,10 @@ class MetricsServer:
             case _:
                 answer = plain("404 Not Found", "Not found; the metrics are at /metrics.\n")
         return answer
+
+    def _may_read(self, environ: dict[str, Any]) -> bool:
+        """Return whether a request shows the user and password it takes, if any."""
+        return self._web_config is None or self._web_config.authenticate(environ.get("HTTP_AUTHORIZATION"))
 
     def _metrics(
         self, environ: dict[str, Any], start_response: StartResponse, headers: list[tuple[str, str]]

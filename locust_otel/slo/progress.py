@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from locust_otel.slo.burn import Burning, BurnRates
 from locust_otel.slo.counts import Counts, Endpoint, count, total
-from locust_otel.slo.objectives import Objective, Slo
+from locust_otel.slo.objectives import Objective, Slo, Window
 from locust_otel.slo.validity import Validity
 from locust_otel.slo.verdict import Result, judge, worst
 from locust_otel.snapshot import ObjectivePoint, RequestsSnapshot
@@ -145,6 +145,13 @@ class Progress:
         self.validity.note(elapsed_s, invalid)
         self._burning = tuple(self._rates.burning())
         return self._burning
+
+    def rates(self, objective: Objective) -> Iterator[tuple[Window, float | None, float | None, bool]]:
+        """Yield the burn rates of an objective, as last looked at: window, long, short, and whether both burn."""
+        burning = {pair.window for pair in self._burning if pair.objective == objective}
+        for window in self.slo.windows if objective.budget is not None else ():
+            long_rate, short_rate = (self._rates.rate(objective, length) for length in (window.long_s, window.short_s))
+            yield window, long_rate, short_rate, window in burning
 
     def standing(self, requests: RequestsSnapshot, elapsed_s: float) -> Standing:
         """Return how the objectives stand."""

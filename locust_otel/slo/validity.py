@@ -12,11 +12,13 @@ MAX_INVALID_SHARE = 0.1
 """Share of the judged time in which the load generator may have been too slow before nothing is decided by its
 numbers."""
 
-_WORDS = {
+WORDS = {
     "cpu": "generator saturated (no CPU left)",
     "lag": "generator saturated (its event loop late)",
     "workers": "workers missing",
 }
+"""What the reasons of `catalogue.INVALID_REASONS` are called."""
+
 _MAX_SPANS = 1000
 
 
@@ -69,7 +71,7 @@ class Validity:
         if total_s <= MAX_INVALID_SHARE * judged_s or not self.spans:
             return ""
         longest = max(self.spans, key=lambda span: span.end_s - span.start_s)
-        what = " and ".join(_WORDS[reason] for reason in INVALID_REASONS if reason in longest.reasons)
+        what = " and ".join(WORDS[reason] for reason in INVALID_REASONS if reason in longest.reasons)
         text = f"{what} from {self._clock(longest.start_s)} to {self._clock(longest.end_s)} UTC"
         others = len(self.spans) - 1
         return text if not others else f"{text}, and {others} more time{'s'[: others != 1]}, {total_s:.0f} s in all"

@@ -196,7 +196,7 @@ def two_thousand_users(stage: Stage) -> Outcome:
 def test_two_thousand_users_at_once(outcome: Outcome) -> None:
     """Each of their requests is counted, scraped and pushed, and the target says how many there should be."""
     assert outcome.code == 0
-    assert outcome.account.locust == outcome.account.recorded == total(outcome.locust) == outcome.last.requests >= 1500
+    assert outcome.account.locust == outcome.account.recorded == total(outcome.locust) == outcome.last.requests >= 500
     assert outcome.more["taken"]["requests"] == outcome.last.requests
     assert max(sum(page.by("locust_users_target").values()) for page in outcome.more["pages"]) == 2000
     assert outcome.tracebacks == 0

@@ -28,7 +28,23 @@ PAGES = sorted([TOP / "README.md", TOP / "CONTRIBUTING.md", *(TOP / "docs").glob
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.M | re.S)
 _ASSIGNMENT = re.compile(r"\w+=.*", re.S)
 _METRIC = re.compile(r"\blocust_\w+")
-FOREIGN = ("pip", "git", "cd", "export", "promtool", "amtool", "python", "go", "npm", "pytest", "uv", "cat", "echo")
+FOREIGN = (
+    "zcat",
+    "jq",
+    "pip",
+    "git",
+    "cd",
+    "export",
+    "promtool",
+    "amtool",
+    "python",
+    "go",
+    "npm",
+    "pytest",
+    "uv",
+    "cat",
+    "echo",
+)
 """Commands that are not looked into."""
 
 

@@ -15,18 +15,10 @@ import pytest
 from locust import argument_parser, events
 
 import locust_otel
-from locust_otel.config import (
-    DEFAULT_PORT,
-    OPTIONS,
-    Linger,
-    Settings,
-    add_arguments,
-    duration,
-    new_run_id,
-    resolve,
-)
+from locust_otel.config import Linger, Settings, duration, new_run_id, resolve
 from locust_otel.errors import ConfigurationError
 from locust_otel.exporters.otlp.settings import OtlpSettings, Target
+from locust_otel.options import DEFAULT_PORT, OPTIONS, add_arguments
 from locust_otel.slo.file import load
 
 SLO = str(Path(locust_otel.__file__).parents[1] / "locustfiles" / "slo.yaml")
