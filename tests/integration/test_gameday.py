@@ -265,3 +265,21 @@ def test_a_run_nobody_scrapes_is_not_begun(servers: Servers, shop: ShopProcess, 
     assert process.returncode == 4
     assert "Ended before the first fault: SIGINT" in err
     assert not mark.exists()
+
+
+def test_the_marks_alone_are_enough(played: Played, servers: Servers) -> None:
+    """Without the folder, the marks of the run say when each fault began and ended, to the scrape."""
+    if "takes no marks" in played.said:
+        pytest.skip("this version of the bridge has no /-/mark")
+    marks = servers.prometheus.query(f'max_over_time(locust_marks_total{{run_id="{played.run_id}"}}[5m])')
+    process = stage.start(
+        played.file, "--prometheus", servers.prometheus.url, "--run-id", played.run_id, "--score-only",
+        "--format", "json",
+    )  # fmt: skip
+    out, err = process.communicate(timeout=60)
+    assert len(marks) == 6, played.said
+    assert process.returncode == 3, err
+    for before, after in zip(played.card["faults"], json.loads(out)["faults"], strict=True):
+        assert before["expectations"][0]["outcome"] == after["expectations"][0]["outcome"]
+        assert 0 <= after["begun_at"] - before["begun_at"] < 2
+        assert -0.5 <= after["ended_at"] - before["ended_at"] < 2

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from locust_otel.commands.gameday import GAMEDAY_FORMATS
 from locust_otel.gameday import formats
 from locust_otel.gameday.api import Series
 from locust_otel.gameday.history import Episode, History, episodes
@@ -203,6 +204,11 @@ def test_formats_say_the_same() -> None:
     assert "| a\\|b &lt;i>\\* | LocustSLOBudgetBurn" in formats.markdown(card)
     values = json.loads(formats.document(card))
     assert (values["code"], values["faults"][0]["expectations"][0]["outcome"]) == (3, "broken")
+
+
+def test_the_command_offers_every_format() -> None:
+    """The flag's choices, which are read before anything is loaded, are the formats there are."""
+    assert set(GAMEDAY_FORMATS) == set(formats.FORMATS)
 
 
 def test_notices_are_put_together_from_both_sources() -> None:
