@@ -19,6 +19,7 @@ USERS = int(os.environ.get("SHAPE_USERS", "200"))  # at the most
 TIME_S = float(os.environ.get("SHAPE_TIME", "320"))  # all of it
 CHOSEN = os.environ.get("SHAPE", "").lower()
 STEPS = 8
+RATE = min(100, USERS)  # new users a second: Locust warns above
 
 
 class Steps(LoadTestShape):
@@ -27,7 +28,7 @@ class Steps(LoadTestShape):
     def tick(self) -> tuple[int, float] | None:
         """Return users and spawn rate; None ends the run."""
         step = int(_gone(self) * (STEPS + 1))
-        return None if step > STEPS else (_share((min(step, STEPS - 1) + 1) / STEPS), USERS)
+        return None if step > STEPS else (_share((min(step, STEPS - 1) + 1) / STEPS), RATE)
 
 
 class Ramp(LoadTestShape):
@@ -36,7 +37,7 @@ class Ramp(LoadTestShape):
     def tick(self) -> tuple[int, float] | None:
         """Return users and spawn rate; None ends the run."""
         gone = _gone(self)
-        return None if gone > 1 else (_share(min(1.0, gone / 0.9)), USERS)
+        return None if gone > 1 else (_share(min(1.0, gone / 0.9)), RATE)
 
 
 class Spike(LoadTestShape):
@@ -45,7 +46,7 @@ class Spike(LoadTestShape):
     def tick(self) -> tuple[int, float] | None:
         """Return users and spawn rate; None ends the run."""
         gone = _gone(self)
-        return None if gone > 1 else (USERS if 0.4 <= gone < 0.6 else _share(0.25), USERS)
+        return None if gone > 1 else (USERS if 0.4 <= gone < 0.6 else _share(0.25), RATE)
 
 
 class Soak(LoadTestShape):

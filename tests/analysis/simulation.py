@@ -39,6 +39,7 @@ class Plan:
         fault_from_s: When it begins.
         fault_to_s: When it ends; None for never.
         has_mark: Whether the run has marks at both.
+        time_scale: Factor on the shop's service times.
         slow_generator_from_s: From here on the load generator cannot keep up; None for never.
     """
 
@@ -50,6 +51,7 @@ class Plan:
     has_mark: bool = False
     seed: int = 1
     db_connections: int = DB_CONNECTIONS
+    time_scale: float = 1.0
     slow_generator_from_s: float | None = None
 
 
@@ -121,13 +123,14 @@ class _Shopper:
 def simulate(plan: Plan, folder: Path, slo: Slo | None = None) -> Path:
     """Play a plan, and return the record of it."""
     clock = Clock()
+    folder.mkdir(parents=True, exist_ok=True)
     thresholds = slo.thresholds_s if slo is not None else ()
     aggregate = Aggregate(slow_s=5.0, max_names=200, thresholds_s=thresholds)
     rng = random.Random(plan.seed)
     info = {"host": "http://shop", "locustfile": "webshop.py", "profile": ""}
     tape = Tape(folder, aggregate, slo, run_id=f"simulated-{plan.seed}", info=info)
     with patched(clock):
-        shop = Shop(seed=plan.seed, db_connections=plan.db_connections)
+        shop = Shop(seed=plan.seed, db_connections=plan.db_connections, time_scale=plan.time_scale)
         marks: list[Mark] = []
 
         def inject() -> None:

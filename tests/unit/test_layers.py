@@ -100,6 +100,13 @@ ORDER = (
     "analysis.text",
     "report",
     "report.openmetrics",
+    "report.summary",
+    "report.story",
+    "report.figures",
+    "report.pictures",
+    "report.style",
+    "report.html",
+    "report.markdown",
     "report.formats",
     "config",
     "runners",
@@ -131,7 +138,7 @@ DOORS = {
     "grpc": {"exporters.otlp.grpc"},
     "numpy": set(ANALYSIS),
     "scipy": set(ANALYSIS),
-    "matplotlib": {"report.pictures"},
+    "matplotlib": {"report.figures", "report.pictures"},
     "google": {"exporters.protobuf", "exporters.otlp.sender", "exporters.otlp.grpc"},
 }
 """Who may import these."""
