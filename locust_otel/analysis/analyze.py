@@ -15,6 +15,7 @@ from locust_otel.analysis.timeline import EndpointSeries, Flags, Timeline, merge
 LEAST_S = 30.0
 LEAST_REQUESTS = 200
 _SOAK_S = 600.0
+_CONFOUNDED = 0.8
 _BEHIND = 0.1  # share of the run in which the generator may have been behind
 
 
@@ -44,11 +45,8 @@ def analyze(timeline: Timeline) -> Analysis:
         rest = rest.with_latency(flat)
     knee: dict[str, float] = {}
     varies = variation(timeline) >= growth.LEAST_VARIATION and len(rest) >= 8
-    grows = varies and growth.growth(rest).is_there
-    if grows:
-        shaped, knee = growth.shape(rest)
-        if slow is not None:  # it grew while the load did: which of both the others suffer from is not so clear
-            shaped = replace(shaped, confidence=max(0.2, shaped.confidence - 0.25))
+    if varies and growth.growth(rest).is_there:
+        shaped, knee = _shaped(timeline, kept, rest, is_confounded=slow is not None, is_drifting=drifting is not None)
         if stalls is None or shaped.confidence >= 0.5:
             found.append(shaped)
         noted += notes.forecasts(timeline, rest, extrapolates=shaped.pattern is Pattern.LINEAR)
@@ -62,8 +60,43 @@ def analyze(timeline: Timeline) -> Analysis:
         noted.append(warm)
     if not found:
         found.append(_nothing(timeline, of, varies=varies))
+    if found[0].confidence_word == "low":
+        found.insert(0, _weak(found[0]))
     endpoints = _endpoints(timeline, kept, tuple(found))
     return Analysis(timeline.source, timeline.run_id, tuple(found), endpoints, tuple(noted), knee)
+
+
+def _shaped(
+    timeline: Timeline, kept: Flags, rest: Points, *, is_confounded: bool, is_drifting: bool
+) -> tuple[Finding, dict[str, float]]:
+    """Return how latency follows the load, no more certain than what else goes on allows."""
+    shaped, knee = growth.shape(rest)
+    if is_confounded:  # an endpoint grew slow while the load rose: which of both the others suffer from is not so clear
+        shaped = replace(shaped, confidence=max(0.2, shaped.confidence - 0.25))
+    if shaped.pattern is Pattern.LINEAR and not is_drifting:
+        shaped = _told_from_drift(timeline, kept, shaped)
+    return shaped, knee
+
+
+def _told_from_drift(timeline: Timeline, kept: Flags, shaped: Finding) -> Finding:
+    """Return the finding, less certain where a drift in time would look the same."""
+    time_s = (timeline.start_s + timeline.end_s) / 2
+    if np.corrcoef(time_s, timeline.users)[0, 1] < _CONFOUNDED:
+        return shaped
+    found = drift.held(timeline, kept)
+    if found is not None and found.ratio + 2 * found.spread < 0.5:
+        return replace(
+            shaped,
+            evidence=(
+                *shaped.evidence,
+                f"While the load is held it hardly rises ({found.ratio:.0%} of the whole rise).",
+            ),
+        )
+    why = (
+        "The load only ever rose, and was not held for long enough: a slow drift in time would look much the same. "
+        "Hold each step for 40 s, or come down again, to tell them apart."
+    )
+    return replace(shaped, evidence=(*shaped.evidence, why), confidence=min(shaped.confidence, 0.6))
 
 
 def _refused(timeline: Timeline) -> Finding | None:
@@ -86,6 +119,11 @@ def _refused(timeline: Timeline) -> Finding | None:
 
 def _unknown(why: str, slug: str) -> Finding:
     return Finding(Pattern.UNKNOWN, f"Cannot tell, because {why}.", (), 1.0, figures={"reason": slug})
+
+
+def _weak(found: Finding) -> Finding:
+    sign = found.summary[0].lower() + found.summary[1:].rstrip(".")
+    return _unknown(f"the signs of {found.pattern} are too weak: {sign}", "weak")
 
 
 def _nothing(timeline: Timeline, of: Points, *, varies: bool) -> Finding:
@@ -115,6 +153,8 @@ def _nothing(timeline: Timeline, of: Points, *, varies: bool) -> Finding:
             0.85,
             figures={"users": highest},
         )  # fmt: skip
+    if variation(timeline) >= growth.LEAST_VARIATION:
+        return _unknown(f"the run of {span_s:.0f} s is too short for its {len(of)} settled moments", "too-short")
     return _unknown(
         f"the load hardly varied ({timeline.users.min():.0f} to {highest:.0f} users) and the run is short: requests "
         f"took {seconds(latency_s)} throughout. Ramp the users up, or soak for {_SOAK_S / 60:.0f} min",

@@ -11,6 +11,8 @@ from locust_otel.analysis.statistics import change_points, filled
 from locust_otel.analysis.timeline import EndpointSeries, Flags, Floats, Timeline, binned, even_bins
 
 _LEAST_REQUESTS = 3  # in a bin
+_LEAST_S = 20.0
+_APART = 1.5  # times what the others rise by
 _SLOWER = 6.0  # times the others, where it has been so from the start
 
 
@@ -58,14 +60,13 @@ def _judged(
     noise = 1.4826 * float(np.median(np.abs(np.diff(apart)))) / np.sqrt(2)
     own_low = float(np.median(own[: edges[1]]))
     share = _share(timeline, endpoint, 0.0, np.inf)
-    best = max(range(len(medians)), key=lambda index: medians[index])
-    jump = medians[best] - medians[0]
-    if best > 0 and jump > max(own_low, 6 * noise):
-        # The first segment at that height begins it.
-        first = next(i for i in range(1, len(medians)) if medians[i] - medians[0] > 0.5 * jump)
-        begin, end = edges[first], edges[best + 1]
-        rest_rise = float(np.median(rest[begin:end]) - np.median(rest[: edges[first]]))
-        if jump >= 0.6 * max(rest_rise, 0.0):
+    span = _raised([*pairwise(edges)], medians, max(own_low, 6 * noise))
+    if span is not None:
+        begin, end = span
+        jump = float(np.median(apart[begin:end])) - medians[0]
+        rest_rise = float(np.median(rest[begin:end]) - np.median(rest[:begin]))
+        is_lasting = (end - begin) * width_s >= max(_LEAST_S, 0.08 * len(apart) * width_s)
+        if jump >= _APART * max(rest_rise, 0.0) and is_lasting:
             since_s = max(float(time_s[begin]) - width_s / 2, float(timeline.start_s[0]))
             ended = end < len(apart)
             until_s = float(time_s[end - 1]) + width_s / 2
@@ -97,6 +98,17 @@ def _judged(
             {"before_s": None, "after_s": usual, "others_s": of_others},
         )  # fmt: skip
     return None
+
+
+def _raised(spans: list[tuple[int, int]], medians: list[float], least: float) -> tuple[int, int] | None:
+    """Return from where to where the level lies far above the first one; None where it never does."""
+    high = [index for index, value in enumerate(medians) if index and value - medians[0] > least]
+    if not high:
+        return None
+    first = last = high[0]
+    while last + 1 < len(medians) and medians[last + 1] - medians[0] > 0.5 * least:
+        last += 1
+    return spans[first][0], spans[last][1]
 
 
 def _finding(  # noqa: PLR0913, PLR0917  # what a finding is made of

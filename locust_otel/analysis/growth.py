@@ -20,6 +20,7 @@ LEAST_VARIATION = 1.5
 
 _LEAST_FAILING = 0.02
 _LINEAR_BELOW = 1.7  # sharpness of the bend, half way between a straight line and the softest cliff
+_LEAST_SHORTFALL = 0.1
 _ROUNDS = 24
 
 
@@ -67,6 +68,8 @@ def shape(of: Points) -> tuple[Finding, dict[str, float]]:
     share = cliffs if is_cliff else 1 - cliffs
     reach = min(1.0, np.log(max(grown.times, grown.times + 10 * grown.failing)) / np.log(3))
     confidence = float(np.clip(0.2 + 0.45 * share + 0.35 * reach - min(fitted.error, 0.3), 0.2, 0.98))
+    if is_cliff and onset is None and grown.times < 3 and _shortfall(of, fitted, think_s) < _LEAST_SHORTFALL:
+        confidence = min(confidence, 0.45)  # slower at the top, but nothing collapsed
     capacity = _capacity(of, fitted) if is_cliff else fitted.capacity
     ends = np.quantile(sharp[:, 1], [0.025, 0.975])
     knee = {
@@ -95,6 +98,13 @@ def _think(of: Points, fitted: Bend) -> float:
     easy = of.rps < 0.7 * fitted.capacity
     chosen = easy if easy.any() else np.ones(len(of), bool)
     return max(0.0, float(np.median(of.users[chosen] / of.all_rps[chosen] - of.all_s[chosen])))
+
+
+def _shortfall(of: Points, fitted: Bend, think_s: float) -> float:
+    """Return the share of the throughput that is missing at the most load, beside users who never wait."""
+    _, high = low_and_high(of)
+    unhindered = of.users[high] / (fitted.base_s + think_s)
+    return 1 - float(np.median(of.rps[high] / unhindered))
 
 
 def _capacity(of: Points, fitted: Bend) -> float:

@@ -11,6 +11,7 @@ from locust_otel.analysis.timeline import Flags, Floats, Timeline
 
 _LEAST_RISE = 1.5
 _CALM = 1.3
+_WINDOW_S = 120.0
 
 
 def residuals(timeline: Timeline) -> Floats:
@@ -20,14 +21,11 @@ def residuals(timeline: Timeline) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log((totals.good_s + totals.failed_s) / count)
     values = filled(np.where(np.isfinite(logs), logs, np.nan))
-    every = np.ones(len(values), bool)
-    levels = stretches(timeline, every)
-    if sum(last - first for first, last in levels) > 0.7 * len(values):
-        usual = running_median(values, min(len(values) // 3, round(60 / _step(timeline))))
-        for first, last in levels:
+    step_s = _step(timeline)
+    usual = running_median(values, min(len(values) // 3, round(_WINDOW_S / step_s)))
+    for first, last in stretches(timeline, np.ones(len(values), bool)):
+        if (last - first) * step_s <= _WINDOW_S:
             usual[first:last] = np.median(values[first:last])
-    else:
-        usual = running_median(values, min(len(values) // 3, round(60 / _step(timeline))))
     result: Floats = values - usual
     return result
 

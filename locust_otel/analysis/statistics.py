@@ -10,6 +10,7 @@ from scipy import optimize, stats
 from locust_otel.analysis.timeline import Floats, Ints
 
 _MIN_CYCLES = 4
+_LEAST_TROUGH = 0.25
 _SHAPES = (0.3, 60.0)
 
 
@@ -89,10 +90,12 @@ def period(values: Floats, shortest: int = 4) -> Period | None:
         for lag in window
         if correlation[lag] >= correlation[lag - 1] and correlation[lag] > correlation[lag + 1]
     ]
-    if not peaks:
+    highest = max((float(correlation[lag]) for lag in peaks), default=0.0)
+    if highest <= 0:
         return None
-    highest = max(correlation[lag] for lag in peaks)
     lag = next(lag for lag in peaks if correlation[lag] >= 0.75 * highest)
+    if correlation[lag] - min(correlation[lag // 2 : lag]) < _LEAST_TROUGH:
+        return None  # alike at every distance: a trend, not a period
     # The peaks at whole multiples tell the period more finely than the first one does.
     estimate, near = float(lag), max(1, lag // 6)
     twice = 0.0

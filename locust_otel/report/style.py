@@ -17,13 +17,13 @@ h3 { font-size: 1rem; margin: 0 0 .3rem; } p { margin: .4rem 0; } ul { margin: .
 .verdict strong { font-size: 1.3rem; } .verdict.met { border-color: var(--green); }
 .verdict.missed { border-color: var(--red); } .verdict.undecided { border-color: var(--orange); }
 .verdict.invalid { border-color: var(--purple); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(7.2rem, 1fr)); gap: .6rem; margin: 1rem 0; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(6.4rem, 1fr)); gap: .6rem; margin: 1rem 0; }
 .tile { background: var(--soft); padding: .5rem .7rem; } .tile b { display: block; font-size: 1.15rem; }
 .finding { background: var(--soft); padding: .7rem 1rem; margin: .6rem 0; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--faint); white-space: nowrap; }
-th:first-child, td:first-child, .text { text-align: left; } th { color: var(--dim); font-weight: 600; }
+th, td { text-align: right; padding: .25rem .45rem; border-bottom: 1px solid var(--faint); white-space: nowrap; }
+th:first-child, td:first-child, th.text, td.text { text-align: left; } th { color: var(--dim); font-weight: 600; }
 td.wide { white-space: normal; min-width: 11rem; overflow-wrap: anywhere; }
 .status { font-weight: 600; } .status.met { color: var(--green); } .status.missed { color: var(--red); }
 figure { margin: .4rem 0 1.4rem; break-inside: avoid; } figcaption { color: var(--dim); font-size: .88rem; }

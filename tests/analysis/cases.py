@@ -37,6 +37,12 @@ class Case:
     seed: int
     plan: Plan
     expected: Pattern
+    is_variation: bool = False
+
+    @property
+    def slug(self) -> str:
+        """A name for a folder."""
+        return f"{self.fault}-{self.load}-{self.seed}".translate(str.maketrans(" :=,/", "-----"))
 
 
 def cases() -> Iterator[Case]:
@@ -49,3 +55,28 @@ def cases() -> Iterator[Case]:
                 begins_s = SLOW_FROM_S if fault == "slow-endpoint" else 0.0
                 plan = Plan(steps(top // 8, top, 8, 40), LENGTH_S, text, begins_s, seed=seed)
                 yield Case(fault, load if top == users else f"{top} users", seed, plan, expected)
+
+
+VARIATIONS: tuple[tuple[str, int, int, Pattern], ...] = (
+    ("saturation:per_request_s=0.005", 500, 11, Pattern.LINEAR),
+    ("saturation:per_request_s=0.02", 200, 12, Pattern.LINEAR),
+    ("pool-cliff:connections=2", 1300, 13, Pattern.CLIFF),
+    ("stall:period_s=33,duration_s=4", 300, 14, Pattern.SAWTOOTH),
+    ("stall:period_s=9,duration_s=1", 300, 15, Pattern.SAWTOOTH),
+    ("slow-endpoint:route=/api/cart,factor=20", 300, 16, Pattern.SLOW_ENDPOINT),
+    ("slow-endpoint:factor=5", 200, 17, Pattern.SLOW_ENDPOINT),
+    ("leak:per_minute_s=0.03", 400, 18, Pattern.LEAK),
+    ("leak:per_minute_s=0.3", 400, 19, Pattern.LEAK),
+    ("", 1200, 20, Pattern.NONE),
+    ("", 80, 21, Pattern.NONE),
+    ("latency:added_s=0.2,jitter_s=0.1", 400, 22, Pattern.NONE),
+)
+"""Fault, users, seed, and what must be found: parameters that no threshold was set by."""
+
+
+def variations() -> Iterator[Case]:
+    """Yield the cases the detectors were not made with."""
+    for fault, users, seed, expected in VARIATIONS:
+        begins_s = SLOW_FROM_S if fault.startswith("slow-endpoint") else 0.0
+        plan = Plan(steps(max(10, users // 8), users, 8, 40), LENGTH_S, fault, begins_s, seed=seed)
+        yield Case(fault or "none", f"{users} users", seed, plan, expected, is_variation=True)

@@ -120,15 +120,15 @@ class _Shopper:
         return status
 
 
-def simulate(plan: Plan, folder: Path, slo: Slo | None = None) -> Path:
-    """Play a plan, and return the record of it."""
+def simulate(plan: Plan, folder: Path, slo: Slo | None = None, *, start_time: float = 1_764_000_000.25) -> Path:
+    """Play a plan, and return the record of it, which says that the run began at that Unix time."""
     clock = Clock()
     folder.mkdir(parents=True, exist_ok=True)
     thresholds = slo.thresholds_s if slo is not None else ()
     aggregate = Aggregate(slow_s=5.0, max_names=200, thresholds_s=thresholds)
     rng = random.Random(plan.seed)
     info = {"host": "http://shop", "locustfile": "webshop.py", "profile": ""}
-    tape = Tape(folder, aggregate, slo, run_id=f"simulated-{plan.seed}", info=info)
+    tape = Tape(folder, aggregate, slo, run_id=f"simulated-{plan.seed}", info=info, start_time=start_time)
     with patched(clock):
         shop = Shop(seed=plan.seed, db_connections=plan.db_connections, time_scale=plan.time_scale)
         marks: list[Mark] = []
