@@ -72,6 +72,10 @@ matrix: $(READY)  ## The tests on every Python on this machine, and on the lowes
 bench: $(READY)  ## Measure the budgets of the design, as ratios within one run
 	$(BIN)/pytest -q -s tests/bench
 
+.PHONY: analysis
+analysis: $(READY)  ## Play runs whose pattern is known in virtual time, and write into docs/analysis.md what is named
+	$(BIN)/python -m tests.analysis.ground_truth --write
+
 .PHONY: audit
 audit: $(READY)  ## Look the pinned dependencies up in the database of known weaknesses
 	$(PYTHON) -m venv .matrix/audit

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from locust_otel.commands import check, dashboards, demo, doctor, gameday, mark, report, rules
+from locust_otel.commands import analyze, check, dashboards, demo, doctor, gameday, mark, report, rules
 from locust_otel.errors import ConfigurationError, ExitCode, LocustOtelError
 
-COMMANDS = (demo, rules, dashboards, check, report, mark, gameday, doctor)
+COMMANDS = (demo, rules, dashboards, check, analyze, report, mark, gameday, doctor)
 """In the order of `--help`; `run` comes first."""
 
 

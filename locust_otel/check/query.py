@@ -26,6 +26,13 @@ class Sample(NamedTuple):
     value: float
 
 
+class Series(NamedTuple):
+    """One series and its values over time, each with its Unix time in seconds."""
+
+    labels: dict[str, str]
+    values: list[tuple[float, float]]
+
+
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A redirect is an answer like another: followed, it would take the credentials to another host."""
 
@@ -78,10 +85,27 @@ class Prometheus:
                 "The answer is not that of a Prometheus.", "Name its URL, without /api/v1/query.", "answer"
             ) from None
 
-    def _asked(self, promql: str) -> bytes:
+    def range(self, promql: str, start: float, end: float, step_s: float) -> list[Series]:
+        """Return what a range query finds: values from `start` to `end`, in Unix time, every `step_s` seconds.
+
+        Raises:
+            ConfigurationError: There is no answer, or not one of a Prometheus.
+        """
+        span = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step_s:g}"}
+        try:
+            answer = json.loads(self._asked(promql, "query_range", span))
+            if answer["status"] != "success" or answer["data"]["resultType"] != "matrix":
+                raise self._refused("The answer is none to a query.", "Is this the URL of a Prometheus?", "answer")
+            return [_series(each) for each in answer["data"]["result"] if "values" in each]
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise self._refused(
+                "The answer is not that of a Prometheus.", "Name its URL, without /api/v1/query.", "answer"
+            ) from None
+
+    def _asked(self, promql: str, what: str = "query", more: dict[str, str] | None = None) -> bytes:
         # partial_response: Thanos would rather answer with a part than not at all. Others do not know it.
-        form = urllib.parse.urlencode({"query": promql, "partial_response": "false"}).encode()
-        request = urllib.request.Request(f"{self.url}/api/v1/query", form)  # noqa: S310  # http and https only
+        form = urllib.parse.urlencode({"query": promql, "partial_response": "false", **(more or {})}).encode()
+        request = urllib.request.Request(f"{self.url}/api/v1/{what}", form)  # noqa: S310  # http and https only
         if self._authorization:
             request.add_unredirected_header("Authorization", self._authorization)
         try:
@@ -112,6 +136,11 @@ def _sample(value: Any) -> Sample:
     if not math.isfinite(number):
         raise ValueError  # none of our metrics can be that
     return Sample(labels, number)
+
+
+def _series(value: Any) -> Series:
+    labels = {str(key): str(text) for key, text in value["metric"].items() if key != "__name__"}
+    return Series(labels, [(float(time), float(number)) for time, number in value["values"]])
 
 
 def _checked(url: str) -> str:

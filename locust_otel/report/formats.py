@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from locust_otel.report import openmetrics
+from locust_otel.report import html, markdown, openmetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +18,13 @@ class ReportOptions:
         job: Label of back-filled series.
         instance: Likewise.
         interval_s: Seconds between two back-filled samples.
+        baseline: Record of a run to compare with.
     """
 
     job: str | None = None
     instance: str | None = None
     interval_s: float | None = None
+    baseline: Path | None = None
 
 
 Write = Callable[[Path, TextIO, ReportOptions], bool]
@@ -33,5 +35,19 @@ def _openmetrics(path: Path, out: TextIO, options: ReportOptions) -> bool:
     return openmetrics.write(path, out, job=options.job, instance=options.instance, interval_s=options.interval_s)
 
 
-FORMATS: Mapping[str, Write] = {"openmetrics": _openmetrics}
+def _of(made: Callable[[Path, Path | None], tuple[str, bool]]) -> Write:
+    def write(path: Path, out: TextIO, options: ReportOptions) -> bool:
+        text, is_complete = made(path, options.baseline)
+        out.write(text)
+        return is_complete
+
+    return write
+
+
+FORMATS: Mapping[str, Write] = {
+    "html": _of(html.page),
+    "markdown": _of(markdown.markdown),
+    "json": _of(markdown.as_json),
+    "openmetrics": _openmetrics,
+}
 """Each format by the name that `--format` has for it."""

@@ -1,0 +1,111 @@
+"""Virtual time: greenlets that sleep and wait without any time going by, under the interface of gevent.
+
+The demo shop's own classes run on it unchanged: `patched` puts `Clock` in the place of `time` and `gevent` in their
+modules, and a second of the shop costs what its arithmetic costs.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+from unittest.mock import patch
+
+from greenlet import getcurrent, greenlet
+
+from locust_otel.demo import pool, server
+
+
+class Clock:
+    """A loop of events in virtual time; stands in for the modules `time` and `gevent`.
+
+    Attributes:
+        now_s: Virtual seconds since the start.
+    """
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self._due: list[tuple[float, int, Callable[[], object]]] = []
+        self._order = count()
+        self._hub = getcurrent()
+
+    def monotonic(self) -> float:
+        """Return the virtual time."""
+        return self.now_s
+
+    def sleep(self, seconds: float = 0.0) -> None:
+        """Let others run for so many virtual seconds."""
+        self.call_at(self.now_s + seconds, getcurrent().switch)
+        self._hub.switch()
+
+    def call_at(self, time_s: float, function: Callable[[], object]) -> None:
+        """Call a function at a virtual time."""
+        heapq.heappush(self._due, (time_s, next(self._order), function))
+
+    def spawn(self, function: Callable[[], object]) -> None:
+        """Run a function in a greenlet of its own, from now on."""
+        self.call_at(self.now_s, greenlet(function, self._hub).switch)
+
+    def pause(self) -> None:
+        """Wait until somebody switches back."""
+        self._hub.switch()
+
+    def run(self, until_s: float) -> None:
+        """Play everything that is due before a virtual time."""
+        while self._due and self._due[0][0] < until_s:
+            self.now_s, _, function = heapq.heappop(self._due)
+            function()
+        self.now_s = until_s
+
+    def event(self) -> Event:
+        """Return what stands in for `gevent.event.Event`."""
+        return Event(self)
+
+
+class Event:
+    """What one greenlet waits for, and another one sets."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._is_set = False
+        self._waiter: Any = None
+
+    def is_set(self) -> bool:
+        """Return whether it is set."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Set it, and wake who waits for it."""
+        self._is_set = True
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            self._clock.call_at(self._clock.now_s, waiter.switch)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for it, and return whether it is set."""
+        if not self._is_set:
+            me = self._waiter = getcurrent()
+
+            def give_up() -> None:
+                if self._waiter is me:
+                    self._waiter = None
+                    me.switch()
+
+            self._clock.call_at(self._clock.now_s + timeout_s, give_up)
+            self._clock.pause()
+        return self._is_set
+
+
+@contextmanager
+def patched(clock: Clock) -> Iterator[None]:
+    """Let the shop live in virtual time."""
+    with (
+        patch.object(pool, "time", clock),
+        patch.object(pool, "gevent", clock),
+        patch.object(pool, "Event", clock.event),
+        patch.object(server, "time", clock),
+        patch.object(server, "gevent", clock),
+    ):
+        yield

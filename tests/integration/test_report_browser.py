@@ -1,0 +1,67 @@
+"""The HTML report in a real browser: wide and narrow, light and dark."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from locust_otel.report.html import page
+from locust_otel.slo.file import parse
+from tests.analysis.simulation import Plan, simulate, steps
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("chromium") or shutil.which("chromium-browser")), reason="there is no Chromium"
+)
+FACTS = Path(__file__).with_name("page_facts.py")
+WIDTHS = {"wide": 1280, "narrow": 400}
+SLO = b"""
+service: shop
+period: 3m
+scrape_interval: 1s
+warmup: 5s
+min_requests: 100
+objectives:
+  availability: {sli: success, target: 99%}
+  fast-enough: {sli: latency, target: 95%, within: 500ms}
+"""
+
+
+@pytest.fixture(scope="module")
+def views(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What is to be seen of the report of a simulated collapse, beside a baseline."""
+    folder = tmp_path_factory.mktemp("report")
+    slo = parse(SLO, "slo.yaml")
+    bad = Plan(steps(20, 160, 8, 20), 180, "pool-cliff", 10.0, 170.0, has_mark=True, time_scale=7.0)
+    record = simulate(bad, folder / "bad", slo)
+    baseline = simulate(Plan(steps(20, 160, 8, 20), 180, seed=2, time_scale=2.0), folder / "good", slo)
+    text, is_complete = page(record, baseline)
+    assert is_complete
+    (folder / "report.html").write_text(text, encoding="utf-8")
+    command = [sys.executable, str(FACTS), str(folder / "report.html"), str(folder)]
+    seen = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    found: dict[str, Any] = json.loads(seen.stdout)
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", WIDTHS)
+def test_page(views: dict[str, Any], size: str, scheme: str) -> None:
+    """No console message, no request, nothing overlaps, no sideways scroll; every picture says what it shows."""
+    view = views[f"{size}-{scheme}"]
+    assert view["said"] == []
+    assert view["asked"] == []
+    assert view["width"] <= WIDTHS[size]
+    assert view["overlaps"] == []
+    assert view["text_overlaps"] == []
+    assert view["twice"] == []
+    assert len(view["pictures"]) == 6
+    for picture in view["pictures"]:
+        assert picture["role"] == "img"
+        assert len(picture["told"]) == 2
+        assert all(len(text) > 10 for text in picture["told"])
