@@ -90,6 +90,7 @@ def test_no_module_has_a_side_effect() -> None:
     code = f"""
 import json, sys, locust, prometheus_client, psutil, bcrypt, yaml, rich, gevent.pywsgi, gevent.pool
 import opentelemetry.exporter.otlp.proto.grpc.metric_exporter  # gRPC starts a thread when it is imported
+import chaoslib.types, matplotlib.figure, matplotlib.pyplot, numpy, scipy.optimize, scipy.signal, scipy.stats
 import atexit, gc, importlib, os, signal, threading
 from greenlet import greenlet
 import gevent
