@@ -67,7 +67,9 @@ def _judged(
         rest_rise = float(np.median(rest[begin:end]) - np.median(rest[:begin]))
         is_lasting = (end - begin) * width_s >= max(_LEAST_S, 0.08 * len(apart) * width_s)
         if jump >= _APART * max(rest_rise, 0.0) and is_lasting:
-            since_s = max(float(time_s[begin]) - width_s / 2, float(timeline.start_s[0]))
+            known = np.flatnonzero(np.isfinite(means[endpoint.label][begin:end]))
+            seen = begin + int(known[0]) if len(known) else begin  # what was filled in is no evidence of when
+            since_s = max(float(time_s[seen]) - width_s / 2, float(timeline.start_s[0]))
             ended = end < len(apart)
             until_s = float(time_s[end - 1]) + width_s / 2
             share = _share(timeline, endpoint, since_s, until_s)

@@ -58,14 +58,15 @@ def _head(found: Summary, analyzed: Any) -> Iterator[str]:
     yield _tiles(found)
     if found.results:
         yield "<h2>Objectives</h2>"
+        columns = 6 if any(each.note for each in found.results) else 5
         yield _table(
-            ("objective", "asked for", "actual", "budget spent", "status", "note"),
+            ("objective", "asked for", "actual", "budget spent", "status", "note")[:columns],
             (
                 (
                     _cell(each.objective.name), _cell(each.objective.sentence, "wide text"), _cell(actual(each)),
                     _cell("–" if each.budget_spent is None else f"{each.budget_spent:.0%}"),
                     _cell(each.status.value, f"status {each.status.value}"), _cell(each.note, "wide text"),
-                )
+                )[:columns]
                 for each in found.results
             ),
         )  # fmt: skip
@@ -137,14 +138,14 @@ def _beside(found: Summary, other: Summary) -> Iterator[str]:
     for row in (*found.endpoints[:_MOST_ROWS], found.whole):
         old = before.get(row.label)
         cells = [_cell(row.label, "wide")]
-        for name in ("p50_s", "p95_s", "p99_s"):
+        for name in ("p50_s", "p95_s"):
             new_s, old_s = getattr(row, name), None if old is None else getattr(old, name)
             change = f"{new_s / old_s - 1:+.0%}" if new_s and old_s else "–"
             cells += [_cell(duration(old_s)), _cell(duration(new_s)), _cell(change)]
         cells += [_cell(_share(old)), _cell(_share(row))]
         rows.append(cells)
     titles = ["endpoint"]
-    for name in ("p50", "p95", "p99"):
+    for name in ("p50", "p95"):
         titles += [f"{name} before", "now", "change"]
     yield _table([*titles, "failed before", "now"], rows)
 

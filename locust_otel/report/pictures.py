@@ -199,8 +199,9 @@ def generator(timeline: Timeline) -> Picture:
     with drawing(2.0, "generator") as figure:
         axes = figure.subplots()
         axes.plot(time_s, cpu, color=COLOURS["blue"])
-        axes.fill_between(time_s, 0, max(100.0, float(cpu.max())), where=behind, color=COLOURS["red"], alpha=0.3,
-                          linewidth=0, step="mid")  # fmt: skip
+        half = (time_s[1] - time_s[0]) / 2 if bins > 1 else 1.0
+        for moment in time_s[behind]:
+            axes.axvspan(moment - half, moment + half, color=COLOURS["red"], alpha=0.3, linewidth=0)
         axes.axhline(90, color=INK, linewidth=0.8, linestyle="--")
         axes.set_ylim(0, max(100.0, float(cpu.max())))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} %"))

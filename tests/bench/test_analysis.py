@@ -1,0 +1,45 @@
+"""What the analysis and the report of an hour cost."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from locust_otel.analysis.analyze import analyze
+from locust_otel.analysis.finding import Pattern
+from locust_otel.analysis.from_record import timeline
+from locust_otel.record.reader import load
+from locust_otel.report.html import page
+from tests.bench.figures import Figures
+from tests.bench.test_record import _hour
+from tests.unit.test_analysis import saturated
+from tests.unit.timelines import flat, made, stairs
+
+
+def test_an_hour_is_soon_analyzed(figures: Figures, tmp_path: Path) -> None:
+    """An hour's record is read and analyzed in five seconds of a processor, and so is one in which latency grows."""
+    path = _hour(tmp_path)
+    began = time.process_time()
+    found = analyze(timeline(load(path)))
+    took = time.process_time() - began
+    assert found.findings
+    hour = made(stairs(400, 3600, 8, 400), {"/a": saturated, "/b": saturated, "/c": flat()})
+    began = time.process_time()
+    assert analyze(hour).main.pattern is Pattern.LINEAR
+    fitted = time.process_time() - began
+    began = time.process_time()
+    text, _ = page(path)
+    drawn = time.process_time() - began
+    assert np.isfinite(fitted)
+    with figures.judged():
+        figures.at_most("analysis of an hour of 50 series, reading included, processor", took, 5, unit=" s")
+        figures.at_most("analysis of an hour in which latency grows, processor", fitted, 5, unit=" s")
+        figures.at_most(
+            "HTML report of an hour of 50 series, processor",
+            drawn,
+            20,
+            unit=" s",
+            note=f"{len(text) / 1e3:.0f} kB of HTML",
+        )
