@@ -53,16 +53,25 @@ check: $(READY)  ## Format, lint, types, unit tests, generated files: before eve
 
 .PHONY: test
 test: check backends  ## Everything a change must pass: check, real servers, end-to-end runs
-	$(BIN)/pytest -q $(AGAIN) -m "not collector and not slow" tests/rules tests/integration tests/e2e
+	$(BIN)/pytest -q $(AGAIN) -m "not collector and not slow and not browser" tests/rules tests/integration tests/e2e
 
 .PHONY: test-slow
 test-slow: backends  ## What takes longer: alerts from fault to webhook, exit codes, dashboards, records, faults of sinks
-	$(BIN)/pytest -q $(AGAIN) -m "slow and not collector" tests/integration tests/e2e tests/faults
+	$(BIN)/pytest -q $(AGAIN) -m "slow and not collector and not browser" tests/integration tests/e2e tests/faults
 
 .PHONY: test-collector
 test-collector: $(READY)  ## The tests against an OpenTelemetry Collector, which Go builds in ten minutes at the first time
 	$(BIN)/python tests/backends/fetch.py --only prometheus,otelcol
 	$(BIN)/pytest -q $(AGAIN) -m collector tests/integration tests/e2e
+
+.PHONY: browser
+browser:  ## Install Chromium, where it is missing and that can be done
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -qy chromium; } \
+		|| { echo "The tests of pages need Chromium; on Debian: apt-get install chromium" >&2; exit 1; }
+
+.PHONY: test-browser
+test-browser: $(READY) browser  ## The pages in a real browser: the live page and the report
+	$(BIN)/pytest -q $(AGAIN) -m browser tests/integration tests/e2e
 
 .PHONY: matrix
 matrix: $(READY)  ## The tests on every Python on this machine, and on the lowest Locust supported

@@ -13,7 +13,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need a collector, which takes long to build."""
+    """Mark the tests that need what not every machine has: a collector, which takes long to build, or a browser."""
     for item in items:
         if "collector" in getattr(item, "fixturenames", ()):
             item.add_marker("collector")
+        callspec = getattr(item, "callspec", None)
+        scenario = getattr(callspec.params.get("outcome"), "__name__", "") if callspec is not None else ""
+        if item.path.stem.endswith("_browser") or scenario.startswith("page_"):
+            item.add_marker("browser")

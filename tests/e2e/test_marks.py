@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from locust_otel.record.reader import load as record_of
@@ -25,6 +26,8 @@ from tests.e2e.harness import (
     wait_until,
 )
 from tests.unit.otlp_sinks import HttpSink
+
+pytestmark = pytest.mark.slow
 
 MARKING = LOCUSTFILES / "marking.py"
 USERS = 4

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +14,6 @@ from locust_otel.report.html import page
 from locust_otel.slo.file import parse
 from tests.analysis.simulation import Plan, simulate, steps
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("chromium") or shutil.which("chromium-browser")), reason="there is no Chromium"
-)
 FACTS = Path(__file__).with_name("page_facts.py")
 WIDTHS = {"wide": 1280, "narrow": 400}
 SLO = b"""
