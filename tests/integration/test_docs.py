@@ -30,6 +30,8 @@ _ASSIGNMENT = re.compile(r"\w+=.*", re.S)
 _METRIC = re.compile(r"\blocust_\w+")
 FOREIGN = (
     "zcat",
+    "prometheus",
+    "alertmanager",
     "jq",
     "pip",
     "git",
