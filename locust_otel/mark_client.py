@@ -60,7 +60,7 @@ def find(ports: Iterable[int] = PORTS) -> str:
     if len(found) > 1 and (len({each.run_id for each in found}) > 1 or found[0].run_id is None):
         told = ", ".join(f"{each.url} ({each.run_id or 'no run'})" for each in found)
         raise ConfigurationError(
-            "locust-otel mark", f"several load tests answer: {told}.", "Choose one with --url.", slug="mark-several"
+            "mark", f"several load tests answer: {told}.", "Choose one with --url.", slug="mark-several"
         )
     return found[0].url
 

@@ -46,7 +46,7 @@ def _source(options: argparse.Namespace) -> tuple[str, Callable[..., Source]]:
     given = [flag for flag, value in flags.items() if value is not None]
     if len(given) != 1:
         raise ConfigurationError(
-            " and ".join(given) or "locust-otel check",
+            " and ".join(given) or "check",
             "These are several sources." if given else "There is no source.",
             f"Name one of {', '.join(flags)}.",
             slug="check-source",

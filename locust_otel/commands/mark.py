@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
         for kind in kinds:
             text, _ = cleaned(options.text, kind)
     except MarkError as error:
-        raise ConfigurationError("locust-otel mark", str(error), "See --help.", slug="mark") from None
+        raise ConfigurationError("mark", str(error), "See --help.", slug="mark") from None
     problem = marked_command.problem_of(options.program) if options.program else None
     if problem is not None:
         print(f"locust-otel: {problem[1]}", file=sys.stderr)  # noqa: T201

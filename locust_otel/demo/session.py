@@ -26,7 +26,7 @@ from locust_otel.demo import shop
 from locust_otel.demo.faults import parse as parse_fault
 from locust_otel.demo.live import LiveView, final_table
 from locust_otel.demo.stack import Stack, find, metrics_port
-from locust_otel.errors import ExitCode
+from locust_otel.errors import ConfigurationError, ExitCode
 from locust_otel.slo.text import table as slo_table
 
 FRAME_S = 0.5
@@ -90,6 +90,8 @@ def run(options: Namespace) -> int:
     for fault in options.fault:
         parse_fault(fault)
     run_time_s = duration(options.run_time, "--run-time")
+    if run_time_s < 1:
+        raise ConfigurationError("--run-time", f"{options.run_time!r} is no run.", "Give 1s or more.", slug="run-time")
     stack = None
     if options.stack:
         port = metrics_port(options.prometheus_port)

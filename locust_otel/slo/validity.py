@@ -74,7 +74,8 @@ class Validity:
         what = " and ".join(WORDS[reason] for reason in INVALID_REASONS if reason in longest.reasons)
         text = f"{what} from {self._clock(longest.start_s)} to {self._clock(longest.end_s)} UTC"
         others = len(self.spans) - 1
-        return text if not others else f"{text}, and {others} more time{'s'[: others != 1]}, {total_s:.0f} s in all"
+        more = f", and {others} more time{'s'[: others != 1]}" if others else ""
+        return f"{text}{more}: {total_s:.0f} of {judged_s:.0f} s, where {MAX_INVALID_SHARE:.0%} may be"
 
     def _clock(self, elapsed_s: float) -> str:
         return datetime.fromtimestamp(self._start_time + elapsed_s, UTC).strftime("%H:%M:%S")

@@ -45,6 +45,8 @@ def default_windows(
     highest = (1 + 1 / (1 - smallest_target)) / 2 if smallest_target is not None else Decimal(1000)
     windows = []
     for severity, long_s, short_s, share in drafts:
+        if windows and long_s <= windows[-1].long_s:  # a period this short has room for one pair
+            continue
         bounded = min(max(share, long_s / period_s), highest * long_s / period_s, Decimal(1))
         if long_s <= period_s and MIN_SCRAPES * scrape_interval_s <= short_s < long_s:
             windows.append(Window(severity, long_s, short_s, plain(bounded)))

@@ -138,7 +138,10 @@ def test_a_share_of_time_may_be_invalid(slow_s: int, expected: Status) -> None:
     # The look at second 20 is the first one that judges, and of a time of no length.
     assert {result.status for result in results} == {expected}
     if expected is Status.INVALID:
-        assert results[0].note == "generator saturated (no CPU left) from 16:00:49 to 16:01:00 UTC"
+        assert (
+            results[0].note
+            == "generator saturated (no CPU left) from 16:00:49 to 16:01:00 UTC: 11 of 100 s, where 10% may be"
+        )
 
 
 def test_a_standing_is_of_one_moment() -> None:

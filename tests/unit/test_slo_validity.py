@@ -21,19 +21,23 @@ def noted(*looks: tuple[float, str], from_s: float = 0.0) -> Validity:
 @pytest.mark.parametrize(
     ("looks", "said"),
     [
-        ([(1, ""), (2, "cpu"), (3, "")], "generator saturated (no CPU left) from 16:00:01 to 16:00:02 UTC"),
+        (
+            [(1, ""), (2, "cpu"), (3, "")],
+            "generator saturated (no CPU left) from 16:00:01 to 16:00:02 UTC: 1 of 9 s, where 10% may be",
+        ),
         (
             [(1, "lag"), (2, "lag cpu"), (9, "")],
             "generator saturated (no CPU left) and generator saturated (its event loop late) from 16:00:00 to 16:00:02 "
-            "UTC",
+            "UTC: 2 of 9 s, where 10% may be",
         ),
         (
             [(1, "workers"), (2, ""), (5, "workers"), (6, "")],
-            "workers missing from 16:00:02 to 16:00:05 UTC, and 1 more time, 4 s in all",
+            "workers missing from 16:00:02 to 16:00:05 UTC, and 1 more time: 4 of 9 s, where 10% may be",
         ),
         (
             [(1, "cpu"), (2, ""), (3, "cpu"), (4, ""), (6, "lag")],
-            "generator saturated (its event loop late) from 16:00:04 to 16:00:06 UTC, and 2 more times, 4 s in all",
+            "generator saturated (its event loop late) from 16:00:04 to 16:00:06 UTC, and 2 more times: 4 of 9 s, "
+            "where 10% may be",
         ),
     ],
 )
