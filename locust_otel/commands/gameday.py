@@ -27,6 +27,11 @@ def add_to(commands: Any) -> None:
     add("--alertmanager", metavar="URL", help="the Alertmanager: when was whom told (LOCUST_OTEL_ALERTMANAGER_…)")
     add("--webhook-port", metavar="[HOST:]PORT", help="take Alertmanager's notifications here, and note the time")
     add("--run-id", metavar="ID", help="attach to this run, which goes on already, and start no load")
+    add(
+        "--record",
+        metavar="RECORD",
+        help="with --score-only: the run's record; alerts from --prometheus, if it is named",
+    )
     add("--metrics", metavar="URL", help="where the run serves /metrics, for marks (default: as it says itself)")
     add("-o", "--output", metavar="DIR", help="write scorecard, logs and run record into this folder")
     add("--stop-after", metavar="TIME", help="end the game day after so long, whatever is planned: 5m")

@@ -22,6 +22,7 @@ from locust_otel.gameday.api import Alertmanager, NoAnswer, Prometheus
 from locust_otel.gameday.conductor import Conductor, GameDayFailed, Stage
 from locust_otel.gameday.faults import Faults, Log
 from locust_otel.gameday.file import load
+from locust_otel.gameday.from_record import history_of
 from locust_otel.gameday.history import History, Marked, observed, start_of
 from locust_otel.gameday.journal import Journal
 from locust_otel.gameday.load import end_leftover
@@ -30,6 +31,7 @@ from locust_otel.gameday.plan import FAULT_END, FAULT_START, GameDay
 from locust_otel.gameday.score import Done, Played, Scorecard, scorecard
 from locust_otel.gameday.view import LiveView
 from locust_otel.gameday.watch import Watch
+from locust_otel.record.reader import load as read_record
 
 _EVENTS = "events.json"
 _AFTER_S = 2.0
@@ -46,6 +48,12 @@ def run(options: Namespace) -> int:
     if options.dry_run:
         sys.stdout.write(formats.plan(day))
         return ExitCode.OK
+    if options.record is not None and not options.score_only:
+        raise ConfigurationError(
+            "--record", "A record is of a run that is over.", "Add --score-only.", slug="gameday-flag"
+        )
+    if options.score_only and options.record is not None:
+        return _score_record(day, options)
     if options.prometheus is None:
         raise _missing("--prometheus", "Name the Prometheus that scrapes the run: --prometheus http://127.0.0.1:9090.")
     if day.load is None and options.run_id is None:
@@ -148,6 +156,24 @@ def _score_only(day: GameDay, server: Prometheus, options: Namespace) -> int:
         played = Played(options.run_id, tuple(_done(day, history.marks)))
     has_told = bool(events and events["has_told"])
     return _conclude(scorecard(day, played, history, told, has_told=has_told), options)
+
+
+def _score_record(day: GameDay, options: Namespace) -> int:
+    """Judge a game day by the record of its run; its alerts by Prometheus, where one is named."""
+    record = read_record(options.record)
+    alerts = None
+    if options.prometheus is not None:
+        end = min(record.start_time + float(day.end_s) + 120, time.time())
+        try:
+            server = Prometheus(options.prometheus)
+            alerts = observed(server, record.run_id, record.start_time, end, day.own_alerts)
+        except LocustOtelError as error:
+            print(f"locust-otel: {error}", file=sys.stderr)  # noqa: T201
+    history = history_of(record, alerts)
+    events = _read(options.output, record.run_id)
+    told = notices.read(events["notices"]) if events else []
+    played = Played(record.run_id, tuple(_done(day, history.marks)))
+    return _conclude(scorecard(day, played, history, told, has_told=bool(events and events["has_told"])), options)
 
 
 def _done(day: GameDay, marks: Any) -> Iterator[Done]:

@@ -63,6 +63,7 @@ class History:
         scrapes: Unix times at which there was a sample of the run.
         rules: Alerts that Prometheus has rules for; None where it does not say.
         is_valid: Whether the load generator kept up.
+        sees_alerts: Whether alerts could be seen at all.
     """
 
     run_id: str
@@ -76,6 +77,7 @@ class History:
     marks: Sequence[Marked] = ()
     rules: frozenset[str] | None = None
     is_valid: bool = True
+    sees_alerts: bool = True
 
     @property
     def elapsed_s(self) -> float:
@@ -84,6 +86,8 @@ class History:
 
     def gap(self, begin: float, end: float) -> bool:
         """Return whether there is a hole between two times in which an alert might have come and gone unseen."""
+        if not self.sees_alerts:
+            return True
         patience = max(5 * self.interval_s, 3.0)
         times = [begin, *(at for at in self.scrapes if begin < at < end), end]
         return any(after - before > patience for before, after in pairwise(times))

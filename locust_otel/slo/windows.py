@@ -43,7 +43,7 @@ def default_windows(
         ]
     # All requests bad burns at 1 / (1 - target); where an alert begins must lie well below.
     highest = (1 + 1 / (1 - smallest_target)) / 2 if smallest_target is not None else Decimal(1000)
-    windows = []
+    windows: list[Window] = []
     for severity, long_s, short_s, share in drafts:
         if windows and long_s <= windows[-1].long_s:  # a period this short has room for one pair
             continue

@@ -124,6 +124,7 @@ ORDER = (
     "gameday.faults",
     "gameday.api",
     "gameday.history",
+    "gameday.from_record",
     "gameday.notices",
     "gameday.impact",
     "gameday.judge",
