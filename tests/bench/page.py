@@ -68,7 +68,7 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, left: i
 
 def _budgets(known: Mapping[str, Any]) -> str:
     part, faults = known["bench"], known["faults"]["data"]
-    rows = part["data"]
+    rows = [*part["data"], *known["throughput"]["data"]]
     over = [row["what"].strip() for row in rows if row["holds"] is False]
     judged = sum(row["holds"] is not None for row in rows)
     verdict = (
@@ -91,8 +91,12 @@ they say what the bridge does and not what the machine does.
 
 {verdict}
 
-{_table(("budget", "bar", "measured", "", "of which"), map(cells, rows), left=1)}
+{_table(("budget", "bar", "measured", "", "of which"), map(cells, rows), left=5)}
 {_made(part)}
+{_made(known["throughput"])}
+Of requests/s the range of the pairs says how far to trust them: where it is wider than the bar, the machine's own speed
+changed from round to round by more than the bridge costs, and the figure decides nothing.
+
 Budgets that other commands measure:
 
 {
@@ -113,6 +117,7 @@ Budgets that other commands measure:
                     "`make test`, real Prometheus and Alertmanager",
                 ),
             ],
+            left=4,
         )
     }"""
 
@@ -199,7 +204,8 @@ difference stays near {last.added_rss:.0f} MiB. A scrape takes {min(look.scrape_
             left=0,
         )
     }
-In brackets: Locust alone. A scrape's time is wall time as the scraper sees it, on a machine that others use too; first
+In brackets: Locust alone. Bytes grow with the digits of the counts and with exemplars, of which each bucket that was ever
+hit has one. A scrape's time is wall time as the scraper sees it, on a machine that others use too; first
 and last are means of three looks, the slope is of the straight line through all, by least squares.
 
 {_made(part)}"""
@@ -246,8 +252,9 @@ own. Cost is about in proportion to the series: **{each / 1e3:.1f} kB of text, {
 {
         (last["rss_mib"] - first["rss_mib"])
         / (last["series"] - first["series"])
-        * 1024:.0f} KiB of memory for each more**. The snapshot is taken in one piece; rendering, compressing
-and judging go in pieces, with the loop given back after each.
+        * 1024:.0f} KiB of memory for each more**. The snapshot is taken in one piece; rendering and compressing
+go in pieces, with the loop given back after each; but all objectives are judged within one piece, which makes the stall
+here longer than in the budgets above, where there is no SLO file.
 
 ![Times, bytes and memory against series](performance-series.svg)
 
@@ -374,7 +381,8 @@ the reports, Locust's part and ours. The fifth to eighth report of each are look
         )
     }
 CPU is that of listeners and msgpack; sockets and ZeroMQ, which both share, are not part of it. A scrape grows with workers
-by their own series, lag and schedule histograms among them, and not by requests: those are merged.
+by their own series, lag and schedule histograms among them, and by failures of names that fewer have not met yet;
+requests are merged.
 
 {_made(part)}"""
 
@@ -449,7 +457,7 @@ def _paper(known: Mapping[str, Any]) -> str:
     rows = known["bench"]["data"]
     workers, series = known["scaling"]["data"]["workers"], known["scaling"]["data"]["series"]
     request_us = _number(rows, "with its tally", r"([\d.]+) µs a request")
-    rate = _number(rows, "by the process's CPU", r"off ([\d,]+)")
+    rate = _number(known["throughput"]["data"], "by the process's CPU", r"off ([\d,]+)")
     crowd = known["crowd"]["data"]
     looks = [soak.Look(**look) for look in crowd["looks"]]
     last = looks[-1]
@@ -515,6 +523,7 @@ names that succeed and fail make 200 series; the row of 300 is taken. Prometheus
                     "series",
                 ),
             ],
+            left=3,
         )
     }
 A worker's users cost the bridge nothing by their number: it has counts by series, and no state of a user. To see that,
@@ -564,8 +573,8 @@ beside the same without the bridge:
         most["cpu"] / most["workers"]:.2%} ours: a master is {CALM:.0%} busy with about
    {limit_workers:,} workers of 100 names, by a straight line through {
         most["workers"]
-    }, the most that was measured. With ten times the names, a
-   tenth of the workers. **Then: fewer names (`name=`)**, or two runs with a master each,
+    }, the most that was measured. Names make a report
+   larger as workers make them more. **Then: fewer names (`name=`)**, or two runs with a master each,
    whose counters Prometheus adds up. `--export-from workers` does not help here: workers report to the master all the same.
 3. **The master's scrapes.** {many["scrape_s"] / many["series"] * 1e6:.0f} µs for each series: {
         thousand["scrape_s"] / SCRAPE_S:.1%} of a core at 1,000 series and {

@@ -1,8 +1,8 @@
 """Measure what `docs/performance.md` says, and write it: `python -m tests.bench.report [PART ...]`.
 
-The parts are `bench`, `soak`, `crowd`, `scaling`, `calibration` and `faults`; without any all are measured, one after
-the other, in half an hour. What was measured goes to `docs/performance.json`, and page and pictures are made of that;
-with `--page` nothing is measured.
+The parts are `bench`, `throughput`, `soak`, `crowd`, `scaling`, `calibration` and `faults`; without any all are
+measured, one after the other, in half an hour. What was measured goes to `docs/performance.json`, and page and pictures
+are made of that; with `--page` nothing is measured.
 """
 
 # First of all imports: it patches sockets and locks.
@@ -28,16 +28,17 @@ from tests.bench import calibration, page, scaling, soak
 TOP = Path(__file__).parents[2]
 DOCS = TOP / "docs"
 DATA = DOCS / "performance.json"
+THROUGHPUT = "tests/bench/test_throughput.py"
 CROWD = 10_000
 """Users in one process: a quarter of 40,000."""
 
 
-def bench() -> list[dict[str, Any]]:
-    """Run the bench, and return its table; a figure over its bar is part of it."""
+def bench(*choice: str) -> list[dict[str, Any]]:
+    """Run the bench or a part of it, and return its table; a figure over its bar is part of it."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "figures.json")
         subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-s", "-o", "timeout=600", "tests/bench", f"--figures={file}"],
+            [sys.executable, "-m", "pytest", "-q", "-s", "-o", "timeout=600", *choice, f"--figures={file}"],
             cwd=TOP,
             check=False,
         )
@@ -65,7 +66,8 @@ def faults() -> dict[str, Any]:
 
 
 PARTS: dict[str, tuple[str, Callable[[], Any]]] = {
-    "bench": ("make bench", bench),
+    "bench": ("make bench", lambda: bench("tests/bench", f"--ignore={THROUGHPUT}")),
+    "throughput": (f"pytest {THROUGHPUT}", lambda: bench(THROUGHPUT)),
     "scaling": ("python -m tests.bench.scaling", scaling.measure),
     "calibration": ("python -m tests.bench.calibration", measured_calibration),
     "crowd": ("python -m tests.bench.report crowd", crowd),
