@@ -95,7 +95,9 @@ they say what the bridge does and not what the machine does.
 {_made(part)}
 {_made(known["throughput"])}
 Of requests/s the range of the pairs says how far to trust them: where it is wider than the bar, the machine's own speed
-changed from round to round by more than the bridge costs, and the figure decides nothing.
+changed from round to round by more than the bridge costs, and the figure decides nothing.{
+        _earlier(known["throughput"])
+    }
 
 Budgets that other commands measure:
 
@@ -122,11 +124,17 @@ Budgets that other commands measure:
     }"""
 
 
+def _earlier(part: Row) -> str:
+    """Return what earlier runs of the same measurement had, where that was written down."""
+    runs = [f"{run['on_over_off']:g} ({run['by_cpu']:g} by CPU)" for run in part.get("earlier", [])]
+    return f" Earlier\nruns of four rounds on the same day, by CPU the medians: {', '.join(runs)}." if runs else ""
+
+
 def _soak(part: Row) -> str:
     data = part["data"]
     looks = [soak.Look(**look) for look in data["looks"]]
     trends = soak.trends(looks)
-    last = looks[-1]
+    last, late = looks[-1], next(look for look in looks if look.at_s > looks[-1].at_s - 140)
     growing = [trend.what for trend in trends if not trend.is_flat]
     share = (last.cpu_s - last.alone_cpu_s) / last.at_s
     scrapes = f"{data['scrapes']} scrapes" + (f", of which {data['failed']} failed" if data["failed"] else "")
@@ -144,12 +152,14 @@ counts of each second and name: those grow with a run, and are cut back to the l
         data["recorded"]:,} requests that Locust counted were recorded. The bridge took {share:.1%} of a core
 more than Locust alone, scrapes, objectives and run record included, and {last.added_rss:.0f} MiB; the record had {
         last.record_bytes / 1e6:.1f} MB in the end.
+In the last minutes, from {late.at_s / 60:.1f} on, what it adds to memory went from {late.added_rss:.1f} to {
+        last.added_rss:.1f} MiB.
 
 ![Memory and scrape time over ten minutes](performance-soak.svg)
 
 *In words: memory with the bridge and without goes from {looks[0].rss:.0f} to {last.rss:.0f} MiB and {
         looks[0].alone_rss:.0f} to {last.alone_rss:.0f} MiB; their
-difference stays near {last.added_rss:.0f} MiB. A scrape takes {min(look.scrape_s for look in looks) * 1e3:.0f} to {
+difference is {last.added_rss:.0f} MiB in the end. A scrape takes {min(look.scrape_s for look in looks) * 1e3:.0f} to {
         max(look.scrape_s for look in looks) * 1e3:.0f} ms from look to look.*
 
 {
@@ -215,7 +225,7 @@ def _soak_picture(data: Row) -> str:
     looks = [soak.Look(**look) for look in data["looks"]]
     return svg(
         "A soak of ten minutes",
-        f"Memory with and without the bridge, their difference, which stays near {looks[-1].added_rss:.0f} MiB, and the time "
+        f"Memory with and without the bridge, their difference, in the end {looks[-1].added_rss:.0f} MiB, and the time "
         "of a scrape, over ten minutes.",
         [
             Panel(
@@ -416,6 +426,13 @@ def _calibration(part: Row) -> str:
     steps = part["data"]
     wrong = next((step for step in steps if step["error"] > 0.1), None)
     told = next((step for step in steps if not step["was_valid"]), None)
+    missed = [str(step["users"]) for step in steps if step["error"] > 0.1 and step["was_valid"]]
+    silent = (
+        f"At {', '.join(missed)} users the error was above 10 % and\n`locust_run_valid` was 1 at the end of the step: "
+        "it is a warning and no proof. Where CPU and lag have begun to rise, add workers."
+        if missed
+        else "Beyond, add workers."
+    )
 
     def where(step: Row | None, what: str) -> str:
         return f"{what} at no step" if step is None else f"{what} first at {step['users']} users, CPU {step['cpu']:.2f}"
@@ -427,7 +444,7 @@ One Locust process asks the demo shop more and more often, until it is the proce
 answers; what Locust measures on top, beyond what it does with five users, is Locust's error. Here {
         where(wrong, "the error was above 10 %")
     }, and
-{where(told, "`locust_run_valid` was 0")}. Up to there the numbers are the service's; beyond, add workers.
+{where(told, "`locust_run_valid` was 0")}. {silent}
 
 {
         _table(
