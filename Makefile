@@ -80,7 +80,11 @@ matrix: $(READY)  ## The tests on every Python on this machine, and on the lowes
 
 .PHONY: bench
 bench: $(READY)  ## Measure the budgets of the design, as ratios within one run
-	$(BIN)/pytest -q -s tests/bench
+	$(BIN)/pytest -q -s -o timeout=600 tests/bench
+
+.PHONY: performance
+performance: $(READY)  ## Measure all that docs/performance.md says, in half an hour, and write it; PARTS="soak" for one part
+	$(BIN)/python -m tests.bench.report $(PARTS)
 
 .PHONY: analysis
 analysis: $(READY)  ## Play runs whose pattern is known in virtual time, and write into docs/analysis.md what is named

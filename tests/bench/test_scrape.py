@@ -94,12 +94,17 @@ class Scraper:
 
     def scrape(self, url: str, accept: str) -> int:
         """Scrape once; return the bytes of the exposition."""
+        return self.sizes(url, accept)[0]
+
+    def sizes(self, url: str, accept: str) -> tuple[int, int]:
+        """Scrape once; return the bytes of the exposition, and of it compressed."""
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(f"{url}\t{accept}\n")
         process.stdin.flush()
-        return int(process.stdout.readline().split()[0])
+        expanded, sent = map(int, process.stdout.readline().split())
+        return expanded, sent
 
     def stop(self) -> None:
         """Let it end."""
