@@ -207,6 +207,9 @@ class Pusher:
         snapshot = self._collect()
         gevent.sleep(_A_TURN_S)  # the first piece takes a turn of the loop of its own
         run = snapshot.run
+        if run is not None and run.slo is not None:
+            for _ in run.slo.points():  # judged once, and here one at a time
+                gevent.sleep(_A_TURN_S)
         if run is not None and run.run_id != self._run_id:
             self._run_id, self.last_total = run.run_id, None
             self._encoder.forget_run()
