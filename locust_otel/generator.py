@@ -37,12 +37,14 @@ _LEAST_TICKS = 2  # seconds whose CPU says anything
 MAX_CPU_RATIO = 0.9
 """Share of one core above which the loop has nothing left to catch up with."""
 
-MAX_LAG_SHARE = 0.04
-"""Median delay of the loop, as a share of the mean duration of the requests, above which those are not believed. A
-request waits for the loop two or three times: calibrated against a server's own measurements, docs/performance.md."""
+MAX_LAG_SHARE = 0.05
+"""Mean delay of the loop, as a share of the requests' mean duration, above which those are not believed. A request
+waits for the loop two or three times: calibrated against a server's own measurements, docs/performance.md."""
 
 LEAST_LAG_S = 0.002
-"""Median delay below which nothing is said, however fast the service: an idle machine is not better than that."""
+"""Mean delay below which nothing is said, however fast the service: an idle machine is hardly better than that."""
+
+_WORST_LAG = 5  # times the mean allowed that one wake-up counts at the most: a rare stall is not a slow generator
 
 LAG_LAYOUT = layout()
 
@@ -117,11 +119,12 @@ class Generator:
         lags_s, wake_ups = self._lags_s(TICKS_JUDGED)
         late = len(lags_s) - bisect_right(lags_s, LATE_S)
         lags_s, few = self._lags_s(TICKS_JUDGED // 2)  # a loop that is always late is so soon
-        median_s = lags_s[len(lags_s) - few // 2 - 1] if len(lags_s) > few // 2 else 0.0
         requests = last.requests - first.requests
         mean_s = (last.sum_s - first.sum_s) / requests if requests > 0 else 0.0
         cpu = sum(second.cpu for second in self._recent) / max(len(self._recent), _LEAST_TICKS)
-        is_late = late > MAX_LATE_SHARE * wake_ups or median_s > max(LEAST_LAG_S, MAX_LAG_SHARE * mean_s)
+        allowed_s = max(LEAST_LAG_S, MAX_LAG_SHARE * mean_s)
+        lag_s = sum(min(lag, _WORST_LAG * allowed_s) for lag in lags_s) / few
+        is_late = late > MAX_LATE_SHARE * wake_ups or lag_s > allowed_s
         return (*(("cpu",) if cpu > MAX_CPU_RATIO else ()), *(("lag",) if is_late else ()))
 
     def _lags_s(self, seconds: int) -> tuple[list[float], int]:

@@ -263,8 +263,8 @@ own. Cost is about in proportion to the series: **{each / 1e3:.1f} kB of text, {
         (last["rss_mib"] - first["rss_mib"])
         / (last["series"] - first["series"])
         * 1024:.0f} KiB of memory for each more**. The snapshot is taken in one piece; rendering and compressing
-go in pieces, with the loop given back after each; but all objectives are judged within one piece, which makes the stall
-here longer than in the budgets above, where there is no SLO file.
+go in pieces, with the loop given back after each; objectives, which the budgets above have none of, were judged in one
+piece when this was measured, and are judged one at a time since.
 
 ![Times, bytes and memory against series](performance-series.svg)
 

@@ -112,19 +112,19 @@ def test_a_generator_that_is_late(loop: Loop) -> None:
 
 @pytest.mark.parametrize(
     ("mean_s", "lag_s", "reasons"),
-    [(1.0, 0.039, ()), (1.0, 0.041, ("lag",)), (0.01, 0.0019, ()), (0.01, 0.0021, ("lag",)), (0.0, 0.0019, ())],
+    [(1.0, 0.049, ()), (1.0, 0.051, ("lag",)), (0.01, 0.0019, ()), (0.01, 0.0021, ("lag",)), (0.0, 0.0019, ())],
 )
 def test_a_loop_that_is_always_a_little_late(loop: Loop, mean_s: float, lag_s: float, reasons: tuple[str, ...]) -> None:
-    """What counts is the median delay against the requests' mean duration, and 2 ms at least."""
+    """What counts is the mean delay against the requests' mean duration, and 2 ms at least."""
     loop.mean_s = mean_s
     assert loop.run([lag_s] * 250).reasons == reasons
 
 
 def test_rare_delays_are_no_lateness(loop: Loop) -> None:
-    """Four of ten wake-ups may be late where the median is on time and less than a tenth are very late."""
+    """On a fast service one wake-up in ten may be very late, since it counts as 10 ms; three in ten may not."""
     loop.mean_s = 0.01
-    assert not loop.run([0.0, 0.0, 0.0, 0.05, 0.0, 0.02, 0.0, 0.02, 0.02, 0.0] * 25).reasons
-    assert loop.run([0.0, 0.02, 0.0, 0.05, 0.0, 0.02, 0.03, 0.02, 0.02, 0.0] * 25).reasons == ("lag",)
+    assert not loop.run([0.0, 0.0, 0.0, 0.05, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0] * 25).reasons
+    assert loop.run([0.0, 0.02, 0.0, 0.05, 0.0, 0.0, 0.03, 0.0, 0.0, 0.0] * 25).reasons == ("lag",)
 
 
 def test_a_busy_first_second_is_forgiven(loop: Loop) -> None:
