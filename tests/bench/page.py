@@ -576,14 +576,14 @@ beside the same without the bridge:
 {_made(known["crowd"])}
 ### Where the first limit lies
 
-1. **The worker's own requests, always first.** A process made {
+1. **The worker's own requests, always first.** In its best round a process made {
         rate:,.0f} requests for each second of its CPU here, `FastHttpUser`
    without a pause against a server that answers at once; with {1 - CALM:.0%} of it left free ({
         rate * CALM:,.0f} a second), and with a request
    every {users_s:.0f} seconds it is enough for {rate * CALM * users_s:,.0f} users. `HttpUser` made {
         http_rate:,.0f} a second at the most in the
    calibration above, and parsing and checks cost more: *users per
-   worker = {CALM:g} × requests for a CPU second × seconds between two requests of a user*. The bridge is {
+   worker = {CALM:g} × requests for a CPU second × seconds between two requests of a user*. Listener and tally are {
         request_us * rate / 1e6:.1%} of it.
    `locust_run_valid` and `locust_worker_cpu_utilization_ratio` say when it is reached. **Then: more workers.**
 2. **The master's reports.** {per_worker:.2%} of a core for each worker, of which {
