@@ -118,7 +118,8 @@ def _entry(value: Any, where: str) -> Entry:
     if not isinstance(value["response_times"], dict):
         raise _refused(where, "response_times is not a mapping.", "type")
     times: dict[int, int] = {}
-    for key, found in value["response_times"].items():
+    for written, found in value["response_times"].items():
+        key = written.removesuffix(".0")  # as earlier Locusts write it
         if not key.isascii() or not key.isdigit() or len(key) > 18:
             raise _refused(where, "response_times has a key that is no response time in ms.", "value")
         times[int(key)] = times.get(int(key), 0) + count(found, "response_times")
