@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.servers import BackendMissing, Prometheus, VictoriaMetrics, find
+from tests.backends.needed import need
+from tests.backends.servers import Prometheus, VictoriaMetrics
 from tests.e2e.harness import BIN, EXAMPLES, Outcome, Scenario, Stage, played
 
 pytestmark = [pytest.mark.usefixtures("backends"), pytest.mark.slow]
@@ -35,13 +36,7 @@ objectives:
 @pytest.fixture(scope="module")
 def backends() -> None:
     """Skip, or in CI fail, where a server is missing."""
-    for name in ("prometheus", "victoria-metrics"):
-        try:
-            find(name)
-        except BackendMissing as reason:
-            if os.environ.get("CI"):
-                pytest.fail(str(reason), pytrace=False)
-            pytest.skip(str(reason))
+    need("prometheus", "victoria-metrics")
 
 
 def _check(stage: Stage, name: str, *source: str) -> tuple[int, dict[str, str]]:

@@ -1,12 +1,12 @@
 """The real servers, one of each for the whole session; a missing one skips its tests, in CI it fails them."""
 
-import os
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import pytest
 
+from tests.backends.needed import missing
 from tests.backends.servers import (
     Alertmanager,
     BackendMissing,
@@ -20,17 +20,11 @@ from tests.backends.servers import (
 S = TypeVar("S", bound=Server)
 
 
-def _missing(reason: BackendMissing) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(str(reason), pytrace=False)
-    pytest.skip(str(reason))  # on a developer's machine; the line above has failed the test in CI
-
-
 def _running(start: Callable[[], S]) -> Iterator[S]:
     try:
         server = start()
     except BackendMissing as reason:
-        _missing(reason)
+        missing(reason)
     with server:
         yield server
 
@@ -74,6 +68,6 @@ def backend() -> Callable[[str], None]:
         try:
             find(name)
         except BackendMissing as reason:
-            _missing(reason)
+            missing(reason)
 
     return require

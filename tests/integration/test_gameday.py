@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -17,7 +16,8 @@ import pytest
 
 from locust_otel.demo.shop import ShopProcess
 from locust_otel.demo.shop import start as start_shop
-from tests.backends.servers import Alertmanager, BackendMissing, Prometheus, find, free_port
+from tests.backends.needed import need
+from tests.backends.servers import Alertmanager, Prometheus, free_port
 from tests.integration import gameday_stage as stage
 
 pytestmark = pytest.mark.slow
@@ -38,12 +38,7 @@ class Servers:
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """A Prometheus with the rules, and an Alertmanager that tells both the product's webhook and ours."""
-    try:
-        find("prometheus"), find("alertmanager")
-    except BackendMissing as reason:
-        if os.environ.get("CI"):
-            pytest.fail(str(reason), pytrace=False)
-        pytest.skip(str(reason))
+    need("prometheus", "alertmanager")
     hook, port = stage.Hook(), free_port()
     hooks = [{"url": url, "send_resolved": True} for url in (hook.url, f"http://127.0.0.1:{port}/")]
     route = {"receiver": "both", "group_by": ["..."], "group_wait": "100ms", "group_interval": "1s"}
