@@ -6,12 +6,12 @@ import json
 import sys
 from pathlib import Path
 
-from locust_otel.catalogue import CATALOGUE, Scope
+from locust_otel.core.catalogue import CATALOGUE, Scope
+from locust_otel.core.histogram import CLASSIC_EDGES
+from locust_otel.core.options import OPTIONS
 from locust_otel.gameday.schema import json_schema as game_day_schema
-from locust_otel.histogram import CLASSIC_EDGES
-from locust_otel.mixin.rules import prometheus_rule, rule_files
-from locust_otel.options import OPTIONS
 from locust_otel.slo.file import load
+from locust_otel.slo.rules.printer import prometheus_rule, rule_files
 from locust_otel.slo.schema import json_schema
 
 TOP = Path(__file__).parents[1]

@@ -9,21 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from locust_otel.bridge import Bridge
-    from locust_otel.errors import ConfigurationError, LocustOtelError
-    from locust_otel.marks import MarkError
-    from locust_otel.plugin import attach, mark, register
+    from locust_otel.core.errors import ConfigurationError, LocustOtelError
+    from locust_otel.core.marks import MarkError
+    from locust_otel.plugin.bridge import Bridge
+    from locust_otel.plugin.wiring import attach, mark, register
 
 __all__ = ["Bridge", "ConfigurationError", "LocustOtelError", "MarkError", "attach", "mark", "register"]
 
 _HOMES = {
-    "Bridge": "bridge",
-    "ConfigurationError": "errors",
-    "LocustOtelError": "errors",
-    "MarkError": "marks",
-    "attach": "plugin",
-    "mark": "plugin",
-    "register": "plugin",
+    "Bridge": "plugin.bridge",
+    "ConfigurationError": "core.errors",
+    "LocustOtelError": "core.errors",
+    "MarkError": "core.marks",
+    "attach": "plugin.wiring",
+    "mark": "plugin.wiring",
+    "register": "plugin.wiring",
 }
 
 

@@ -8,8 +8,16 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from locust_otel.commands import analyze, check, dashboards, demo, doctor, gameday, mark, report, rules
-from locust_otel.errors import ConfigurationError, ExitCode, LocustOtelError
+import locust_otel.demo.command as demo
+import locust_otel.gameday.command as gameday
+import locust_otel.gameday.mark_command as mark
+import locust_otel.review.analysis.command as analyze
+import locust_otel.review.check.command as check
+import locust_otel.review.report.command as report
+import locust_otel.slo.doctor_command as doctor
+import locust_otel.slo.rules.command as rules
+import locust_otel.slo.rules.dashboards_command as dashboards
+from locust_otel.core.errors import ConfigurationError, ExitCode, LocustOtelError
 
 COMMANDS = (demo, rules, dashboards, check, analyze, report, mark, gameday, doctor)
 """In the order of `--help`; `run` comes first."""

@@ -13,7 +13,7 @@ import yaml
 from dockerfile_parse import DockerfileParser
 from locust import argument_parser, events
 
-from locust_otel.options import add_arguments
+from locust_otel.core.options import add_arguments
 
 TOP = Path(__file__).parents[1]
 DEPLOY = TOP / "deploy"

@@ -5,9 +5,9 @@ Metrics of the catalogue are taken from there, and recorded ones from the rules.
 
 from __future__ import annotations
 
-from locust_otel import catalogue
-from locust_otel.catalogue import CATALOGUE, Kind, Scope
-from locust_otel.mixin.names import OBJECTIVE, RECORDED
+from locust_otel.core import catalogue
+from locust_otel.core.catalogue import CATALOGUE, Kind, Scope
+from locust_otel.slo.rules.names import OBJECTIVE, RECORDED
 
 SLO_SERIES: dict[str, tuple[str, ...]] = {
     **{metric.name: metric.labels for metric in CATALOGUE if metric.scope is Scope.SLO or metric is catalogue.MARKS},

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from locust_otel.core.errors import ConfigurationError
 from locust_otel.demo.latency import SERVICES
-from locust_otel.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from locust_otel.histogram import Layout
+from locust_otel.core.histogram import Layout
+from locust_otel.core.snapshot import RunSnapshot, Snapshot
 from locust_otel.slo.objectives import spoken
 from locust_otel.slo.progress import Standing
 from locust_otel.slo.text import burning
 from locust_otel.slo.text import line as slo_line
 from locust_otel.slo.text import table as slo_table
-from locust_otel.snapshot import RunSnapshot, Snapshot
 
 RECENT_S = 10.0
 """Seconds that rates and percentiles look back."""

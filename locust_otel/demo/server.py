@@ -17,13 +17,13 @@ from typing import Any
 import gevent
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
+from locust_otel.core.errors import ConfigurationError
 from locust_otel.demo import faults as fault_models
 from locust_otel.demo.active import ActiveFaults
 from locust_otel.demo.latency import DB_CONNECTIONS, QUEUE_TIMEOUT_S, SERVICES, WORKERS, LatencyModel
 from locust_otel.demo.ledger import Ledger
 from locust_otel.demo.pool import Pool
 from locust_otel.demo.storefront import Answer, Request, Storefront, json_answer, template_of
-from locust_otel.errors import ConfigurationError
 
 UNKNOWN_ROUTE = "(unknown)"
 """How `/_stats` names every path that is no route."""

@@ -20,13 +20,13 @@ from rich.console import Console
 from rich.table import Table
 
 import locust_otel
-from locust_otel.bridge import Bridge
-from locust_otel.config import duration
+from locust_otel.core.errors import ConfigurationError, ExitCode
+from locust_otel.core.settings import duration
 from locust_otel.demo import shop
 from locust_otel.demo.faults import parse as parse_fault
 from locust_otel.demo.live import LiveView, final_table
 from locust_otel.demo.stack import Stack, find, metrics_port
-from locust_otel.errors import ConfigurationError, ExitCode
+from locust_otel.plugin.bridge import Bridge
 from locust_otel.slo.text import table as slo_table
 
 FRAME_S = 0.5

@@ -30,8 +30,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from locust_otel.core.errors import ConfigurationError, ExitCode, LocustOtelError
 from locust_otel.demo.latency import DB_CONNECTIONS, QUEUE_TIMEOUT_S, WORKERS
-from locust_otel.errors import ConfigurationError, ExitCode, LocustOtelError
 
 DEFAULT_PORT = 8765
 _READY = "demo shop on "

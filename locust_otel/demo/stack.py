@@ -28,12 +28,12 @@ from urllib.parse import urlsplit
 import gevent
 import yaml
 
-from locust_otel.demo.alerts import Board, alerts
+from locust_otel.core.errors import ConfigurationError, LocustOtelError
+from locust_otel.core.options import DEFAULT_PORT, LAST_PORT
+from locust_otel.demo.board import Board, alerts
 from locust_otel.demo.webhook import Receiver
-from locust_otel.errors import ConfigurationError, LocustOtelError
-from locust_otel.mixin.rules import rule_files
-from locust_otel.options import DEFAULT_PORT, LAST_PORT
 from locust_otel.slo.file import load
+from locust_otel.slo.rules.printer import rule_files
 
 INTERVAL_S = 1
 """Seconds between two scrapes and between two evaluations; a demo has no time for the five of the shipped files."""

@@ -11,7 +11,7 @@ import urllib.request
 from http.client import HTTPException
 from typing import Any, NamedTuple
 
-from locust_otel.errors import ConfigurationError, LocustOtelError
+from locust_otel.core.errors import ConfigurationError, LocustOtelError
 
 TIMEOUT_S = 10.0
 MAX_BYTES = 64 << 20

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from locust_otel import catalogue
+from locust_otel.core import catalogue
 from locust_otel.gameday.api import Prometheus
 from locust_otel.gameday.load import Marker
 from locust_otel.gameday.plan import FAULT_END, FAULT_START

@@ -17,16 +17,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
-from locust_otel import catalogue
-from locust_otel.errors import LocustOtelError
+from locust_otel.core import catalogue
+from locust_otel.core.errors import LocustOtelError
 from locust_otel.gameday.api import NoAnswer, Prometheus
-from locust_otel.gameday.faults import Faults, Log
 from locust_otel.gameday.history import start_of
+from locust_otel.gameday.injection import Faults, Log
 from locust_otel.gameday.journal import Journal
 from locust_otel.gameday.load import Child, Marker, arguments
+from locust_otel.gameday.observer import Seen, Watch
 from locust_otel.gameday.plan import FAULT_END, FAULT_START, GameDay, Step
 from locust_otel.gameday.score import Done, Played
-from locust_otel.gameday.watch import Seen, Watch
 
 TICK_S = 0.1
 LAST_WORDS_S = 30.0

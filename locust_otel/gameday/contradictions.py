@@ -6,12 +6,12 @@ import difflib
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
-from locust_otel.documents import Document, Place
-from locust_otel.errors import ConfigurationError
+from locust_otel.core.documents import Document, Place
+from locust_otel.core.errors import ConfigurationError
 from locust_otel.gameday.plan import Expectation, GameDay, Step
-from locust_otel.mixin import names
-from locust_otel.mixin.alerts import Links, run_alerts, slo_alerts
 from locust_otel.slo.objectives import Slo, span
+from locust_otel.slo.rules import names
+from locust_otel.slo.rules.alerts import Links, run_alerts, slo_alerts
 
 KNOWN = tuple(
     value

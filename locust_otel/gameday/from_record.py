@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from locust_otel.gameday.history import History, Marked
-from locust_otel.record.reader import Record
+from locust_otel.review.record.reader import Record
 from locust_otel.slo.counts import Counts
 
 

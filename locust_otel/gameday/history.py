@@ -13,10 +13,10 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
-from locust_otel import catalogue
+from locust_otel.core import catalogue
 from locust_otel.gameday.api import Prometheus, Series
-from locust_otel.mixin import names
 from locust_otel.slo.counts import Counts
+from locust_otel.slo.rules import names
 
 GAP = 2.5
 """Evaluations without a sample after which an alert is over."""

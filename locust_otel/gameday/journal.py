@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from locust_otel.errors import ConfigurationError
+from locust_otel.core.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)

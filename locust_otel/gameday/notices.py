@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import time
 from typing import Any
 
-from locust_otel.errors import ConfigurationError
+from locust_otel.core.errors import ConfigurationError
 
 _MAX_BODY = 4 << 20
 

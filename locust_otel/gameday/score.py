@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from locust_otel.errors import ExitCode
+from locust_otel.core.errors import ExitCode
 from locust_otel.gameday.history import GAP, Episode, History
 from locust_otel.gameday.impact import Impact, impacts
 from locust_otel.gameday.judge import Told, judged, matching, notice_of

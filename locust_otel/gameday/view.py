@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from locust_otel.gameday.notices import Notices
+from locust_otel.gameday.observer import Seen
 from locust_otel.gameday.plan import GameDay, Step
-from locust_otel.gameday.watch import Seen
 
 PLAIN_INTERVAL_S = 10.0
 """Seconds between two lines where there is no terminal and nothing changes."""

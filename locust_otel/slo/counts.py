@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from locust_otel.core.snapshot import RequestsSnapshot
 from locust_otel.slo.objectives import Objective, Sli
-from locust_otel.snapshot import RequestsSnapshot
 
 
 class Counts(NamedTuple):

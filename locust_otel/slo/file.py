@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from locust_otel.documents import Document, Place, read
-from locust_otel.errors import ConfigurationError
+from locust_otel.core.documents import Document, Place, read
+from locust_otel.core.errors import ConfigurationError
 from locust_otel.slo.objectives import Match, Objective, Sli, Slo, Window, percent, span
 from locust_otel.slo.schema import (
     MAX_OBJECTIVES,

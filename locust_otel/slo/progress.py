@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
+from locust_otel.core.snapshot import ObjectivePoint, RequestsSnapshot
 from locust_otel.slo.burn import Burning, BurnRates
 from locust_otel.slo.counts import Counts, Endpoint, count, total
 from locust_otel.slo.objectives import Objective, Slo, Window
 from locust_otel.slo.validity import Validity
 from locust_otel.slo.verdict import Result, judge, worst
-from locust_otel.snapshot import ObjectivePoint, RequestsSnapshot
 
 _ByEndpoint = Mapping[Endpoint, Counts]
 _Baseline = Mapping[str, _ByEndpoint]

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from locust_otel.catalogue import INVALID_REASONS
+from locust_otel.core.catalogue import INVALID_REASONS
 
 MAX_INVALID_SHARE = 0.1
 """Share of the judged time in which the load generator may have been too slow before nothing is decided by its

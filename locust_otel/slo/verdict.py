@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from locust_otel.errors import ExitCode
+from locust_otel.core.errors import ExitCode
 from locust_otel.slo.counts import Counts, Endpoint
 from locust_otel.slo.objectives import Objective, Slo
 

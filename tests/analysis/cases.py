@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from locust_otel.analysis.finding import Pattern
+from locust_otel.review.analysis.finding import Pattern
 from tests.analysis.simulation import Plan, steps
 
 LOADS = {"600 users": 600, "900 users": 900}

@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from locust_otel.aggregate import Aggregate
+from locust_otel.core.snapshot import SeriesKey
 from locust_otel.demo.faults import parse
 from locust_otel.demo.latency import DB_CONNECTIONS
 from locust_otel.demo.server import Shop
-from locust_otel.record.format import Mark
+from locust_otel.plugin.series import Aggregate
 from locust_otel.slo.objectives import Slo
-from locust_otel.snapshot import SeriesKey
+from locust_otel.wire.record import Mark
 from tests.analysis.virtual import Clock, patched
 from tests.unit.factories import worker
 from tests.unit.tapes import Tape

@@ -19,8 +19,8 @@ from unittest import mock
 
 import locust.stats
 
-from locust_otel.exporters.families import families
-from locust_otel.exporters.prometheus import TextExposition
+from locust_otel.core.families import families
+from locust_otel.core.exposition import TextExposition
 from tests.bench import test_distributed as distributed
 from tests.unit import factories
 

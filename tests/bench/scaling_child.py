@@ -21,9 +21,9 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 from opentelemetry.sdk.resources import Resource
 
 import locust_otel
-from locust_otel.exporters.families import families
-from locust_otel.exporters.otlp.metrics import Encoder
-from locust_otel.exporters.prometheus import TextExposition
+from locust_otel.core.exposition import TextExposition
+from locust_otel.core.families import families
+from locust_otel.exporter.otlp.metrics import Encoder
 from tests.bench import load, slo
 from tests.bench.scraper import OPENMETRICS
 from tests.bench.sidebyside import Stopwatch

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from locust_otel.analysis.analyze import analyze
-from locust_otel.analysis.finding import Pattern
-from locust_otel.analysis.from_record import timeline
-from locust_otel.record.reader import load
-from locust_otel.report.html import page
+from locust_otel.review.analysis.analyze import analyze
+from locust_otel.review.analysis.finding import Pattern
+from locust_otel.review.analysis.from_record import timeline
+from locust_otel.review.record.reader import load
+from locust_otel.review.report.html import page
 from tests.bench.figures import Figures
 from tests.bench.test_record import _hour
-from tests.unit.test_analysis import saturated
+from tests.unit.review.analysis.test_analyze import saturated
 from tests.unit.timelines import flat, made, stairs
 
 

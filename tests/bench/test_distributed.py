@@ -24,10 +24,10 @@ from locust import User
 from locust.event import EventHook, Events
 from locust.stats import RequestStats, setup_distributed_stats_event_listeners
 
-from locust_otel import config
-from locust_otel.distributed import REPORT_KEY
-from locust_otel.master import MasterNode
-from locust_otel.nodes import RUN_OPTION, WorkerNode
+from locust_otel.core import settings
+from locust_otel.plugin.master import MasterNode
+from locust_otel.plugin.nodes import RUN_OPTION, WorkerNode
+from locust_otel.wire.report import REPORT_KEY
 from tests.bench import load
 from tests.bench.figures import Figures
 from tests.bench.sidebyside import Stopwatch
@@ -77,7 +77,7 @@ class Worker:
         events = Events()
         setup_distributed_stats_event_listeners(events, self._stats)
         self._locust_report = events.report_to_master
-        self._node = WorkerNode(environment, config.resolve(None), User)
+        self._node = WorkerNode(environment, settings.resolve(None), User)
         self._our_report = _hook()
         self._our_report.add_listener(self._node.on_report_to_master)
         self._node.start_run()
@@ -176,7 +176,7 @@ class Master:
 
     def __init__(self) -> None:
         environment = _environment()
-        self._node = MasterNode(environment, config.resolve(None, {"run_id": RUN_ID}), INTERVAL_S)
+        self._node = MasterNode(environment, settings.resolve(None, {"run_id": RUN_ID}), INTERVAL_S)
         self._run = self._node.start_run()
         self.order: Any = getattr(environment.parsed_options, RUN_OPTION)
         self._our_report = _hook()

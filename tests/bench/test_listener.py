@@ -17,9 +17,9 @@ from locust import User
 from locust.event import EventHook
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from locust_otel.aggregate import Aggregate
-from locust_otel.histogram import layout
-from locust_otel.recorder import Recorder
+from locust_otel.core.histogram import layout
+from locust_otel.plugin.recorder import Recorder
+from locust_otel.plugin.series import Aggregate
 from tests.bench import load
 from tests.bench.figures import Figures
 from tests.bench.sidebyside import Contestant, Timings, race

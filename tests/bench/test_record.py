@@ -12,9 +12,9 @@ from statistics import median
 import gevent
 
 import locust_otel
-from locust_otel.aggregate import Aggregate
-from locust_otel.record.reader import load
-from locust_otel.snapshot import SeriesKey
+from locust_otel.core.snapshot import SeriesKey
+from locust_otel.plugin.series import Aggregate
+from locust_otel.review.record.reader import load
 from tests.bench import load as bench_load
 from tests.bench.figures import Figures
 from tests.bench.sidebyside import Stopwatch

@@ -27,13 +27,13 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 import locust_otel
 from locust_otel import Bridge
-from locust_otel.events import EventQueue
-from locust_otel.exporters.families import ALL_SCOPES
-from locust_otel.exporters.ledger import Ledger
-from locust_otel.exporters.otlp.pusher import Pusher
-from locust_otel.exporters.otlp.settings import OtlpSettings, Target
-from locust_otel.histogram import layout
-from locust_otel.snapshot import RequestsSnapshot
+from locust_otel.core.events import EventQueue
+from locust_otel.core.families import ALL_SCOPES
+from locust_otel.core.histogram import layout
+from locust_otel.core.snapshot import RequestsSnapshot
+from locust_otel.exporter.exports import Ledger
+from locust_otel.exporter.otlp.pusher import Pusher
+from locust_otel.exporter.otlp.settings import OtlpSettings, Target
 from tests.bench import load
 from tests.bench.figures import Figures
 from tests.bench.scraper import OPENMETRICS, PROTOBUF, TEXT

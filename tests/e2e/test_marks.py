@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from locust_otel.record.reader import load as record_of
+from locust_otel.review.record.reader import load as record_of
 from tests.backends.servers import free_port
 from tests.e2e.harness import (
     LOCUSTFILES,

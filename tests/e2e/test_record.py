@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from locust_otel.record.reader import Record, load
-from locust_otel.record.verdict import results
+from locust_otel.review.record.reader import Record, load
+from locust_otel.review.record.rejudge import results
 from tests.backends.servers import free_port
 from tests.e2e.harness import (
     CALM,

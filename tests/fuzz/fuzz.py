@@ -16,7 +16,7 @@ with atheris.instrument_imports(include=["locust_otel", "tests.fuzz", "msgpack",
     import msgpack  # type: ignore[import-untyped]
 
     from tests.fuzz import targets
-    from tests.unit.test_hostile import GOOD, PARTIAL, changed, paths
+    from tests.unit.wire.test_hostile import GOOD, PARTIAL, changed, paths
 
 
 def seeded(data: bytes) -> None:

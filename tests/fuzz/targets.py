@@ -22,14 +22,14 @@ from urllib3 import HTTPHeaderDict
 from urllib3.exceptions import HTTPError
 from urllib3.response import HTTPResponse as UrllibResponse
 
-from locust_otel import config
-from locust_otel.exporters.families import ALL_SCOPES, families
-from locust_otel.exporters.otlp import logs
-from locust_otel.exporters.otlp.metrics import Encoder
-from locust_otel.exporters.otlp.sender import Outcome, judged
-from locust_otel.exporters.prometheus import TextExposition
-from locust_otel.exporters.protobuf import ProtobufExposition
-from locust_otel.master import MasterNode
+from locust_otel.core import settings
+from locust_otel.core.exposition import TextExposition
+from locust_otel.core.families import ALL_SCOPES, families
+from locust_otel.exporter.endpoint.protobuf import ProtobufExposition
+from locust_otel.exporter.otlp import logs
+from locust_otel.exporter.otlp.metrics import Encoder
+from locust_otel.exporter.otlp.sender import Outcome, judged
+from locust_otel.plugin.master import MasterNode
 from tests.unit.factories import snapshot
 
 CLIENT = "host_0123"
@@ -75,7 +75,7 @@ class Master:
             runner=Runner(), parsed_options=SimpleNamespace(expect_workers=1, headless=True), host="http://x",
             user_classes=[], locustfile="x.py", stats=None,
         )  # fmt: skip
-        self.node = MasterNode(environment, config.resolve(None, {"run_id": RUN, "prometheus_port": "off"}), 3.0)
+        self.node = MasterNode(environment, settings.resolve(None, {"run_id": RUN, "prometheus_port": "off"}), 3.0)
         self.run = self.node.start_run()
 
     def tell(self, part: object, counted: int = 1) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from locust_otel.demo.shop import ShopProcess
-from locust_otel.mixin.rules import rule_text
 from locust_otel.slo.file import parse
+from locust_otel.slo.rules.printer import rule_text
 
 SLO = """\
 service: webshop

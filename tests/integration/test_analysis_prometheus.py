@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from locust_otel.analysis import from_prometheus, from_record
-from locust_otel.analysis.analyze import analyze
-from locust_otel.analysis.finding import Pattern
-from locust_otel.analysis.timeline import Timeline
-from locust_otel.check.query import Prometheus
 from locust_otel.cli import main
-from locust_otel.errors import ConfigurationError
-from locust_otel.record.reader import load
+from locust_otel.core.errors import ConfigurationError
+from locust_otel.review.analysis import from_prometheus, from_record
+from locust_otel.review.analysis.analyze import analyze
+from locust_otel.review.analysis.finding import Pattern
+from locust_otel.review.analysis.timeline import Timeline
+from locust_otel.review.check.query import Prometheus
+from locust_otel.review.record.reader import load
 from tests.analysis.simulation import Plan, simulate, steps
 from tests.backends.servers import promtool
 from tests.integration.test_backfill import OnBlocks

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from locust_otel.mixin import names
-from locust_otel.mixin.rules import rule_files
-from locust_otel.record.reader import Record, load
+from locust_otel.review.record.reader import Record, load
 from locust_otel.slo.file import load as load_slo
+from locust_otel.slo.rules import names
+from locust_otel.slo.rules.printer import rule_files
 from tests.backends.servers import QueryServer, promtool
 from tests.e2e.harness import BIN, SHOP_FAULTS, Stage, total
 from tests.e2e.harness import load as arguments_of

@@ -16,10 +16,10 @@ import yaml
 from check_jsonschema.builtin_schemas import get_builtin_schema
 
 from locust_otel import cli
-from locust_otel.catalogue import CATALOGUE
+from locust_otel.core.catalogue import CATALOGUE
 from locust_otel.demo import faults
-from locust_otel.mixin import names
 from locust_otel.slo.file import load
+from locust_otel.slo.rules import names
 from tests import deploy
 from tests.backends.servers import promtool
 from tests.deploy import TOP

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from locust_otel.catalogue import CATALOGUE
+from locust_otel.core.catalogue import CATALOGUE
 from tests.backends.servers import free_port, promtool
 from tests.e2e.harness import EXAMPLES, SHOP_FAULTS, Distributed, Metrics, Stage, load
 from tests.e2e.locustfiles.quick import ODD_NAMES

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from locust_otel.report.html import page
+from locust_otel.review.report.html import page
 from locust_otel.slo.file import parse
 from tests.analysis.simulation import Plan, simulate, steps
 

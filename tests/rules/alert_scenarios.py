@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from locust_otel.mixin import names
+from locust_otel.slo.rules import names
 from tests.rules.scenarios import MEAN, OBJECTIVE, Run, Scenario
 
 _NONE: list[dict[str, str]] = []

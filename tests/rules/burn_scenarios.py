@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from locust_otel.mixin.names import BUDGET_BURN
 from locust_otel.slo.objectives import Window, span
+from locust_otel.slo.rules.names import BUDGET_BURN
 from tests.rules.scenarios import OBJECTIVE, SLOS, Run, Scenario
 
 _BUDGET = 0.01

@@ -15,9 +15,9 @@ from typing import Any, Self
 
 import yaml
 
-from locust_otel.mixin.promql import selector
 from locust_otel.slo.file import load
 from locust_otel.slo.objectives import Slo
+from locust_otel.slo.rules.promql import selector
 from tests.backends.servers import promtool
 
 TOP = Path(__file__).parents[2]

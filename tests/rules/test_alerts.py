@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from locust_otel.mixin import names
+from locust_otel.slo.rules import names
 from tests.rules import alert_scenarios
 from tests.rules.burn_scenarios import every_pair, of_pair, of_the_page
 from tests.rules.scenarios import SHIPPED, Scenario, failed, rules_of

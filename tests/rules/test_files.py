@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from locust_otel.mixin.rules import rule_files
 from locust_otel.slo.file import parse
+from locust_otel.slo.rules.printer import rule_files
 from tests.backends.servers import find, promtool
 from tests.rules.scenarios import SHIPPED, TOP
 from tests.unit.test_runbooks import QUERIES

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from locust_otel.mixin.names import BUDGET_EXHAUSTED
+from locust_otel.slo.rules.names import BUDGET_EXHAUSTED
 from tests.rules.scenarios import SHIPPED, Run, Scenario, failed
 
 RULES = [

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from locust.stats import PERCENTILES_TO_REPORT, RequestStats, get_readable_percentiles
 
-from locust_otel.check.findings import Findings
-from locust_otel.check.query import Prometheus, Sample
+from locust_otel.review.check.findings import Findings
+from locust_otel.review.check.query import Prometheus, Sample
 from locust_otel.slo.file import parse
 from locust_otel.slo.objectives import Slo
 

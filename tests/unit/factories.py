@@ -14,13 +14,10 @@ from locust.event import EventHook
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from locust_otel.aggregate import Aggregate
-from locust_otel.catalogue import Kind, Scope
-from locust_otel.exporters.families import ALL_SCOPES, HistogramPoint, families
-from locust_otel.histogram import layout
-from locust_otel.slo.objectives import Objective, Sli, Slo
-from locust_otel.slo.progress import Progress, Standing
-from locust_otel.snapshot import (
+from locust_otel.core.catalogue import Kind, Scope
+from locust_otel.core.families import ALL_SCOPES, HistogramPoint, families
+from locust_otel.core.histogram import layout
+from locust_otel.core.snapshot import (
     ExportCount,
     HealthSnapshot,
     RequestsSnapshot,
@@ -29,6 +26,9 @@ from locust_otel.snapshot import (
     Snapshot,
     WorkerSnapshot,
 )
+from locust_otel.plugin.series import Aggregate
+from locust_otel.slo.objectives import Objective, Sli, Slo
+from locust_otel.slo.progress import Progress, Standing
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN_ID = "00f067aa0ba902b7"

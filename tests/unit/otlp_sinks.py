@@ -19,17 +19,10 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.sdk.metrics.export import MetricsData
 
-from locust_otel.aggregate import Aggregate
-from locust_otel.exporters.otlp.settings import Target
-from locust_otel.histogram import layout
-from locust_otel.snapshot import (
-    ExportCount,
-    HealthSnapshot,
-    RunSnapshot,
-    SeriesKey,
-    Snapshot,
-    WorkerSnapshot,
-)
+from locust_otel.core.histogram import layout
+from locust_otel.core.snapshot import ExportCount, HealthSnapshot, RunSnapshot, SeriesKey, Snapshot, WorkerSnapshot
+from locust_otel.exporter.otlp.settings import Target
+from locust_otel.plugin.series import Aggregate
 from tests.unit.factories import MARKS, judged
 
 PROCESS_START = 1_763_999_900.5

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from locust_otel.aggregate import Aggregate
-from locust_otel.record.format import Mark, RecordedEvent
-from locust_otel.record.writer import RecordWriter
+from locust_otel.core.snapshot import SeriesKey, Snapshot
+from locust_otel.exporter.record.writer import RecordWriter
+from locust_otel.plugin.series import Aggregate
 from locust_otel.slo.objectives import Slo
 from locust_otel.slo.progress import Progress
-from locust_otel.snapshot import SeriesKey, Snapshot
+from locust_otel.wire.record import Mark, RecordedEvent
 from tests.unit.factories import health, record, snapshot
 
 HOME = SeriesKey("GET", "/", "Shopper", "success")

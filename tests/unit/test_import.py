@@ -60,7 +60,7 @@ import json, locust
 def listeners():
     return {n: len(h._handlers) for n, h in vars(locust.events).items() if getattr(h, "_handlers", None)}
 counts = [listeners()]
-import locust_otel.plugin
+import locust_otel.plugin.wiring
 counts.append(listeners())
 locust_otel.register()
 counts.append(listeners())

@@ -245,8 +245,8 @@ def test_the_test_sees_imports(tmp_path: Path) -> None:
     """The reading of imports finds each kind of them, in functions and under `if` too."""
     path = tmp_path / "run.py"
     path.write_text(
-        "import locust_otel\nimport locust_otel.nodes\nfrom locust_otel import bridge, register\n"
-        "from locust_otel.exporters import server\nfrom . import plugin\nfrom .config import resolve\n"
+        "import locust_otel\nimport locust_otel.plugin.nodes\nfrom locust_otel import bridge, register\n"
+        "from locust_otel.exporter import server\nfrom . import plugin\nfrom .config import resolve\n"
         "def f():\n    from locust_otel.cli import main\n    import locust.env\n"
         "if TYPE_CHECKING:\n    from locust_otel.demo.shop import Shop\n",
         encoding="utf-8",

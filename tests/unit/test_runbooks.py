@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from locust_otel.catalogue import CATALOGUE, Kind
-from locust_otel.mixin import names
+from locust_otel.core.catalogue import CATALOGUE, Kind
+from locust_otel.slo.rules import names
 
 TOP = Path(__file__).parents[2]
 TEXT = (TOP / "deploy/runbooks.md").read_text()

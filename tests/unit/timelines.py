@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from locust_otel.analysis.timeline import EndpointSeries, Floats, Timeline
-from locust_otel.histogram import layout
-from locust_otel.record.format import Mark
+from locust_otel.core.histogram import layout
+from locust_otel.review.analysis.timeline import EndpointSeries, Floats, Timeline
+from locust_otel.wire.record import Mark
 
 BOUNDS = np.array(layout((0.2,)).bounds)
 THINK_S = 3.0

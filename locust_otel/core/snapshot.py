@@ -1,0 +1,251 @@
+"""Frozen values: what is known at one moment, made in one piece and then read at leisure.
+
+A snapshot shares no mutable state with the run it was taken of, so an exporter may render it in pieces and give the
+event loop back in between, and two exporters of one snapshot cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import NamedTuple, Protocol
+
+from locust_otel.core.histogram import Layout
+
+
+class SeriesKey(NamedTuple):
+    """What one request series is about; `outcome` is `success` or `failure`."""
+
+    method: str
+    name: str
+    user_class: str
+    outcome: str
+
+
+class ErrorKey(NamedTuple):
+    """What one kind of failed request is about."""
+
+    method: str
+    name: str
+    error_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """One request of a bucket that can be followed into the trace it belongs to.
+
+    Attributes:
+        duration_s: Its duration in seconds.
+        trace_id: 32 hex digits.
+        span_id: 16 hex digits.
+        timestamp: Unix time in seconds at which it ended.
+    """
+
+    duration_s: float
+    trace_id: str
+    span_id: str
+    timestamp: float
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesSnapshot:
+    """All requests so far of one method, name, user class and outcome.
+
+    Attributes:
+        counts: As the layout of the run shapes them; nobody changes them any more.
+        measured: The sum of `counts`.
+        unmeasured: Requests without a usable duration, which `counts` leaves out.
+        sum_s: Sum of the measured durations in seconds.
+        body_bytes: Bytes of the response bodies.
+        exemplars: At most one a bucket, by index into the classic view.
+    """
+
+    key: SeriesKey
+    counts: Sequence[int]
+    measured: int
+    unmeasured: int
+    sum_s: float
+    body_bytes: int
+    exemplars: Mapping[int, Exemplar] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """All requests of the series, measured or not."""
+        return self.measured + self.unmeasured
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSnapshot:
+    """How one generating process is.
+
+    Attributes:
+        worker: Host and index, `host-0`.
+        cpu_ratio: Share of one core in [0, 1] and a little above; None before the first measurement.
+        memory_bytes: Resident memory; None before the first measurement.
+        users: Simulated users on it.
+        lag_counts: How late its event loop was, as `lag_layout` shapes it.
+        lag_sum_s: Sum of those delays in seconds.
+        reasons: Why its latencies cannot be believed, of `catalogue.INVALID_REASONS`; empty where they can.
+        schedule_layout: As `schedule_counts` is shaped; None where nothing has a schedule.
+        schedule_counts: Tasks of users with `constant_pacing` or `constant_throughput`, by how late they began.
+        schedule_sum_s: Sum of those delays in seconds.
+    """
+
+    worker: str
+    cpu_ratio: float | None
+    memory_bytes: int | None
+    users: int
+    lag_layout: Layout
+    lag_counts: Sequence[int]
+    lag_sum_s: float
+    reasons: tuple[str, ...] = ()
+    schedule_layout: Layout | None = None
+    schedule_counts: Sequence[int] = ()
+    schedule_sum_s: float = 0.0
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether it is fast enough for its latencies to be believed."""
+        return not self.reasons
+
+
+@dataclass(frozen=True, slots=True)
+class RequestsSnapshot:
+    """All requests of a run so far."""
+
+    layout: Layout
+    slow_s: float
+    series: tuple[SeriesSnapshot, ...]
+    errors: Mapping[ErrorKey, int]
+    user_errors: Mapping[tuple[str, str], int]
+
+    @property
+    def total(self) -> int:
+        """All requests, each once."""
+        return sum(series.total for series in self.series)
+
+    def slow(self, series: SeriesSnapshot) -> int:
+        """Return how many of a series were slow."""
+        return self.layout.above(series.counts, self.slow_s)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectivePoint:
+    """How one objective stands.
+
+    Attributes:
+        target: Share of good requests, in (0, 1); None for an objective on the mean.
+        within_s: Seconds; None for an objective on success.
+        good: Judged requests that keep it; for the mean all that have a duration.
+        bad: Judged requests that do not.
+        sum_s: Sum of the judged durations in seconds, for the mean.
+        status: One of `catalogue.SLO_STATUSES`.
+    """
+
+    name: str
+    service: str
+    target: float | None
+    within_s: float | None
+    min_requests: int
+    good: int
+    bad: int
+    sum_s: float
+    status: str
+
+
+class Judged(Protocol):
+    """The objectives of a run, judged when they are asked for."""
+
+    def points(self) -> Iterator[ObjectivePoint]:
+        """Yield how each objective stands; the loop may be given back in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSnapshot:
+    """What a run is and how it stands.
+
+    Attributes:
+        run_id: Its identity.
+        info: Labels of `locust_run_info` besides `run_id`.
+        state: One of `catalogue.RUN_STATES`.
+        active: Whether it has not stopped yet.
+        start_time: Unix time in seconds.
+        elapsed_s: Seconds from start to now, or to its stop.
+        users: Running users by class.
+        users_target: Users asked for by class.
+        requests: Its requests.
+        marks: What was marked in it, by mark and kind, and how often.
+        slo: Its objectives; None without an SLO file.
+    """
+
+    run_id: str
+    info: Mapping[str, str]
+    state: str
+    active: bool
+    start_time: float
+    elapsed_s: float
+    users: Mapping[str, int]
+    users_target: Mapping[str, int]
+    requests: RequestsSnapshot
+    marks: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    slo: Judged | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportCount:
+    """What one exporter did so far, by outcome."""
+
+    exporter: str
+    outcome: str
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSnapshot:
+    """How the bridge itself is."""
+
+    exports: tuple[ExportCount, ...]
+    last_exports: Mapping[str, float]
+    rejected_points: Mapping[str, int]
+    folded_requests: int
+    listener_errors: int
+    unreconciled: int | None
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything one process knows at one moment.
+
+    Attributes:
+        time: Unix time in seconds.
+        process_start_time: When this process began to measure, in Unix time.
+        run: The current or last run; None before the first.
+        worker_states: Number of workers by state; empty in a local run.
+        workers_expected: None in a local run.
+        workers: The generating processes.
+        health: The bridge itself.
+        is_final: Whether the run is over and nothing will be added to it.
+    """
+
+    time: float
+    process_start_time: float
+    run: RunSnapshot | None
+    worker_states: Mapping[str, int]
+    workers_expected: int | None
+    workers: tuple[WorkerSnapshot, ...]
+    health: HealthSnapshot
+    is_final: bool = False
+
+    @property
+    def invalid_reasons(self) -> frozenset[str]:
+        """Why the numbers of now cannot be believed; empty where they can."""
+        return invalid_reasons(self.workers, self.worker_states)
+
+
+def invalid_reasons(workers: Iterable[WorkerSnapshot], states: Mapping[str, int]) -> frozenset[str]:
+    """Return why the numbers of these workers cannot be believed; empty where they can."""
+    missing = ("workers",) if states.get("missing") else ()
+    return frozenset(chain(missing, *(worker.reasons for worker in workers)))

@@ -1,0 +1,1 @@
+"""Prometheus' way in: /metrics and what is beside it."""

@@ -1,0 +1,1 @@
+"""OTLP: the families of /metrics, and events, pushed."""

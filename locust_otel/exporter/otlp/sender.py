@@ -1,0 +1,208 @@
+"""What came of one push, and over HTTP how it is made: with the official exporters' encoding and transport.
+
+The exporters take some failures for success: a partial success, a redirect, a web page with status 200. So the answer
+is looked at where it comes in, in the session that they are given. Nor do they retry or log on their own: a push that
+failed is made up for by the next, which tells everything, and when to log and when to wait is the pusher's to say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Any, Protocol
+
+import gevent
+import requests
+from gevent.local import local
+from google.protobuf.message import DecodeError
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from urllib3.exceptions import HTTPError
+
+from locust_otel.exporter.otlp.settings import Signal, Target
+
+_MAX_ANSWER_BYTES = 64 * 1024
+_COMPRESSIONS = {"none": Compression.NoCompression, "gzip": Compression.Gzip, "deflate": Compression.Deflate}
+_RETRYABLE = frozenset({429, 502, 503, 504})  # as the OTLP specification lists them
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one push.
+
+    Attributes:
+        ok: Whether the other side took it, if not all of it.
+        rejected: Points or records that it refused.
+        reason: Why, in a few words that hold no secret; empty where all is well.
+        retry_after_s: Seconds for which the other side asks to be left alone.
+        is_permanent: Whether the same sent again would be refused again.
+    """
+
+    ok: bool
+    rejected: int = 0
+    reason: str = ""
+    retry_after_s: float = 0.0
+    is_permanent: bool = False
+
+
+NOT_SENT = Outcome(ok=False, reason="not sent")
+
+
+class Sender(Protocol):
+    """Pushes one signal; blocks the greenlet that calls it and no other, and several may call it at a time."""
+
+    def send(self, data: Any) -> Outcome:
+        """Push metrics (a `MetricsData`) or events (a sequence of log records)."""
+        ...
+
+    def shut_down(self) -> None:
+        """Close; may be called from another greenlet."""
+        ...
+
+
+class _Session(requests.Session):
+    """Sends as the exporter asks it to, and keeps the outcome; the exporter itself is told of success every time."""
+
+    def __init__(self, response_type: type[ExportMetricsServiceResponse] | type[ExportLogsServiceResponse]) -> None:
+        super().__init__()
+        self._kept = local()
+        self._response_type = response_type
+
+    @property
+    def outcome(self) -> Outcome:
+        """What came of the last push of this greenlet; several push at a time."""
+        return getattr(self._kept, "outcome", NOT_SENT)
+
+    @outcome.setter
+    def outcome(self, outcome: Outcome) -> None:
+        self._kept.outcome = outcome
+
+    def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
+        """Send, and once more at once where a connection kept from the last time was closed meanwhile."""
+        options |= {"allow_redirects": False, "stream": True}
+        if self.verify is not True:  # else requests prefers the bundle of REQUESTS_CA_BUNDLE to it
+            options["verify"] = self.verify
+        # The timeout of requests begins anew with each byte that trickles in.
+        with gevent.Timeout(options.get("timeout"), False):
+            self.outcome = Outcome(ok=False, reason="no answer in time")
+            self._try_twice(method, url, options)
+        answer = requests.Response()
+        answer.status_code = 200
+        return answer
+
+    def _try_twice(self, method: str, url: str, options: dict[str, Any]) -> None:
+        for _ in range(2):
+            try:
+                with super().request(method, url, **options) as response:
+                    self.outcome = judged(response, self._response_type)
+                return
+            except (requests.RequestException, HTTPError, OSError) as error:
+                self.outcome = Outcome(ok=False, reason=_named(error))
+                if type(error) is not requests.ConnectionError:
+                    return
+
+
+def judged(response: requests.Response, response_type: Any) -> Outcome:
+    """Return what a sink says with an answer, whose body has not been read."""
+    status = response.status_code
+    if not 200 <= status < 300:
+        where = "a redirect, which OTLP does not follow" if 300 <= status < 400 else response.reason or ""
+        return Outcome(
+            ok=False,
+            reason=printable(f"{status} {where}"),
+            retry_after_s=_retry_after(response.headers),
+            is_permanent=status not in _RETRYABLE,
+        )
+    if status != 204 and _is_cut_off(response):
+        return Outcome(ok=False, reason=f"{status} with an answer that was cut off")
+    body = response.raw.read(_MAX_ANSWER_BYTES + 1, decode_content=True)
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if len(body) > _MAX_ANSWER_BYTES or (body and kind in {"text/html", "application/xhtml+xml"}):
+        return Outcome(ok=False, reason=f"{status} with {kind or 'a long answer'}, which is no answer of OTLP")
+    if kind not in {"application/x-protobuf", "application/protobuf", ""}:
+        return Outcome(ok=True)  # an empty JSON object, or the text some back ends say yes with
+    try:
+        partial = response_type.FromString(body).partial_success
+    except DecodeError:
+        return Outcome(ok=False, reason=f"{status} with an answer that is not OTLP")
+    return partial_outcome(partial)
+
+
+def _is_cut_off(response: requests.Response) -> bool:
+    """Return whether the answer may have ended in the middle of its headers, which `http.client` takes for all of them.
+
+    In HTTP 1.1 an answer says how long it is, or that its end is the end of the connection (RFC 9112, 6.3).
+    """
+    headers = response.headers
+    is_framed = bool({"Content-Length", "Transfer-Encoding"} & {name.title() for name in headers})
+    return not is_framed and response.raw.version >= 11 and headers.get("Connection", "").lower() != "close"
+
+
+def partial_outcome(partial: Any) -> Outcome:
+    """Return the outcome that a `partial_success` tells; all was taken where it is empty."""
+    rejected = getattr(partial, "rejected_data_points", 0) or getattr(partial, "rejected_log_records", 0)
+    reason = printable(partial.error_message) if rejected else ""
+    return Outcome(ok=True, rejected=rejected, reason=reason, is_permanent=bool(rejected))
+
+
+def printable(text: str) -> str:
+    """Return what of another's text can stand in a log line."""
+    return "".join(c for c in text[:200] if c.isprintable()).strip()
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    told = headers.get("Retry-After", "0")
+    try:
+        seconds = float(told)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(told).timestamp() - time()
+        except ValueError:
+            return 0.0
+    return min(max(seconds, 0.0), 3600.0) if math.isfinite(seconds) else 0.0
+
+
+def _named(error: Exception) -> str:
+    """Return what happened without the URL, in which there may be a password."""
+    names = {
+        requests.exceptions.SSLError: "the TLS certificate is not trusted, or TLS is not spoken there",
+        requests.exceptions.ConnectTimeout: "no connection in time",
+        requests.exceptions.ReadTimeout: "no answer in time",
+        requests.exceptions.ConnectionError: "no connection, or it was closed",
+    }
+    return next((text for kind, text in names.items() if isinstance(error, kind)), type(error).__name__)
+
+
+class HttpSender:
+    """Pushes over HTTP."""
+
+    def __init__(self, signal: Signal, target: Target) -> None:
+        is_metrics = signal is Signal.METRICS
+        self._session = _Session(ExportMetricsServiceResponse if is_metrics else ExportLogsServiceResponse)
+        exporter_type: Any = OTLPMetricExporter if is_metrics else OTLPLogExporter
+        self._exporter = exporter_type(
+            endpoint=target.endpoint,
+            certificate_file=target.certificate,
+            client_certificate_file=target.client_certificate,
+            client_key_file=target.client_key,
+            headers=dict(target.headers),
+            timeout=target.timeout_s,
+            compression=_COMPRESSIONS[target.compression],
+            session=self._session,
+        )
+
+    def send(self, data: Any) -> Outcome:
+        """Push."""
+        self._session.outcome = NOT_SENT
+        self._exporter.export(data)
+        return self._session.outcome
+
+    def shut_down(self) -> None:
+        """Close the connections."""
+        self._session.close()

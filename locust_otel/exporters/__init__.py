@@ -1,1 +1,0 @@
-"""What is recorded goes out: formats, and the endpoint that serves them."""

@@ -1,1 +1,0 @@
-"""What Prometheus and Grafana get from the catalogue and an SLO file."""

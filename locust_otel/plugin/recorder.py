@@ -1,0 +1,219 @@
+"""One Locust `request` event to one record in the aggregate.
+
+The common case, a successful request of a simulated user in a series that is known and busy, takes the few lines of
+`on_request`; everything else (the first of a series, failures, slow requests, odd values) takes
+`_record`, which decides everything anew. Neither lets an exception out, and neither loses a request.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import time
+from typing import Any, TypeVar
+
+from greenlet import getcurrent
+
+from locust_otel.core.catalogue import OTHER
+from locust_otel.core.snapshot import Exemplar, SeriesKey
+from locust_otel.plugin import traces
+from locust_otel.plugin.redaction import redacted
+from locust_otel.plugin.series import Aggregate, Series, usable_length, usable_time
+
+MAX_LABEL_LENGTH = 1024
+"""Characters of a label's value; what is longer is cut."""
+
+SLOW_REQUESTS_KEPT = 20
+"""Slow requests kept for the log until it is their turn; the others are only counted."""
+
+_HTTP_ERROR = 400
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class SlowRequest:
+    """One request above the threshold, as the log tells of it.
+
+    Attributes:
+        status: HTTP status, or the class of the exception; empty where there is neither.
+        trace_id: 32 hex digits, or empty.
+        span_id: 16 hex digits, or empty.
+        timestamp: Unix time in seconds at which it ended.
+    """
+
+    key: SeriesKey
+    duration_s: float
+    status: str
+    trace_id: str
+    span_id: str
+    timestamp: float
+
+
+class Recorder:
+    """Records the requests of this process into the aggregate of the current run.
+
+    Attributes:
+        on_request: The listener for Locust's `request` event.
+        aggregate: Where it records.
+        errors: Events that could not be made sense of; they are counted as requests nonetheless.
+        slow_requests: Slow requests not yet logged, the latest ones.
+        slow_requests_dropped: Slow requests that found no place there, since the log last asked.
+    """
+
+    def __init__(self, aggregate: Aggregate, user_base: type) -> None:
+        self.errors = 0
+        self.slow_requests: deque[SlowRequest] = deque(maxlen=SLOW_REQUESTS_KEPT)
+        self.slow_requests_dropped = 0
+        self.aggregate = aggregate
+        self._user_base = user_base
+        # From what an event says (name, method, class of the user) straight to the list to append to.
+        self._pending: dict[tuple[object, ...], list[float]] = {}
+        self._series: dict[tuple[object, ...], Series] = {}
+        self.on_request, self._set_slow_ms = self._listener()
+        self.record_into(aggregate)
+
+    def record_into(self, aggregate: Aggregate) -> None:
+        """Record into this aggregate from now on."""
+        self._pending.clear()
+        self._series.clear()
+        self.aggregate = aggregate
+        self._set_slow_ms(aggregate.slow_s * 1000)
+
+    def _listener(self) -> tuple[Callable[..., None], Callable[[float], None]]:
+        """Make the listener: a closure, whose cells are quicker to read than attributes."""
+        pending_of, record, trace = self._pending, self._record, self._trace
+        slow_ms = math.inf
+
+        def set_slow_ms(value: float) -> None:
+            nonlocal slow_ms
+            slow_ms = value
+
+        # The names that Locust's own clients fire stand in the signature: a dictionary of them would have to be made
+        # for each request. `args[0]` of a user's greenlet is the user, Locust documents that as the way to it.
+        def on_request(  # noqa: PLR0913, PLR0917  # the fields of Locust's event
+            request_type: Any = None,
+            name: Any = None,
+            response_time: Any = None,
+            response_length: Any = 0,
+            response: Any = None,
+            exception: Any = None,
+            context: Any = None,
+            start_time: Any = None,  # noqa: ARG001
+            url: Any = None,  # noqa: ARG001
+            **_others: Any,
+        ) -> None:
+            try:
+                key = name, request_type, getcurrent().args[0].__class__
+                pending = pending_of[key]
+                # NaN is never <= anything.
+                if not exception and response_time <= slow_ms:
+                    if not pending:  # the first one since the last tally
+                        trace(key, response_time, response, context)
+                    pending.append(response_time)
+                    pending.append(response_length)
+                    return
+            except Exception:  # noqa: S110  # no user, no series yet, an odd value: the slow path finds out which
+                pass
+            try:
+                record(request_type, name, response_time, response_length, response, exception, context)
+            except Exception:  # an exception out of here would change Locust's exit code
+                self.errors += 1
+
+        return on_request, set_slow_ms
+
+    def _record(  # noqa: PLR0913, PLR0917  # as above
+        self,
+        request_type: Any,
+        name: Any,
+        response_time: Any,
+        response_length: Any,
+        response: Any,
+        exception: Any,
+        context: Any,
+    ) -> None:
+        # First everything that values of others can make fail, then the counting, which cannot.
+        aggregate = self.aggregate
+        user_class = self._user_class()
+        failed = self._guarded(bool, exception, True)
+        milliseconds = usable_time(response_time)
+        body_bytes = usable_length(response_length)
+        status = self._guarded(_status, response, 0)
+        error_type = str(status) if status >= _HTTP_ERROR else type(exception).__name__ if failed else ""
+        method, name_label = aggregate.admitted(self._label(request_type), self._label(name))
+
+        key = SeriesKey(
+            method, name_label, user_class.__name__ if user_class else "", "failure" if failed else "success"
+        )
+        series = aggregate.of(key)
+        if failed:
+            aggregate.count_error(method, name_label, error_type)
+        # Only what is its own label: texts cut or folded to the same one would each take a place here.
+        elif user_class and type(name) is type(request_type) is str and (request_type, name) == (method, name_label):
+            self._pending[name, request_type, user_class] = series.pending
+            self._series[name, request_type, user_class] = series
+        if milliseconds is None:
+            series.thaw()
+            series.unmeasured += 1
+            series.body_bytes += body_bytes
+            return
+        is_first = not series.pending
+        series.pending += (milliseconds, body_bytes)
+
+        duration_s = milliseconds / 1000
+        is_slow = duration_s > aggregate.slow_s
+        if is_first or is_slow:
+            span = self._guarded(lambda r: traces.of_request(r, context), response, None)
+            if span is not None:
+                self._keep_exemplar(series, duration_s, span)
+            if is_slow:
+                told = error_type or str(status or "")
+                self._keep_slow(SlowRequest(key, duration_s, told, *(span or ("", "")), time()))
+
+    def _trace(self, key: tuple[object, ...], response_time: Any, response: Any, context: Any) -> None:
+        """Keep the trace of an ordinary request of a known series, if it has one."""
+        span = self._guarded(lambda r: traces.of_request(r, context), response, None)
+        milliseconds = usable_time(response_time) if span is not None else None
+        if span is not None and milliseconds is not None:
+            self._keep_exemplar(self._series[key], milliseconds / 1000, span)
+
+    def _keep_exemplar(self, series: Series, duration_s: float, span: traces.SpanContext) -> None:
+        series.thaw()
+        index = bisect_left(self.aggregate.layout.classic_bounds, duration_s)
+        series.exemplars[index] = Exemplar(duration_s, span.trace_id, span.span_id, time())
+
+    def _user_class(self) -> type | None:
+        """Return the class of the user whose greenlet this is; None in any other greenlet."""
+        try:
+            user = getcurrent().args[0]
+            return user.__class__ if isinstance(user, self._user_base) else None
+        except Exception:  # a greenlet of others: without arguments, or with what is no sequence
+            return None
+
+    def _label(self, value: object) -> str:
+        """Return a label's value: text without secrets, nothing as empty text, other values as their text."""
+        text = value if isinstance(value, str) else "" if value is None else self._guarded(str, value, OTHER)
+        # A lone surrogate cannot be written as UTF-8, and Prometheus refuses a whole scrape for it.
+        return redacted(text[:MAX_LABEL_LENGTH]).encode("utf-8", "replace").decode()
+
+    def _keep_slow(self, request: SlowRequest) -> None:
+        if len(self.slow_requests) == SLOW_REQUESTS_KEPT:
+            self.slow_requests_dropped += 1
+        self.slow_requests.append(request)
+
+    def _guarded(self, function: Callable[[Any], _T], value: object, otherwise: _T) -> _T:
+        """Return the function's result; where a value of others makes it raise, count that and return `otherwise`."""
+        try:
+            return function(value)
+        except Exception:
+            self.errors += 1
+            return otherwise
+
+
+def _status(response: Any) -> int:
+    """Return the HTTP status of a response, 0 where there is none."""
+    # A response is falsy from 400 up, so it must not be asked whether it is true.
+    status = getattr(response, "status_code", None) if response is not None else None
+    return int(status) if isinstance(status, int) and 0 <= status < 1000 else 0

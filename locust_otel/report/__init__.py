@@ -1,1 +1,0 @@
-"""What a run record can be made into."""

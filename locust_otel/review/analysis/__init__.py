@@ -1,0 +1,1 @@
+"""How a service gives way under load."""

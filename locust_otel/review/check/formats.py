@@ -1,0 +1,216 @@
+"""Findings written out: a table for people, JSON, JUnit's XML, and the workflow commands of GitHub."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import xml.etree.ElementTree as ET  # only written here
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from locust_otel.core.errors import ExitCode
+from locust_otel.review.check.findings import Finding, Findings
+from locust_otel.slo import text
+from locust_otel.slo.objectives import Slo
+from locust_otel.slo.verdict import Result, Status, exit_code
+
+
+class Report(NamedTuple):
+    """What is written out."""
+
+    slo: Slo
+    found: Findings
+    baseline: str = ""
+
+    @property
+    def code(self) -> ExitCode:
+        """The exit code it asks for."""
+        return exit_code(self.found.results)
+
+    @property
+    def verdict(self) -> Status:
+        """The exit code as a word."""
+        return _VERDICTS[self.code]
+
+    @property
+    def headline(self) -> str:
+        """All of it in a line."""
+        statuses = [result.status for result in self.found.results]
+        counts = ", ".join(f"{statuses.count(status)} {status.value}" for status in Status if status in statuses)
+        return f"{self.slo.service}: {self.verdict.value} ({counts}; exit code {int(self.code)})"
+
+
+_VERDICTS = {
+    ExitCode.OK: Status.MET,
+    ExitCode.MISSED: Status.MISSED,
+    ExitCode.UNDECIDED: Status.UNDECIDED,
+    ExitCode.NOT_VALID: Status.INVALID,
+}
+
+
+def table(report: Report) -> str:
+    """Return the report for people."""
+    results = [_printable(result) for result in report.found.results]
+    title = f"objectives of {report.slo.service} ({report.slo.source}) by {_shown(report.found.source)}"
+    shown = text.written(text.table(results, has_worst=any(result.worst for result in results)))
+    notes = "".join(f"{_shown(note)}\n" for note in report.found.notes)
+    return f"{title}\n\n{shown}\n\n{notes}{report.headline}\n"
+
+
+def _shown(told: str) -> str:
+    """Return a text without what would steer a terminal, or begin a line of its own."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in told)
+
+
+def _printable(result: Result) -> Result:
+    worst = result.worst
+    if worst is not None:
+        worst = replace(worst, method=_shown(worst.method), name=_shown(worst.name))
+    match = result.objective.match
+    names = {key: tuple(map(_shown, getattr(match, key))) for key in ("methods", "names", "user_classes")}
+    objective = replace(result.objective, match=replace(match, **names))
+    return replace(result, objective=objective, worst=worst, note=_shown(result.note))
+
+
+def as_json(report: Report) -> str:
+    """Return the report as JSON; docs/ci.md says what the keys are."""
+    document = {
+        "version": 1,
+        "service": report.slo.service,
+        "slo_file": report.slo.source,
+        "source": report.found.source,
+        "baseline": report.baseline or None,
+        "verdict": report.verdict.value,
+        "exit_code": int(report.code),
+        "notes": list(report.found.notes),
+        "objectives": [_as_json(finding) for finding in report.found.findings],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _as_json(finding: Finding) -> dict[str, Any]:
+    result, objective = finding.result, finding.result.objective
+    counts, worst = result.counts, result.worst
+    is_split = objective.target is not None and not result.told
+    return {
+        "name": objective.name,
+        "asked": objective.sentence,
+        "sli": objective.sli.value,
+        "target": None if objective.target is None else float(objective.target),
+        "within_s": None if objective.within_s is None else float(objective.within_s),
+        "status": result.status.value,
+        "actual": text.actual(result),
+        "requests": counts.total,
+        "good": counts.good if is_split else None,
+        "bad": counts.bad if is_split else None,
+        "mean_s": result.actual if objective.target is None and not result.told else None,
+        "budget_spent": result.budget_spent,
+        "worst": None if worst is None else {"method": worst.method, "name": worst.name, "value": worst.value},
+        "regression": finding.regression or None,
+        "note": result.note,
+    }
+
+
+_JUNIT = {Status.MISSED: "failure", Status.UNDECIDED: "skipped", Status.INVALID: "error"}
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit(report: Report) -> str:
+    """Return the report as JUnit's XML: one test case an objective."""
+
+    def clean(told: str) -> str:
+        return _NOT_XML.sub("\ufffd", told)
+
+    statuses = [result.status for result in report.found.results]
+    counts = {
+        "tests": str(len(statuses)),
+        "failures": str(statuses.count(Status.MISSED)),
+        "errors": str(statuses.count(Status.INVALID)),
+        "skipped": str(statuses.count(Status.UNDECIDED)),
+    }
+    root = ET.Element("testsuites", counts)
+    suite = ET.SubElement(root, "testsuite", {"name": clean(report.slo.service), **counts})
+    for result in report.found.results:
+        about = {"classname": clean(report.slo.service), "name": clean(result.objective.name)}
+        case = ET.SubElement(suite, "testcase", about)
+        if result.status in _JUNIT:
+            ET.SubElement(
+                case, _JUNIT[result.status], {"message": clean(sentence(result)), "type": result.status.value}
+            )
+        ET.SubElement(case, "system-out").text = clean(sentence(result))
+    if report.found.notes:
+        ET.SubElement(suite, "system-out").text = clean("\n".join(report.found.notes))
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
+
+
+def sentence(result: Result) -> str:
+    """Return how an objective stands in one sentence."""
+    told = f"{result.status.value}: {result.objective.sentence}; actual {text.actual(result)}"
+    told += f" of {result.counts.total:,} requests" if result.counts.total else ""
+    return told + (f" ({result.note})" if result.note else "")
+
+
+_COMMANDS = {Status.MET: "notice", Status.MISSED: "error", Status.UNDECIDED: "error", Status.INVALID: "error"}
+
+
+def github(report: Report) -> str:
+    """Return the table, and a workflow command for each objective and note.
+
+    A request's name in the table could itself read as a command: commands are off while it is printed.
+    https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands
+    """
+    token = secrets.token_hex(16)
+    lines = [f"::stop-commands::{token}", table(report).rstrip("\n"), f"::{token}::"]
+    for result in report.found.results:
+        title = _property(f"{report.slo.service}: {result.objective.name}")
+        lines.append(f"::{_COMMANDS[result.status]} title={title}::{_data(sentence(result))}")
+    lines += (f"::notice title={_property(report.slo.service)}::{_data(note)}" for note in report.found.notes)
+    return "\n".join(lines) + "\n"
+
+
+def _data(told: str) -> str:
+    return told.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(told: str) -> str:
+    return _data(told).replace(":", "%3A").replace(",", "%2C")
+
+
+_ICONS = {Status.MET: "✅", Status.MISSED: "❌", Status.UNDECIDED: "❔", Status.INVALID: "⚠️"}
+
+
+def markdown(report: Report) -> str:
+    """Return the report as the summary of a GitHub job."""
+    rows = [
+        (
+            result.objective.name,
+            result.objective.sentence,
+            text.actual(result),
+            f"{result.counts.total:,}",
+            f"{_ICONS[result.status]} {result.status.value}",
+            result.note,
+        )
+        for result in report.found.results
+    ]
+    lines = [
+        f"### {_ICONS[report.verdict]} {_cell(report.headline)}",
+        "",
+        "| objective | asked for | actual | requests | status | |",
+        "| --- | --- | ---: | ---: | --- | --- |",
+        *(f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows),
+        "",
+        *(f"- {_cell(note)}" for note in report.found.notes),
+    ]
+    return "\n".join(lines) + "\n\n"
+
+
+def _cell(told: str) -> str:
+    """Return a text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~@&])", r"\\\1", _shown(told))
+
+
+FORMATS: dict[str, Callable[[Report], str]] = {"table": table, "json": as_json, "junit": junit, "github": github}
+"""By the name `--format` takes."""

@@ -1,0 +1,1 @@
+"""PromQL, rules and export formats of an SLO file."""

@@ -1,0 +1,310 @@
+"""Tests of the exposition: what prometheus_client's parsers read back is what the snapshot holds, sample by sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain, zip_longest
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from locust_otel.core.catalogue import CATALOGUE, Kind
+from locust_otel.core.exposition import POINTS_PER_PIECE, Format, TextExposition, negotiate
+from locust_otel.core.families import families
+from locust_otel.core.snapshot import Exemplar, SeriesKey, Snapshot
+from locust_otel.plugin.series import Aggregate
+from tests.unit.factories import (
+    ODD_TEXTS,
+    SPAN_ID,
+    TRACE_ID,
+    expected_samples,
+    health,
+    parsed_samples,
+    record,
+    rich_aggregate,
+    rich_snapshot,
+    snapshot,
+    worker,
+)
+
+TEXT, OPENMETRICS, PROTOBUF = Format.TEXT, Format.OPENMETRICS, Format.PROTOBUF
+FORMATS = pytest.mark.parametrize("format_", [TEXT, OPENMETRICS], ids=["text", "openmetrics"])
+PROMETHEUS_3 = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
+    "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+PROMETHEUS_3_NATIVE = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;"
+    f"escaping=allow-utf-8;q=0.7,{PROMETHEUS_3}"
+)
+PROMETHEUS_2 = (
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
+
+
+def rendered(taken: Snapshot, format_: Format = TEXT) -> str:
+    """Return the whole exposition."""
+    return b"".join(TextExposition(is_openmetrics=format_ is OPENMETRICS).render(families(taken))).decode()
+
+
+def busy(series: int = 60, run_id: str = "run-1") -> Snapshot:
+    """Return a snapshot with this many series."""
+    aggregate = Aggregate(slow_s=2.0, max_names=10_000)
+    for number in range(series):
+        record(aggregate, SeriesKey("GET", f"/{number}", "Shopper", "success"), range(number + 1), number)
+    return snapshot(aggregate, run_id=run_id)
+
+
+@FORMATS
+def test_every_sample_is_read_back(format_: Format) -> None:
+    """Counters, gauges, buckets, sums and counts of a rich snapshot are read back with their values, and no others."""
+    taken = rich_snapshot()
+    assert parsed_samples(rendered(taken, format_), openmetrics=format_ is OPENMETRICS) == expected_samples(taken)
+
+
+@FORMATS
+@pytest.mark.parametrize("run", [False, True], ids=["before the first run", "run without requests"])
+def test_hardly_anything_to_say(format_: Format, run: bool) -> None:
+    """What is there before the first request is read back, and a family without points has no header."""
+    taken = snapshot(Aggregate(slow_s=5, max_names=5) if run else None)
+    text = rendered(taken, format_)
+    assert parsed_samples(text, openmetrics=format_ is OPENMETRICS) == expected_samples(taken)
+    assert "locust_requests" not in text
+    assert ("locust_run_state" in text) == run
+
+
+@FORMATS
+def test_types_helps_and_units(format_: Format) -> None:
+    """Each family is read with the type and the help of the catalogue, and OpenMetrics with its unit."""
+    text = rendered(rich_snapshot(), format_)
+    found = {f.name: f for f in (parse_openmetrics if format_ is OPENMETRICS else parse_text)(text)}
+    assert list(found) == [metric.name.removesuffix("_total") for metric in CATALOGUE]
+    for metric in CATALOGUE:
+        family = found[metric.name.removesuffix("_total")]
+        assert (family.type, family.documentation) == (metric.kind.value, metric.help)
+        if format_ is OPENMETRICS:
+            assert family.unit == ({"s": "seconds", "By": "bytes", "1": "ratio"}.get(metric.unit, ""))
+
+
+@FORMATS
+def test_each_family_has_one_header_before_its_samples(format_: Format) -> None:
+    """Samples of a family stand together, under one `# TYPE` of their own."""
+    current = ""
+    types: list[str] = []
+    for line in rendered(busy(), format_).splitlines():
+        if line.startswith("# TYPE "):
+            current = line.split()[2]
+            types.append(current)
+        elif not line.startswith("#"):
+            assert line.startswith(current)
+    assert len(types) == len(set(types)) > 10
+
+
+@FORMATS
+@pytest.mark.parametrize("odd", ODD_TEXTS, ids=ascii)
+def test_odd_labels_survive(format_: Format, odd: str) -> None:
+    """Quotes, newlines, backslashes, percent signs and other scripts are read back as they were."""
+    aggregate = Aggregate(slow_s=5, max_names=50)
+    record(aggregate, SeriesKey(odd, f"{odd}x", odd, "success"), [1, 2, 3], 10)
+    aggregate.count_error(odd, f"x{odd}", odd, 7)
+    aggregate.count_user_error(odd, odd, 2)
+    taken = snapshot(
+        aggregate, run_id=f"run {odd}", info={"host": odd, "team": f"{odd}{odd}"}, workers=(worker(f"w{odd}"),),
+        users={f"u{odd}": 3},
+    )  # fmt: skip
+    assert parsed_samples(rendered(taken, format_), openmetrics=format_ is OPENMETRICS) == expected_samples(taken)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=8), min_size=3, max_size=3), st.booleans())
+def test_any_text_survives(texts: list[str], openmetrics: bool) -> None:
+    """Whatever UTF-8 stands in labels is read back as it was."""
+    method, name, user_class = texts
+    aggregate = Aggregate(slow_s=5, max_names=50)
+    record(aggregate, SeriesKey(method, name, user_class, "failure"), [1])
+    taken = snapshot(aggregate)
+    found = parsed_samples(rendered(taken, OPENMETRICS if openmetrics else TEXT), openmetrics=openmetrics)
+    assert found == expected_samples(taken)
+
+
+@FORMATS
+@pytest.mark.parametrize(
+    "value", [0.1, 1e-9, 1e300, 12345678901234567890, 1_764_000_000.123456, True, False, -6], ids=repr
+)
+def test_values_are_exact(format_: Format, value: float) -> None:
+    """A value is read back as the same float, large, small or whole."""
+    taken = snapshot(rich_aggregate(), start_time=value, users={"U": value})
+    found = parsed_samples(rendered(taken, format_), openmetrics=format_ is OPENMETRICS)
+    assert found["locust_run_start_time_seconds", frozenset({("run_id", "run-1")})] == float(value)
+    assert found["locust_users", frozenset({("run_id", "run-1"), ("user_class", "U")})] == float(value)
+
+
+def test_exemplars() -> None:
+    """In OpenMetrics each bucket shows its exemplar, with trace, span, duration and time; in text none does."""
+    aggregate = rich_aggregate()
+    key = SeriesKey("GET", "/", "Shopper", "success")
+    view = aggregate.layout
+    for edge, duration in ((0.3, 0.2999), (5.0, 2.5), (None, 61.25)):
+        index = len(view.classic_bounds) if edge is None else view.classic_bounds.index(edge)
+        aggregate.of(key).exemplars[index] = Exemplar(duration, TRACE_ID, SPAN_ID, 1_764_000_000.5 + index)
+    taken = snapshot(aggregate)
+    found = {}
+    for family in list(parse_openmetrics(rendered(taken, OPENMETRICS))):  # type: ignore[no-untyped-call]
+        for sample in family.samples:
+            if sample.exemplar is not None:
+                assert sample.name == "locust_request_duration_seconds_bucket"
+                assert sample.labels["outcome"] == "success"
+                assert sample.labels["name"] == "/"
+                assert sample.exemplar.labels == {"trace_id": TRACE_ID, "span_id": SPAN_ID}
+                assert sample.exemplar.timestamp is not None
+                le = float(sample.labels["le"])
+                found[le] = (sample.exemplar.value, float(sample.exemplar.timestamp))
+    expected = {0.3: 0.2999, 5.0: 2.5, float("inf"): 61.25}
+    assert {le: value for le, (value, _) in found.items()} == expected
+    for le, (_, timestamp) in found.items():
+        place = sum(edge < le for edge in view.classic_bounds)
+        assert timestamp == pytest.approx(1_764_000_000.5 + place)
+    assert parsed_samples(rendered(taken, OPENMETRICS), openmetrics=True) == expected_samples(taken)
+    assert TRACE_ID not in rendered(taken, TEXT)
+    assert parsed_samples(rendered(taken, TEXT), openmetrics=False) == expected_samples(taken)
+
+
+def test_end_of_openmetrics() -> None:
+    """OpenMetrics ends in `# EOF`, once; text has none."""
+    assert rendered(rich_snapshot(), OPENMETRICS).endswith("\n# EOF\n")
+    assert rendered(rich_snapshot(), OPENMETRICS).count("# EOF") == 1
+    assert "# EOF" not in rendered(rich_snapshot(), TEXT)
+    assert rendered(rich_snapshot(), TEXT).endswith("\n")
+
+
+@FORMATS
+def test_rendering_again_shows_new_values(format_: Format) -> None:
+    """What is kept from one scrape to the next is text, never numbers."""
+    exposition = TextExposition(is_openmetrics=format_ is OPENMETRICS)
+    aggregate = rich_aggregate()
+    for _ in range(3):
+        record(aggregate, SeriesKey("GET", "/", "Shopper", "success"), [7, 11], 5)
+        taken = snapshot(aggregate)
+        text = b"".join(exposition.render(families(taken))).decode()
+        assert parsed_samples(text, openmetrics=format_ is OPENMETRICS) == expected_samples(taken)
+
+
+def interleaved(first: Iterator[bytes], second: Iterator[bytes]) -> tuple[str, str]:
+    """Take pieces in turn, and return what each gave."""
+    texts = ["", ""]
+    for pieces in zip_longest(first, second, fillvalue=b""):
+        for side, piece in enumerate(pieces):
+            texts[side] += piece.decode()
+    return texts[0], texts[1]
+
+
+@FORMATS
+@pytest.mark.parametrize("other_run", ["run-1", "run-2"])
+def test_two_renderings_at_once(format_: Format, other_run: str) -> None:
+    """Two scrapes whose pieces take turns each give their own snapshot, also across the start of a new run."""
+    exposition = TextExposition(is_openmetrics=format_ is OPENMETRICS)
+    first, second = busy(35), busy(50, other_run)
+    for _ in range(2):
+        found = interleaved(exposition.render(families(first)), exposition.render(families(second)))
+        for text, taken in zip(found, (first, second), strict=True):
+            assert parsed_samples(text, openmetrics=format_ is OPENMETRICS) == expected_samples(taken)
+
+
+def test_an_earlier_runs_templates_go() -> None:
+    """A long-lived process with many runs keeps the text of the last one only."""
+    exposition = TextExposition(is_openmetrics=False)
+    for run in range(5):
+        b"".join(exposition.render(families(busy(50, f"run-{run}"))))
+    run_ids = {labels[0] for metric, labels in exposition._templates if "run_id" in metric.labels}
+    assert run_ids == {"run-4"}
+
+
+def test_pieces_are_small() -> None:
+    """No piece holds more points than promised: a histogram counts as one."""
+    pieces = list(TextExposition(is_openmetrics=False).render(families(busy(200))))
+    assert len(pieces) > 200 * 4 / POINTS_PER_PIECE
+    for piece in pieces:
+        lines = [line for line in piece.decode().splitlines() if not line.startswith("#")]
+        histograms = sum("_count{" in line for line in lines)
+        plain = sum("_seconds_bucket{" not in line and "_sum{" not in line and "_count{" not in line for line in lines)
+        assert histograms + plain <= POINTS_PER_PIECE
+
+
+def test_buckets_are_cumulative() -> None:
+    """Buckets never go down, end in `+Inf`, and the last one is the count."""
+    for family in parse_text(rendered(rich_snapshot(), TEXT)):
+        if family.type != Kind.HISTOGRAM.value:
+            continue
+        by_series: dict[tuple[str, ...], list[float]] = {}
+        for sample in family.samples:
+            labels = tuple(v for k, v in sorted(sample.labels.items()) if k != "le")
+            if sample.name.endswith("_bucket"):
+                by_series.setdefault(labels, []).append(sample.value)
+            if sample.name.endswith("_count"):
+                assert by_series[labels] == sorted(by_series[labels])
+                assert by_series[labels][-1] == sample.value
+        assert by_series
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        (PROMETHEUS_3, OPENMETRICS),
+        (PROMETHEUS_3_NATIVE, PROTOBUF),
+        (PROMETHEUS_2, OPENMETRICS),
+        (
+            "application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            TEXT,
+        ),  # Prometheus 2.5
+        ("application/openmetrics-text", OPENMETRICS),
+        ('application/openmetrics-text; version="1.0.0"', OPENMETRICS),
+        ("application/openmetrics-text;version=1.0.0;charset=utf-8", OPENMETRICS),
+        ("APPLICATION/OpenMetrics-Text;version=1.0.0", OPENMETRICS),
+        ("application/openmetrics-text;version=2.0.0", TEXT),
+        ("application/openmetrics-text;version=10.0", TEXT),
+        ("application/openmetrics-text;q=0", TEXT),
+        ("application/openmetrics-text;q=0.0,text/plain", TEXT),
+        ("application/openmetrics-text;q=0.4,text/plain;q=0.5", TEXT),
+        ("application/openmetrics-text;q=0.5,text/plain;q=0.4", OPENMETRICS),
+        ("text/plain,application/openmetrics-text", TEXT),
+        ("application/openmetrics-text,text/plain", OPENMETRICS),
+        ("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily", TEXT),
+        ("text/plain", TEXT),
+        ("text/*", TEXT),
+        ("*/*", TEXT),
+        ("", TEXT),
+        (",,;;,", TEXT),
+        ("garbage", TEXT),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", TEXT),  # a browser
+        ("application/openmetrics-text;q=high", TEXT),
+        ("application/openmetrics-text;q=nan", TEXT),
+        ("application/openmetrics-text;q", OPENMETRICS),
+        ("application/openmetrics-text;q=-1", TEXT),
+        ("\x00\xff", TEXT),
+        ("=;=,=", TEXT),
+    ],
+)
+def test_negotiation(accept: str, expected: Format) -> None:
+    """The preferred format of ours wins, OpenMetrics only in a version we write, and text where nothing fits."""
+    assert negotiate(accept) is expected
+
+
+def test_content_types() -> None:
+    """The content types are those Prometheus asks for."""
+    assert TEXT.value == "text/plain; version=0.0.4; charset=utf-8"
+    assert OPENMETRICS.value == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    assert PROTOBUF.value.startswith("application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily;")
+
+
+def test_health_changes_with_exports() -> None:
+    """Our own health is text like all else: a label value in it is escaped too."""
+    taken = snapshot(None)
+    odd = health(versions={"version": '0.1.0"dirty"', "python_version": "3.11\n"})
+    object.__setattr__(taken, "health", odd)
+    assert parsed_samples(rendered(taken), openmetrics=False) == expected_samples(taken)
+    assert len(list(chain(families(taken)))) > 5

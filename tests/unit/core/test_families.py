@@ -1,0 +1,213 @@
+"""Tests of the families: every number of a snapshot, under the right name and labels, once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import pytest
+
+from locust_otel.core import catalogue
+from locust_otel.core.catalogue import CATALOGUE, Scope
+from locust_otel.core.families import ALL_SCOPES, MASTER_SCOPES, WORKER_SCOPES, HistogramPoint, families
+from locust_otel.core.snapshot import SeriesKey, Snapshot
+from locust_otel.plugin.series import Aggregate
+from tests.unit.factories import health, record, rich_aggregate, rich_snapshot, snapshot, worker
+
+
+def values(taken: Snapshot, scopes: frozenset[Scope] = ALL_SCOPES) -> dict[str, dict[tuple[str, ...], float]]:
+    """Return value by name and label values; of a histogram how many it counted."""
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in families(taken, scopes):
+        points = found.setdefault(family.metric.name, {})
+        for point in family.points:
+            assert len(point.labels) == len(family.label_names)
+            assert point.labels not in points
+            points[point.labels] = sum(point.counts) if isinstance(point, HistogramPoint) else point.value
+    return found
+
+
+def test_values_of_a_rich_snapshot() -> None:
+    """Each number of the snapshot comes out under the right labels."""
+    expected: Mapping[str, dict[tuple[str, ...], float]] = {
+        "locust_requests_total": {
+            ("run-1", "GET", "/", "Shopper", "success"): 6,
+            ("run-1", "GET", "/", "Shopper", "failure"): 2,
+            ("run-1", "POST", "/buy", "Admin", "success"): 2,
+            ("run-1", "POST", "/buy", "Admin", "failure"): 0,
+            ("run-1", "POST", "/buy", "", "success"): 3,
+            ("run-1", "POST", "/buy", "", "failure"): 0,
+        },
+        "locust_request_duration_seconds": {
+            ("run-1", "GET", "/", "Shopper", "success"): 6,
+            ("run-1", "GET", "/", "Shopper", "failure"): 2,
+            ("run-1", "POST", "/buy", "Admin", "success"): 2,
+            ("run-1", "POST", "/buy", "", "success"): 1,
+        },
+        "locust_request_errors_total": {
+            ("run-1", "GET", "/", "500"): 1,
+            ("run-1", "GET", "/", "ConnectTimeout"): 1,
+        },
+        "locust_slow_requests_total": {
+            ("run-1", "GET", "/", "Shopper"): 2,
+            ("run-1", "POST", "/buy", "Admin"): 0,
+            ("run-1", "POST", "/buy", ""): 0,
+        },
+        "locust_response_body_bytes_total": {("run-1", "GET", "/"): 6_020, ("run-1", "POST", "/buy"): 14},
+        "locust_user_errors_total": {("run-1", "Shopper", "KeyError"): 9},
+        "locust_users": {("run-1", "Shopper"): 7, ("run-1", "Admin"): 2},
+        "locust_users_target": {("run-1", "Shopper"): 10, ("run-1", "Admin"): 3},
+        "locust_run_state": {
+            ("run-1", "spawning"): 0, ("run-1", "running"): 1, ("run-1", "stopping"): 0, ("run-1", "stopped"): 0,
+        },
+        "locust_run_info": {("run-1", "http://shop", "shop.py", "p"): 1},
+        "locust_run_start_time_seconds": {("run-1",): 1_764_000_000.25},
+        "locust_run_elapsed_seconds": {("run-1",): 61.5},
+        "locust_run_active": {("run-1",): 1},
+        "locust_run_valid": {("run-1",): 0},
+        "locust_run_invalid": {("run-1", "cpu"): 0, ("run-1", "lag"): 0, ("run-1", "workers"): 1},
+        "locust_marks_total": {("run-1", "deploy v2", "deployment"): 2},
+        "locust_slo_events_total": {
+            ("run-1", "availability", "shop", "good"): 11, ("run-1", "availability", "shop", "bad"): 2,
+            ("run-1", "latency", "shop", "good"): 9, ("run-1", "latency", "shop", "bad"): 2,
+        },
+        "locust_slo_mean_seconds_total": {("run-1", "mean", "shop"): 73.13345},
+        "locust_slo_mean_requests_total": {("run-1", "mean", "shop"): 11},
+        "locust_slo_objective_ratio": {
+            ("run-1", "availability", "shop"): 0.99, ("run-1", "latency", "shop"): 0.75,
+        },
+        "locust_slo_threshold_seconds": {("run-1", "latency", "shop"): 0.3, ("run-1", "mean", "shop"): 0.5},
+        "locust_slo_min_requests": {("run-1", name, "shop"): 10 for name in ("availability", "latency", "mean")},
+        "locust_slo_status": {
+            ("run-1", name, "shop", status): status == ("met" if name == "latency" else "missed")
+            for name in ("availability", "latency", "mean")
+            for status in ("met", "missed", "undecided", "invalid")
+        },
+        "locust_workers": {
+            ("run-1", "ready"): 0, ("run-1", "spawning"): 0, ("run-1", "running"): 2, ("run-1", "missing"): 1,
+        },
+        "locust_workers_expected": {("run-1",): 3},
+        "locust_worker_cpu_utilization_ratio": {("run-1", "host-0"): 0.25, ("run-1", "host-1"): 0.25},
+        "locust_worker_memory_bytes": {("run-1", "host-0"): 64_000_000, ("run-1", "host-1"): 64_000_000},
+        "locust_worker_users": {("run-1", "host-0"): 7, ("run-1", "host-1"): 7},
+        "locust_generator_lag_seconds": {("run-1", "host-0"): 1, ("run-1", "host-1"): 2},
+        "locust_schedule_lag_seconds": {("run-1", "host-1"): 3},
+        "locust_otel_exports_total": {("prometheus", "success"): 5, ("prometheus", "failure"): 2},
+        "locust_otel_export_seconds_total": {("prometheus", "success"): 0.125, ("prometheus", "failure"): 0.5},
+        "locust_otel_last_export_timestamp_seconds": {("prometheus",): 1_764_000_123.5},
+        "locust_otel_rejected_points_total": {("otlp_metrics",): 9},
+        "locust_otel_folded_requests_total": {(): 3},
+        "locust_otel_listener_errors_total": {(): 4},
+        "locust_otel_series": {(): 4},
+        "locust_otel_unreconciled_requests": {(): -6},
+        "locust_otel_build_info": {("0.1.0", "3.11.2"): 1},
+    }  # fmt: skip
+    assert values(rich_snapshot()) == expected
+
+
+def test_sums_are_those_of_the_requests() -> None:
+    """The sum of a histogram is that of the durations in seconds."""
+    sums = {
+        (family.metric, *point.labels): point.sum
+        for family in families(rich_snapshot())
+        for point in family.points
+        if isinstance(point, HistogramPoint)
+    }
+    endpoint = (catalogue.REQUEST_DURATION, "run-1", "GET", "/", "Shopper")
+    assert sums[*endpoint, "success"] == pytest.approx(3.1254)
+    assert sums[*endpoint, "failure"] == pytest.approx(70.005)
+    assert sums[catalogue.GENERATOR_LAG, "run-1", "host-1"] == pytest.approx(0.32)
+    assert sums[catalogue.SCHEDULE_LAG, "run-1", "host-1"] == pytest.approx(4.0)
+
+
+def test_before_the_first_run() -> None:
+    """Before the first run there is our own health, the workers, and nothing of requests or a run."""
+    taken = snapshot(None, workers=(worker(),), worker_states={"ready": 1}, workers_expected=2)
+    found = values(taken)
+    assert found["locust_workers"]["", "ready"] == 1
+    assert found["locust_workers_expected"] == {("",): 2}
+    assert found["locust_worker_users"] == {("", "host-0"): 7}
+    assert found["locust_otel_series"] == {(): 0}
+    assert not [name for name in found if name.startswith(("locust_request", "locust_run", "locust_users"))]
+
+
+def test_a_local_run_has_no_workers() -> None:
+    """In a local run the state of workers is absent, and its own process is there as the generator."""
+    found = values(snapshot(rich_aggregate(), workers=(worker(),)))
+    assert not {"locust_workers", "locust_workers_expected"} & found.keys()
+    assert found["locust_worker_users"] == {("run-1", "host-0"): 7}
+
+
+def test_what_is_not_measured_is_absent() -> None:
+    """A number that is not known yet has no point; it is not 0."""
+    taken = snapshot(rich_aggregate(), workers=(worker(cpu_ratio=None, memory_bytes=None),))
+    taken = dataclasses.replace(taken, health=health(unreconciled=None, last_exports={}))
+    found = values(taken)
+    assert found["locust_worker_cpu_utilization_ratio"] == {}
+    assert found["locust_worker_memory_bytes"] == {}
+    assert found["locust_otel_last_export_timestamp_seconds"] == {}
+    assert "locust_otel_unreconciled_requests" not in found
+
+
+def test_measured_zeros_are_there() -> None:
+    """A CPU of 0 and nothing unreconciled are numbers, not holes."""
+    taken = snapshot(Aggregate(slow_s=5, max_names=5), workers=(worker(cpu_ratio=0.0, users=0),))
+    taken = dataclasses.replace(taken, health=health(unreconciled=0))
+    found = values(taken)
+    assert found["locust_worker_cpu_utilization_ratio"] == {("run-1", "host-0"): 0}
+    assert found["locust_otel_unreconciled_requests"] == {(): 0}
+    assert found["locust_requests_total"] == {}
+
+
+def test_one_slow_generator_makes_a_run_invalid() -> None:
+    """A run is valid while each of its generators keeps up."""
+    taken = snapshot(rich_aggregate(), workers=(worker(), worker("host-1", reasons=("lag",))))
+    assert values(taken)["locust_run_valid"] == {("run-1",): 0}
+
+
+@pytest.mark.parametrize("state", ["spawning", "running", "stopping", "stopped"])
+def test_state_and_activity(state: str) -> None:
+    """One state is 1 and the others are 0; a stopped run is not active."""
+    found = values(snapshot(rich_aggregate(), state=state, active=state != "stopped"))
+    assert {labels[1] for labels, value in found["locust_run_state"].items() if value} == {state}
+    assert len(found["locust_run_state"]) == 4
+    assert found["locust_run_active"] == {("run-1",): int(state != "stopped")}
+
+
+def test_run_labels_of_the_user() -> None:
+    """The labels a user gave stand on the info metric, and on no other."""
+    info = {"host": "h", "locustfile": "f", "profile": "", "version": "2.47", "git_sha": "3f9a", "team": "a b"}
+    for family in families(snapshot(rich_aggregate(), info=info)):
+        if family.metric.name == "locust_run_info":
+            assert family.label_names == ("run_id", *info)
+            assert [point.labels for point in family.points] == [("run-1", *info.values())]
+        else:
+            assert family.label_names == family.metric.labels
+
+
+def test_without_an_slo_file_no_objectives() -> None:
+    """Without an SLO file nothing is said of objectives."""
+    assert not [name for name in values(snapshot(rich_aggregate())) if name.startswith("locust_slo_")]
+
+
+def test_a_failure_alone_has_its_success_at_zero() -> None:
+    """A ratio needs both outcomes: the one that never happened is there at 0."""
+    aggregate = Aggregate(slow_s=5, max_names=5)
+    record(aggregate, SeriesKey("GET", "/", "", "failure"), [1])
+    assert values(snapshot(aggregate))["locust_requests_total"] == {
+        ("run-1", "GET", "/", "", "success"): 0,
+        ("run-1", "GET", "/", "", "failure"): 1,
+    }
+
+
+@pytest.mark.parametrize("scopes", [ALL_SCOPES, MASTER_SCOPES, WORKER_SCOPES, frozenset({Scope.HEALTH})], ids=len)
+def test_scopes(scopes: frozenset[Scope]) -> None:
+    """A process exports the metrics of its scopes, all of them, and no others."""
+    found = [family.metric for family in families(rich_snapshot(), scopes)]
+    assert found == [metric for metric in CATALOGUE if metric.scope in scopes]
+
+
+def test_with_workers_exporting_each_number_has_one_source() -> None:
+    """What the master and what the workers export share only what each says of itself."""
+    assert {Scope.HEALTH} == MASTER_SCOPES & WORKER_SCOPES
+    assert MASTER_SCOPES | WORKER_SCOPES == ALL_SCOPES

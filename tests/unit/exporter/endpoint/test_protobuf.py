@@ -1,0 +1,385 @@
+"""Tests of the protobuf exposition: read back by message classes made from the published schema."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable
+from functools import cache
+from itertools import accumulate, pairwise
+from typing import Any
+
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
+from google.protobuf.internal.decoder import _DecodeVarint  # type: ignore[attr-defined]
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from locust_otel.core.catalogue import REQUEST_DURATION, Kind
+from locust_otel.core.exposition import POINTS_PER_PIECE, Format, negotiate
+from locust_otel.core.families import Family, HistogramPoint, Point, families
+from locust_otel.core.histogram import layout
+from locust_otel.core.snapshot import Exemplar, SeriesKey, Snapshot
+from locust_otel.exporter.endpoint.protobuf import ProtobufExposition
+from locust_otel.plugin.series import Aggregate
+from tests.unit.otlp_sinks import PROCESS_START, RUN_START, record, snapshot, worker
+
+OK = SeriesKey("GET", "/", "Shopper", "success")
+TIMES_MS = [0, 0, 0.05, 1, 5, 5.0001, 12, 12, 250, 300, 1000, 1000.0001, 2000, 60_000, 700_000]
+TRACE_ID, SPAN_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+TIMESTAMP = "Timestamp"
+
+# The schema as published, all of it that a scrape may hold: message, then each field as `[*]type name number`.
+# https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto
+SCHEMA = """
+LabelPair: string name 1, string value 2
+Gauge: double value 1
+Counter: double value 1, Exemplar exemplar 2, Timestamp created_timestamp 3
+Quantile: double quantile 1, double value 2
+Summary: uint64 sample_count 1, double sample_sum 2, *Quantile quantile 3, Timestamp created_timestamp 4
+Untyped: double value 1
+Histogram: uint64 sample_count 1, double sample_count_float 4, double sample_sum 2, *Bucket bucket 3, \
+Timestamp created_timestamp 15, sint32 schema 5, double zero_threshold 6, uint64 zero_count 7, \
+double zero_count_float 8, *BucketSpan negative_span 9, *sint64 negative_delta 10, *double negative_count 11, \
+*BucketSpan positive_span 12, *sint64 positive_delta 13, *double positive_count 14, *Exemplar exemplars 16
+Bucket: uint64 cumulative_count 1, double cumulative_count_float 4, double upper_bound 2, Exemplar exemplar 3
+BucketSpan: sint32 offset 1, uint32 length 2
+Exemplar: *LabelPair label 1, double value 2, Timestamp timestamp 3
+Metric: *LabelPair label 1, Gauge gauge 2, Counter counter 3, Summary summary 4, Untyped untyped 5, \
+Histogram histogram 7, int64 timestamp_ms 6
+MetricFamily: string name 1, string help 2, MetricType type 3, *Metric metric 4, string unit 5
+"""
+COUNTER, GAUGE, HISTOGRAM = 0, 1, 4  # of MetricType: COUNTER, GAUGE, SUMMARY, UNTYPED, HISTOGRAM, GAUGE_HISTOGRAM
+
+
+@cache
+def metric_family() -> Any:
+    """Return the class of `MetricFamily` as the schema has it."""
+    field_type = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(
+        name="published.proto", package="p", syntax="proto2", dependency=["google/protobuf/timestamp.proto"]
+    )
+    enum = file.enum_type.add(name="MetricType")
+    for number, name in enumerate(("COUNTER", "GAUGE", "SUMMARY", "UNTYPED", "HISTOGRAM", "GAUGE_HISTOGRAM")):
+        enum.value.add(name=name, number=number)
+    for line in SCHEMA.strip().splitlines():
+        message, _, fields = line.partition(":")
+        described = file.message_type.add(name=message)
+        for text in fields.split(","):
+            kind, name, number_text = text.split()
+            repeated = kind.startswith("*")
+            kind = kind.removeprefix("*")
+            field = described.field.add(name=name, number=int(number_text))
+            field.label = field_type.LABEL_REPEATED if repeated else field_type.LABEL_OPTIONAL
+            if kind.islower():
+                field.type = getattr(field_type, f"TYPE_{kind.upper()}")
+            else:
+                field.type = field_type.TYPE_ENUM if kind == "MetricType" else field_type.TYPE_MESSAGE
+                field.type_name = ".google.protobuf.Timestamp" if kind == TIMESTAMP else f".p.{kind}"
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("p.MetricFamily"))
+
+
+def parsed(exposition: bytes) -> list[Any]:
+    """Return the families of an exposition, each after its length; nothing in them may be unknown to the schema."""
+    found, position = [], 0
+    while position < len(exposition):
+        size, position = _DecodeVarint(exposition, position)
+        assert position + size <= len(exposition)
+        family = metric_family().FromString(exposition[position : position + size])
+        assert_known(family)
+        found.append(family)
+        position += size
+    return found
+
+
+def assert_known(message: Any) -> None:
+    """Assert that no field of a message, however deep, is missing from the schema."""
+    assert len(UnknownFieldSet(message)) == 0
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                assert_known(part)
+
+
+def rendered(taken: Iterable[Family] | Snapshot) -> list[Any]:
+    """Return what a reader of the schema reads."""
+    of = families(taken) if isinstance(taken, Snapshot) else taken
+    return parsed(b"".join(ProtobufExposition().render(of)))
+
+
+def requests(times_ms: Iterable[float] = TIMES_MS) -> Aggregate:
+    """Return requests of one series."""
+    result = Aggregate(slow_s=2.0, max_names=5, thresholds_s=(0.3,))
+    record(result, OK, times_ms, 100)
+    return result
+
+
+def histogram(of: Aggregate) -> Any:
+    """Return the histogram of the one request series."""
+    (family,) = (f for f in rendered(snapshot(of)) if f.name == "locust_request_duration_seconds")
+    (metric,) = family.metric
+    return metric.histogram
+
+
+def labels(message: Any) -> dict[str, str]:
+    """Return labels; none may come twice."""
+    pairs = [(pair.name, pair.value) for pair in message.label]
+    assert len(dict(pairs)) == len(pairs)
+    return dict(pairs)
+
+
+def seconds(timestamp: Any) -> float:
+    """Return a timestamp as Unix time."""
+    return float(timestamp.seconds + timestamp.nanos / 1e9)
+
+
+def absolute(found: Any) -> dict[int, int]:
+    """Return the buckets of a native histogram by Prometheus' index, as its reader adds spans and deltas up."""
+    buckets: dict[int, int] = {}
+    deltas = iter(found.positive_delta)
+    index = count = 0
+    for number, span in enumerate(found.positive_span):
+        index = span.offset if number == 0 else index + span.offset
+        for _ in range(span.length):
+            count += next(deltas)
+            buckets[index] = count
+            index += 1
+    assert next(deltas, None) is None
+    return buckets
+
+
+def test_names_types_labels_and_values() -> None:
+    """Each family with its name, help and type, and each point with its labels and value, comes out once."""
+    of = requests()
+    of.count_error("GET", "/", "500", 2)
+    of.count_user_error("Shopper", "KeyError", 9)
+    taken = snapshot(of, workers=(worker(), worker("host-1", (0.02, 0.3))), is_judged=True)
+    expected: dict[Any, float] = {}
+    heads: dict[str, tuple[str, int]] = {}
+    for family in families(taken):
+        kind = {Kind.COUNTER: COUNTER, Kind.GAUGE: GAUGE, Kind.HISTOGRAM: HISTOGRAM}[family.metric.kind]
+        heads[family.metric.name] = (family.metric.help, kind)
+        for point in family.points:
+            pairs = frozenset(pair for pair in zip(family.label_names, point.labels, strict=True) if pair[1])
+            value = sum(point.counts) if isinstance(point, HistogramPoint) else float(point.value)
+            expected[family.metric.name, pairs] = value
+    found: dict[Any, float] = {}
+    read = rendered(taken)
+    for family in read:
+        for metric in family.metric:
+            field = {COUNTER: "counter", GAUGE: "gauge", HISTOGRAM: "histogram"}[family.type]
+            assert [f.name for f, _ in metric.ListFields() if f.name != "label"] == [field]
+            value = metric.histogram.sample_count if field == "histogram" else getattr(metric, field).value
+            key = (family.name, frozenset(labels(metric).items()))
+            assert key not in found
+            found[key] = value
+    assert found == expected
+    assert {f.name: (f.help, f.type) for f in read} == heads
+    assert len(read) == len(heads)
+    assert ("locust_requests_total", 15.0) in {(name, value) for (name, _), value in found.items()}
+
+
+def test_odd_labels() -> None:
+    """Label values need no escaping, and an empty one is left out."""
+    texts = ('quo"ted', "new\nline", "back\\slash", "ünïcödé 🦗", "100%", "a" * 5_000)
+    of = Aggregate(slow_s=2.0, max_names=50)
+    for text in texts:
+        record(of, SeriesKey("GET", text, "", "success"), [1])
+    (family,) = (f for f in rendered(snapshot(of)) if f.name == "locust_request_duration_seconds")
+    assert tuple(labels(metric)["name"] for metric in family.metric) == texts
+    assert all("user_class" not in labels(metric) for metric in family.metric)
+
+
+def test_created_timestamps() -> None:
+    """Counters and histograms say when they were 0: a run's at its start, the others at that of the process."""
+    for family in rendered(snapshot(requests(), workers=(worker(),))):
+        for metric in family.metric:
+            if family.type == GAUGE:
+                continue
+            created = (metric.counter if family.type == COUNTER else metric.histogram).created_timestamp
+            start = RUN_START if "run_id" in labels(metric) else PROCESS_START
+            assert seconds(created) == pytest.approx(start, abs=1e-6)
+
+
+def test_classic_buckets() -> None:
+    """Classic buckets are cumulative, at the classic edges and the thresholds, `+Inf` left out as is allowed."""
+    found = histogram(requests())
+    bounds = [bucket.upper_bound for bucket in found.bucket]
+    assert bounds == sorted(bounds)
+    assert {0.005, 0.3, 2.0, 60.0} <= set(bounds)
+    counts = [0] * (len(bounds) + 1)
+    for time_ms in TIMES_MS:
+        counts[bisect_left(bounds, time_ms / 1000)] += 1
+    assert [bucket.cumulative_count for bucket in found.bucket] == list(accumulate(counts))[:-1]
+    assert found.sample_count == len(TIMES_MS)
+    assert found.sample_sum == pytest.approx(math.fsum(TIMES_MS) / 1000, rel=1e-12)
+
+
+def test_native_buckets() -> None:
+    """Spans and deltas add up to the counts between the exact edges `2 ** ((i - 1) / 16)` and `2 ** (i / 16)`."""
+    found = histogram(requests())
+    expected: Counter[int] = Counter()
+    for time_ms in TIMES_MS:
+        value = time_ms / 1000
+        if value > 0:
+            index = math.ceil(round(math.log2(value) * 16, 9))
+            assert value <= 2 ** (index / 16) * (1 + 1e-12)
+            expected[min(max(index, -212), 149)] += 1
+    assert {index: n for index, n in absolute(found).items() if n} == expected
+    assert found.schema == 4
+    assert found.zero_count == 2
+    assert found.zero_threshold == 0.0
+    assert found.HasField("zero_threshold")
+    assert found.zero_count + sum(absolute(found).values()) == found.sample_count
+    assert not found.negative_span
+    assert not found.positive_count
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "index"), [(1000, 0), (1000.0001, 1), (2000, 16), (500, -16), (500.0001, -15), (0.001, -212)]
+)
+def test_native_edges(time_ms: float, index: int) -> None:
+    """Prometheus numbers a bucket by its upper edge: 1 s ends bucket 0, what is just above it is in bucket 1."""
+    found = histogram(requests([time_ms]))
+    assert absolute(found) == {index: 1}
+    assert [(span.offset, span.length) for span in found.positive_span] == [(index, 1)]
+
+
+@pytest.mark.parametrize(("times_ms", "zeros"), [([], 0), ([0, 0, 0], 3)])
+def test_empty_native_histograms(times_ms: list[float], zeros: int) -> None:
+    """Without a positive observation a span of nothing tells a native histogram from a classic one."""
+    of = requests([])
+    of.of(OK).unmeasured = 2
+    record(of, OK, times_ms)
+    found = histogram(of)
+    assert [(span.offset, span.length) for span in found.positive_span] == [(0, 0)]
+    assert not found.positive_delta
+    assert (found.sample_count, found.zero_count) == (zeros, zeros)
+
+
+def test_lag_histograms() -> None:
+    """The lag of the load generator has native buckets too."""
+    (family,) = (f for f in rendered(snapshot(requests(), workers=(worker("h-1", (0.02, 0.3, 0)),)))
+                 if f.name == "locust_generator_lag_seconds")  # fmt: skip
+    (metric,) = family.metric
+    assert labels(metric) == {"run_id": "run-1", "worker": "h-1"}
+    assert metric.histogram.zero_count == 1
+    assert sum(absolute(metric.histogram).values()) == 2
+
+
+def test_exemplars() -> None:
+    """An exemplar stands at its classic bucket, and among the native ones, with time, value, trace and span."""
+    of = requests()
+    bounds = list(of.layout.classic_bounds)
+    slow = Exemplar(700.0, "f" * 32, "e" * 16, 1_764_000_060.5)
+    quick = Exemplar(0.012, TRACE_ID, SPAN_ID, 1_764_000_050.5)
+    of.of(OK).exemplars = {bisect_left(bounds, 0.012): quick, len(bounds): slow}
+    found = histogram(of)
+    expected = {0.012: quick, 700.0: slow}
+    assert {e.value for e in found.exemplars} == set(expected)
+    for e in found.exemplars:
+        assert labels(e) == {"trace_id": expected[e.value].trace_id, "span_id": expected[e.value].span_id}
+        assert seconds(e.timestamp) == expected[e.value].timestamp
+    (bucket,) = (bucket for bucket in found.bucket if bucket.HasField("exemplar"))
+    assert bucket.upper_bound == 0.025
+    assert bucket.exemplar == next(e for e in found.exemplars if e.value == 0.012)
+
+
+def test_large_families() -> None:
+    """A family of more points than fit one piece is one message with all of them, given out in several pieces."""
+    of = Aggregate(slow_s=2.0, max_names=500)
+    size = 3 * POINTS_PER_PIECE + 7
+    for number in range(size):
+        record(of, SeriesKey("GET", f"/{number}", "Shopper", "success"), [number])
+    pieces = list(ProtobufExposition().render(families(snapshot(of))))
+    found = [f for f in parsed(b"".join(pieces)) if f.name == REQUEST_DURATION.name]
+    assert len(found) == 1
+    assert [labels(metric)["name"] for metric in found[0].metric] == [f"/{number}" for number in range(size)]
+    assert max(map(len, pieces)) < len(b"".join(pieces)) / 4
+
+
+@pytest.mark.parametrize("size", [POINTS_PER_PIECE - 1, POINTS_PER_PIECE, POINTS_PER_PIECE + 1, 2 * POINTS_PER_PIECE])
+def test_sizes_around_a_piece(size: int) -> None:
+    """Whether a piece is just full or not, no point is lost or doubled."""
+    points = (
+        HistogramPoint(("r", "GET", f"/{number}", "", "success"), layout(), layout().empty(), 0.0, {})
+        for number in range(size)
+    )
+    (family,) = rendered([Family(REQUEST_DURATION, REQUEST_DURATION.labels, 1.0, points)])
+    assert len(family.metric) == size
+
+
+def test_the_loop_gets_its_turn() -> None:
+    """Between two pieces there is never the work of more points than one piece holds."""
+    made = 0
+
+    def points(size: int) -> Iterable[HistogramPoint | Point]:
+        nonlocal made
+        for number in range(size):
+            made += 1
+            yield HistogramPoint(("r", "GET", f"/{number}", "", "success"), layout(), layout().empty(), 0.0, {})
+
+    family = Family(REQUEST_DURATION, REQUEST_DURATION.labels, 1.0, iter(points(10 * POINTS_PER_PIECE)))
+    seen = [0, *(made for _ in ProtobufExposition().render([family]))]
+    assert max(later - earlier for earlier, later in pairwise(seen)) <= POINTS_PER_PIECE
+
+
+def test_families_without_points() -> None:
+    """A family without points is not there."""
+    assert rendered([Family(REQUEST_DURATION, REQUEST_DURATION.labels, 1.0, iter(()))]) == []
+
+
+def test_lengths() -> None:
+    """Messages of any length are delimited by their length in as many bytes as it takes."""
+    for length in (1, 100, 127, 128, 129, 16_383, 16_384, 100_000):
+        point = Point(("r", "GET", "x" * length, ""), 1)
+        (family,) = rendered([Family(REQUEST_DURATION, ("run_id", "method", "name", "x"), 1.0, iter([point]))])
+        assert labels(family.metric[0])["name"] == "x" * length
+
+
+PROMETHEUS_3 = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,"
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+    "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
+    "text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
+)
+PROMETHEUS_3_CLASSIC = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+    "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
+    "text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
+)
+PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        (PROMETHEUS_3, Format.PROTOBUF),
+        (PROMETHEUS_3_CLASSIC, Format.OPENMETRICS),
+        (PROTOBUF, Format.PROTOBUF),
+        (f"{PROTOBUF};q=0.2,text/plain;q=0.3", Format.TEXT),
+        (f"{PROTOBUF};q=0", Format.TEXT),
+        (f"text/plain;q=0.2,{PROTOBUF};q=0.3", Format.PROTOBUF),
+        (f"Application/VND.google.protobuf;{PROTOBUF.partition(';')[2]}", Format.PROTOBUF),
+        (PROTOBUF.replace("delimited", "text"), Format.TEXT),
+        (PROTOBUF.replace("delimited", "compact-text"), Format.TEXT),
+        (PROTOBUF.replace("io.prometheus.client.MetricFamily", "other.Message"), Format.TEXT),
+        ("application/vnd.google.protobuf", Format.TEXT),
+        ("application/openmetrics-text; version=1.0.0", Format.OPENMETRICS),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", Format.TEXT),
+        ("", Format.TEXT),
+    ],
+)
+def test_negotiation(accept: str, expected: Format) -> None:
+    """Protobuf goes to who asks for exactly this message, delimited, and prefers it."""
+    assert negotiate(accept) is expected
+
+
+def test_content_type() -> None:
+    """The content type says what Prometheus looks for."""
+    media_type, *parameters = (part.strip() for part in Format.PROTOBUF.value.split(";"))
+    assert media_type == "application/vnd.google.protobuf"
+    assert set(parameters) == {"proto=io.prometheus.client.MetricFamily", "encoding=delimited"}

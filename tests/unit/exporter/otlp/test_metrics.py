@@ -1,0 +1,408 @@
+"""Tests of metrics over OTLP: what the official encoder makes of them says what the snapshot says."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from random import Random
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.resources import Resource
+
+from locust_otel.core.catalogue import CATALOGUE, Kind
+from locust_otel.core.families import Family, HistogramPoint, families
+from locust_otel.core.snapshot import Exemplar, SeriesKey, Snapshot
+from locust_otel.exporter.otlp.metrics import COST_PER_PIECE, Encoder, Piece
+from locust_otel.plugin.series import Aggregate
+from tests.unit.otlp_sinks import NOW, PROCESS_START, RUN_START, Decoded, decode, health, record, snapshot, worker
+
+OK = SeriesKey("GET", "/", "Shopper", "success")
+FAILED = SeriesKey("GET", "/", "Shopper", "failure")
+NO_USER = SeriesKey("POST", "/buy", "", "success")
+TIMES_MS = [0, 0, 0.05, 0.1026, 1, 5, 5.0001, 12, 250, 300, 1000, 1000, 2000, 2500, 60_000, 600_000, 700_000]
+TRACE_ID, SPAN_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+CUMULATIVE, DELTA = 2, 1  # of the protocol's enum AggregationTemporality
+
+
+def aggregate() -> Aggregate:
+    """Return requests of which every kind of number is there."""
+    result = Aggregate(slow_s=2.0, max_names=5, thresholds_s=(0.3,))
+    record(result, OK, TIMES_MS, 1_000)
+    record(result, FAILED, [5, 70_000], 10)
+    record(result, NO_USER, [3])
+    result.of(NO_USER).unmeasured = 2
+    result.count_error("GET", "/", "500", 2)
+    result.count_user_error("Shopper", "KeyError", 9)
+    return result
+
+
+def encoder(*, is_exponential: bool = False, is_delta: bool = False) -> Encoder:
+    """Return an encoder."""
+    return Encoder(Resource({"service.name": "shop"}), "1.2.3", is_exponential=is_exponential, is_delta=is_delta)
+
+
+def pieces(of: Encoder, taken: Snapshot) -> list[Piece]:
+    """Return a snapshot in pieces."""
+    return list(of.pieces(families(taken), int(taken.time * 1e9)))
+
+
+def points(of: Encoder, taken: Snapshot) -> list[Decoded]:
+    """Return the points of a snapshot as they were on the wire."""
+    return [point for piece in pieces(of, taken) for point in decode(piece.data)]
+
+
+def histogram(of: Encoder, key: SeriesKey = OK, taken: Snapshot | None = None) -> Any:
+    """Return the histogram of one request series as it was on the wire."""
+    labels = {("run_id", "run-1"), *zip(("method", "name", "user_class", "outcome"), key, strict=True)}
+    (found,) = (
+        p
+        for p in points(of, taken or snapshot(aggregate()))
+        if p.metric.name == "locust.request.duration" and set(p.attributes) == {pair for pair in labels if pair[1]}
+    )
+    return found.point
+
+
+def attributes(family: Family, labels: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return labels as attributes; an empty one is none."""
+    return tuple(sorted((k, v) for k, v in zip(family.label_names, labels, strict=True) if v))
+
+
+def exponential_index(seconds: float) -> int:
+    """Return the index of OpenTelemetry at scale 4: `2 ** (i / 16) < seconds <= 2 ** ((i + 1) / 16)`, exactly."""
+    power = Fraction(seconds) ** 16
+    index = math.ceil(math.log2(seconds) * 16) - 1
+    while power > Fraction(2) ** (index + 1):
+        index += 1
+    while power <= Fraction(2) ** index:
+        index -= 1
+    return index
+
+
+def test_names_units_types_and_values() -> None:
+    """Each family comes out under its name, unit, help and type, each point with its labels and value, once."""
+    taken = snapshot(aggregate(), workers=(worker(), worker("host-1", (0.02, 0.3))), is_judged=True)
+    expected: dict[Any, Any] = {}
+    for family in families(taken):
+        kind = {Kind.COUNTER: "sum", Kind.GAUGE: "gauge", Kind.HISTOGRAM: "histogram"}[family.metric.kind]
+        for point in family.points:
+            key = (family.metric.otlp, attributes(family, point.labels))
+            value = sum(point.counts) if isinstance(point, HistogramPoint) else float(point.value)
+            expected[key] = (family.metric.unit, family.metric.help, kind, value)
+    decoded = points(encoder(), taken)
+    assert len(decoded) == len(expected)
+    found = {p.key: (p.metric.unit, p.metric.description, p.metric.WhichOneof("data"), p.value) for p in decoded}
+    assert found == expected
+    assert {name for name, _ in found} == {metric.otlp for metric in CATALOGUE}
+
+
+def test_known_values() -> None:
+    """Some values, written down by hand."""
+    found = {p.key: p for p in points(encoder(), snapshot(aggregate()))}
+    of_ok = (("method", "GET"), ("name", "/"), ("outcome", "success"), ("run_id", "run-1"), ("user_class", "Shopper"))
+    assert found["locust.requests", of_ok].point.as_int == 17
+    no_user = (("method", "POST"), ("name", "/buy"), ("outcome", "success"), ("run_id", "run-1"))
+    assert found["locust.requests", no_user].point.as_int == 3
+    assert found["locust.request.duration", no_user].point.count == 1
+    assert found["locust.response.body", (("method", "GET"), ("name", "/"), ("run_id", "run-1"))].value == 17_020
+    assert found["locust_otel.rejected_points", (("exporter", "otlp_metrics"),)].value == 8
+    seconds = found["locust_otel.export", (("exporter", "otlp_metrics"), ("outcome", "success"))]
+    assert (seconds.metric.unit, seconds.point.as_double) == ("s", 0.125)
+    assert found["locust.run.state", (("run_id", "run-1"), ("state", "running"))].value == 1
+    assert found["locust.run.state", (("run_id", "run-1"), ("state", "stopped"))].value == 0
+
+
+def test_empty_labels() -> None:
+    """A label without a value is left out, as on `/metrics`; no attribute is empty."""
+    decoded = points(encoder(), snapshot(aggregate()))
+    assert all(value for p in decoded for _, value in p.attributes)
+    (info,) = (p for p in decoded if p.metric.name == "locust.run.info")
+    assert "profile" not in dict(info.attributes)
+    assert dict(info.attributes)["host"] == "http://shop"
+
+
+@pytest.mark.parametrize(("is_delta", "temporality"), [(False, CUMULATIVE), (True, DELTA)])
+@pytest.mark.parametrize("is_exponential", [False, True])
+def test_temporality(is_exponential: bool, is_delta: bool, temporality: int) -> None:
+    """Counters are monotonic sums; counters and histograms say which temporality they have, gauges have none."""
+    kinds = set()
+    decoded = points(encoder(is_exponential=is_exponential, is_delta=is_delta), snapshot(aggregate()))
+    for p in decoded:
+        kind = p.metric.WhichOneof("data")
+        kinds.add(kind)
+        if kind == "sum":
+            assert p.metric.sum.is_monotonic
+        if kind != "gauge":
+            assert getattr(p.metric, kind).aggregation_temporality == temporality
+    assert kinds == {"sum", "gauge", "exponential_histogram" if is_exponential else "histogram"}
+
+
+def test_resource_and_scope() -> None:
+    """Each piece says who tells, and with which version of this package."""
+    (piece,) = pieces(encoder(), snapshot(None))
+    (resource,) = piece.data.resource_metrics
+    (scope,) = resource.scope_metrics
+    assert dict(resource.resource.attributes) == {"service.name": "shop"}
+    assert (scope.scope.name, scope.scope.version) == ("locust_otel", "1.2.3")
+
+
+def test_times() -> None:
+    """What belongs to a run started with it, the rest with the process; gauges have no start."""
+    decoded = points(encoder(), snapshot(aggregate(), workers=(worker(),)))
+    of_run = of_process = 0
+    for p in decoded:
+        assert p.point.time_unix_nano == int(NOW * 1e9)
+        if p.metric.WhichOneof("data") == "gauge":
+            assert p.point.start_time_unix_nano == 0
+        elif "run_id" in dict(p.attributes):
+            of_run += 1
+            assert p.point.start_time_unix_nano == int(RUN_START * 1e9)
+        else:
+            of_process += 1
+            assert p.point.start_time_unix_nano == int(PROCESS_START * 1e9)
+    assert of_run > 10
+    assert of_process == 7  # exports and their seconds by outcome, rejected, folded, listener errors
+
+
+def test_before_the_first_run() -> None:
+    """Without a run there is health only, since the start of the process."""
+    decoded = points(encoder(), snapshot(None))
+    assert {p.metric.name.partition(".")[0] for p in decoded} == {"locust_otel", "locust"}
+    assert "locust.requests" not in {p.metric.name for p in decoded}
+    starts = {p.point.start_time_unix_nano for p in decoded if p.metric.WhichOneof("data") != "gauge"}
+    assert starts == {int(PROCESS_START * 1e9)}
+
+
+def test_explicit_buckets() -> None:
+    """Explicit buckets are the classic ones and the thresholds, and hold what lies between their edges."""
+    point = histogram(encoder())
+    bounds = list(point.explicit_bounds)
+    assert bounds == sorted(bounds)
+    assert {0.005, 0.3, 2.0, 60.0} < set(bounds)
+    expected = [0] * (len(bounds) + 1)
+    for time_ms in TIMES_MS:
+        expected[bisect_left(bounds, time_ms / 1000)] += 1
+    assert list(point.bucket_counts) == expected
+    assert sum(point.bucket_counts) == point.count == len(TIMES_MS)
+    assert point.sum == pytest.approx(math.fsum(TIMES_MS) / 1000, rel=1e-12)
+    assert not point.HasField("min")
+    assert not point.HasField("max")
+
+
+def test_explicit_buckets_as_in_the_classic_view() -> None:
+    """Summed up, explicit buckets are what a scrape shows."""
+    taken = snapshot(aggregate())
+    assert taken.run is not None
+    series = {s.key: s for s in taken.run.requests.series}
+    for key in (OK, FAILED, NO_USER):
+        counts = list(histogram(encoder(), key, taken).bucket_counts)
+        classic = taken.run.requests.layout.classic(series[key].counts)
+        assert tuple(sum(counts[: i + 1]) for i in range(len(counts))) == classic
+
+
+def test_exponential_buckets() -> None:
+    """Exponential buckets hold what lies between the exact edges of OpenTelemetry's scale 4."""
+    point = histogram(encoder(is_exponential=True))
+    lowest, highest = -213, 148  # everything up to 0.1 ms is in the one, above 10 minutes in the other
+    expected = Counter(
+        min(max(exponential_index(time_ms / 1000), lowest), highest) for time_ms in TIMES_MS if time_ms > 0
+    )
+    offset, counts = point.positive.offset, point.positive.bucket_counts
+    assert {offset + i: n for i, n in enumerate(counts) if n} == expected
+    assert counts[0]
+    assert counts[-1]
+    assert point.scale == 4
+    assert point.zero_count == 2
+    assert point.count == len(TIMES_MS) == point.zero_count + sum(counts)
+    assert point.sum == pytest.approx(math.fsum(TIMES_MS) / 1000, rel=1e-12)
+    assert not point.negative.bucket_counts
+    assert not point.HasField("min")
+
+
+def test_exponential_buckets_at_powers_of_two() -> None:
+    """A duration on an edge belongs to the bucket below it: 1 s is in bucket -1, just above it in bucket 0."""
+    for time_ms, index in ((1000, -1), (1000.0001, 0), (2000, 15), (500, -17), (4000, 31)):
+        result = Aggregate(slow_s=5.0, max_names=5)
+        record(result, OK, [time_ms])
+        point = histogram(encoder(is_exponential=True), taken=snapshot(result))
+        assert (point.positive.offset, list(point.positive.bucket_counts)) == (index, [1])
+
+
+def test_empty_histograms() -> None:
+    """A series whose requests have no duration has an empty histogram of either kind."""
+    result = Aggregate(slow_s=5.0, max_names=5)
+    result.of(OK).unmeasured = 3
+    taken = snapshot(result)
+    explicit = histogram(encoder(), taken=taken)
+    assert (explicit.count, explicit.sum, sum(explicit.bucket_counts)) == (0, 0.0, 0)
+    exponential = histogram(encoder(is_exponential=True), taken=taken)
+    assert (exponential.count, exponential.zero_count, list(exponential.positive.bucket_counts)) == (0, 0, [])
+
+
+@pytest.mark.parametrize("is_exponential", [False, True])
+def test_exemplars(is_exponential: bool) -> None:
+    """An exemplar has its duration, time, trace and span as bytes."""
+    result = aggregate()
+    result.of(OK).exemplars = {
+        3: Exemplar(0.012, TRACE_ID, SPAN_ID, 1_764_000_050.5),
+        19: Exemplar(700.0, TRACE_ID[::-1], SPAN_ID[::-1], 1_764_000_060.5),
+    }
+    found = histogram(encoder(is_exponential=is_exponential), taken=snapshot(result)).exemplars
+    assert [(e.as_double, e.trace_id.hex(), e.span_id.hex(), e.time_unix_nano // 1_000_000) for e in found] == [
+        (0.012, TRACE_ID, SPAN_ID, 1_764_000_050_500),
+        (700.0, TRACE_ID[::-1], SPAN_ID[::-1], 1_764_000_060_500),
+    ]
+
+
+def many(names: int) -> Aggregate:
+    """Return an aggregate with this many request series."""
+    result = Aggregate(slow_s=5.0, max_names=names)
+    for number in range(names):
+        record(result, SeriesKey("GET", f"/{number}", "Shopper", "success"), [number])
+    return result
+
+
+def cost(decoded: Iterable[Decoded]) -> float:
+    """Return the cost of points as the encoder reckons it."""
+    return sum(1.0 if p.point.DESCRIPTOR.name != "NumberDataPoint" else 0.3 for p in decoded)
+
+
+def test_pieces() -> None:
+    """Each piece is of bounded cost and all but the last are full; together they are all points, each once."""
+    taken = snapshot(many(700), workers=tuple(worker(f"host-{i}") for i in range(20)))
+    found = [decode(piece.data) for piece in pieces(encoder(), taken)]
+    assert [piece.points for piece in pieces(encoder(), taken)] == list(map(len, found))
+    assert len(found) > 5
+    costs = [cost(piece) for piece in found]
+    assert max(costs) <= COST_PER_PIECE + 1
+    assert min(costs[:-1]) >= COST_PER_PIECE - 1
+    keys = Counter(p.key for piece in found for p in piece)
+    expected = Counter(
+        (family.metric.otlp, attributes(family, point.labels)) for family in families(taken) for point in family.points
+    )
+    assert keys == expected
+    assert set(keys.values()) == {1}
+
+
+def test_a_full_last_piece() -> None:
+    """Where the points fill the last piece to the brim, no empty one follows."""
+    for names in range(197, 202):
+        taken = snapshot(many(names))
+        assert all(piece.points == len(decode(piece.data)) > 0 for piece in pieces(encoder(), taken))
+
+
+def test_nothing_to_tell() -> None:
+    """No families, no piece."""
+    assert list(encoder().pieces(iter(()), 1)) == []
+
+
+class Receiver:
+    """The other side of a delta push: adds up what arrives, and checks that it lines up."""
+
+    def __init__(self) -> None:
+        self.sums: dict[Any, list[float]] = {}
+        self.until: dict[Any, int] = {}
+
+    def take(self, piece: Piece) -> None:
+        """Take a piece."""
+        for p in decode(piece.data):
+            kind = p.metric.WhichOneof("data")
+            if kind == "gauge":
+                continue
+            start, end = p.point.start_time_unix_nano, p.point.time_unix_nano
+            if p.key in self.until:
+                assert start == self.until[p.key], p.key
+            else:
+                assert start in {int(RUN_START * 1e9), int(PROCESS_START * 1e9)}
+            assert start < end
+            self.until[p.key] = end
+            values = [p.value]
+            if kind == "histogram":
+                values += [p.point.sum, *p.point.bucket_counts]
+            elif kind == "exponential_histogram":
+                buckets = [0.0] * 400
+                for i, n in enumerate(p.point.positive.bucket_counts):
+                    buckets[p.point.positive.offset + 220 + i] = n
+                values += [p.point.sum, p.point.zero_count, *buckets]
+            before = self.sums.setdefault(p.key, [0.0] * len(values))
+            self.sums[p.key] = [a + b for a, b in zip(before, values, strict=True)]
+
+
+@pytest.mark.parametrize("is_exponential", [False, True])
+def test_deltas(is_exponential: bool) -> None:
+    """Sums of deltas are the cumulative values, though half of the pushes are lost, and each starts where one ended."""
+    random = Random(11)
+    result = Aggregate(slow_s=2.0, max_names=400)
+    delta = encoder(is_exponential=is_exponential, is_delta=True)
+    receiver = Receiver()
+    lost = 0
+    for second in range(1, 7):
+        for name in random.sample(range(250), 60):
+            record(result, SeriesKey("GET", f"/{name}", "Shopper", "success"), [random.lognormvariate(4, 2)], 10)
+        taken = snapshot(result, time=RUN_START + second, workers=(worker(lags_s=[0.001] * second),))
+        for piece in pieces(delta, taken):
+            if second < 6 and random.random() < 0.5:
+                lost += 1
+                continue
+            receiver.take(piece)
+            delta.acknowledge(piece)
+    assert lost >= 3
+    whole = Receiver()
+    for piece in pieces(encoder(is_exponential=is_exponential, is_delta=False), taken):
+        whole.take(piece)
+    assert receiver.sums.keys() == whole.sums.keys()
+    for key, values in whole.sums.items():
+        assert receiver.sums[key] == pytest.approx(values, rel=1e-9, abs=1e-9), key
+    assert sum(v[0] for k, v in receiver.sums.items() if k[0] == "locust.request.duration") == 360
+
+
+def test_delta_of_a_lost_piece() -> None:
+    """What a lost piece had is told again by the next push, though a later piece of the same push arrived."""
+    result, delta = many(250), encoder(is_delta=True)
+    lost, *arrived = pieces(delta, snapshot(result))
+    assert arrived
+    for piece in arrived:
+        delta.acknowledge(piece)
+    keys = {p.key: p.value for p in decode(lost.data) if p.metric.WhichOneof("data") != "gauge"}
+    again = {p.key: p for p in points(delta, snapshot(result, time=NOW + 5)) if p.metric.WhichOneof("data") != "gauge"}
+    assert {key: again[key].value for key in keys} == keys
+    assert {again[key].point.start_time_unix_nano for key in keys} == {int(RUN_START * 1e9)}
+    assert {p.value for key, p in again.items() if key not in keys} == {0.0}
+
+
+def test_delta_without_change() -> None:
+    """What has not changed since the last push is told as 0."""
+    result, delta = aggregate(), encoder(is_delta=True)
+    for piece in pieces(delta, snapshot(result)):
+        delta.acknowledge(piece)
+    again = [
+        p for p in points(delta, snapshot(result, time=NOW + 5)) if p.metric.WhichOneof("data") in {"sum", "histogram"}
+    ]
+    assert again
+    assert {p.value for p in again} == {0.0}
+    assert {p.point.start_time_unix_nano for p in again} == {int(NOW * 1e9)}
+
+
+def test_cumulative_values_do_not_depend_on_what_arrived() -> None:
+    """A cumulative point tells everything since the start, whatever was acknowledged."""
+    result, cumulative = aggregate(), encoder()
+    first = [p.value for p in points(cumulative, snapshot(result))]
+    for piece in pieces(cumulative, snapshot(result)):
+        cumulative.acknowledge(piece)
+    assert [p.value for p in points(cumulative, snapshot(result))] == first
+
+
+def test_series_of_a_new_run() -> None:
+    """After `forget` the series of a new run are told from its start."""
+    delta = encoder(is_delta=True)
+    for piece in pieces(delta, snapshot(aggregate())):
+        delta.acknowledge(piece)
+    delta.forget_run()
+    fresh = points(delta, snapshot(aggregate(), run_id="run-2", of_bridge=health()))
+    totals = {p.key: p for p in fresh if p.metric.name == "locust.requests"}
+    assert sum(p.value for p in totals.values()) == 17 + 2 + 3
+    assert {p.point.start_time_unix_nano for p in totals.values()} == {int(RUN_START * 1e9)}
+    assert {dict(p.attributes)["run_id"] for p in totals.values()} == {"run-2"}

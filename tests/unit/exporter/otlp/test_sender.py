@@ -1,0 +1,813 @@
+"""Tests of one push: what goes over the wire, and what is made of each answer, over HTTP and gRPC."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import socket
+import ssl
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from email.utils import formatdate
+from pathlib import Path
+from time import perf_counter, time
+from typing import Any
+
+import gevent
+import grpc
+import pytest
+import trustme
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsPartialSuccess,
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsPartialSuccess,
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from locust_otel.core.errors import ConfigurationError
+from locust_otel.core.events import Event
+from locust_otel.core.families import families
+from locust_otel.core.snapshot import SeriesKey
+from locust_otel.exporter.otlp import logs
+from locust_otel.exporter.otlp.metrics import Encoder
+from locust_otel.exporter.otlp.pusher import make
+from locust_otel.exporter.otlp.sender import Outcome
+from locust_otel.exporter.otlp.settings import Signal, Target, resolve
+from locust_otel.plugin.series import Aggregate
+from tests.unit.otlp_sinks import (
+    SECRET,
+    Answer,
+    GrpcSink,
+    HttpSink,
+    decode_request,
+    grpc_sink,
+    record,
+    reply,
+    snapshot,
+    target,
+)
+
+# gevent leaves the socket of a failed TLS handshake to the garbage collector, which tells of it in some later test.
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
+
+
+RESOURCE = Resource({"service.name": "shop"})
+CA = trustme.CA()
+SERVER = CA.issue_cert("127.0.0.1")
+OK = Outcome(ok=True)
+
+
+def metrics() -> Any:
+    """Return metrics to send."""
+    requests = Aggregate(slow_s=2.0, max_names=5)
+    record(requests, SeriesKey("GET", "/", "Shopper", "success"), range(100))
+    encoder = Encoder(RESOURCE, "1.2.3", is_exponential=False, is_delta=False)
+    return next(iter(encoder.pieces(families(snapshot(requests)), 1_764_000_061_000_000_000))).data
+
+
+def events(count: int = 3) -> Any:
+    """Return events to send."""
+    return [logs.record(Event("e", f"text {i}"), RESOURCE, InstrumentationScope("x")) for i in range(count)]
+
+
+def send(where: Target, signal: Signal = Signal.METRICS, times: int = 1) -> Outcome:
+    """Send, and return what came of the last one."""
+    sender = make(signal, where)
+    try:
+        for _ in range(times):
+            outcome = sender.send(metrics() if signal is Signal.METRICS else events())
+    finally:
+        sender.shut_down()
+    return outcome
+
+
+def answered(answer: Answer, signal: Signal = Signal.METRICS, **changes: Any) -> Outcome:
+    """Return what is made of an answer over HTTP."""
+    with HttpSink(answer) as sink:
+        return send(target(sink.url, **changes), signal)
+
+
+@pytest.fixture(autouse=True)
+def no_noise(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hold for every test here: neither we nor the exporters log anything, and no log line has a secret."""
+    caplog.set_level(logging.DEBUG)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    yield
+    lines = [(r.name, r.levelname, r.getMessage()) for r in caplog.get_records("call")]
+    ours = ("locust_otel", "opentelemetry", "grpc")
+    assert [line for line in lines if line[1] != "DEBUG" and line[0].startswith(ours)] == []
+    assert not [line for line in lines if SECRET in line[2]]
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[GrpcSink]:
+    """Run one gRPC collector for the module."""
+    with grpc_sink() as sink:
+        yield sink
+
+
+@pytest.fixture
+def grpc_target(collector: GrpcSink) -> Target:
+    """Return the collector as it is before anyone has told it anything."""
+    collector.received.clear()
+    collector.answer = None
+    return target(collector.url, protocol="grpc")
+
+
+def test_metrics_on_the_wire() -> None:
+    """A push is a POST to the path of the target with all points, our headers and the right content type."""
+    with HttpSink() as sink:
+        assert send(target(sink.url)) == OK
+    (received,) = sink.received
+    assert received.path == "/v1/metrics"
+    assert received.headers["content-type"] == "application/x-protobuf"
+    assert received.headers["x-api-key"] == SECRET
+    assert "content-encoding" not in received.headers
+    points = list(decode_request(ExportMetricsServiceRequest.FromString(received.body)))
+    (count,) = (p.value for p in points if p.metric.name == "locust.request.duration")
+    assert count == 100
+
+
+def test_logs_on_the_wire() -> None:
+    """Events are pushed as log records."""
+    with HttpSink() as sink:
+        assert send(target(sink.url.replace("metrics", "logs")), Signal.LOGS) == OK
+    (received,) = sink.received
+    assert received.path == "/v1/logs"
+    (resource,) = ExportLogsServiceRequest.FromString(received.body).resource_logs
+    assert [r.body.string_value for r in resource.scope_logs[0].log_records] == ["text 0", "text 1", "text 2"]
+
+
+@pytest.mark.parametrize(("compression", "unpack"), [("gzip", gzip.decompress), ("deflate", zlib.decompress)])
+def test_compression_on_the_wire(compression: str, unpack: Callable[[bytes], bytes]) -> None:
+    """A compressed push says so, and unpacked it is the uncompressed one."""
+    with HttpSink() as sink:
+        send(target(sink.url))
+        send(target(sink.url, compression=compression))
+    plain, packed = sink.received
+    assert packed.headers["content-encoding"] == compression
+    assert unpack(packed.body) == plain.body
+    assert len(packed.body) < len(plain.body)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(),
+        reply(body=ExportMetricsServiceResponse().SerializeToString()),
+        reply(body=ExportMetricsServiceResponse(partial_success=ExportMetricsPartialSuccess()).SerializeToString()),
+        reply(content_type=""),
+        reply(body=b"{}", content_type="application/json"),
+        reply(body=b"OK", content_type="text/plain"),
+        reply("202 Accepted"),
+        reply("204 No Content", content_type=""),
+    ],
+)
+def test_success(answer: bytes) -> None:
+    """Any 2xx with an answer of OTLP, an empty one, or the few words of some back ends is a success."""
+    assert answered(answer) == OK
+
+
+def test_partial_success_of_metrics() -> None:
+    """A partial success tells how many points were refused, and why."""
+    partial = ExportMetricsPartialSuccess(rejected_data_points=99, error_message="out of\norder \x1b[31m" + "x" * 500)
+    outcome = answered(reply(body=ExportMetricsServiceResponse(partial_success=partial).SerializeToString()))
+    assert (outcome.ok, outcome.rejected, outcome.is_permanent) == (True, 99, True)
+    assert outcome.reason.startswith("out oforder [31mxxx")
+    assert len(outcome.reason) <= 200
+
+
+def test_partial_success_of_logs() -> None:
+    """A partial success tells how many records were refused, and why."""
+    partial = ExportLogsPartialSuccess(rejected_log_records=2, error_message="too old")
+    answer = reply(body=ExportLogsServiceResponse(partial_success=partial).SerializeToString())
+    outcome = answered(answer, Signal.LOGS)
+    assert (outcome.ok, outcome.rejected, outcome.reason) == (True, 2, "too old")
+
+
+def test_a_warning_is_no_rejection() -> None:
+    """A partial success that refuses nothing is a success; the specification allows for such warnings."""
+    partial = ExportMetricsPartialSuccess(rejected_data_points=0, error_message="deprecated")
+    outcome = answered(reply(body=ExportMetricsServiceResponse(partial_success=partial).SerializeToString()))
+    assert (outcome.ok, outcome.rejected) == (True, 0)
+
+
+@pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Moved"])
+def test_redirects(status: str) -> None:
+    """A redirect is a failure and is not followed: where it points to gets no request, and so no secret."""
+    with HttpSink() as elsewhere, HttpSink(reply(status, Location=elsewhere.url)) as sink:
+        outcome = send(target(sink.url))
+    assert (outcome.ok, outcome.reason[:3]) == (False, status[:3])
+    assert "redirect" in outcome.reason
+    assert len(sink.received) == 1
+    assert elsewhere.connections == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(body=b"<html>Log in</html>", content_type="text/html; charset=utf-8"),
+        reply(body=b"<html>Log in</html>", content_type="Text/HTML"),
+        reply(body=b"\xff\xff\xff\xff"),
+        reply(body=b"not protobuf at all"),
+        reply(body=b"\x1f\x8b garbage", Content_Encoding="gzip"),
+        reply(body=b"x" * 200_000, content_type="text/plain"),
+    ],
+)
+def test_lies(answer: bytes) -> None:
+    """A web page, garbage and an overlong text with status 200 are failures that may pass."""
+    outcome = answered(answer)
+    assert not outcome.ok
+    assert outcome.rejected == 0
+    assert outcome.reason
+    assert not outcome.is_permanent
+
+
+@pytest.mark.parametrize("encoding", ["", "Transfer-Encoding: chunked\r\n"])
+def test_endless_body(encoding: str) -> None:
+    """An answer without end is cut off after a bounded number of bytes."""
+    sent = 0
+
+    def endless(connection: Any) -> None:
+        nonlocal sent
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n{encoding}\r\n"
+        connection.sendall(head.encode())
+        block = b"2000\r\n" + b"x" * 0x2000 + b"\r\n" if encoding else b"x" * 0x2000
+        while sent < 100_000_000:
+            connection.sendall(block)
+            sent += len(block)
+
+    outcome = answered(endless)
+    assert not outcome.ok
+    assert sent < 20_000_000  # what the buffers of both sockets hold
+
+
+def test_gzip_bomb() -> None:
+    """A small answer that unpacks to a gigantic one is cut off too."""
+    body = gzip.compress(b"\0" * 50_000_000)
+    started = perf_counter()
+    assert not answered(reply(body=body, Content_Encoding="gzip")).ok
+    assert perf_counter() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("status", "is_permanent"),
+    [
+        ("400 Bad Request", True),
+        ("401 Unauthorized", True),
+        ("403 Forbidden", True),
+        ("404 Not Found", True),
+        ("413 Content Too Large", True),
+        ("500 Internal Server Error", True),
+        ("429 Too Many Requests", False),
+        ("502 Bad Gateway", False),
+        ("503 Service Unavailable", False),
+        ("504 Gateway Timeout", False),
+    ],
+)
+def test_refusals(status: str, is_permanent: bool) -> None:
+    """A refusal is told by its status, once; permanent is what the specification does not list as retryable."""
+    with HttpSink(reply(status, b"some text", "text/plain")) as sink:
+        outcome = send(target(sink.url))
+    assert outcome == Outcome(ok=False, reason=status, is_permanent=is_permanent)
+    assert len(sink.received) == 1
+
+
+def test_reason_phrase_of_a_liar() -> None:
+    """What a status line says is bounded and printable before it comes into a log."""
+    outcome = answered(reply("503 " + "busy\x1b[2J" + "x" * 5_000))
+    assert not outcome.ok
+    assert outcome.reason.isprintable()
+    assert len(outcome.reason) <= 250
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("7", 7.0), ("0.5", 0.5), ("-3", 0.0), ("nan", 0.0), ("inf", 0.0), ("1e9", 3600.0), ("soon", 0.0), ("", 0.0)],
+)
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])
+def test_retry_after(status: str, value: str, seconds: float) -> None:
+    """The pause that is asked for is taken up, for at most an hour."""
+    outcome = answered(reply(status, Retry_After=value))
+    assert (outcome.ok, outcome.retry_after_s, outcome.is_permanent) == (False, seconds, False)
+
+
+def test_retry_after_a_date() -> None:
+    """A pause may be asked for as a date too (RFC 9110, 10.2.3)."""
+    outcome = answered(reply("503 Busy", Retry_After=formatdate(time() + 120, usegmt=True)))
+    assert outcome.retry_after_s == pytest.approx(120, abs=3)
+
+
+def test_connection_refused() -> None:
+    """Nobody listens there: a failure, at once."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    started = perf_counter()
+    outcome = send(target(f"http://127.0.0.1:{port}/v1/metrics"))
+    assert outcome == Outcome(ok=False, reason="no connection, or it was closed")
+    assert perf_counter() - started < 1
+
+
+def test_unknown_host() -> None:
+    """A name that nobody knows is a failure that does not show the URL, in which there may be a password."""
+    outcome = send(target(f"http://user:{SECRET}@nowhere.invalid/v1/metrics"))
+    assert outcome == Outcome(ok=False, reason="no connection, or it was closed")
+
+
+def closing(part: bytes = b"") -> Callable[[Any], None]:
+    """Return an answer that ends in the middle."""
+    return lambda connection: connection.sendall(part)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"",
+        b"HTTP/1.",
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 100\r\n\r\n\x0a",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf",
+        b"\x15\x03\x01 I speak something else\r\n\r\n",
+    ],
+)
+def test_closed_half_way(part: bytes) -> None:
+    """A connection that is closed before the answer is complete is a failure, tried again once at the most."""
+    with HttpSink(closing(part)) as sink:
+        outcome = send(target(sink.url))
+    assert not outcome.ok
+    assert 1 <= len(sink.received) <= 2
+
+
+def test_stale_connection() -> None:
+    """A kept connection that the other side closed meanwhile costs no push: it is made again at once."""
+    closed = gevent.event.Event()
+
+    def once(connection: Any) -> None:
+        connection.sendall(reply())
+        closed.set()
+
+    with HttpSink(once, reply()) as sink:
+        sender = make(Signal.METRICS, target(sink.url))
+        assert sender.send(metrics()) == OK
+        assert closed.wait(1)
+        assert sender.send(metrics()) == OK
+        assert sender.send(metrics()) == OK
+        sender.shut_down()
+    assert len(sink.received) == 3
+    assert sink.connections == 2
+
+
+def test_stale_connection_that_looks_alive() -> None:
+    """A kept connection that is closed just as the next push is under way costs no push either."""
+    with HttpSink(reply(), closing(), reply()) as sink:
+        assert send(target(sink.url), times=2) == OK
+    assert (len(sink.received), sink.connections) == (3, 2)
+
+
+def test_kept_connection() -> None:
+    """One connection serves all pushes while the other side keeps it open."""
+    with HttpSink() as sink:
+        assert send(target(sink.url), times=5) == OK
+    assert (len(sink.received), sink.connections) == (5, 1)
+
+
+def test_connection_after_a_failure() -> None:
+    """Answers that were not read to their end leave no connection that the next push would read the rest from."""
+    with HttpSink(reply("503 Busy", b"x" * 100_000, "text/plain"), reply(body=b"\xff" * 70_000), reply()) as sink:
+        sender = make(Signal.METRICS, target(sink.url))
+        assert [sender.send(metrics()).ok for _ in range(4)] == [False, False, True, True]
+        sender.shut_down()
+    assert len(sink.received) == 4
+
+
+def silent(connection: Any) -> None:
+    """Say nothing until the other side gives up."""
+    connection.settimeout(3)
+    connection.recv(1)
+
+
+def trickling(connection: Any) -> None:
+    """Answer one byte after the other, each well within the timeout, for 2 seconds."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 1000\r\n\r\n")
+    for _ in range(40):
+        gevent.sleep(0.05)
+        connection.sendall(b"\0")
+
+
+def trickling_head(connection: Any) -> None:
+    """Answer with one header after the other, each well within the timeout, for 2 seconds."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\n")
+    for number in range(40):
+        gevent.sleep(0.05)
+        connection.sendall(b"X-%d: 1\r\n" % number)
+
+
+@pytest.mark.parametrize("answer", [silent, trickling, trickling_head])
+def test_slow_answer(answer: Callable[[Any], None]) -> None:
+    """A push whose answer comes too late, or drop by drop, ends within the timeout of the target."""
+    started = perf_counter()
+    outcome = answered(answer, timeout_s=0.3)
+    assert perf_counter() - started < 0.9
+    assert not outcome.ok
+    assert not outcome.is_permanent
+
+
+def test_loop_while_waiting() -> None:
+    """Other greenlets run on while a push waits for its answer."""
+    beats = 0
+
+    def beat() -> None:
+        nonlocal beats
+        while True:
+            gevent.sleep(0.01)
+            beats += 1
+
+    heart = gevent.spawn(beat)
+    answered(silent, timeout_s=0.3)
+    heart.kill()
+    assert beats > 10
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return what a server with our certificate needs."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    SERVER.configure_cert(context)
+    return context
+
+
+def test_tls(tmp_path: Path) -> None:
+    """A server whose certificate the given authority signed is trusted; without or with another one it is not."""
+    for name, authority in (("ca.pem", CA), ("other.pem", trustme.CA())):
+        authority.cert_pem.write_to_path(str(tmp_path / name))
+    with HttpSink(ssl_context=tls_context()) as sink:
+        assert send(target(sink.url, certificate=str(tmp_path / "ca.pem"))) == OK
+        for certificate in (None, str(tmp_path / "other.pem")):
+            outcome = send(target(sink.url, certificate=certificate))
+            assert not outcome.ok
+            assert "TLS" in outcome.reason
+    assert len(sink.received) == 1
+
+
+def test_tls_beside_a_bundle_for_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The certificate of our settings wins over the variable with which `requests` is told another one."""
+    CA.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "other.pem"))
+    with HttpSink(ssl_context=tls_context()) as sink:
+        assert send(target(sink.url, certificate=str(tmp_path / "ca.pem"))) == OK
+
+
+def test_tls_where_none_is_spoken() -> None:
+    """TLS against a server without it is a failure with a reason."""
+    with HttpSink() as sink:
+        outcome = send(target(sink.url.replace("http://", "https://"), timeout_s=0.3))
+    assert not outcome.ok
+    assert outcome.reason
+
+
+def usable(endpoint: str, protocol: str, headers: str = "") -> Target | None:
+    """Return the target that settings make; None where they are refused before the run, which is as good."""
+    try:
+        settings = resolve(endpoint, protocol, None, {"OTEL_EXPORTER_OTLP_HEADERS": headers})
+    except ConfigurationError:
+        return None
+    assert settings is not None
+    return settings.metrics
+
+
+def test_headers_that_cannot_be_sent() -> None:
+    """A header that HTTP cannot carry is refused, or a failure with a reason that the exporter does not log."""
+    where = usable("http://127.0.0.1:9", "http/protobuf", "x-api-key=%E6%97%A5")
+    if where is not None:
+        outcome = send(where)
+        assert not outcome.ok
+        assert outcome.reason not in {"", "not sent"}
+
+
+def test_password_in_a_url() -> None:
+    """User and password of a URL are sent as HTTP has it, and shown nowhere, whatever happens."""
+    with HttpSink(reply("401 Unauthorized")) as sink:
+        url = sink.url.replace("http://", f"http://user:{SECRET}@")
+        outcome = send(target(url))
+    assert sink.received[0].headers["authorization"].startswith("Basic ")
+    assert SECRET not in repr(outcome)
+
+
+def test_environment_of_the_exporters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What we have settled is not unsettled by the exporters' own reading of the environment, nor logged by it."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"x-api-key={SECRET}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "10000")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+    with HttpSink() as sink:
+        assert send(target(sink.url, headers={"x-api-key": "mine"})) == OK
+    assert sink.received[0].headers["x-api-key"] == "mine"
+    assert "content-encoding" not in sink.received[0].headers
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize("value", [f'"{SECRET}"', f"{SECRET};x", f"{SECRET}\\", f"ä{SECRET}"])
+def test_header_that_the_exporter_would_log(
+    monkeypatch: pytest.MonkeyPatch, grpc_target: Target, protocol: str, value: str
+) -> None:
+    """A header that the exporters warn about with its whole text as they read the environment is told by nobody."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"x-api-key={value}")
+    with HttpSink() as sink:
+        base = f"http://127.0.0.1:{sink.port}" if protocol == "http/protobuf" else grpc_target.endpoint
+        where = usable(base, protocol, f"x-api-key={value}")
+        if where is not None:
+            send(where)
+
+
+def test_grpc_on_the_wire(collector: GrpcSink, grpc_target: Target) -> None:
+    """Over gRPC the same points arrive, with our headers as metadata."""
+    assert send(grpc_target) == OK
+    ((request, metadata),) = collector.received
+    assert metadata["x-api-key"] == SECRET
+    (count,) = (p.value for p in decode_request(request) if p.metric.name == "locust.request.duration")
+    assert count == 100
+
+
+def test_grpc_logs_on_the_wire(collector: GrpcSink, grpc_target: Target) -> None:
+    """Over gRPC the same events arrive."""
+    assert send(grpc_target, Signal.LOGS) == OK
+    ((request, _),) = collector.received
+    (resource,) = request.resource_logs
+    assert [r.body.string_value for r in resource.scope_logs[0].log_records] == ["text 0", "text 1", "text 2"]
+
+
+def test_grpc_compressed(collector: GrpcSink) -> None:
+    """Compressed pushes over gRPC arrive too."""
+    collector.received.clear()
+    collector.answer = None
+    assert send(target(collector.url, protocol="grpc", compression="gzip")) == OK
+    assert len(collector.received) == 1
+
+
+def test_grpc_partial_success(collector: GrpcSink, grpc_target: Target) -> None:
+    """Over gRPC too a partial success tells how many were refused, and why."""
+    collector.answer = lambda *_: ExportMetricsServiceResponse(
+        partial_success=ExportMetricsPartialSuccess(rejected_data_points=99, error_message="out of order")
+    )
+    outcome = send(grpc_target)
+    assert (outcome.ok, outcome.rejected, outcome.reason) == (True, 99, "out of order")
+    collector.answer = lambda *_: ExportLogsServiceResponse(
+        partial_success=ExportLogsPartialSuccess(rejected_log_records=2, error_message="too old")
+    )
+    outcome = send(grpc_target, Signal.LOGS)
+    assert (outcome.ok, outcome.rejected, outcome.reason) == (True, 2, "too old")
+
+
+def failing(code: grpc.StatusCode, details: str = "no", trailer: tuple[str, bytes] | None = None) -> Any:
+    """Return an answer that is an error."""
+
+    def answer(_: Any, context: Any) -> None:
+        if trailer is not None:
+            context.set_trailing_metadata((trailer,))
+        context.abort(code, details)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("code", "is_permanent"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, False),
+        (grpc.StatusCode.ABORTED, False),
+        (grpc.StatusCode.DATA_LOSS, False),
+        (grpc.StatusCode.INVALID_ARGUMENT, True),
+        (grpc.StatusCode.UNAUTHENTICATED, True),
+        (grpc.StatusCode.UNIMPLEMENTED, True),
+        (grpc.StatusCode.INTERNAL, True),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_grpc_errors(collector: GrpcSink, grpc_target: Target, code: grpc.StatusCode, is_permanent: bool) -> None:
+    """An error is told by its code and details, once; permanent is what the specification does not list."""
+    collector.answer = failing(code, "no\nway")
+    with silenced_server():
+        outcome = send(grpc_target)
+    assert outcome == Outcome(ok=False, reason=f"{code.name} noway", is_permanent=is_permanent)
+    assert len(collector.received) == 1
+
+
+class silenced_server:  # noqa: N801  # a context manager
+    """gRPC's server logs what a handler aborts with as if it were a fault; that is none of the client's noise."""
+
+    def __enter__(self) -> None:
+        logging.getLogger("grpc._server").disabled = True
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("grpc._server").disabled = False
+
+
+def retry_info(seconds: int, nanos: int) -> tuple[str, bytes]:
+    """Return the trailer the Python exporter reads."""
+    info = RetryInfo()
+    info.retry_delay.seconds, info.retry_delay.nanos = seconds, nanos
+    return "google.rpc.retryinfo-bin", info.SerializeToString()
+
+
+def status_details(seconds: int) -> tuple[str, bytes]:
+    """Return the trailer that `status.WithDetails` of Go sends, and so the Collector."""
+    info, packed = RetryInfo(), AnyMessage()
+    info.retry_delay.seconds = seconds
+    packed.Pack(info)
+    status = Status(code=grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], message="busy", details=[packed])
+    return "grpc-status-details-bin", status.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("trailer", "seconds"),
+    [
+        (retry_info(7, 500_000_000), 7.5),
+        (retry_info(10**9, 0), 3600.0),
+        (retry_info(-5, 0), 0.0),
+        (("google.rpc.retryinfo-bin", b"\xff\xff"), 0.0),
+        (("other-bin", b"x"), 0.0),
+        (None, 0.0),
+    ],
+)
+def test_grpc_retry_info(
+    collector: GrpcSink, grpc_target: Target, trailer: tuple[str, bytes] | None, seconds: float
+) -> None:
+    """The pause that RetryInfo asks for is taken up, for at most an hour; garbage is none."""
+    collector.answer = failing(grpc.StatusCode.UNAVAILABLE, "busy", trailer)
+    with silenced_server():
+        outcome = send(grpc_target)
+    assert (outcome.ok, outcome.retry_after_s, outcome.is_permanent) == (False, seconds, False)
+
+
+def test_grpc_retry_info_as_the_collector_sends_it(collector: GrpcSink, grpc_target: Target) -> None:
+    """RetryInfo comes in the status details, as in the example of the OTLP specification."""
+    collector.answer = failing(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", status_details(7))
+    with silenced_server():
+        outcome = send(grpc_target)
+    assert (outcome.ok, outcome.retry_after_s, outcome.is_permanent) == (False, 7.0, False)
+
+
+def test_grpc_resource_exhausted_for_good(collector: GrpcSink, grpc_target: Target) -> None:
+    """RESOURCE_EXHAUSTED without RetryInfo is permanent (OTLP specification): too large a message stays too large."""
+    collector.answer = failing(grpc.StatusCode.RESOURCE_EXHAUSTED, "received message larger than max")
+    with silenced_server():
+        outcome = send(grpc_target, Signal.LOGS)
+    assert (outcome.ok, outcome.is_permanent) == (False, True)
+
+
+def test_grpc_deadline(collector: GrpcSink) -> None:
+    """A collector that takes too long ends a push within the timeout, and other greenlets run on meanwhile."""
+
+    def late(*_: object) -> ExportMetricsServiceResponse:
+        gevent.sleep(0.8)
+        return ExportMetricsServiceResponse()
+
+    collector.answer = late
+    beats = 0
+
+    def beat() -> None:
+        nonlocal beats
+        while True:
+            gevent.sleep(0.01)
+            beats += 1
+
+    heart = gevent.spawn(beat)
+    started = perf_counter()
+    with silenced_server():
+        outcome = send(target(collector.url, protocol="grpc", timeout_s=0.3))
+    taken = perf_counter() - started
+    heart.kill()
+    assert taken < 0.7
+    assert (outcome.ok, outcome.reason.split()[0], outcome.is_permanent) == (False, "DEADLINE_EXCEEDED", False)
+    assert beats > 10
+    with silenced_server():
+        gevent.sleep(0.5)  # the handler ends
+
+
+BLACK_HOLE = """
+import locust, gevent, socket
+from opentelemetry.sdk.metrics.export import MetricsData
+from locust_otel.exporter.otlp.pusher import make
+from locust_otel.exporter.otlp.settings import Signal, Target
+hole = socket.create_server(("127.0.0.1", 0))
+where = Target(f"http://127.0.0.1:{hole.getsockname()[1]}", "grpc", {}, 0.4, "none", None, None, None)
+beats = 0
+def beat():
+    global beats
+    while True:
+        gevent.sleep(0.01)
+        beats += 1
+gevent.spawn(beat)
+outcome = make(Signal.METRICS, where).send(MetricsData([]))
+print(outcome.ok, beats)
+"""
+
+
+def test_grpc_in_a_process_of_its_own() -> None:
+    """With nobody else to tell gRPC of gevent, a black hole stops no other greenlet."""
+    command = [sys.executable, "-W", "ignore", "-c", BLACK_HOLE]
+    for _ in range(3):  # a fork of this process, in which gRPC has threads by now, may fail before its exec
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+        if done.returncode == 0:
+            break
+    assert done.returncode == 0, done.stderr
+    ok, beats = done.stdout.split()
+    assert ok == "False"
+    assert int(beats) > 10
+
+
+def test_grpc_connection_refused() -> None:
+    """Nobody listens there: a failure, at once."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    started = perf_counter()
+    outcome = send(target(f"http://127.0.0.1:{port}", protocol="grpc"))
+    assert (outcome.ok, outcome.reason.split()[0], outcome.is_permanent) == (False, "UNAVAILABLE", False)
+    assert perf_counter() - started < 1.5
+
+
+def test_grpc_password_in_an_endpoint() -> None:
+    """A password in an endpoint, which gRPC takes for a part of the host, is refused or not in the reason."""
+    where = usable(f"http://user:{SECRET}@127.0.0.1:9", "grpc")
+    if where is not None:
+        outcome = send(where)
+        assert not outcome.ok
+        assert SECRET not in repr(outcome)
+
+
+@pytest.mark.parametrize("header", [f"x-api-key=%C3%A4{SECRET}", f"x-bin={SECRET}", f"x!y={SECRET}"])
+def test_grpc_header_that_cannot_be_sent(collector: GrpcSink, header: str) -> None:
+    """A header gRPC cannot carry is refused, or a failure without its value, and no exception out of `send`."""
+    where = usable(collector.url, "grpc", header)
+    if where is not None:
+        outcome = send(where)
+        assert not outcome.ok
+        assert SECRET not in repr(outcome)
+
+
+def test_grpc_insecure_variable(monkeypatch: pytest.MonkeyPatch, collector: GrpcSink, grpc_target: Target) -> None:
+    """The scheme decides about TLS; the variable is for endpoints without one (OTLP exporter specification)."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_INSECURE", "false")
+    assert send(grpc_target) == OK
+    assert len(collector.received) == 1
+
+
+def test_grpc_tls(tmp_path: Path) -> None:
+    """Over gRPC too a server is trusted with the right authority only."""
+    CA.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
+    chain = b"".join(pem.bytes() for pem in SERVER.cert_chain_pems)
+    with grpc_sink(grpc.ssl_server_credentials([(SERVER.private_key_pem.bytes(), chain)])) as sink:
+        assert send(target(sink.url, protocol="grpc", certificate=str(tmp_path / "ca.pem"))) == OK
+        outcome = send(target(sink.url, protocol="grpc", certificate=str(tmp_path / "other.pem"), timeout_s=0.8))
+        assert not outcome.ok
+        assert outcome.reason.split()[0] in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
+    assert len(sink.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "ok"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Ty", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: application/x-p", False),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/x-protobuf\r\n\r\n", True),
+        (b"HTTP/1.0 200 OK\r\nContent-Type: application/x-protobuf\r\n\r\n", True),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", True),
+    ],
+)
+def test_cut_off_in_the_headers(head: bytes, ok: bool) -> None:
+    """An answer that ends in the middle of its headers is none; one whose end is that of the connection is one."""
+    with HttpSink(lambda connection: connection.sendall(head)) as sink:
+        outcome = send(target(sink.url))
+    assert outcome == (Outcome(ok=True) if ok else Outcome(ok=False, reason="200 with an answer that was cut off"))
+
+
+def test_several_at_a_time() -> None:
+    """Greenlets that push at the same time through one sender each get the outcome of their own push."""
+
+    def late(connection: Any) -> None:
+        gevent.sleep(0.1)
+        connection.sendall(reply("503 Busy"))
+
+    with HttpSink(late, reply()) as sink:
+        sender = make(Signal.METRICS, target(sink.url))
+        pushes = []
+        for _ in range(4):
+            pushes.append(gevent.spawn(sender.send, metrics()))
+            gevent.sleep(0.01)
+        outcomes = [push.get() for push in pushes]
+        sender.shut_down()
+    assert [outcome.reason for outcome in outcomes] == ["503 Busy", "", "", ""]
+    assert [outcome.ok for outcome in outcomes] == [False, True, True, True]

@@ -1,0 +1,233 @@
+"""Tests of the scorecard, from series whose every time is known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from locust_otel.gameday import scoreboard
+from locust_otel.gameday.api import Series
+from locust_otel.gameday.command import GAMEDAY_FORMATS
+from locust_otel.gameday.history import Episode, History, episodes
+from locust_otel.gameday.notices import Notice, Notices, unix
+from locust_otel.gameday.plan import Expectation, Fault, GameDay, Step
+from locust_otel.gameday.score import Done, Outcome, Played, Scorecard, scorecard
+from locust_otel.slo.counts import Counts
+from locust_otel.slo.file import parse
+
+BEGIN = 1_000_000.0
+BURN = "LocustSLOBudgetBurn"
+SLO = parse(
+    b"service: shop\nperiod: 100s\nscrape_interval: 1s\nmin_requests: 1\n"
+    b"objectives: {availability: {sli: success, target: 90%}}\n"
+    b"windows: [{severity: critical, long: 10s, short: 4s, budget: 20%}]\n",
+    "slo.yaml",
+)
+MUST = Expectation(BURN, fires=True, severity="critical", within_s=Decimal(15), clears_within_s=Decimal(20))
+MUST_NOT = Expectation(BURN, fires=False)
+
+
+def step(at: int, *expect: Expectation, name: str = "db") -> Step:
+    """Return a step whose fault lasts 10 s."""
+    return Step(Decimal(at), Fault(name, "x", "y", Decimal(10), Decimal(5)), expect)
+
+
+def day(*steps: Step) -> GameDay:
+    """Return a game day."""
+    return GameDay("test", Path("day.yaml"), steps, slo=SLO)
+
+
+def burn(firing: float | None, resolved: float | None, pending: float | None = None, **labels: str) -> Episode:
+    """Return an alert, by seconds since the start of the run."""
+    at = None if firing is None else BEGIN + firing
+    begun = BEGIN + (pending if pending is not None else firing or 0.0)
+    known = {"alertname": BURN, "severity": "critical", "slo": "availability", "run_id": "r", **labels}
+    return Episode(known, begun, at, None if resolved is None else BEGIN + resolved)
+
+
+def history(
+    *alerts: Episode, end: int = 100, bad: range = range(21, 31), rules: frozenset[str] | None = None
+) -> History:
+    """Return a run with ten requests a second, of which five are bad in some seconds."""
+    counts, good, wrong = {}, 0, 0
+    for second in range(1, end + 1):
+        good, wrong = (good + 5, wrong + 5) if second in bad else (good + 10, wrong)
+        counts[BEGIN + second] = {"availability": Counts(good, wrong)}
+    return History("r", BEGIN, BEGIN + end, 1.0, counts, scrapes=list(counts), episodes=alerts, rules=rules)
+
+
+def played(*done: Done, **more: Any) -> Played:
+    """Return what was done; by default the fault of second 20 to 30."""
+    return Played("r", done or (Done("db", BEGIN + 20, BEGIN + 30),), **more)
+
+
+def judged(past: History, *expect: Expectation, notices: Sequence[Notice] = (), has_told: bool = False) -> Scorecard:
+    """Return the scorecard of one fault."""
+    return scorecard(day(step(20, *expect)), played(), past, notices, has_told=has_told)
+
+
+def test_times_are_those_of_the_series() -> None:
+    """Each column is the time at which its series showed it, from the start or from the end of the fault."""
+    notice = Notice({**burn(24, 39).labels, "job": "x"}, BEGIN + 24, BEGIN + 24.5, None, BEGIN + 25, BEGIN + 40)
+    card = judged(history(burn(24, 39, pending=22)), MUST, notices=[notice], has_told=True)
+    times = scoreboard.times(card.faults[0])
+    assert times == {
+        "first_bad_s": 1.0, "breach_s": 5.0, "pending_s": 2.0, "firing_s": 4.0, "alertmanager_s": 4.5,
+        "notified_s": 5.0, "recovered_s": 0.0, "resolved_s": 9.0,
+    }  # fmt: skip
+    assert card.faults[0].impact is not None
+    assert card.faults[0].impact.bad == 50
+    # 50 bad of 1,000 is half of what 90 % allow for in 100 s.
+    assert dict(card.budget_spent) == pytest.approx({"availability": 0.5})
+    assert card.code == 0
+
+
+CASES: list[tuple[str, Expectation, list[Episode], Outcome, str]] = [
+    ("in time", MUST, [burn(24, 39)], Outcome.KEPT, "after 4.0 s; gone 9.0 s after the fault"),
+    ("too late", MUST, [burn(36, 50)], Outcome.BROKEN, "it fired after 16.0 s, not within 15 s"),
+    ("never", MUST, [], Outcome.BROKEN, "it did not fire within 15 s"),
+    ("pending only", MUST, [burn(None, None, pending=22)], Outcome.BROKEN, "it did not fire within 15 s"),
+    ("another severity", MUST, [burn(24, 39, severity="warning")], Outcome.BROKEN, "it did not fire within 15 s"),
+    ("lasts", MUST, [burn(24, 55)], Outcome.BROKEN, "after 4.0 s; gone 25.0 s after the fault, not within 20 s"),
+    ("never ends", MUST, [burn(24, None)], Outcome.BROKEN, "after 4.0 s; it still fired 20 s after the fault"),
+    ("comes back", MUST, [burn(24, 32), burn(45, 60)], Outcome.BROKEN,
+     "after 4.0 s; gone 30.0 s after the fault, not within 20 s"),
+    ("was there", MUST, [burn(5, None)], Outcome.UNDECIDED, "it was firing before the fault began"),
+    ("quiet", MUST_NOT, [], Outcome.KEPT, "it stayed quiet"),
+    ("quiet before", MUST_NOT, [burn(5, 15)], Outcome.KEPT, "it stayed quiet"),
+    ("not quiet", MUST_NOT, [burn(60, 70)], Outcome.BROKEN, "it fired after 40.0 s"),
+    ("not quiet before", MUST_NOT, [burn(5, 25)], Outcome.UNDECIDED, "it was firing before the fault began"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("expectation", "alerts", "outcome", "why"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
+)
+def test_expectations(expectation: Expectation, alerts: list[Episode], outcome: Outcome, why: str) -> None:
+    """Each way in which an alert can come and go has its outcome and its reason."""
+    (verdict,) = judged(history(*alerts), expectation).verdicts
+    assert (verdict.outcome, verdict.why) == (outcome, why)
+
+
+def _notice(arrived: float | None, notified: float | None, *inhibited: dict[str, str]) -> Notice:
+    def at(second: float | None) -> float | None:
+        return None if second is None else BEGIN + second
+
+    return Notice(burn(24, 39).labels, BEGIN + 24, at(arrived), None, at(notified), None, inhibited)
+
+
+@pytest.mark.parametrize(
+    ("notices", "outcome", "why"),
+    [
+        ([], Outcome.BROKEN, "it fired after 4.0 s, and nobody was told"),
+        ([_notice(24.5, None)], Outcome.KEPT, "after 4.0 s; gone 9.0 s after the fault"),
+        ([_notice(24.5, 26)], Outcome.KEPT, "after 4.0 s, told after 6.0 s; gone 9.0 s after the fault"),
+        ([_notice(24.5, 50)], Outcome.BROKEN, "somebody was told after 30.0 s, not within 15 s"),
+        ([_notice(24.5, None, {"alertname": "LocustGeneratorSaturated"})], Outcome.BROKEN,
+         "it fired after 4.0 s, and nobody was told: LocustGeneratorSaturated kept it quiet"),
+        ([_notice(24.5, None, {"alertname": BURN, "slo": "availability"})], Outcome.KEPT,
+         "after 4.0 s; gone 9.0 s after the fault"),
+    ],
+)  # fmt: skip
+def test_an_alert_counts_from_when_somebody_is_told(notices: list[Notice], outcome: Outcome, why: str) -> None:
+    """Where somebody looked at Alertmanager, an alert nobody is told of breaks its promise."""
+    (verdict,) = judged(history(burn(24, 39)), MUST, notices=notices, has_told=True).verdicts
+    assert (verdict.outcome, verdict.why) == (outcome, why)
+
+
+def test_without_data_nothing_is_decided() -> None:
+    """A hole in the data, a rule that is not there, a fault that failed or never came: exit code 4."""
+    whole = history()
+    holes = History("r", BEGIN, BEGIN + 100, scrapes=[at for at in whole.scrapes if at < BEGIN + 22])
+    for past in (holes, History("r", BEGIN, BEGIN + 100), history(rules=frozenset({"Other"}))):
+        for expectation in (MUST, MUST_NOT):
+            card = judged(past, expectation)
+            assert (card.verdicts[0].outcome, card.code) == (Outcome.UNDECIDED, 4)
+    for done in (Done("db", BEGIN + 20, BEGIN + 21, "it failed"), Done("other")):
+        card = scorecard(day(step(20, MUST)), played(done), whole, [], has_told=False)
+        assert (card.verdicts[0].outcome, card.code) == (Outcome.UNDECIDED, 4)
+
+
+def test_exit_codes() -> None:
+    """Broken goes before undecided, an early end is undecided, and what stays broken goes before all."""
+    broken, kept = history(), history(burn(24, 39))
+    two = day(step(20, MUST), step(60, MUST, name="late"))
+    assert scorecard(two, played(), broken, [], has_told=False).code == 3
+    assert scorecard(two, played(), kept, [], has_told=False).code == 4
+    assert scorecard(day(step(20, MUST)), played(aborted="SIGINT"), kept, [], has_told=False).code == 4
+    assert scorecard(day(step(20, MUST)), played(left=("db",)), kept, [], has_told=False).code == 1
+    assert scorecard(day(step(20)), played(), kept, [], has_told=False).code == 4  # nothing was expected
+
+
+def test_an_alert_belongs_to_the_fault_before_it() -> None:
+    """What fires after the next fault has begun is the next one's; what fires without any is told of."""
+    two = day(step(20, MUST), step(60, MUST_NOT, name="second"))
+    done = played(Done("db", BEGIN + 20, BEGIN + 30), Done("second", BEGIN + 60, BEGIN + 70))
+    card = scorecard(two, done, history(burn(10, 15), burn(24, 35), burn(62, 70)), [], has_told=False)
+    assert [verdict.outcome for verdict in card.verdicts] == [Outcome.KEPT, Outcome.BROKEN]
+    assert [episode.firing_at for episode in card.unprovoked] == [BEGIN + 10]
+
+
+def test_recovery_is_the_last_bad_request_before_a_quiet_time() -> None:
+    """A single bad request long after the fault is no part of it."""
+    past = history(bad=range(21, 34))
+    later = {at: {"availability": Counts(c["availability"].good, c["availability"].bad + (at > BEGIN + 80))}
+             for at, c in past.counts.items()}  # fmt: skip
+    times = scoreboard.times(judged(History("r", BEGIN, BEGIN + 100, 1.0, later, scrapes=past.scrapes)).faults[0])
+    assert times["recovered_s"] == 3.0
+
+
+def test_episodes_end_where_a_sample_is_missing() -> None:
+    """Two stretches of one alert are two; pending comes before firing; one with a recent sample goes on."""
+    labels = {"alertname": "A", "slo": "x"}
+    series = [
+        Series({**labels, "alertstate": "pending"}, [(10.0, 1.0), (11.0, 1.0)]),
+        Series({**labels, "alertstate": "firing"}, [(12.0, 1.0), (13.0, 1.0), (30.0, 1.0), (31.0, 1.0)]),
+    ]
+    first, second = episodes(series, 32.0, 1.0)
+    assert first == Episode(labels, 10.0, 12.0, 14.0)
+    assert second == Episode(labels, 30.0, 30.0, None)
+
+
+def test_formats_say_the_same() -> None:
+    """Text, JSON and Markdown name fault, outcome and reason; what the user wrote makes no markup."""
+    card = scorecard(day(step(20, MUST, name="a|b <i>*")), played(Done("a|b <i>*", BEGIN + 20, BEGIN + 30)), history(),
+                     [], has_told=False)  # fmt: skip
+    assert "a|b <i>*" in scoreboard.text(card)
+    assert "it did not fire within 15 s" in scoreboard.text(card)
+    assert "The monitoring broke a promise." in scoreboard.text(card)
+    assert "| a\\|b &lt;i>\\* | LocustSLOBudgetBurn" in scoreboard.markdown(card)
+    values = json.loads(scoreboard.document(card))
+    assert (values["code"], values["faults"][0]["expectations"][0]["outcome"]) == (3, "broken")
+
+
+def test_the_command_offers_every_format() -> None:
+    """The flag's choices, which are read before anything is loaded, are the formats there are."""
+    assert set(GAMEDAY_FORMATS) == set(scoreboard.FORMATS)
+
+
+def test_notices_are_put_together_from_both_sources() -> None:
+    """The first look and the first notification count, an end is noted, and the two are one alert by its labels."""
+    now = [0.0]
+    notices = Notices(clock=lambda: now[0])
+    alert = {"labels": {"alertname": "A"}, "startsAt": "2026-11-22T07:00:00.123456789Z", "fingerprint": "f"}
+    quiet: dict[str, list[str]] = {"inhibitedBy": [], "silencedBy": []}
+    acts = ((notices.seen, quiet), (notices.told, "firing"), (notices.seen, quiet), (notices.told, "firing"),
+            (notices.told, "resolved"))  # fmt: skip
+    for second, (act, status) in enumerate(acts, 1):
+        now[0] = float(second)
+        act([{**alert, "status": status}])
+    (notice,) = notices.all()
+    assert (notice.arrived_at, notice.notified_at, notice.ended_at) == (1.0, 2.0, 5.0)
+    assert notice.starts_at == unix("2026-11-22T07:00:00.123456Z")
+
+
+@pytest.mark.parametrize("text", [None, "", "soon", "0001-01-01T00:00:00Z", "2026-11-22T07:00:00", 5])
+def test_times_that_are_none(text: object) -> None:
+    """Rubbish, Go's zero time and a time without a zone are no time."""
+    assert unix(text) is None

@@ -1,0 +1,248 @@
+"""Tests of the check of Locust's CSV, against what a person reads from the same lines."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from locust_otel.core.errors import ConfigurationError
+from locust_otel.review.check import csv_file
+from locust_otel.review.check.findings import Findings
+from locust_otel.slo.file import load
+from tests.unit import check_files
+from tests.unit.check_files import EXAMPLE, GOLDEN, row, slo, statuses
+
+P95 = "o: {sli: latency, target: 95%, within: 2s}"
+CART = "o: {sli: latency, target: 95%, within: 2s, match: {name: [/a, /b]}}"
+
+
+def judged(tmp_path: Path, objectives: str, *rows: str, **of_file: object) -> Findings:
+    """Return what the lines say of the objectives."""
+    (tmp_path / "run_stats.csv").write_text(check_files.csv_file(*rows), encoding="utf-8")
+    return csv_file.source(str(tmp_path / "run"))(slo(objectives, **of_file))  # type: ignore[arg-type]
+
+
+def one(found: Findings) -> str:
+    """Return the status of the only objective."""
+    return statuses(found)["o"]
+
+
+@pytest.mark.parametrize("name", ["healthy", "failing"])
+def test_real_runs(name: str) -> None:
+    """What a real Locust wrote is decided as a person decides from its last line."""
+    with (GOLDEN / f"{name}_stats.csv").open(newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    found = csv_file.source(str(GOLDEN / name))(load(str(EXAMPLE)))
+    assert statuses(found) == {
+        "availability": "missed" if int(last["Failure Count"]) > 0.01 * int(last["Request Count"]) else "met",
+        "latency-p95": "missed" if int(last["95%"]) > 2000 else "met",
+        "latency-mean": "missed" if float(last["Average Response Time"]) > 500 else "met",
+    }
+    assert statuses(found)["availability"] == {"healthy": "met", "failing": "missed"}[name]
+    success, _, mean = found.results
+    assert (success.counts.total, success.counts.bad) == (int(last["Request Count"]), int(last["Failure Count"]))
+    assert mean.actual == pytest.approx(float(last["Average Response Time"]) / 1000)
+    assert found.notes == ("Judged over the whole run: a CSV of Locust cannot leave out the warm-up of 10 s.",)
+
+
+def test_the_file_itself_can_be_named(tmp_path: Path) -> None:
+    """A prefix and the file with Locust's ending are the same."""
+    assert one(judged(tmp_path, P95, row("/a", "GET"), row())) == "met"
+    assert one(csv_file.source(str(tmp_path / "run_stats.csv"))(slo(P95))) == "met"
+
+
+@pytest.mark.parametrize(("failures", "status"), [(9, "met"), (10, "met"), (11, "missed")])
+def test_success_at_the_bound(tmp_path: Path, failures: int, status: str) -> None:
+    """1 % of 1,000 requests is 10: just that is met."""
+    rows = [row("/a", "GET", failures=failures), row(failures=failures)]
+    assert one(judged(tmp_path, "o: {sli: success, target: 99%}", *rows)) == status
+
+
+@pytest.mark.parametrize(
+    ("mean", "status"), [("499.999999", "met"), ("500.0", "met"), ("500.0000001", "missed"), ("nan", "undecided")]
+)
+def test_the_mean_at_the_bound(tmp_path: Path, mean: str, status: str) -> None:
+    """A mean of just 500 ms is met; one that is no number says nothing."""
+    found = judged(tmp_path, "o: {sli: mean, within: 500ms}", row("/a", "GET", mean=mean), row(mean=mean))
+    assert one(found) == status
+
+
+@pytest.mark.parametrize(("mean", "status"), [(300.0, "met"), (300.1, "missed")])
+def test_the_mean_is_compared_in_decimals(tmp_path: Path, mean: float, status: str) -> None:
+    """7 x 0.3 / 7 is more than 0.3 in binary floating point, and not in a file."""
+    rows = [row("/a", "GET", requests=7, mean=mean), row(requests=7, mean=mean)]
+    assert one(judged(tmp_path, "o: {sli: mean, within: 300ms}", *rows)) == status
+
+
+@pytest.mark.parametrize(("p95", "status"), [(1900, "met"), (2000, "met"), (2100, "missed")])
+def test_a_percentile_at_the_bound(tmp_path: Path, p95: int, status: str) -> None:
+    """95 % within 2,000 ms is met if and only if the column says at most 2000."""
+    found = judged(tmp_path, P95, row("/a", "GET", p95=p95), row(p95=p95))
+    assert one(found) == status
+    assert found.results[0].told == {1900: "p95 1.90 s", 2000: "p95 2.00 s", 2100: "p95 2.10 s"}[p95]
+
+
+@pytest.mark.parametrize(
+    ("within", "p95", "status"),
+    [
+        ("1980ms", 1900, "met"), ("1980ms", 2000, "undecided"), ("1980ms", 2100, "missed"),
+        ("2020ms", 1900, "met"), ("2020ms", 2000, "undecided"), ("2020ms", 2100, "missed"),
+        ("99ms", 99, "met"), ("99ms", 100, "missed"), ("105ms", 100, "undecided"), ("105ms", 110, "missed"),
+        ("10400ms", 10000, "undecided"), ("10400ms", 11000, "missed"), ("1980ms", 1990, "undecided"),
+    ],
+)  # fmt: skip
+def test_a_threshold_that_rounding_hides(tmp_path: Path, within: str, p95: int, status: str) -> None:
+    """Where Locust's rounding moves the threshold, its rounded value says nothing, its neighbours do."""
+    objective = f"o: {{sli: latency, target: 95%, within: {within}}}"
+    found = judged(tmp_path, objective, row("/a", "GET", p95=p95), row(p95=p95))
+    assert one(found) == status
+    assert ("rounds" in found.results[0].note) is (status == "undecided")
+
+
+@pytest.mark.parametrize(
+    ("p95", "p98", "status"), [(1000, 2000, "met"), (2100, 3000, "missed"), (2000, 2100, "undecided")]
+)
+def test_a_target_that_is_no_column(tmp_path: Path, p95: int, p98: int, status: str) -> None:
+    """97 % is met where 98 % is, missed where 95 % is missed, and else not decidable."""
+    rows = [row("/a", "GET", p95=p95, p98=p98), row(p95=p95, p98=p98)]
+    found = judged(tmp_path, "o: {sli: latency, target: 97%, within: 2s}", *rows)
+    assert one(found) == status
+    assert ("no column 97%" in found.results[0].note) is (status == "undecided")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status"), [(2000, 1000, "met"), (2100, 3000, "missed"), (2000, 2100, "undecided")]
+)
+def test_percentiles_of_several_lines(tmp_path: Path, first: int, second: int, status: str) -> None:
+    """They cannot be added up: all lines have to agree."""
+    rows = [row("/a", "GET", p95=first), row("/b", "GET", p95=second), row(requests=2000)]
+    assert one(judged(tmp_path, CART, *rows)) == status
+
+
+def test_success_and_mean_of_several_lines(tmp_path: Path) -> None:
+    """Requests are added up, means are weighted; the aggregated line and others do not count."""
+    rows = [
+        row("/a", "GET", requests=100, failures=2, mean=100.0),
+        row("/a", "POST", requests=300, failures=1, mean=500.0),
+        row("/b", "GET", requests=50, failures=50, mean=9000.0),
+        row(requests=450, failures=53, mean=9999.0),
+    ]
+    objectives = (
+        "s: {sli: success, target: 99%, match: {name: /a}}, m: {sli: mean, within: 400ms, match: {name: /a}}, "
+        "post: {sli: success, target: 99%, match: {method: POST}}, all: {sli: success, target: 99%}"
+    )
+    s, m, post, everything = judged(tmp_path, objectives, *rows).results
+    assert [(each.counts.total, each.counts.bad) for each in (s, post, everything)] == [(400, 3), (300, 1), (450, 53)]
+    assert m.actual == pytest.approx((100 * 100 + 300 * 500) / 400 / 1000)
+    assert [each.status.value for each in (s, m, post, everything)] == ["met", "met", "met", "missed"]
+    assert everything.worst is not None
+    assert (everything.worst.name, everything.worst.counts.bad) == ("/b", 50)
+
+
+@pytest.mark.parametrize(
+    ("objective", "reason"),
+    [
+        ("{sli: success, target: 99%, match: {user_class: Shopper}}", "user classes"),
+        ("{sli: latency, target: 95%, within: 2s, only: success}", "times of failed requests"),
+        ("{sli: success, target: 99%, match: {name: /nowhere}}", "no request was judged with name /nowhere"),
+    ],
+)
+def test_what_it_cannot_decide(tmp_path: Path, objective: str, reason: str) -> None:
+    """What the file does not tell is undecided, with the reason."""
+    found = judged(tmp_path, f"o: {objective}", row("/a", "GET"), row())
+    assert one(found) == "undecided"
+    assert reason in found.results[0].note
+
+
+@pytest.mark.parametrize("objective", ["{sli: success, target: 99%}", "{sli: mean, within: 1s}", P95[3:]])
+def test_an_empty_run_never_passes(tmp_path: Path, objective: str) -> None:
+    """No lines, and a last line of no requests, are undecided; so are fewer than it takes."""
+    nothing = row(requests=0, mean=0.0, highest=0).replace(",9000", ",N/A").replace(",50", ",N/A")
+    nothing = nothing.replace("N/A", "0", 1)  # the median is a number
+    assert one(judged(tmp_path, f"o: {objective}")) == "undecided"
+    assert one(judged(tmp_path, f"o: {objective}", nothing)) == "undecided"
+    few = judged(tmp_path, f"o: {objective}", row("/a", "GET"), row(), min_requests=1001)
+    assert one(few) == "undecided"
+    assert few.results[0].note == "1,000 of the 1,001 requests it takes"
+
+
+def test_requests_without_times(tmp_path: Path) -> None:
+    """Locust writes 0 where no request had a time: that is no percentile and no mean."""
+    nothing = {f"p{level}".replace(".", "_"): 0 for level in (50, 66, 75, 80, 90, 95, 98, 99, 99.9, 99.99, 100)}
+    rows = [row(name, "", mean=0.0, highest=0, **nothing) for name in ("/a", "Aggregated")]
+    found = judged(tmp_path, f"{P95}, m: {{sli: mean, within: 1s}}, s: {{sli: success, target: 99%}}", *rows)
+    assert statuses(found) == {"o": "undecided", "m": "undecided", "s": "met"}
+
+
+def test_names_as_they_are(tmp_path: Path) -> None:
+    """Quotes, commas, line breaks and other scripts in a name; a request named like Locust's own line is one."""
+    names = ['quo"ted, and\nbroken', "ünïcödé 🦗", "Aggregated"]
+    rows = ['GET,"quo""ted, and\nbroken"' + row("", requests=10)[1:], row(names[1], "GET", requests=20)]
+    rows += [row("Aggregated", "GET", requests=30, failures=30), row(requests=60, failures=30)]
+    table = csv_file.parse(check_files.csv_file(*rows), "x")
+    assert [each.name for each in table.rows] == names
+    found = judged(tmp_path, "o: {sli: success, target: 99%, match: {name: Aggregated}}", *rows)
+    assert found.results[0].counts == (0, 30, 0.0)
+
+
+def test_lines_that_locust_has_emptied(tmp_path: Path) -> None:
+    """With --json-file beside it, the last CSV can have zeros in all lines but the aggregated one, which is judged."""
+    objectives = "s: {sli: success, target: 99%}, a: {sli: success, target: 99%, match: {name: /a}}"
+    found = judged(tmp_path, objectives, row("/a", "GET", requests=0), row(failures=142))
+    assert statuses(found) == {"s": "missed", "a": "undecided"}
+    assert found.results[0].counts == (858, 142, 0.0)
+    assert found.results[0].worst is None
+    assert "do not add up" in found.notes[0]
+    assert "do not add up" in found.results[1].note
+
+
+LINES = check_files.csv_file(row("/a", "GET"), row())
+
+
+@pytest.mark.parametrize(
+    ("content", "slug"),
+    [
+        (b"", "columns"),
+        (b"\x00" * 100, "columns"),
+        (b"Name,Value\r\na,1\r\n", "columns"),
+        (LINES.replace(",", ";").encode(), "columns"),
+        (LINES.encode("utf-16"), "encoding"),
+        (LINES.replace("/a", "/ä").encode("latin-1"), "encoding"),
+        (LINES.splitlines()[0].replace("Name", "Type").encode(), "columns"),
+        (LINES.encode()[:-20], "truncated"),
+        ("\n".join(LINES.splitlines()[:-1]).encode(), "truncated"),
+        (check_files.csv_file(row("/a", "GET", requests=1001), row()).encode(), "sum"),
+        (check_files.csv_file(row("/a", "GET", requests="-1"), row()).encode(), "value"),  # type: ignore[arg-type]
+        (check_files.csv_file(row("/a", "GET", requests=10, failures=11), row()).encode(), "value"),
+        (check_files.csv_file(row("/a", "GET", mean="1e999999999"), row()).encode(), "value"),
+        (check_files.csv_file(row("/a", "GET", p95="²"), row()).encode(), "value"),
+        (LINES.replace("/a", '"/a').encode(), "syntax"),
+        (LINES.replace("/a", "x" * 200_000).encode(), "syntax"),
+    ],
+)
+def test_hostile_files(tmp_path: Path, content: bytes, slug: str) -> None:
+    """Files that are not Locust's, or not whole, are refused with the reason."""
+    (tmp_path / "run_stats.csv").write_bytes(content)
+    with pytest.raises(ConfigurationError) as raised:
+        csv_file.source(str(tmp_path / "run"))
+    assert raised.value.slug == f"check-csv-{slug}"
+    assert str(tmp_path) in str(raised.value)
+
+
+def test_a_byte_order_mark_is_no_harm(tmp_path: Path) -> None:
+    """An editor may have put one there."""
+    (tmp_path / "run_stats.csv").write_bytes(b"\xef\xbb\xbf" + LINES.encode())
+    assert one(csv_file.source(str(tmp_path / "run"))(slo(P95))) == "met"
+
+
+def test_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing file, a folder, a name with a NUL and a huge file are refused."""
+    (tmp_path / "folder_stats.csv").mkdir()
+    (tmp_path / "huge_stats.csv").write_bytes(b"x" * 2000)
+    monkeypatch.setattr("locust_otel.review.check.files.MAX_BYTES", 1000)
+    for name, slug in (("none", "unreadable"), ("folder", "unreadable"), ("\0", "unreadable"), ("huge", "too-large")):
+        with pytest.raises(ConfigurationError) as raised:
+            csv_file.source(str(tmp_path / name))
+        assert raised.value.slug == f"check-csv-{slug}"

@@ -1,0 +1,117 @@
+"""Tests of the SLO file in the formats of others."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from locust_otel.slo.file import load, parse
+from locust_otel.slo.rules.exchange import FORMATS
+
+TOP = Path(__file__).parents[4]
+SHIPPED = load(str(TOP / "locustfiles/slo.yaml"))
+
+# From the JSON schemas that OpenSLO publishes (schemas/v1/parts of OpenSLO/OpenSLO, read on 2026-11-22). As they stand
+# they cannot be met by any file: they spell ratioMetric "rationMetric", and ask each condition for a key "duration".
+OPENSLO_NAME = re.compile(r"[a-z0-9][a-z0-9.|/\\-]*[a-z0-9]*")
+OPENSLO_DURATION = re.compile(r"[1-9][0-9]*[mhdwMQY]")
+OPENSLO_NEEDED = {
+    "Service": set(),
+    "SLO": {"indicator", "budgetingMethod", "objectives", "timeWindow"},
+    "AlertCondition": {"severity", "condition"},
+    "AlertPolicy": {"alertWhenNoData", "alertWhenResolved", "alertWhenBreaching", "conditions", "notificationTargets"},
+    "AlertNotificationTarget": {"target"},
+}
+SLOTH_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+
+ODD = parse(
+    b"""
+service: Web Shop
+period: 90s
+scrape_interval: 1s
+objectives:
+  "a b": {sli: success, target: 99%}
+  "A-B": {sli: latency, target: 95%, within: 1s}
+  "a_b": {sli: mean, within: 1s}
+  "a.b": {sli: success, target: 90%}
+""",
+    "odd.yaml",
+)
+
+
+def documents(text: str) -> list[dict[str, Any]]:
+    """Return the documents of a YAML file."""
+    return list(yaml.safe_load_all(text))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_shipped_file(name: str) -> None:
+    """The file, and what it loses, are as last looked at."""
+    text, lost = FORMATS[name](SHIPPED)
+    golden = TOP / "tests/golden"
+    assert text == (golden / f"{name}.yaml").read_text()
+    assert "\n".join(lost) + "\n" == (golden / f"{name}.lost.txt").read_text()
+
+
+@pytest.mark.parametrize("slo", [SHIPPED, ODD], ids=["shipped", "odd"])
+def test_openslo_is_what_its_schema_asks_for(slo: Any) -> None:
+    """Each document has what its kind needs, names and durations of the form asked for, and no reference dangles."""
+    found = documents(FORMATS["openslo"](slo)[0])
+    names = {(document["kind"], document["metadata"]["name"]) for document in found}
+    assert len(names) == len(found)
+    for document in found:
+        assert document["apiVersion"] == "openslo/v1"
+        assert OPENSLO_NAME.fullmatch(document["metadata"]["name"])
+        assert len(document["metadata"]["name"]) <= 255
+        spec = document["spec"]
+        assert set(spec) >= OPENSLO_NEEDED[document["kind"]], document
+        match document["kind"]:
+            case "AlertCondition":
+                condition = spec["condition"]
+                assert condition["kind"] == "burnrate"
+                assert condition["op"] in {"lte", "gte", "lt", "gt"}
+                assert isinstance(condition["threshold"], int | float)
+                assert OPENSLO_DURATION.fullmatch(condition["lookbackWindow"])
+                assert OPENSLO_DURATION.fullmatch(condition["alertAfter"])
+            case "AlertPolicy":
+                assert len(spec["conditions"]) == 1
+                assert ("AlertCondition", spec["conditions"][0]["conditionRef"]) in names
+                assert spec["notificationTargets"]
+                assert all(("AlertNotificationTarget", t["targetRef"]) in names for t in spec["notificationTargets"])
+            case "SLO":
+                assert ("Service", spec["service"]) in names
+                assert all(("AlertPolicy", policy["alertPolicyRef"]) in names for policy in spec["alertPolicies"])
+                metric = spec["indicator"]["spec"]["ratioMetric"]
+                assert metric["counter"] is True
+                assert set(metric) == {"counter", "good", "total"}
+                (window,) = spec["timeWindow"]
+                assert OPENSLO_DURATION.fullmatch(window["duration"])
+                (objective,) = spec["objectives"]
+                assert 0 < objective["target"] < 1
+
+
+@pytest.mark.parametrize("slo", [SHIPPED, ODD], ids=["shipped", "odd"])
+def test_sloth_is_what_its_specification_asks_for(slo: Any) -> None:
+    """Names are unique and of the form asked for, objectives percentages, and each query has its window."""
+    (found,) = documents(FORMATS["sloth"](slo)[0])
+    assert found["version"] == "prometheus/v1"
+    assert SLOTH_NAME.fullmatch(found["service"])
+    names = [each["name"] for each in found["slos"]]
+    assert len(set(names)) == len(names) > 1
+    for each in found["slos"]:
+        assert SLOTH_NAME.fullmatch(each["name"])
+        assert 0 < each["objective"] < 100
+        assert set(each["sli"]["events"]) == {"error_query", "total_query"}
+        assert all(query.count("[{{.window}}]") == 1 for query in each["sli"]["events"].values())
+        assert each["alerting"]["name"]
+
+
+def test_seconds_are_rounded_up_and_that_is_told() -> None:
+    """OpenSLO has no seconds: a period of 90 s is two minutes there."""
+    text, lost = FORMATS["openslo"](ODD)
+    assert documents(text)[-1]["spec"]["timeWindow"][0]["duration"] == "2m"
+    assert any(line.startswith("durations:") for line in lost)

@@ -1,0 +1,118 @@
+"""Tests of the judged counts: against a recount of the plain list of requests."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from locust_otel.core.snapshot import SeriesKey
+from locust_otel.plugin.series import Aggregate
+from locust_otel.slo.counts import Counts, count, total
+from locust_otel.slo.objectives import Match, Objective, Sli
+from tests.unit.factories import record
+
+THRESHOLDS_S = (0.1, 0.3, 1.1, 2.0)
+
+
+class Request(NamedTuple):
+    """One request; a negative time is none."""
+
+    method: str
+    name: str
+    user_class: str
+    is_failed: bool
+    time_ms: float
+
+
+_TIMES = st.sampled_from([-1.0, 0.0, 100, 100.001, 99.999, 300, 299.9999, 1100, 1100.0001, 2000, 70_000]) | st.floats(
+    0, 1e6
+)
+_REQUESTS = st.lists(
+    st.builds(
+        Request, st.sampled_from(["GET", "POST"]), st.sampled_from(["/a", "/b"]), st.sampled_from(["", "Shopper"]),
+        st.booleans(), _TIMES,
+    ),
+    max_size=40,
+)  # fmt: skip
+_MATCHES = st.sampled_from(
+    [Match(), Match(names=("/a",)), Match(methods=("GET",), names=("/b", "/a")), Match(user_classes=("Shopper",))]
+)
+
+
+def aggregate(requests: list[Request]) -> Aggregate:
+    """Return these requests as counts."""
+    result = Aggregate(slow_s=5.0, max_names=10, thresholds_s=THRESHOLDS_S)
+    for r in requests:
+        record(result, SeriesKey(r.method, r.name, r.user_class, "failure" if r.is_failed else "success"), [r.time_ms])
+    return result
+
+
+@given(_REQUESTS, _MATCHES, st.sampled_from(THRESHOLDS_S), st.booleans())
+def test_against_a_recount(requests: list[Request], match: Match, within_s: float, only_success: bool) -> None:
+    """Each request counts once, for its endpoint, as comparing it alone says."""
+    snapshot = aggregate(requests).snapshot()
+    mine = [
+        r for r in requests
+        if (not match.names or r.name in match.names) and (not match.methods or r.method in match.methods)
+        and (not match.user_classes or r.user_class in match.user_classes)
+    ]  # fmt: skip
+    timed = [r for r in mine if r.time_ms >= 0 and not (only_success and r.is_failed)]
+    success = count(Objective("a", Sli.SUCCESS, Decimal("0.9"), match=match), snapshot)
+    latency = count(
+        Objective("a", Sli.LATENCY, Decimal("0.9"), Decimal(str(within_s)), match, only_success=only_success), snapshot
+    )
+    mean = count(Objective("a", Sli.MEAN, None, Decimal(str(within_s)), match, only_success=only_success), snapshot)
+    for endpoint in {(r.method, r.name) for r in mine}:
+        here = [r for r in mine if (r.method, r.name) == endpoint]
+        assert success[endpoint] == Counts(sum(not r.is_failed for r in here), sum(r.is_failed for r in here))
+        times = [r.time_ms / 1000 for r in timed if (r.method, r.name) == endpoint]
+        good = sum(time_s <= within_s for time_s in times)
+        assert latency.get(endpoint, Counts()) == Counts(good, len(times) - good)
+        assert mean.get(endpoint, Counts())[:2] == (len(times), 0)
+        assert mean.get(endpoint, Counts()).sum_s == pytest.approx(math.fsum(times))
+    assert success.keys() == {(r.method, r.name) for r in mine}
+    assert total(success).total == len(mine)
+    assert total(latency).total == total(mean).total == len(timed)
+
+
+@pytest.mark.parametrize("threshold_ms", [1, 100, 250, 300, 1100, 1500, 4999, 123_456])
+def test_exactly_at_the_threshold(threshold_ms: int) -> None:
+    """A request that takes just as long is good, and one of a float more is not."""
+    above = math.nextafter(threshold_ms / 1000, math.inf) * 1000
+    while above / 1000 <= threshold_ms / 1000:
+        above = math.nextafter(above, math.inf)
+    within = Decimal(threshold_ms) / 1000
+    requests = Aggregate(slow_s=5.0, max_names=10, thresholds_s=(float(within),))
+    record(requests, SeriesKey("GET", "/", "", "success"), [threshold_ms, threshold_ms, above])
+    counts = total(count(Objective("a", Sli.LATENCY, Decimal("0.9"), within), requests.snapshot()))
+    assert counts == Counts(2, 1)
+
+
+def test_a_threshold_that_is_no_bound() -> None:
+    """Without a bound at the threshold there is no count, rather than one by guess."""
+    with pytest.raises(KeyError):
+        count(
+            Objective("a", Sli.LATENCY, Decimal("0.9"), Decimal("0.42")),
+            aggregate([Request("GET", "/a", "", False, 1)]).snapshot(),
+        )
+
+
+def test_nothing_matches() -> None:
+    """Where no request is judged there is no endpoint, and a total of nothing."""
+    snapshot = aggregate([Request("GET", "/a", "", False, 1)]).snapshot()
+    found = count(Objective("a", Sli.SUCCESS, Decimal("0.9"), match=Match(names=("/c",))), snapshot)
+    assert found == {}
+    assert total(found) == Counts(0, 0, 0.0)
+
+
+def test_arithmetic() -> None:
+    """Counts add up, and their difference never falls below nothing."""
+    assert Counts(1, 2, 0.5).plus(Counts(3, 4, 0.25)) == Counts(4, 6, 0.75)
+    assert Counts(4, 6, 0.75).less(Counts(3, 4, 0.25)) == Counts(1, 2, 0.5)
+    assert Counts(1, 0, 0.5).less(Counts(3, 4, 1.0)) == Counts(0, 0, 0.0)
+    assert Counts(3, 4).total == 7

@@ -1,0 +1,117 @@
+"""Tests of the verdict: exact at the bound, and never a pass without requests."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from locust_otel.core.errors import ExitCode
+from locust_otel.slo.counts import Counts
+from locust_otel.slo.objectives import Match, Objective, Sli
+from locust_otel.slo.verdict import Result, Status, budget_spent, exit_code, is_missed, judge, worst
+from tests.unit.factories import objectives
+
+SLO = objectives()  # of 10 requests and more; half an hour
+AVAILABILITY = Objective("a", Sli.SUCCESS, Decimal("0.99"))
+MEAN = Objective("m", Sli.MEAN, None, Decimal("0.5"))
+_COUNTS = st.builds(Counts, st.integers(0, 10**9), st.integers(0, 10**9))
+
+
+@given(_COUNTS, st.integers(1, 999_999))
+def test_against_fractions(counts: Counts, millionths: int) -> None:
+    """Missed is where bad / total > 1 - target, in exact arithmetic."""
+    target = Fraction(millionths, 1_000_000)
+    objective = Objective("a", Sli.SUCCESS, Decimal(millionths) / 1_000_000)
+    expected = bool(counts.total) and Fraction(counts.bad, max(counts.total, 1)) > 1 - target
+    assert is_missed(objective, counts) == expected
+    if counts.total >= SLO.min_requests:
+        status = Status.MISSED if expected else Status.MET
+        assert judge(SLO, objective, counts, 60).status == status
+
+
+@given(st.integers(1, 999_999), st.integers(1, 10**9))
+def test_exactly_at_the_bound(millionths: int, times: int) -> None:
+    """As many bad requests as the budget holds are met, and one more in place of a good one is missed."""
+    objective = Objective("a", Sli.LATENCY, 1 - Decimal(millionths) / 1_000_000, Decimal(1))
+    at = Counts((1_000_000 - millionths) * times, millionths * times)
+    assert not is_missed(objective, at)
+    assert is_missed(objective, Counts(at.good - 1, at.bad + 1))
+
+
+@pytest.mark.parametrize(
+    ("sum_s", "expected"), [(49.999, Status.MET), (50.0, Status.MET), (50.001, Status.MISSED), (0.0, Status.MET)]
+)
+def test_mean(sum_s: float, expected: Status) -> None:
+    """A mean at its bound is met; there is no budget of it."""
+    result = judge(SLO, MEAN, Counts(100, 0, sum_s), 60)
+    assert (result.status, result.actual, result.budget_spent) == (expected, sum_s / 100, None)
+
+
+def test_too_few_requests() -> None:
+    """Below the least number of requests nothing is decided, for better or worse, and it says why."""
+    for counts in (Counts(9, 0), Counts(0, 9)):
+        result = judge(SLO, AVAILABILITY, counts, 60)
+        assert (result.status, result.note) == (Status.UNDECIDED, "9 of the 10 requests it takes")
+    assert judge(SLO, AVAILABILITY, Counts(10, 0), 60).status is Status.MET
+    assert judge(SLO, AVAILABILITY, Counts(0, 10), 60).status is Status.MISSED
+
+
+def test_no_request() -> None:
+    """Nothing judged is undecided and has no value; a match that fits nothing is named."""
+    result = judge(SLO, AVAILABILITY, Counts(), 60)
+    assert (result.status, result.actual, result.budget_spent) == (Status.UNDECIDED, None, None)
+    matched = Objective("a", Sli.SUCCESS, Decimal("0.99"), match=Match(names=("/typo",)))
+    assert judge(SLO, matched, Counts(), 60).note == "no request was judged with name /typo"
+
+
+def test_numbers_that_cannot_be_believed() -> None:
+    """Whatever the counts say, an invalid run is neither met nor missed."""
+    for counts in (Counts(100, 0), Counts(0, 100), Counts()):
+        result = judge(SLO, AVAILABILITY, counts, 60, invalid="saturated")
+        assert (result.status, result.note) == (Status.INVALID, "saturated")
+
+
+@pytest.mark.parametrize(
+    ("counts", "judged_s", "expected"),
+    [
+        (Counts(99, 1), 1800, 1.0), (Counts(99, 1), 900, 0.5), (Counts(99, 1), 7200, 1.0), (Counts(98, 2), 1800, 2.0),
+        (Counts(100, 0), 1800, 0.0), (Counts(99, 1), 0, 0.0), (Counts(), 900, None),
+    ],
+)  # fmt: skip
+def test_budget_spent(counts: Counts, judged_s: float, expected: float | None) -> None:
+    """The budget is that of the period: a run of half of it at the bound spends half."""
+    assert budget_spent(SLO, AVAILABILITY, counts, judged_s) == (None if expected is None else pytest.approx(expected))
+
+
+def test_worst_endpoint() -> None:
+    """The worst endpoint has most bad requests, whatever its ratio; for the mean with most time above it."""
+    found = worst(
+        AVAILABILITY, {("GET", "/a"): Counts(0, 3), ("GET", "/b"): Counts(96, 4), ("GET", "/c"): Counts(5, 0)}
+    )
+    assert found is not None
+    assert (found.method, found.name, found.counts, found.value) == ("GET", "/b", Counts(96, 4), 0.04)
+    assert worst(AVAILABILITY, {("GET", "/a"): Counts(3, 0)}) is None
+    assert worst(AVAILABILITY, {}) is None
+    found = worst(MEAN, {("GET", "/a"): Counts(1, 0, 2.0), ("GET", "/b"): Counts(10, 0, 8.0), ("GET", "/c"): Counts(9)})
+    assert found is not None
+    assert (found.name, found.value) == ("/b", 0.8)
+    assert worst(MEAN, {("GET", "/a"): Counts(2, 0, 1.0)}) is None
+
+
+@pytest.mark.parametrize(
+    ("statuses", "aborted", "expected"),
+    [
+        ([], False, 4), (["met"], False, 0), (["met", "met"], False, 0), (["met", "missed"], False, 3),
+        (["met", "undecided"], False, 4), (["undecided"], False, 4), (["missed", "undecided"], False, 3),
+        (["invalid", "missed"], False, 5), (["invalid"], True, 5), (["met"], True, 3), ([], True, 3),
+        (["undecided"], True, 3), (["met", "missed", "undecided", "invalid"], False, 5),
+    ],
+)  # fmt: skip
+def test_exit_codes(statuses: list[str], aborted: bool, expected: int) -> None:
+    """0 met, 3 missed or aborted, 4 not decidable, 5 not valid; nothing judged is never a pass."""
+    results = [Result(AVAILABILITY, Counts(), Status(status)) for status in statuses]
+    assert exit_code(iter(results), is_aborted=aborted) == ExitCode(expected)
