@@ -30,8 +30,14 @@ UID = "locust-otel-generator"
 WORKER = q.Selector('run_id="$run_id", worker=~"$worker"')
 
 
-def _health(metric: str) -> str:
-    return q.of_this_process(f"last_over_time({metric}[$__range])")
+def _total(metric: str, legend: str = "") -> Query:
+    """Return the highest value of a metric of our own health, over the processes that have the run."""
+    return Query(
+        f"sum(max_over_time({metric}[$__range])\nand on (job, instance)\n"
+        f"last_over_time({q.RUN.over(names.INFO, q.RANGE)}))",
+        legend,
+        instant=True,
+    )
 
 
 def _figures() -> list[tuple[int, object]]:
@@ -92,11 +98,7 @@ def _figures() -> list[tuple[int, object]]:
                 "Folded requests",
                 "Requests counted under the name _OTHER since there were more names than --max-request-names.",
                 COUNT,
-                Query(
-                    f"sum(max_over_time({names.FOLDED}[$__range])\nand on (job, instance)\n"
-                    f"last_over_time({q.RUN.over(names.INFO, q.RANGE)}))",
-                    instant=True,
-                ),
+                _total(names.FOLDED),
             ),
         ),
         (
@@ -105,11 +107,7 @@ def _figures() -> list[tuple[int, object]]:
                 "Series",
                 "Request series held: method, name, user class and outcome.",
                 COUNT,
-                Query(
-                    f"sum(max_over_time({names.SERIES}[$__range])\nand on (job, instance)\n"
-                    f"last_over_time({q.RUN.over(names.INFO, q.RANGE)}))",
-                    instant=True,
-                ),
+                _total(names.SERIES),
             ),
         ),
     ]
@@ -135,7 +133,15 @@ def _process() -> list[tuple[int, object]]:
         BYTES,
         Query(f"max by (worker) ({WORKER.of(names.MEMORY)})", "{{worker}}"),
     )
-    return [(8, cpu), (8, lag), (8, memory)]
+    exporter = figure(
+        "Exporter process",
+        "How often it was replaced after it had died, and reports that were merged into the next one since it had not "
+        "read the last one yet. Neither loses a request.",
+        COUNT,
+        _total(names.EXPORTER_RESTARTS, "restarts"),
+        _total(names.REPORTS_MERGED, "merged reports"),
+    )
+    return [(7, cpu), (7, lag), (6, memory), (4, exporter)]
 
 
 def _workers() -> list[tuple[int, object]]:

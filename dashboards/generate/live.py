@@ -55,7 +55,7 @@ def header() -> list[tuple[int, list[tuple[int, object]]]]:
     first = [
         figure(
             "Run state",
-            "What Locust is doing: spawning, running, stopping or stopped.",
+            "What Locust is doing: spawning, running, stopping or stopped; lost if its process died.",
             "string",
             Query(_STATE, "{{state}}", instant=True),
         ).text_mode(c.BigValueTextMode.NAME),

@@ -215,6 +215,14 @@ REJECTED_POINTS = Metric(
     "locust_otel.rejected_points", _C, Scope.HEALTH,
     "Points and records that the other side took a push without, and said so.", ("exporter",),
 )  # fmt: skip
+EXPORTER_RESTARTS = Metric(
+    "locust_otel.exporter.restarts", _C, Scope.HEALTH,
+    "Times that the exporter process was replaced after it had died.", _HEALTH,
+)  # fmt: skip
+REPORTS_MERGED = Metric(
+    "locust_otel.reports.merged", _C, Scope.HEALTH,
+    "Reports merged into the next one because the exporter had not read the last one yet.", _HEALTH,
+)  # fmt: skip
 FOLDED_REQUESTS = Metric(
     "locust_otel.folded_requests", _C, Scope.HEALTH,
     "Requests counted under the name _OTHER since --max-request-names was reached.", _HEALTH,
@@ -242,7 +250,7 @@ BUILD_INFO = Metric(
 CATALOGUE: tuple[Metric, ...] = tuple(m for m in dict(globals()).values() if isinstance(m, Metric))
 """All of them, in the order of export."""
 
-RUN_STATES = ("spawning", "running", "stopping", "stopped")
+RUN_STATES = ("spawning", "running", "stopping", "stopped", "lost")
 WORKER_STATES = ("ready", "spawning", "running", "missing")
 OUTCOMES = ("success", "failure")
 INVALID_REASONS = ("cpu", "lag", "workers")

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic, time
-
-MAX_WAITING = 500
-"""Events kept until they are pushed; further ones are dropped and counted."""
 
 RUN_START = "locust.run.start"
 SPAWNING_COMPLETE = "locust.run.spawning_complete"
@@ -44,38 +40,6 @@ class Event:
     timestamp: float = field(default_factory=time)
     trace_id: str = ""
     span_id: str = ""
-
-
-class EventQueue:
-    """Events that wait to be pushed.
-
-    Attributes:
-        dropped: Events that found no place.
-        listeners: Told of each event, those that found no place too; they must not raise.
-    """
-
-    def __init__(self) -> None:
-        self.dropped = 0
-        self.listeners: list[Callable[[Event], None]] = []
-        self._waiting: deque[Event] = deque()
-
-    def add(self, event: Event) -> None:
-        """Add an event; where too many wait, drop it."""
-        for listener in self.listeners:
-            listener(event)
-        if len(self._waiting) >= MAX_WAITING:
-            self.dropped += 1
-        else:
-            self._waiting.append(event)
-
-    def peek(self, limit: int) -> list[Event]:
-        """Return the events that wait longest, and leave them there."""
-        return [event for event, _ in zip(self._waiting, range(limit), strict=False)]
-
-    def remove(self, count: int) -> None:
-        """Remove the events that wait longest, now that they were pushed."""
-        for _ in range(min(count, len(self._waiting))):
-            self._waiting.popleft()
 
 
 class RateLimit:

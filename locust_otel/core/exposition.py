@@ -1,8 +1,7 @@
 """Families of points as Prometheus reads them: text 0.0.4 and OpenMetrics 1.0.
 
-The text is put together here, since its speed is the point: prometheus_client holds the event loop for 195 ms at 1,000
-histograms (measured 2026-11), one `%` on a template per series takes a twentieth of it, and the pieces are small. That
-it is correct is left to that library to say: the tests parse every output back with its parsers.
+The text is put together here, since prometheus_client needs 195 ms for 1,000 histograms (measured 2026-11), twenty
+times as long. The tests parse every output back with that library's parsers.
 
 https://prometheus.io/docs/instrumenting/exposition_formats/
 https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md
@@ -10,17 +9,12 @@ https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
-
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE_OPENMETRICS
+from functools import lru_cache
 
 from locust_otel.core.catalogue import Metric
 from locust_otel.core.families import Family, HistogramPoint, Point
-
-POINTS_PER_PIECE = 40
-"""Points in one piece of output: some hundred kilobytes at the most, a millisecond of work."""
 
 _UNITS = {"s": "seconds", "By": "bytes", "1": "ratio"}
 
@@ -28,8 +22,8 @@ _UNITS = {"s": "seconds", "By": "bytes", "1": "ratio"}
 class Format(Enum):
     """An exposition format; the value is its content type."""
 
-    TEXT = CONTENT_TYPE_PLAIN_0_0_4
-    OPENMETRICS = CONTENT_TYPE_OPENMETRICS
+    TEXT = "text/plain; version=0.0.4; charset=utf-8"
+    OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
     PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 
 
@@ -66,64 +60,92 @@ def _quality(text: str) -> float:
         return 0.0
 
 
-class TextExposition:
-    """Renders families as text, and keeps what does not change between two scrapes.
+class Exposition:
+    """Renders families, and renders again only the series that have changed since the last time.
 
-    Several renderings may be under way at once.
+    One rendering at a time. The bytes of a series that has not changed are the same object in the next answer, so an
+    answer that is still on its way to a slow client costs little memory beyond the latest one.
     """
 
-    def __init__(self, *, is_openmetrics: bool) -> None:
-        self._openmetrics = is_openmetrics
-        self._templates: dict[tuple[Metric, tuple[str, ...]], str] = {}
+    def __init__(self) -> None:
+        self._kept: dict[str, _Series] = {}
 
-    def render(self, families: Iterable[Family]) -> Iterator[bytes]:
-        """Yield the exposition in pieces of at most `POINTS_PER_PIECE` points."""
-        used: dict[tuple[Metric, tuple[str, ...]], str] = {}
-        lines: list[str] = []
-        points = 0
+    def render(self, families: Iterable[Family]) -> list[bytes]:
+        """Return the exposition in pieces: the series one by one, and what stands between them."""
+        kept: dict[str, _Series] = {}
+        pieces: list[bytes] = []
         for family in families:
-            heading: str | None = header(family.metric, is_openmetrics=self._openmetrics)
-            for point in family.points:
-                if heading is not None:
-                    lines.append(heading)
-                    heading = None
-                lines.append(self._sample(family, point, used))
-                points += 1
-                if points % POINTS_PER_PIECE == 0:
-                    yield _encoded(lines)
-                    lines.clear()
-        if self._openmetrics:
-            lines.append("# EOF\n")
-        yield _encoded(lines)
+            name = family.metric.name
+            if series := self._rendered(family, self._kept.get(name, {})):
+                kept[name] = series
+                points = [point for _, point in series.values()]
+                pieces.append(self._heading(family, points))
+                pieces += points
         # Only the series of this rendering stay: those of an earlier run are gone.
-        self._templates = used
+        self._kept = kept
+        return pieces
 
-    def _sample(
-        self, family: Family, point: Point | HistogramPoint, used: dict[tuple[Metric, tuple[str, ...]], str]
-    ) -> str:
-        key = (family.metric, point.labels)
-        text = self._templates.get(key)
-        if text is None:
-            text = template(family, point)
-        used[key] = text
-        text = filled(text, point)
+    def _rendered(self, family: Family, before: _Series) -> _Series:
+        series: _Series = {}
+        for point in family.points:
+            last = before.get(point.labels)
+            state: object
+            if isinstance(point, Point):
+                state = point.value
+                is_known = last is not None and last[0] == state
+            else:
+                state = point.source
+                is_known = last is not None and last[0] is state is not None
+            series[point.labels] = last if is_known and last is not None else (state, self._point(family, point))
+        return series
+
+    def _heading(self, family: Family, points: list[bytes]) -> bytes:
+        """Return the bytes before the points of a family."""
+        raise NotImplementedError
+
+    def _point(self, family: Family, point: Point | HistogramPoint) -> bytes:
+        """Render a point."""
+        raise NotImplementedError
+
+
+_Series = dict[tuple[str, ...], tuple[object, bytes]]
+"""By the labels of a series: its value or the source of its numbers, and what was rendered of it."""
+
+
+class TextExposition(Exposition):
+    """Renders families as text."""
+
+    def __init__(self, *, is_openmetrics: bool) -> None:
+        super().__init__()
+        self._openmetrics = is_openmetrics
+
+    def render(self, families: Iterable[Family]) -> list[bytes]:
+        """Return the exposition in pieces: the series one by one, and what stands between them."""
+        pieces = super().render(families)
+        return [*pieces, b"# EOF\n"] if self._openmetrics else pieces
+
+    def _heading(self, family: Family, points: list[bytes]) -> bytes:  # noqa: ARG002
+        return _encoded(header(family.metric, is_openmetrics=self._openmetrics))
+
+    def _point(self, family: Family, point: Point | HistogramPoint) -> bytes:
+        text = filled(template(family, point), point)
         if self._openmetrics and isinstance(point, HistogramPoint) and point.exemplars:
-            return self._with_exemplars(text, point)
-        return text
+            text = _with_exemplars(text, point)
+        return _encoded(text)
 
-    @staticmethod
-    def _with_exemplars(text: str, point: HistogramPoint) -> str:
-        lines = text.split("\n")
-        for index, exemplar in point.exemplars.items():
-            lines[index] += (
-                f' # {{trace_id="{exemplar.trace_id}",span_id="{exemplar.span_id}"}}'
-                f" {exemplar.duration_s!r} {exemplar.timestamp:.3f}"
-            )
-        return "\n".join(lines)
+
+def _with_exemplars(text: str, point: HistogramPoint) -> str:
+    lines = text.split("\n")
+    for index, exemplar in point.exemplars.items():
+        lines[index] += (
+            f' # {{trace_id="{exemplar.trace_id}",span_id="{exemplar.span_id}"}}'
+            f" {exemplar.duration_s!r} {exemplar.timestamp:.3f}"
+        )
+    return "\n".join(lines)
 
 
 def header(metric: Metric, *, is_openmetrics: bool) -> str:
-    """Return the lines that stand before the samples of a metric."""
+    """Return the lines before the samples of a metric."""
     name = metric.name
     unit = ""
     if is_openmetrics:
@@ -153,13 +175,19 @@ def template(family: Family, point: Point | HistogramPoint) -> str:
     if isinstance(point, Point):
         return f"{name}{{{labels}}} %s\n" if labels else f"{name} %s\n"
     before = f"{labels}," if labels else ""
-    buckets = "".join(f'{name}_bucket{{{before}le="{bound!r}"}} %s\n' for bound in point.layout.classic_bounds)
-    return f'{buckets}{name}_bucket{{{before}le="+Inf"}} %s\n{name}_sum{{{labels}}} %s\n{name}_count{{{labels}}} %s\n'
+    buckets = f'{name}_bucket{{{before}le="'.join(_bucket_ends(point.layout.classic_bounds))
+    return f"{buckets}{name}_sum{{{labels}}} %s\n{name}_count{{{labels}}} %s\n"
 
 
-def _encoded(lines: list[str]) -> bytes:
+@lru_cache(maxsize=8)
+def _bucket_ends(bounds: tuple[float, ...]) -> tuple[str, ...]:
+    """Return the rest of the line of each bucket after `le="`, behind an empty text for `join`."""
+    return ("", *(f'{bound!r}"}} %s\n' for bound in bounds), '+Inf"} %s\n')
+
+
+def _encoded(text: str) -> bytes:
     # What the file system or the environment held of bytes that are no UTF-8 came as lone surrogates.
-    return "".join(lines).encode("utf-8", "replace")
+    return text.encode("utf-8", "replace")
 
 
 def _escape(text: str) -> str:

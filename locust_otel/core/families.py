@@ -1,7 +1,6 @@
 """From a snapshot to families of points: what every exporter sends, whatever its format.
 
-A family is a metric of the catalogue with its points. Both come one after the other, so an exporter can give the event
-loop back between any two of them.
+A family is a metric of the catalogue with its points. Both come one after the other: nothing is held twice.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from locust_otel.core import catalogue
 from locust_otel.core.catalogue import INVALID_REASONS, OUTCOMES, RUN_STATES, SLO_STATUSES, WORKER_STATES, Metric, Scope
 from locust_otel.core.histogram import Layout
-from locust_otel.core.snapshot import Exemplar, Judged, ObjectivePoint, RunSnapshot, SeriesSnapshot, Snapshot
+from locust_otel.core.snapshot import Exemplar, ObjectivePoint, RunSnapshot, SeriesSnapshot, Snapshot
 
 ALL_SCOPES = frozenset(Scope)
 MASTER_SCOPES = frozenset({Scope.RUN, Scope.SLO, Scope.HEALTH})
@@ -35,6 +34,7 @@ class HistogramPoint:
         counts: As `layout` shapes them.
         sum: Sum of what was counted, in the unit of the metric.
         exemplars: By index into the classic view.
+        source: Where the numbers come from; the same object again means the same numbers. None where that is not known.
     """
 
     labels: tuple[str, ...]
@@ -42,6 +42,7 @@ class HistogramPoint:
     counts: Sequence[int]
     sum: float
     exemplars: Mapping[int, Exemplar]
+    source: SeriesSnapshot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def _requests(run: RunSnapshot) -> Iterator[_Draft]:
     yield (
         catalogue.REQUEST_DURATION,
         catalogue.REQUEST_DURATION.labels,
-        (HistogramPoint((run_id, *s.key), requests.layout, s.counts, s.sum_s, s.exemplars) for s in requests.series),
+        (HistogramPoint((run_id, *s.key), requests.layout, s.counts, s.sum_s, s.exemplars, s) for s in requests.series),
     )
     yield _plain(catalogue.REQUEST_ERRORS, (((run_id, *key), count) for key, count in requests.errors.items()))
     yield _plain(
@@ -140,12 +141,11 @@ def _run(run: RunSnapshot, snapshot: Snapshot) -> Iterator[_Draft]:
     yield _plain(catalogue.RUN_INVALID, (((run_id, reason), reason in reasons) for reason in INVALID_REASONS))
 
 
-def _slo(run_id: str, slo: Judged) -> Iterator[_Draft]:
+def _slo(run_id: str, slo: tuple[ObjectivePoint, ...]) -> Iterator[_Draft]:
     def plain(metric: Metric, values: Callable[[ObjectivePoint], Iterable[tuple[tuple[str, ...], float]]]) -> _Draft:
-        # Each asks for the points anew: they are judged the first time, and the loop can be given back in between.
         return _plain(
             metric,
-            (((run_id, p.name, p.service, *more), value) for p in slo.points() for more, value in values(p)),
+            (((run_id, p.name, p.service, *more), value) for p in slo for more, value in values(p)),
         )
 
     def of_mean(value: float, point: ObjectivePoint) -> list[tuple[tuple[str, ...], float]]:
@@ -204,6 +204,8 @@ def _health(snapshot: Snapshot) -> Iterator[_Draft]:
     yield _plain(catalogue.EXPORT_DURATION, (((e.exporter, e.outcome), e.seconds) for e in health.exports))
     yield _plain(catalogue.LAST_EXPORT, (((exporter,), when) for exporter, when in health.last_exports.items()))
     yield _plain(catalogue.REJECTED_POINTS, (((exporter,), n) for exporter, n in health.rejected_points.items()))
+    yield _plain(catalogue.EXPORTER_RESTARTS, [((), health.restarts)])
+    yield _plain(catalogue.REPORTS_MERGED, [((), health.merged_reports)])
     yield _plain(catalogue.FOLDED_REQUESTS, [((), health.folded_requests)])
     yield _plain(catalogue.LISTENER_ERRORS, [((), health.listener_errors)])
     yield _plain(catalogue.SERIES, [((), len(snapshot.run.requests.series) if snapshot.run else 0)])

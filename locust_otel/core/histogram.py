@@ -93,7 +93,7 @@ class Layout:
     bounds: tuple[float, ...]
     classic_bounds: tuple[float, ...]
     _classic: itemgetter[Any] = field(repr=False, compare=False)
-    _exponential: tuple[int, ...] = field(repr=False, compare=False)
+    _between: tuple[int, ...] = field(repr=False, compare=False)
     _midpoints: tuple[float, ...] = field(repr=False, compare=False)
 
     def empty(self) -> array[int]:
@@ -109,14 +109,16 @@ class Layout:
 
     def exponential(self, counts: Sequence[int]) -> Exponential:
         """Return the counts between exponential edges; the top bucket takes what lies above 10 minutes."""
-        cumulative = tuple(accumulate(counts))
-        at = [cumulative[i] for i in self._exponential]
-        at.append(cumulative[-1])
-        buckets = [at[0] - counts[0], *(high - low for low, high in pairwise(at))]
-        first = next((i for i, n in enumerate(buckets) if n), len(buckets))
-        last = next((i for i in range(len(buckets) - 1, -1, -1) if buckets[i]), -1)
-        offset = LOWEST_INDEX + first - 1 if last >= 0 else 0
-        return Exponential(counts[0], offset, tuple(buckets[first : last + 1]))
+        buckets = list(counts)
+        for index in self._between:
+            count = buckets.pop(index)
+            buckets[index] += count
+        first = next((i for i in range(1, len(buckets)) if buckets[i]), 0)
+        if not first:
+            return Exponential(counts[0], 0, ())
+        while not buckets[-1]:
+            buckets.pop()
+        return Exponential(counts[0], LOWEST_INDEX + first - 2, tuple(buckets[first:]))
 
     def above(self, counts: Sequence[int], threshold_s: float) -> int:
         """Return how many lie above a threshold, exactly.
@@ -160,7 +162,8 @@ def _layout(thresholds_s: tuple[float, ...]) -> Layout:
         bounds=bounds,
         classic_bounds=classic,
         _classic=itemgetter(*(place[edge] for edge in classic), len(bounds)),
-        _exponential=tuple(place[edge] for edge in edges),
+        # Bounds that are no exponential edges, from the last to the first, without 0.
+        _between=tuple(sorted((place[bound] for bound in {*bounds[1:]} - {*edges}), reverse=True)),
         _midpoints=(*midpoints, bounds[-1] * (1 + QUANTILE_ERROR)),
     )
 

@@ -30,6 +30,17 @@ ABORT_KIND = "abort"
 ABORT_TEXT = "slo-abort "
 """What the mark of --slo-abort begins with; from it the verdict on a run in Prometheus is made."""
 
+MARK_PATH = "/-/mark"
+"""Where a run may be marked over HTTP, beside `/metrics`."""
+
+SERVICE = "locust-otel"
+"""What answers there calls itself so."""
+
+TOKEN_VARIABLE = "LOCUST_OTEL_MARK_TOKEN"  # noqa: S105  # the name of a variable
+"""Environment variable with the token that others than this machine must show to mark."""
+
+DEFAULT_KIND = "mark"
+
 _KIND = re.compile(r"[a-z0-9_-]{1,30}")
 
 

@@ -116,6 +116,13 @@ OPTIONS = (
         "master",
     ),
     Option(
+        "--no-gc-freeze",
+        "",
+        "Do not exclude what was loaded before the first run from garbage collections. Excluding it shortens the "
+        "pauses of simulated users.",
+        is_switch=True,
+    ),
+    Option(
         "--run-record",
         "<folder>",
         "Write a record of each run into this folder while it goes on, RUN_ID.jsonl.gz: everything that was measured, "

@@ -1,7 +1,7 @@
-"""The settings: flags, environment variables and `locust.conf`, as Locust's own parser reads them.
+"""The flags: options, environment variables and `locust.conf`, as Locust's own parser reads them, become values.
 
-Options stay plain text in Locust's namespace, since Locust sends that to every worker by msgpack; here they become
-values, before anything starts, with every problem told at once.
+Options stay plain text in Locust's namespace, since Locust sends that to every worker by msgpack. What the files that
+they name hold is read by the exporter.
 """
 
 from __future__ import annotations
@@ -10,23 +10,15 @@ import math
 import os
 import re
 import secrets
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.core.options import DEFAULT_MAX_NAMES, DEFAULT_PORT, OPTIONS, Option
-from locust_otel.exporter.endpoint.access import WebConfig
-from locust_otel.exporter.endpoint.web_config import load as load_web_config
-from locust_otel.exporter.otlp.settings import OtlpSettings
-from locust_otel.exporter.otlp.settings import resolve as resolve_otlp
-from locust_otel.slo.objectives import Slo
 
 DEFAULT_SLOW_S = 5.0
-MIN_OTLP_INTERVAL_S = 0.5
 
 _RESERVED_LABELS = frozenset(
     {"job", "instance", "le", "quantile", "run_id", "host", "locustfile", "profile", "version"}
@@ -50,112 +42,109 @@ class Linger:
     limit_s: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the user asked for.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """Our flags, read but for the files that they name.
 
     Attributes:
         port: Port of `/metrics`; None where it is off.
         port_is_named: Whether the user named it; such a port is never replaced by another.
         host: Address to listen on.
-        web_config: TLS, users and headers of `/metrics`.
         linger: How long to stay up at exit.
         run_id: The given one, or None for one made at the start of the run.
         run_labels: Labels for `locust_run_info`.
-        slow_s: Seconds above which a request is slow.
+        slow_s: Seconds above which a request is slow; None where no flag says so.
         max_names: Methods and names with series of their own.
         from_workers: Whether workers serve their own numbers.
-        otlp: What is pushed where; None for nothing.
         trace_ratio: Share of requests whose `traceparent` says sampled; None to send none.
-        slo: The objectives; None without an SLO file, and on workers, whose master judges.
         slo_abort: Whether a burning critical pair ends the run.
-        run_record: Folder for the record of each run; None for no record, and on workers, whose master writes it.
+        gc_freeze: Whether what was loaded before the first run is left out of garbage collections.
     """
 
     port: int | None
     port_is_named: bool
     host: str
-    web_config: WebConfig | None
     linger: Linger
     run_id: str | None
     run_labels: Mapping[str, str]
-    slow_s: float
+    slow_s: float | None
     max_names: int
     from_workers: bool
-    otlp: OtlpSettings | None
     trace_ratio: float | None
-    slo: Slo | None = None
     slo_abort: bool = False
-    run_record: str | None = None
+    gc_freeze: bool = True
 
 
-def resolve(options: object, given: Mapping[str, object] | None = None, *, is_worker: bool = False) -> Settings:
-    """Return the settings that an options namespace of Locust asks for.
+Values = Mapping[str, Any]
+"""What was given by the names of the options: text, a list of texts, or None; as the wire carries it."""
+
+
+class Reader:
+    """Reads values one by one, and collects every problem.
+
+    Attributes:
+        problems: All problems so far.
+    """
+
+    def __init__(self, values: Values) -> None:
+        self._values = values
+        self.problems: list[ConfigurationError] = []
+
+    def is_given(self, dest: str) -> bool:
+        """Return whether there is a value."""
+        return self._values.get(dest) not in (None, "", [])
+
+    def read(self, dest: str, parse: Callable[[Any], _T], otherwise: _T) -> _T:
+        """Return the value as `parse` returns it; `otherwise` where there is none, or it is refused."""
+        if not self.is_given(dest):
+            return otherwise
+        try:
+            return parse(self._values[dest])
+        except ConfigurationError as problem:
+            self.problems.append(problem)
+            return otherwise
+
+    def flags(self) -> Flags:
+        """Return the flags."""
+        read = self.read
+        return Flags(
+            port=read("prometheus_port", _port, _Port(DEFAULT_PORT)).number,
+            port_is_named=self.is_given("prometheus_port"),
+            host=read("prometheus_host", _host, "127.0.0.1"),
+            linger=read("prometheus_linger", _linger, Linger(None)),
+            trace_ratio=read("propagate_traces", _ratio, None),
+            run_id=read("run_id", _run_id, None),
+            run_labels=read("run_label", _run_labels, {}),
+            slow_s=read("slow_request", _slow, None),
+            max_names=read("max_request_names", _max_names, DEFAULT_MAX_NAMES),
+            from_workers=read("export_from", _export_from, False),
+            slo_abort=read("slo_abort", lambda value: _switch(value, "--slo-abort"), False),
+            gc_freeze=not read("no_gc_freeze", lambda value: _switch(value, "--no-gc-freeze"), False),
+        )
+
+
+def values_of(options: object, given: Mapping[str, object] | None = None) -> dict[str, Any]:
+    """Return the values that an options namespace of Locust holds.
 
     Args:
         options: Locust's namespace; None, or one without our options (an embedded use), falls back to the environment
             variables and the defaults.
         given: Settings by the names of our options, which win over both.
-        is_worker: Whether a master decides about objectives; the SLO file need not be here then.
+    """
+    return {option.dest: _value(option, options, given or {}) for option in OPTIONS}
+
+
+def flags_of(values: Values) -> Flags:
+    """Return the flags, for a process that reads no files.
 
     Raises:
         ConfigurationError: Something cannot be used; it tells of all problems at once.
     """
-    values = {option.dest: _value(option, options, given or {}) for option in OPTIONS}
-    problems: list[ConfigurationError] = []
-
-    def read(parse: Callable[[Any], _T], dest: str, otherwise: _T) -> _T:
-        value = values[dest]
-        if value is None or value in ("", []):
-            return otherwise
-        try:
-            return parse(value)
-        except ConfigurationError as problem:
-            problems.append(problem)
-            return otherwise
-
-    slo = read(_slo, "slo", None) if not is_worker else None
-    settings = Settings(
-        port=read(_port, "prometheus_port", _Port(DEFAULT_PORT)).number,
-        port_is_named=values["prometheus_port"] not in (None, ""),
-        host=read(_host, "prometheus_host", "127.0.0.1"),
-        web_config=read(load_web_config, "prometheus_web_config", None),
-        linger=read(_linger, "prometheus_linger", Linger(None)),
-        otlp=_otlp(read, values, problems),
-        trace_ratio=read(_ratio, "propagate_traces", None),
-        run_id=read(_run_id, "run_id", None),
-        run_labels=read(_run_labels, "run_label", {}),
-        slow_s=read(_slow, "slow_request", float(slo.slow_s) if slo is not None else DEFAULT_SLOW_S),
-        max_names=read(_max_names, "max_request_names", DEFAULT_MAX_NAMES),
-        from_workers=read(_export_from, "export_from", False),
-        slo=slo,
-        slo_abort=read(_switch, "slo_abort", False),
-        run_record=read(_writable_folder, "run_record", None) if not is_worker else None,
-    )
-    if settings.slo_abort and values["slo"] in (None, "") and not is_worker:
-        problems.append(
-            ConfigurationError(
-                "--slo-abort",
-                "there is no SLO file to abort for.",
-                "Give one with --slo.",
-                slug="contradictory-flags",
-            )
-        )
-    if settings.port is None:
-        needing = {"--prometheus-web-config": settings.web_config, "--export-from workers": settings.from_workers}
-        problems += [
-            ConfigurationError(
-                flag,
-                "needs /metrics, which --prometheus-port off disables.",
-                f"Leave out {flag}, or give a port.",
-                slug="contradictory-flags",
-            )
-            for flag, asked in needing.items()
-            if asked
-        ]
-    if problems:
-        raise ConfigurationError.of(problems)
-    return settings
+    reader = Reader(values)
+    flags = reader.flags()
+    if reader.problems:
+        raise ConfigurationError.of(reader.problems)
+    return flags
 
 
 def new_run_id(now: datetime | None = None) -> str:
@@ -285,39 +274,6 @@ def _ratio(value: object) -> float:
     return ratio
 
 
-def _interval(value: object) -> float:
-    seconds = duration(value, "--otlp-interval")
-    if seconds < MIN_OTLP_INTERVAL_S:
-        raise ConfigurationError(
-            "--otlp-interval",
-            f"{value!r} is too short.",
-            f"Give {MIN_OTLP_INTERVAL_S:g}s or more.",
-            slug="otlp-interval",
-        )
-    return seconds
-
-
-def _otlp(
-    read: Callable[..., Any], values: Mapping[str, Any], problems: list[ConfigurationError]
-) -> OtlpSettings | None:
-    endpoint = values["otlp_endpoint"] or None
-    if endpoint and "@" in str(endpoint).partition("//")[2].partition("/")[0]:
-        problems.append(
-            ConfigurationError(
-                "--otlp-endpoint",
-                "there is a password in the URL, and Locust sends its options to every worker.",
-                "Put it into the environment variable OTEL_EXPORTER_OTLP_HEADERS.",
-                slug="otlp-endpoint-secret",
-            )
-        )
-        return None
-    try:
-        return resolve_otlp(endpoint, values["otlp_protocol"] or None, read(_interval, "otlp_interval", None))
-    except ConfigurationError as problem:
-        problems.append(problem)
-        return None
-
-
 def _max_names(value: object) -> int:
     text = str(value).strip()
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 100_000:
@@ -330,34 +286,11 @@ def _max_names(value: object) -> int:
     return int(text)
 
 
-def _slo(value: object) -> Slo:
-    from locust_otel.slo.file import load  # noqa: PLC0415  # 0.1 s and 10 MiB of validation where there is no file
-
-    return load(str(value))
-
-
-def _switch(value: object) -> bool:
+def _switch(value: object, flag: str) -> bool:
     text = str(value).strip().lower()
     if text not in {"true", "false", "1", "0", "yes", "no", "on", "off"}:
-        raise ConfigurationError("--slo-abort", f"{text!r} is not known.", "Write true or false.", slug="switch")
+        raise ConfigurationError(flag, f"{text!r} is not known.", "Write true or false.", slug="switch")
     return text in {"true", "1", "yes", "on"}
-
-
-def _writable_folder(value: object) -> str:
-    folder = Path(str(value))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or "not a path"
-        raise ConfigurationError(
-            "--run-record",
-            f"{str(value)!r} cannot be written to: {reason}.",
-            "Name a folder that can be.",
-            slug="run-record-unwritable",
-        ) from None
-    return str(folder)
 
 
 def _export_from(value: object) -> bool:

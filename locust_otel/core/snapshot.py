@@ -1,15 +1,15 @@
 """Frozen values: what is known at one moment, made in one piece and then read at leisure.
 
-A snapshot shares no mutable state with the run it was taken of, so an exporter may render it in pieces and give the
-event loop back in between, and two exporters of one snapshot cannot disagree.
+A snapshot shares no mutable state with the run it was taken of, so outputs may render it in threads of their own, and
+two outputs of one snapshot cannot disagree. A series that has not changed is the same object as in the last snapshot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from locust_otel.core.histogram import Layout
 
@@ -43,6 +43,25 @@ class Exemplar:
     """
 
     duration_s: float
+    trace_id: str
+    span_id: str
+    timestamp: float
+
+
+@dataclass(frozen=True, slots=True)
+class SlowRequest:
+    """One request above the threshold, as the log tells of it.
+
+    Attributes:
+        status: HTTP status, or the class of the exception; empty where there is neither.
+        trace_id: 32 hex digits, or empty.
+        span_id: 16 hex digits, or empty.
+        timestamp: Unix time in seconds at which it ended.
+    """
+
+    key: SeriesKey
+    duration_s: float
+    status: str
     trace_id: str
     span_id: str
     timestamp: float
@@ -154,13 +173,6 @@ class ObjectivePoint:
     status: str
 
 
-class Judged(Protocol):
-    """The objectives of a run, judged when they are asked for."""
-
-    def points(self) -> Iterator[ObjectivePoint]:
-        """Yield how each objective stands; the loop may be given back in between."""
-
-
 @dataclass(frozen=True, slots=True)
 class RunSnapshot:
     """What a run is and how it stands.
@@ -189,7 +201,7 @@ class RunSnapshot:
     users_target: Mapping[str, int]
     requests: RequestsSnapshot
     marks: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    slo: Judged | None = None
+    slo: tuple[ObjectivePoint, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +225,8 @@ class HealthSnapshot:
     listener_errors: int
     unreconciled: int | None
     versions: Mapping[str, str]
+    restarts: int = 0
+    merged_reports: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,5 @@
-"""The demo: a shop on loopback with faults to order, and a load test that runs against it."""
+"""The demo: a shop with faults to order, a load test against it, and a stack with Prometheus and Alertmanager.
+
+The shop and the webhook are programs of their own, which the tests and the container images run too. It may import
+every room, and no room imports it.
+"""

@@ -6,12 +6,12 @@ import dataclasses
 import random
 from dataclasses import dataclass
 
-from locust_otel.demo.faults import Fault, Moment
+from locust_otel.demo.faults import RequestContext, ShopFault
 
 
 @dataclass(frozen=True, slots=True)
 class _Active:
-    fault: Fault
+    fault: ShopFault
     since_s: float
     rng: random.Random
 
@@ -32,7 +32,7 @@ class ActiveFaults:
     def __len__(self) -> int:
         return len(self._active)
 
-    def activate(self, fault: Fault, now_s: float) -> None:
+    def activate(self, fault: ShopFault, now_s: float) -> None:
         """Activate a fault, from now on."""
         rng = random.Random(f"{self._seed}:{fault.name}")  # noqa: S311  # reproducible, not secret
         self._active[fault.name] = _Active(fault, now_s, rng)
@@ -55,7 +55,7 @@ class ActiveFaults:
     def work_s(self, route: str, now_s: float, in_flight: int, service_s: float) -> float:
         """Return the seconds to add while the worker is held."""
         return sum(
-            active.fault.work_s(Moment(route, now_s - active.since_s, in_flight, service_s))
+            active.fault.work_s(RequestContext(route, now_s - active.since_s, in_flight, service_s))
             for active in self._active.values()
             if active.fault.concerns(route)
         )
@@ -63,7 +63,7 @@ class ActiveFaults:
     def delay_s(self, route: str, now_s: float, in_flight: int, service_s: float) -> float:
         """Return the seconds to add once the worker is free again."""
         return sum(
-            active.fault.delay_s(Moment(route, now_s - active.since_s, in_flight, service_s), active.rng)
+            active.fault.delay_s(RequestContext(route, now_s - active.since_s, in_flight, service_s), active.rng)
             for active in self._active.values()
             if active.fault.concerns(route)
         )

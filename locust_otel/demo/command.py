@@ -35,14 +35,15 @@ def add_to(commands: Any) -> None:
     add(
         "--stack", action="store_true", help="with a real Prometheus and Alertmanager beside it, and their alerts shown"
     )
+    add("--open", action="store_true", help="open the live page in a browser, where there is a desktop")
     demo.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the demo."""
-    from locust_otel.demo import session  # noqa: PLC0415  # no other command may load Locust: it patches sockets
+    from locust_otel.demo import play  # noqa: PLC0415  # no other command may load Locust: it patches sockets
 
-    return session.run(options)
+    return play.run(options)
 
 
 def _count(text: str) -> int:

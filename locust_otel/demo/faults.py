@@ -1,6 +1,6 @@
 """The faults the demo shop can be given: what each does to a request, as plain arithmetic.
 
-A fault sleeps nowhere and reads no clock: it is asked about a `Moment`, with the age of the fault in it, and
+A fault sleeps nowhere and reads no clock: it is asked about a `RequestContext`, with the age of the fault in it, and
 answers in seconds, connections or a status. Randomness comes from a generator handed in, so that the n-th
 request a fault sees meets the same fate for the same seed.
 """
@@ -21,7 +21,7 @@ from locust_otel.demo.latency import SERVICES
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class RequestContext:
     """What a fault may know of one request.
 
     Attributes:
@@ -47,16 +47,16 @@ def _route(default: str = "") -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ShopFault:
     """Base of the faults: changes nothing. Its fields are its parameters."""
 
     name: ClassVar[str] = ""
 
-    def work_s(self, moment: Moment) -> float:
+    def work_s(self, context: RequestContext) -> float:
         """Return the seconds of service added while a worker is held: they cost capacity."""
         return 0.0
 
-    def delay_s(self, moment: Moment, rng: random.Random) -> float:
+    def delay_s(self, context: RequestContext, rng: random.Random) -> float:
         """Return the seconds the answer comes later with no worker held: capacity stays."""
         return 0.0
 
@@ -82,7 +82,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Latency(Fault):
+class Latency(ShopFault):
     """Every answer comes later, as behind a slow network."""
 
     name: ClassVar[str] = "latency"
@@ -90,7 +90,7 @@ class Latency(Fault):
     jitter_s: float = _number(0.0, "s", "and up to so many more or fewer, evenly spread", 0)
     route: str = _route()
 
-    def delay_s(self, moment: Moment, rng: random.Random) -> float:
+    def delay_s(self, context: RequestContext, rng: random.Random) -> float:
         """Return `added_s` ± `jitter_s`, never below 0."""
         if not self.jitter_s:
             return self.added_s
@@ -98,7 +98,7 @@ class Latency(Fault):
 
 
 @dataclass(frozen=True, slots=True)
-class Errors(Fault):
+class Errors(ShopFault):
     """A share of the requests is answered with an error, after the usual time."""
 
     name: ClassVar[str] = "errors"
@@ -112,7 +112,7 @@ class Errors(Fault):
 
 
 @dataclass(frozen=True, slots=True)
-class PoolCliff(Fault):
+class PoolCliff(ShopFault):
     """The database pool shrinks: nothing is seen below its new capacity, a collapse above."""
 
     name: ClassVar[str] = "pool-cliff"
@@ -124,7 +124,7 @@ class PoolCliff(Fault):
 
 
 @dataclass(frozen=True, slots=True)
-class Stall(Fault):
+class Stall(ShopFault):
     """Everything stops at regular intervals, as in a long garbage collection: a sawtooth."""
 
     name: ClassVar[str] = "stall"
@@ -143,7 +143,7 @@ class Stall(Fault):
 
 
 @dataclass(frozen=True, slots=True)
-class SlowEndpoint(Fault):
+class SlowEndpoint(ShopFault):
     """One route needs longer on its worker; under load the others feel it in the queue."""
 
     name: ClassVar[str] = "slow-endpoint"
@@ -151,39 +151,39 @@ class SlowEndpoint(Fault):
     factor: float = _number(10.0, "factor", "on the route's service time", 1)
     added_s: float = _number(0.0, "s", "seconds added on top", 0)
 
-    def work_s(self, moment: Moment) -> float:
+    def work_s(self, context: RequestContext) -> float:
         """Return `service_s * (factor - 1) + added_s`."""
-        return moment.service_s * (self.factor - 1) + self.added_s
+        return context.service_s * (self.factor - 1) + self.added_s
 
 
 @dataclass(frozen=True, slots=True)
-class Saturation(Fault):
+class Saturation(ShopFault):
     """Time grows linearly with the requests in flight; throughput cannot pass 1 / `per_request_s`."""
 
     name: ClassVar[str] = "saturation"
     per_request_s: float = _number(0.01, "s", "seconds added for each request in flight", 0)
     route: str = _route()
 
-    def delay_s(self, moment: Moment, rng: random.Random) -> float:
+    def delay_s(self, context: RequestContext, rng: random.Random) -> float:
         """Return `per_request_s` times the requests in flight."""
-        return self.per_request_s * moment.in_flight
+        return self.per_request_s * context.in_flight
 
 
 @dataclass(frozen=True, slots=True)
-class Leak(Fault):
+class Leak(ShopFault):
     """Every answer is a little later than the one before: a slow drift."""
 
     name: ClassVar[str] = "leak"
     per_minute_s: float = _number(0.1, "s/min", "seconds added for each minute since activation", 0)
     route: str = _route()
 
-    def delay_s(self, moment: Moment, rng: random.Random) -> float:
+    def delay_s(self, context: RequestContext, rng: random.Random) -> float:
         """Return `per_minute_s` times the minutes since activation."""
-        return self.per_minute_s * moment.age_s / 60
+        return self.per_minute_s * context.age_s / 60
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse(Fault):
+class Refuse(ShopFault):
     """Connections are closed without an answer: clients see a connection error."""
 
     name: ClassVar[str] = "refuse"
@@ -194,12 +194,12 @@ class Refuse(Fault):
         return rng.random() < self.ratio
 
 
-FAULTS: Mapping[str, type[Fault]] = {
+FAULTS: Mapping[str, type[ShopFault]] = {
     fault.name: fault for fault in (Latency, Errors, PoolCliff, Stall, SlowEndpoint, Saturation, Leak, Refuse)
 }
 
 
-def build(name: str, parameters: Mapping[str, object]) -> Fault:
+def build(name: str, parameters: Mapping[str, object]) -> ShopFault:
     """Make a fault from its name and parameters; those left out take their defaults.
 
     Raises:
@@ -228,7 +228,7 @@ def build(name: str, parameters: Mapping[str, object]) -> Fault:
         raise ConfigurationError(f"fault {name}", f"{error}.", "Change one.", slug="fault-value") from None
 
 
-def parse(text: str) -> Fault:
+def parse(text: str) -> ShopFault:
     """Make a fault from `NAME` or `NAME:key=value,key=value`, as the command line has it.
 
     Raises:

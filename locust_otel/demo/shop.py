@@ -184,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from gevent.event import Event  # noqa: PLC0415
 
     from locust_otel.demo.faults import parse  # noqa: PLC0415
-    from locust_otel.demo.server import Shop, serve  # noqa: PLC0415
+    from locust_otel.demo.shop_server import Shop, serve  # noqa: PLC0415
 
     _allow_many_sockets()
     shop = Shop(

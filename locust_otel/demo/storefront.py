@@ -21,7 +21,7 @@ _PRODUCT_ROUTE = "/api/products/[id]"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ShopRequest:
     """One request to a known route.
 
     Attributes:
@@ -40,7 +40,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ShopAnswer:
     """Status, body and content type of one response."""
 
     status: int
@@ -48,9 +48,9 @@ class Answer:
     content_type: str = "application/json"
 
 
-def json_answer(status: int, document: object) -> Answer:
+def json_answer(status: int, document: object) -> ShopAnswer:
     """Return an answer with a JSON body."""
-    return Answer(status, json.dumps(document).encode())
+    return ShopAnswer(status, json.dumps(document).encode())
 
 
 def template_of(path: str) -> tuple[str, str]:
@@ -85,8 +85,8 @@ class Storefront:
         self._products = json_answer(200, {"products": [_product(n) for n in range(1, 21)], "total": PRODUCTS})
         self._data = json_answer(200, {"data": [{"id": n, "value": n * n} for n in range(10)]})
         self._dashboard = json_answer(200, {"orders_today": 128, "revenue_cents": 734_200, "visitors": 5_310})
-        self._csv = Answer(200, _report(), "text/csv")
-        self._pages: Mapping[str, Callable[[Request], Answer]] = {
+        self._csv = ShopAnswer(200, _report(), "text/csv")
+        self._pages: Mapping[str, Callable[[ShopRequest], ShopAnswer]] = {
             "/api/login": self._login,
             "/api/products": self._with_token(lambda _request: self._products),
             _PRODUCT_ROUTE: self._with_token(self._detail),
@@ -98,7 +98,7 @@ class Storefront:
             "/api/mobile/feed": self._feed,
         }
 
-    def answer(self, route: str, request: Request) -> Answer:
+    def answer(self, route: str, request: ShopRequest) -> ShopAnswer:
         """Return the answer of a route.
 
         Raises:
@@ -106,15 +106,15 @@ class Storefront:
         """
         return self._pages[route](request)
 
-    def _with_token(self, page: Callable[[Request], Answer]) -> Callable[[Request], Answer]:
-        def guarded(request: Request) -> Answer:
+    def _with_token(self, page: Callable[[ShopRequest], ShopAnswer]) -> Callable[[ShopRequest], ShopAnswer]:
+        def guarded(request: ShopRequest) -> ShopAnswer:
             if _token(request) not in self._carts:
                 return json_answer(401, {"error": "log in at POST /api/login and send the bearer token"})
             return page(request)
 
         return guarded
 
-    def _login(self, request: Request) -> Answer:
+    def _login(self, request: ShopRequest) -> ShopAnswer:
         body = _fields(request)
         if body is None:
             return _not_json()
@@ -124,13 +124,13 @@ class Storefront:
         self._carts[token] = {}
         return json_answer(200, {"token": token})
 
-    def _detail(self, request: Request) -> Answer:
+    def _detail(self, request: ShopRequest) -> ShopAnswer:
         number = int(request.item) if request.item.isdecimal() and len(request.item) < 10 else 0
         if not 1 <= number <= PRODUCTS:
             return _no_product()
         return json_answer(200, _product(number))
 
-    def _add_to_cart(self, request: Request) -> Answer:
+    def _add_to_cart(self, request: ShopRequest) -> ShopAnswer:
         body = _fields(request)
         if body is None:
             return _not_json()
@@ -143,7 +143,7 @@ class Storefront:
         cart[product_id] = cart.get(product_id, 0) + quantity
         return json_answer(200, {"items": sum(cart.values())})
 
-    def _order(self, request: Request) -> Answer:
+    def _order(self, request: ShopRequest) -> ShopAnswer:
         cart = self._carts[_token(request)]
         if not cart:
             return json_answer(409, {"error": "the cart is empty"})
@@ -151,17 +151,17 @@ class Storefront:
         cart.clear()
         return json_answer(201, {"ordered": items})
 
-    def _api_data(self, request: Request) -> Answer:
+    def _api_data(self, request: ShopRequest) -> ShopAnswer:
         if request.api_key != API_KEY:
             return json_answer(401, {"error": "send a valid X-API-Key"})
         return self._data
 
-    def _monthly(self, request: Request) -> Answer:
+    def _monthly(self, request: ShopRequest) -> ShopAnswer:
         if parse_qs(request.query).get("format") != ["csv"]:
             return json_answer(400, {"error": "the report comes as format=csv"})
         return self._csv
 
-    def _feed(self, request: Request) -> Answer:
+    def _feed(self, request: ShopRequest) -> ShopAnswer:
         try:
             since = date.fromisoformat(parse_qs(request.query).get("since", [""])[0])
         except ValueError:
@@ -169,11 +169,11 @@ class Storefront:
         return json_answer(200, {"since": since.isoformat(), "items": [_product(n) for n in range(1, 6)]})
 
 
-def _token(request: Request) -> str:
+def _token(request: ShopRequest) -> str:
     return request.authorization.removeprefix("Bearer ")
 
 
-def _fields(request: Request) -> dict[str, object] | None:
+def _fields(request: ShopRequest) -> dict[str, object] | None:
     try:
         document = json.loads(request.body)
     except ValueError:
@@ -181,9 +181,9 @@ def _fields(request: Request) -> dict[str, object] | None:
     return document if isinstance(document, dict) else None
 
 
-def _not_json() -> Answer:
+def _not_json() -> ShopAnswer:
     return json_answer(400, {"error": "the body must be a JSON object"})
 
 
-def _no_product() -> Answer:
+def _no_product() -> ShopAnswer:
     return json_answer(404, {"error": f"products are numbered from 1 to {PRODUCTS}"})

@@ -1,83 +1,128 @@
-"""The log of slow requests: one structured line and one event each, at a bounded rate, and none on the request path."""
+"""The log of slow requests: one structured line and one event for each, at a limited rate."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from time import monotonic
+from typing import NamedTuple
 
-from locust_otel.core.events import SLOW_REQUEST, Event, EventQueue, RateLimit
-from locust_otel.plugin.recorder import Recorder, SlowRequest
+from locust_otel.core.events import SLOW_REQUEST, Event, RateLimit
+from locust_otel.core.snapshot import SlowRequest, Snapshot
+from locust_otel.exporter.output import Output
+from locust_otel.exporter.run import Run
+from locust_otel.exporter.session import Session
 
 logger = logging.getLogger(__name__)
 
 BURST = 10
-"""Lines at once; Locust stops to send a worker's log to the master after 70 lines in 10 seconds."""
+"""Lines at once; Locust stops sending a worker's log to the master after 70 lines in 10 seconds."""
 
 LINES_PER_SECOND = 1.0
 """Lines in the long run."""
 
+MAX_WAITING = 20
+"""Slow requests that wait for their line, the latest ones; further ones are only counted."""
 
-class SlowLog:
-    """Logs the slow requests that a recorder kept.
 
-    Args:
-        recorder: Its slow requests are taken.
-        events: Where the events go.
-        origin: Returns the run and the name of this process.
+class _Waiting(NamedTuple):
+    run_id: str
+    worker: str
+    request: SlowRequest
+
+
+@dataclass(slots=True)
+class _Kept:
+    """State for a successor of this process.
+
+    Attributes:
+        waiting: Slow requests that are not logged yet.
+        not_logged: Slow requests since the last line that will not be logged.
     """
 
-    def __init__(
-        self,
-        recorder: Recorder,
-        events: EventQueue,
-        origin: Callable[[], tuple[str, str]],
-        clock: Callable[[], float] = monotonic,
-    ) -> None:
-        self._recorder = recorder
-        self._events = events
-        self._origin = origin
+    waiting: deque[_Waiting] = field(default_factory=deque)
+    not_logged: int = 0
+
+
+class SlowLog(Output):
+    """Logs the slow requests that reports contain.
+
+    Args:
+        session: The current run, and where the events go.
+        clock: Seconds of a clock that never goes back.
+    """
+
+    tells = True
+
+    def __init__(self, session: Session, clock: Callable[[], float] = monotonic) -> None:
+        self._session = session
+        self._kept = session.keep("slow_log", _Kept())
         self._rate = RateLimit(BURST, LINES_PER_SECOND, clock)
+
+    def take(self, worker: str, requests: Sequence[SlowRequest], dropped: int) -> None:
+        """Take the slow requests of a report.
+
+        Args:
+            worker: Name of the generating process.
+            requests: The slow requests.
+            dropped: Further slow requests that the process did not keep.
+        """
+        with self._session.lock:
+            kept, run = self._kept, self._session.run
+            run_id = run.run_id if run is not None else ""
+            kept.waiting += [_Waiting(run_id, worker, request) for request in requests]
+            kept.not_logged += dropped
+            while len(kept.waiting) > MAX_WAITING:
+                kept.waiting.popleft()
+                kept.not_logged += 1
+
+    def collect(self, snapshot: Snapshot) -> None:  # noqa: ARG002
+        """Log as many as the rate allows."""
+        self.emit()
+
+    def finish(self, run: Run) -> None:  # noqa: ARG002
+        """Log what the rate allows, and the number of the others."""
+        with self._session.lock:
+            self.emit()
+            left = len(self._kept.waiting) + self._kept.not_logged
+            self._kept.waiting.clear()
+            self._kept.not_logged = 0
+        if left:
+            logger.warning("slow requests not_logged=%d", left)
 
     def emit(self) -> None:
         """Log as many as the rate allows; the others wait."""
-        waiting = self._recorder.slow_requests
-        while waiting and self._rate.allows():
-            dropped, self._recorder.slow_requests_dropped = self._recorder.slow_requests_dropped, 0
-            request = waiting.popleft()
-            known = fields(request, *self._origin(), dropped)
-            text = line(known)
-            logger.warning(text)
-            self._events.add(
-                Event(
-                    SLOW_REQUEST,
-                    text,
-                    "WARN",
-                    known,
-                    timestamp=request.timestamp,
-                    trace_id=request.trace_id,
-                    span_id=request.span_id,
+        with self._session.lock:
+            kept = self._kept
+            while kept.waiting and self._rate.allows():
+                run_id, worker, request = kept.waiting.popleft()
+                known = fields(request, run_id, worker, kept.not_logged)
+                kept.not_logged = 0
+                text = line(known)
+                logger.warning(text)
+                self._session.add_event(
+                    Event(
+                        SLOW_REQUEST,
+                        text,
+                        "WARN",
+                        known,
+                        timestamp=request.timestamp,
+                        trace_id=request.trace_id,
+                        span_id=request.span_id,
+                    )
                 )
-            )
-
-    def flush(self) -> None:
-        """Log what the rate allows at the end, and how many were left out."""
-        self.emit()
-        left = len(self._recorder.slow_requests) + self._recorder.slow_requests_dropped
-        if left:
-            self._recorder.slow_requests.clear()
-            self._recorder.slow_requests_dropped = 0
-            logger.warning("slow requests not_logged=%d", left)
 
 
 def line(known: Mapping[str, str | float]) -> str:
-    """Return what is known of a slow request as `key=value` pairs; text that could be misread is quoted as in JSON."""
+    """Return the fields of a slow request as `key=value` pairs; ambiguous text is quoted as in JSON."""
     return "slow request " + " ".join(f"{name}={_quoted(value)}" for name, value in known.items())
 
 
 def fields(request: SlowRequest, run_id: str, worker: str, not_logged: int) -> dict[str, str | float]:
-    """Return what is known of a slow request, without what is empty."""
+    """Return the fields of a slow request, without empty ones."""
     known: dict[str, str | float] = {
         "run_id": run_id,
         "name": request.key.name,

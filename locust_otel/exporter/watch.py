@@ -1,31 +1,27 @@
-"""Judges the objectives of a run while it goes on, ends it where that was asked for, and decides the exit code."""
+"""The watch over objectives: burn rates and tables while a run is running, --slo-abort, verdict and exit code."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
-
-import gevent
 
 from locust_otel.core.errors import ExitCode
 from locust_otel.core.events import SLO_ABORT, SLO_BURNING, SLO_VERDICT, Event
 from locust_otel.core.marks import ABORT_KIND, ABORT_TEXT
-from locust_otel.core.settings import Settings
-from locust_otel.core.snapshot import invalid_reasons
-from locust_otel.plugin.master import MasterNode
-from locust_otel.plugin.nodes import LocalNode
-from locust_otel.plugin.run import Run
+from locust_otel.core.snapshot import Snapshot
+from locust_otel.exporter.output import Output
+from locust_otel.exporter.run import Run
+from locust_otel.exporter.session import Session
 from locust_otel.slo import text
 from locust_otel.slo.burn import Burning
-from locust_otel.slo.objectives import spoken
+from locust_otel.slo.objectives import Window, spoken
 from locust_otel.slo.progress import Progress, Standing
 from locust_otel.slo.verdict import Status, exit_code
+from locust_otel.wire import frames
 
 logger = logging.getLogger(__name__)
-
-INTERVAL_S = 1.0
-"""Seconds between two looks at the objectives."""
 
 LINE_INTERVAL_S = 10.0
 """Seconds between two tables in the log of a headless run."""
@@ -33,36 +29,53 @@ LINE_INTERVAL_S = 10.0
 _SEVERITY = {Status.MET: "INFO", Status.MISSED: "ERROR", Status.UNDECIDED: "WARN", Status.INVALID: "WARN"}
 
 
-class Watch:
-    """Judges the runs of a process that knows all of their requests.
+def decide(run: Run | None) -> ExitCode:
+    """Return the exit code for the verdict on the last run; no run is never a pass.
 
-    Args:
-        node: What the process knows of a run.
-        settings: What the user asked for; it has an SLO file.
+    The lock of the session must be held.
+    """
+    if run is None or run.progress is None:
+        return ExitCode.UNDECIDED
+    standing = run.progress.judge(run.merged.snapshot(), run.elapsed_s)
+    return exit_code(standing.results, is_aborted=standing.aborted is not None)
+
+
+@dataclass(slots=True)
+class _Kept:
+    """State for a successor of this process.
+
+    Attributes:
+        burning: Pairs that are logged as burning: name of the objective, and window.
+        logged_s: When the last table was logged, in seconds since the start of the run.
+        concluded: Run whose verdict is logged; empty for none.
     """
 
-    def __init__(self, node: LocalNode | MasterNode, settings: Settings) -> None:
-        self._node = node
-        self._settings = settings
-        self._greenlet: gevent.Greenlet | None = None
-        self._burning: set[tuple[str, object]] = set()
-        self._told_s = 0.0
-        self._has_failed = False
+    burning: set[tuple[str, Window]] = field(default_factory=set)
+    logged_s: float = 0.0
+    concluded: str = ""
 
-    def start(self) -> None:
-        """Start to watch."""
-        self._greenlet = gevent.spawn(self._run)
 
-    def stop(self) -> None:
-        """Stop watching."""
-        if self._greenlet is not None:
-            self._greenlet.kill(block=False)
+class Watch(Output):
+    """Judges the runs that have objectives: those of a process with an SLO file that is not a worker.
 
-    def begin(self, run_time_s: float | None) -> None:
-        """Begin with a new run, which is to last so long."""
-        self._burning.clear()
-        self._told_s = 0.0
-        slo = self._settings.slo
+    Args:
+        session: The current run, and the way to stop it.
+    """
+
+    tells = True
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._kept = session.keep("watch", _Kept())
+        self._stopping = ""  # the run that this process has asked Locust to stop
+
+    def begin(self, run: Run) -> None:
+        """Log a run time that is far from the period."""
+        with self._session.lock:
+            self._kept.burning = set()
+            self._kept.logged_s = 0.0
+        run_time_s = run.settings.get("run_time_s")
+        slo = run.progress.slo if run.progress is not None else None
         if slo is not None and run_time_s and not 0.5 <= run_time_s / float(slo.period_s) <= 2:
             logger.info(
                 "The run time of %g s is far from the period of %s in %s: the budget spent is a share of the period's.",
@@ -71,19 +84,38 @@ class Watch:
                 slo.source,
             )
 
-    def decide(self, run: Run | None) -> ExitCode:
-        """Return the exit code that the verdict of the last run asks for; no run is never a pass."""
-        standing = run.standing() if run is not None else None
-        if standing is None:
-            return ExitCode.UNDECIDED
-        return exit_code(standing.results(), is_aborted=standing.aborted is not None)
+    def collect(self, snapshot: Snapshot) -> None:
+        """Compute the burn rates; log and report what burns, and stop the run if that was asked for."""
+        taken = snapshot.run
+        with self._session.lock:  # held throughout: a successor must not repeat or miss any of it
+            run = self._session.run
+            if run is None or taken is None or run.run_id != taken.run_id or run.progress is None or not run.is_active:
+                return
+            progress, elapsed_s = run.progress, taken.elapsed_s
+            pairs = progress.observe(taken.requests, elapsed_s, invalid=snapshot.invalid_reasons)
+            self._note_burning(run, pairs)
+            critical = next((pair for pair in pairs if pair.window.severity == "critical"), None)
+            if critical is not None and self._session.settings.slo_abort and progress.aborted is None:
+                self._abort(run, progress, critical)
+            elif elapsed_s - self._kept.logged_s >= LINE_INTERVAL_S and run.is_headless and not run.only_summary:
+                self._kept.logged_s = elapsed_s
+                standing = progress.judge(taken.requests, elapsed_s)
+                if not standing.is_warming_up:
+                    logger.info("objectives so far:\n%s", text.written(text.table(standing.results)))
+            if progress.aborted is not None and self._stopping != run.run_id:
+                self._stopping = run.run_id
+                self._session.tell(frames.ABORT, run.run_id)
 
-    def conclude(self, run: Run) -> None:
-        """Log and tell the verdict of a run that is over."""
-        standing = run.standing()
-        if standing is None:
-            return
-        slo, results = standing.slo, tuple(standing.results())
+    def finish(self, run: Run) -> None:
+        """Log and report the verdict, once."""
+        with self._session.lock:
+            if run.progress is None or self._kept.concluded == run.run_id:
+                return
+            self._kept.concluded = run.run_id
+            self._conclude(run, run.progress.judge(run.merged.snapshot(), run.elapsed_s))
+
+    def _conclude(self, run: Run, standing: Standing) -> None:
+        slo, results = standing.slo, standing.results
         logger.info("objectives of %s:\n%s", slo.service, text.written(text.table(results, has_worst=True)))
         if standing.is_warming_up:
             logger.warning("The run was over before its warm-up of %s: nothing was judged.", spoken(slo.warmup_s))
@@ -92,7 +124,8 @@ class Watch:
                 logger.warning(
                     "objectives.%s.match: %s; is it written as in Locust's table?", result.objective.name, result.note
                 )
-            self._tell(
+            self._report(
+                run,
                 SLO_VERDICT,
                 f"{result.objective.name} is {result.status}: {text.actual(result)}",
                 _SEVERITY[result.status],
@@ -105,65 +138,23 @@ class Watch:
                 },
             )
 
-    def _run(self) -> None:
-        while True:
-            gevent.sleep(INTERVAL_S)
-            run = self._node.run
-            if run is None or run.slo is None or run.stopped:
-                continue
-            try:
-                self._look(run, run.slo)
-            except Exception:  # a fault of ours must not leave a run unjudged from here on
-                if not self._has_failed:
-                    logger.exception("The objectives could not be looked at")
-                self._has_failed = True
-
-    def _look(self, run: Run, progress: Progress) -> None:
-        invalid = invalid_reasons(self._node.workers(), self._node.worker_states())
-        pairs = progress.observe(
-            run.aggregate.snapshot(), run.elapsed_s, invalid=invalid, pause=lambda: gevent.sleep(1e-6)
-        )
-        if run.stopped:  # while others had their turn
-            return
-        self._tell_burning(pairs)
-        critical = next((pair for pair in pairs if pair.window.severity == "critical"), None)
-        if critical is not None and self._settings.slo_abort and progress.aborted is None:
-            self._abort(run, progress, critical)
-        elif run.elapsed_s - self._told_s >= LINE_INTERVAL_S and self._is_headless:
-            self._told_s = run.elapsed_s
-            self._log(run.standing())
-
-    @property
-    def _is_headless(self) -> bool:
-        options = self._node.environment.parsed_options
-        return bool(getattr(options, "headless", False)) and not getattr(options, "only_summary", False)
-
-    def _log(self, standing: Standing | None) -> None:
-        if standing is not None and not standing.is_warming_up:
-            logger.info("objectives so far:\n%s", text.written(text.table(standing.results())))
-
-    def _tell_burning(self, pairs: Iterable[Burning]) -> None:
-        """Log the pairs that have begun to burn."""
+    def _note_burning(self, run: Run, pairs: Iterable[Burning]) -> None:
+        """Log and report the pairs that have begun to burn."""
         now = {(pair.objective.name, pair.window): pair for pair in pairs}
         for key, pair in now.items():
-            if key not in self._burning:
+            if key not in self._kept.burning:
                 logger.warning("%s", text.burning(pair))
-                self._tell(SLO_BURNING, text.burning(pair), "WARN", _attributes(pair))
-        self._burning = set(now)
+                self._report(run, SLO_BURNING, text.burning(pair), "WARN", _attributes(pair))
+        self._kept.burning = set(now)
 
     def _abort(self, run: Run, progress: Progress, pair: Burning) -> None:
         progress.aborted = pair
-        run.mark(ABORT_TEXT + pair.objective.name, ABORT_KIND)
+        self._session.note_mark(run, ABORT_TEXT + pair.objective.name, ABORT_KIND)
         logger.error("Stopping the run, as --slo-abort asks for: %s", text.burning(pair))
-        self._tell(SLO_ABORT, f"The run is stopped: {text.burning(pair)}", "ERROR", _attributes(pair))
-        environment = self._node.environment
-        if environment.runner is not None:
-            # A process with a web UI goes on, for another run. In a greenlet of its own, which nothing of the run ends.
-            gevent.spawn(environment.runner.quit if environment.web_ui is None else environment.runner.stop)
+        self._report(run, SLO_ABORT, f"The run is stopped: {text.burning(pair)}", "ERROR", _attributes(pair))
 
-    def _tell(self, name: str, body: str, severity: str, attributes: dict[str, Any]) -> None:
-        run_id = self._node.run.run_id if self._node.run is not None else ""
-        self._node.events.add(Event(name, body, severity, {"run_id": run_id, **attributes}))
+    def _report(self, run: Run, name: str, body: str, severity: str, attributes: dict[str, Any]) -> None:
+        self._session.add_event(Event(name, body, severity, {"run_id": run.run_id, **attributes}))
 
 
 def _attributes(pair: Burning) -> dict[str, str | int | float]:

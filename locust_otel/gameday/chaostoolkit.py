@@ -10,16 +10,17 @@ https://chaostoolkit.org/reference/extending/create-control-extension/
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from locust_otel.core import catalogue
-from locust_otel.gameday.api import Prometheus
-from locust_otel.gameday.load import Marker
+from locust_otel.gameday.api import TIMEOUT_S
+from locust_otel.gameday.load import MarkSender
 from locust_otel.gameday.plan import FAULT_END, FAULT_START
+from locust_otel.review.prometheus import Prometheus, of_run
+from locust_otel.slo.rules.promql import selector
 
 logger = logging.getLogger("chaostoolkit")  # where the user of `chaos run` looks
 
@@ -40,7 +41,7 @@ def after_activity_control(context: Mapping[str, Any], metrics: str = DEFAULT_ME
 def _mark(context: Mapping[str, Any], kind: str, metrics: str) -> None:
     if context.get("type") != "action":
         return
-    marker = Marker(metrics)
+    marker = MarkSender(metrics)
     marker.mark(str(context.get("name", "")), kind)
     if marker.problem:
         logger.warning(marker.problem)
@@ -60,14 +61,13 @@ def alert_is(  # noqa: PLR0913, PLR0917  # an experiment names them
         wait_s: Seconds to wait.
 
     Raises:
-        NoAnswer: Prometheus does not answer.
+        ConfigurationError: Prometheus does not answer.
     """
-    labels = {"alertname": alert, "run_id": run_id, "severity": severity}
-    matchers = ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in labels.items() if value)
-    server = Prometheus(prometheus)
+    alerts = selector("ALERTS", alertname=alert, run_id=run_id, severity=severity)
+    server = Prometheus.of_environment(prometheus, timeout_s=TIMEOUT_S)
     deadline = time.monotonic() + wait_s
     while True:
-        states = {found.get("alertstate") for found, _ in server.vector(f"ALERTS{{{matchers}}}")}
+        states = {found.get("alertstate") for found, _ in server.query(alerts)}
         if state in states or (state == "inactive" and not states):
             return True
         if time.monotonic() >= deadline:
@@ -79,8 +79,9 @@ def verdict(prometheus: str, run_id: str) -> str:
     """Probe the verdict on a run: `met`, `missed`, `undecided` or `invalid`, the worst of its objectives.
 
     Raises:
-        NoAnswer: Prometheus does not answer.
+        ConfigurationError: Prometheus does not answer.
     """
-    of_run = f"{catalogue.SLO_STATUS.name}{{run_id={json.dumps(run_id, ensure_ascii=False)}}}"
-    found = {labels.get("status") for labels, value in Prometheus(prometheus).vector(of_run) if value}
+    server = Prometheus.of_environment(prometheus, timeout_s=TIMEOUT_S)
+    samples = server.query(of_run(catalogue.SLO_STATUS.name, run_id))
+    found = {labels.get("status") for labels, value in samples if value}
     return next((status for status in ("invalid", "missed", "undecided", "met") if status in found), "undecided")

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 GAMEDAY_FORMATS = ("text", "json", "markdown")
-"""Those of `gameday.formats`, which this module does not load before one is asked for."""
+"""Those of `gameday.scoreboard`, which this module does not load before one is asked for."""
 
 
 def add_to(commands: Any) -> None:

@@ -7,7 +7,6 @@ steps of the loop; none interrupts an undo.
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -19,14 +18,14 @@ from typing import Any, Protocol
 
 from locust_otel.core import catalogue
 from locust_otel.core.errors import LocustOtelError
-from locust_otel.gameday.api import NoAnswer, Prometheus
 from locust_otel.gameday.history import start_of
 from locust_otel.gameday.injection import Faults, Log
 from locust_otel.gameday.journal import Journal
-from locust_otel.gameday.load import Child, Marker, arguments
-from locust_otel.gameday.observer import Seen, Watch
+from locust_otel.gameday.load import Child, MarkSender, arguments
+from locust_otel.gameday.observer import Observer, Seen
 from locust_otel.gameday.plan import FAULT_END, FAULT_START, GameDay, Step
 from locust_otel.gameday.score import Done, Played
+from locust_otel.review.prometheus import Prometheus, of_run
 
 TICK_S = 0.1
 LAST_WORDS_S = 30.0
@@ -65,7 +64,7 @@ class Stage:
 
     day: GameDay
     server: Prometheus
-    watch: Watch
+    observer: Observer
     journal: Journal
     view: View
     run_id: str
@@ -104,7 +103,7 @@ class Conductor:
             faults = Faults(stage.day.source.absolute().parent, stage.journal, Log(file), stage.run_id, self._is_asked)
             try:
                 self._start()
-                stage.watch.start()
+                stage.observer.start()
                 aborted = self._steps(faults, self._marker())
             finally:
                 try:
@@ -142,7 +141,7 @@ class Conductor:
                 raise GameDayFailed(f"The load ended with exit code {self.child.code}:\n{self.child.tail()}")
             try:
                 found = start_of(stage.server, stage.run_id, "1d")
-            except NoAnswer as error:
+            except LocustOtelError as error:
                 found, why = None, str(error)
             if found is not None:
                 return found
@@ -153,23 +152,23 @@ class Conductor:
             f"Prometheus at {stage.server.url} does not see run {stage.run_id}: {why}. Does it scrape the run's port?"
         )
 
-    def _marker(self) -> Marker:
+    def _marker(self) -> MarkSender:
         url = self.stage.metrics_url or (self.child.metrics_url() if self.child else "")
         if not url:
             try:
-                of_run = f"{catalogue.RUN_INFO.name}{{run_id={json.dumps(self.stage.run_id, ensure_ascii=False)}}}"
-                instances = [labels.get("instance", "") for labels, _ in self.stage.server.vector(of_run)]
-            except NoAnswer:
+                samples = self.stage.server.query(of_run(catalogue.RUN_INFO.name, self.stage.run_id))
+                instances = [labels.get("instance", "") for labels, _ in samples]
+            except LocustOtelError:
                 instances = []
             url = f"http://{instances[0]}/metrics" if instances and instances[0] else ""
-        return Marker(url)
+        return MarkSender(url)
 
     @property
     def now_s(self) -> float:
         """Seconds since the start of the run."""
         return time.monotonic() - self._began
 
-    def _steps(self, faults: Faults, marker: Marker) -> str:
+    def _steps(self, faults: Faults, marker: MarkSender) -> str:
         """Play the steps, and return why it ended before its time; empty where it did not."""
         day = self.stage.day
         for step in day.steps:
@@ -194,7 +193,7 @@ class Conductor:
                 return why
             if self.now_s - shown >= 0.5:
                 shown = self.now_s
-                self.stage.view.show(shown, self.stage.watch.seen)
+                self.stage.view.show(shown, self.stage.observer.seen)
             time.sleep(TICK_S)
         return self.asked
 
@@ -208,9 +207,9 @@ class Conductor:
             return "" if is_done else f"the load ended before its time, with exit code {self.child.code}"
         if stage.stop_after_s is not None and self.now_s >= stage.stop_after_s:
             return f"--stop-after {stage.stop_after_s:g} s"
-        return stage.watch.must_stop() or None
+        return stage.observer.must_stop() or None
 
-    def _make(self, step: Step, faults: Faults, marker: Marker) -> None:
+    def _make(self, step: Step, faults: Faults, marker: MarkSender) -> None:
         name = step.fault.name
         self.stage.view.say(f"fault {name}")
         begun_at = time.time()
@@ -226,7 +225,7 @@ class Conductor:
             self._notes.append(marker.problem)
             marker.problem = ""
 
-    def _end(self, step: Step, faults: Faults, marker: Marker) -> None:
+    def _end(self, step: Step, faults: Faults, marker: MarkSender) -> None:
         name = step.fault.name
         is_mended = faults.mend(name)
         marker.mark(name, FAULT_END)
@@ -249,7 +248,7 @@ class Conductor:
         try:
             self._stop_load()
         finally:
-            self.stage.watch.stop()
+            self.stage.observer.stop()
             self.stage.journal.close()
 
     def _stop_load(self) -> None:
@@ -267,8 +266,8 @@ class Conductor:
         deadline = time.monotonic() + 6.0
         while time.monotonic() < deadline and not self.asked:
             time.sleep(TICK_S * 5)
-            self.stage.view.show(self.now_s, self.stage.watch.seen)
-            if not self.stage.watch.seen.alerts:
+            self.stage.view.show(self.now_s, self.stage.observer.seen)
+            if not self.stage.observer.seen.alerts:
                 return
 
 

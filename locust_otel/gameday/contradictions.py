@@ -11,7 +11,7 @@ from locust_otel.core.errors import ConfigurationError
 from locust_otel.gameday.plan import Expectation, GameDay, Step
 from locust_otel.slo.objectives import Slo, span
 from locust_otel.slo.rules import names
-from locust_otel.slo.rules.alerts import Links, run_alerts, slo_alerts
+from locust_otel.slo.rules.alerting_rules import Links, run_alerts, slo_alerts
 
 KNOWN = tuple(
     value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from locust_otel.gameday.history import History, Marked
+from locust_otel.gameday.history import History, StoredMark
 from locust_otel.review.record.reader import Record
 from locust_otel.slo.counts import Counts
 
@@ -38,7 +38,7 @@ def history_of(record: Record, alerts: History | None = None) -> History:
         counts=counts,
         failed=failed,
         scrapes=[at for at, _, _ in failed],
-        marks=sorted(Marked(begin + mark.time_s, mark.mark, mark.kind) for mark in record.marks),
+        marks=sorted(StoredMark(begin + mark.time_s, mark.mark, mark.kind) for mark in record.marks),
         is_valid=not any(interval.reasons for interval in record.intervals),
         sees_alerts=False,
     )

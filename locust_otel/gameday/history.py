@@ -6,7 +6,6 @@ that of a scrape or of an evaluation.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -14,9 +13,10 @@ from statistics import median
 from typing import NamedTuple
 
 from locust_otel.core import catalogue
-from locust_otel.gameday.api import Prometheus, Series
+from locust_otel.review.prometheus import Prometheus, SampleSeries, of_run
 from locust_otel.slo.counts import Counts
 from locust_otel.slo.rules import names
+from locust_otel.slo.rules.promql import selector
 
 GAP = 2.5
 """Evaluations without a sample after which an alert is over."""
@@ -42,7 +42,7 @@ class Episode(NamedTuple):
         return self.labels.get("alertname", "")
 
 
-class Marked(NamedTuple):
+class StoredMark(NamedTuple):
     """A mark of the run: its Unix time, name and kind."""
 
     at: float
@@ -74,7 +74,7 @@ class History:
     failed: Sequence[tuple[float, int, int]] = ()
     scrapes: Sequence[float] = ()
     episodes: Sequence[Episode] = ()
-    marks: Sequence[Marked] = ()
+    marks: Sequence[StoredMark] = ()
     rules: frozenset[str] | None = None
     is_valid: bool = True
     sees_alerts: bool = True
@@ -97,9 +97,9 @@ def start_of(server: Prometheus, run_id: str, lookback: str = "7d") -> float | N
     """Return the Unix time at which a run started; None where Prometheus does not know it.
 
     Raises:
-        NoAnswer: Prometheus does not answer.
+        ConfigurationError: Prometheus does not answer.
     """
-    found = server.vector(f"max_over_time({_of(catalogue.RUN_START.name, run_id)}[{lookback}])")
+    found = server.query(f"max_over_time({of_run(catalogue.RUN_START.name, run_id)}[{lookback}])")
     return max((value for _, value in found), default=None)
 
 
@@ -107,17 +107,17 @@ def observed(server: Prometheus, run_id: str, begin: float, end: float, own_aler
     """Return what is known of a run between two Unix times.
 
     Raises:
-        NoAnswer: Prometheus does not answer.
+        ConfigurationError: Prometheus does not answer.
     """
 
-    def stored(name: str) -> list[Series]:
-        return server.stored(_of(name, run_id), begin, end)
+    def stored(name: str) -> list[SampleSeries]:
+        return server.stored(of_run(name, run_id), begin, end)
 
-    scrapes = sorted({at for series in stored(catalogue.RUN_ACTIVE.name) for at, _ in series.points})
+    scrapes = sorted({at for series in stored(catalogue.RUN_ACTIVE.name) for at, _ in series.samples})
     interval_s = _interval(scrapes) or 1.0
     alerts = [series for series in stored("ALERTS") if series.labels.get("alertname") != names.RUN_ACTIVE]
     for name in sorted(own_alerts):
-        found = server.stored(f"ALERTS{{alertname={json.dumps(name, ensure_ascii=False)}}}", begin, end)
+        found = server.stored(selector("ALERTS", alertname=name), begin, end)
         alerts += [series for series in found if series.labels.get("run_id", "") in {"", run_id}]
     rules = server.alert_rules()
     return History(
@@ -131,67 +131,63 @@ def observed(server: Prometheus, run_id: str, begin: float, end: float, own_aler
         episodes=episodes(alerts, end, interval_s),
         marks=_marks(stored(catalogue.MARKS.name)),
         rules=None if rules is None else frozenset(rules),
-        is_valid=all(value for series in stored(catalogue.RUN_VALID.name) for _, value in series.points),
+        is_valid=all(value for series in stored(catalogue.RUN_VALID.name) for _, value in series.samples),
     )
-
-
-def _of(name: str, run_id: str) -> str:
-    return f"{name}{{run_id={json.dumps(run_id, ensure_ascii=False)}}}"  # JSON's texts are PromQL's, too
 
 
 def _interval(times: Sequence[float]) -> float | None:
     return median(after - before for before, after in pairwise(times)) if len(times) > 2 else None
 
 
-def _one_exporter(several: Iterable[Series], *keys: str) -> dict[tuple[str, ...], Series]:
+def _one_exporter(several: Iterable[SampleSeries], *keys: str) -> dict[tuple[str, ...], SampleSeries]:
     """Return one series for each set of labels: a run that is both scraped and pushed is there twice."""
-    found: dict[tuple[str, ...], Series] = {}
+    found: dict[tuple[str, ...], SampleSeries] = {}
     for series in several:
         key = tuple(series.labels.get(label, "") for label in keys)
-        if series.points and (key not in found or len(series.points) > len(found[key].points)):
+        if series.samples and (key not in found or len(series.samples) > len(found[key].samples)):
             found[key] = series
     return found
 
 
-def _counts(several: Iterable[Series]) -> dict[float, dict[str, Counts]]:
+def _counts(several: Iterable[SampleSeries]) -> dict[float, dict[str, Counts]]:
     found: dict[float, dict[str, Counts]] = {}
     for (slo, outcome), series in _one_exporter(several, "slo", "outcome").items():
-        for at, value in series.points:
+        for at, value in series.samples:
             counts = Counts(int(value), 0) if outcome == "good" else Counts(0, int(value))
             objectives = found.setdefault(at, {})
             objectives[slo] = objectives.get(slo, Counts()).plus(counts)
     return dict(sorted(found.items()))
 
 
-def _failed(several: Iterable[Series]) -> list[tuple[float, int, int]]:
+def _failed(several: Iterable[SampleSeries]) -> list[tuple[float, int, int]]:
     found: dict[float, list[int]] = {}
     keys = ("method", "name", "user_class", "outcome")
     for (*_, outcome), series in _one_exporter(several, *keys).items():
-        for at, value in series.points:
+        for at, value in series.samples:
             both = found.setdefault(at, [0, 0])
             both[0] += int(value) if outcome == "failure" else 0
             both[1] += int(value)
     return [(at, failed, total) for at, (failed, total) in sorted(found.items())]
 
 
-def _marks(several: Iterable[Series]) -> list[Marked]:
+def _marks(several: Iterable[SampleSeries]) -> list[StoredMark]:
     found = []
     for (name, kind), series in _one_exporter(several, "mark", "kind").items():
         before = 0.0
-        for at, value in series.points:
+        for at, value in series.samples:
             if value > before:
-                found.append(Marked(at, name, kind))
+                found.append(StoredMark(at, name, kind))
             before = value
     return sorted(found)
 
 
-def episodes(alerts: Iterable[Series], end: float, interval_s: float) -> list[Episode]:
+def episodes(alerts: Iterable[SampleSeries], end: float, interval_s: float) -> list[Episode]:
     """Return each alert from its beginning to its end, by time, from the samples of `ALERTS`."""
     times: dict[tuple[tuple[str, str], ...], dict[float, bool]] = {}
     for series in alerts:
         labels = tuple(sorted((key, value) for key, value in series.labels.items() if key != "alertstate"))
         is_firing = series.labels.get("alertstate") == "firing"
-        for at, value in series.points:
+        for at, value in series.samples:
             if value:
                 times.setdefault(labels, {})[at] = is_firing
     step_s = max(interval_s, median([_interval(sorted(each)) or interval_s for each in times.values()] or [0.0]))

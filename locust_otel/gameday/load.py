@@ -12,15 +12,13 @@ import sys
 import time
 from pathlib import Path
 
+from locust_otel.core.marks import MARK_PATH, TOKEN_VARIABLE
 from locust_otel.gameday.api import Api, NoAnswer
 from locust_otel.gameday.journal import Process
 from locust_otel.gameday.plan import GameDay, Load
 
 STOP_S = 40.0
 """For the load to end after SIGTERM: users finish, scrapers get the final values; then it is killed."""
-
-TOKEN = "LOCUST_OTEL_MARK_TOKEN"  # noqa: S105  # the name of a variable
-"""Environment variable with what others than the run's own machine must show to mark it."""
 
 _METRICS = re.compile(rb"Metrics for Prometheus at (https?://\S+)")
 
@@ -97,7 +95,7 @@ def end_leftover(process: Process) -> bool:
     return True
 
 
-class Marker:
+class MarkSender:
     """Sets marks on a run, at the address where it serves /metrics; what goes wrong is said once.
 
     Attributes:
@@ -106,14 +104,16 @@ class Marker:
 
     def __init__(self, metrics_url: str) -> None:
         self.problem = "" if metrics_url else "Nobody knows where the run serves /metrics: no marks. Give --metrics."
-        self._api = Api(metrics_url.removesuffix("/metrics"), "--metrics", TOKEN, "Bearer") if metrics_url else None
+        self._api = (
+            Api(metrics_url.removesuffix("/metrics"), "--metrics", TOKEN_VARIABLE, "Bearer") if metrics_url else None
+        )
 
     def mark(self, name: str, kind: str) -> None:
         """Set a mark."""
         if self._api is None:
             return
         try:
-            self._api.ask("/-/mark", body={"mark": name, "kind": kind})
+            self._api.ask(MARK_PATH, body={"mark": name, "kind": kind})
         except NoAnswer as error:
             refusal = getattr(error.__cause__, "code", None)
             is_unknown = refusal in {404, 405, 501}

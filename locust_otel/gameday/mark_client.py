@@ -6,22 +6,20 @@ import json
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from locust_otel.core import web
 from locust_otel.core.errors import ConfigurationError, LocustOtelError
-from locust_otel.core.marks import Marked
+from locust_otel.core.marks import MARK_PATH, SERVICE, TOKEN_VARIABLE, Marked
 
 PORTS = range(9646, 9656)
 """Where `/metrics` is unless it is told otherwise."""
 
-TOKEN_VARIABLE = "LOCUST_OTEL_MARK_TOKEN"  # noqa: S105  # the name of a variable
 TIMEOUT_S = 5.0
 
-_PATH = "/-/mark"
-_SERVICE = "locust-otel"
 _MAX_ANSWER = 65_536
 
 
@@ -71,17 +69,12 @@ def base_of(url: str) -> str:
     Raises:
         ConfigurationError: It is none.
     """
-    try:
-        parts = urlsplit(url)
-        is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        has_user = "@" in parts.netloc
-    except ValueError:
-        is_url = has_user = False
-    if not is_url:
+    if not web.is_server(url):
         raise ConfigurationError(
             "--url", f"{url!r} is no URL of a load test.", "Write http://127.0.0.1:9646.", slug="mark-url"
         )
-    if has_user:
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
         raise ConfigurationError(
             "--url",
             "a URL with a password would be seen in the list of processes.",
@@ -109,7 +102,7 @@ def post(base: str, text: str, kind: str, *, token: str = "", timeout_s: float =
     headers = {"Content-Type": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token.encode().decode('latin-1')}"
-    request = urllib.request.Request(base + _PATH, body, headers)  # noqa: S310  # base_of has looked at the scheme
+    request = urllib.request.Request(base + MARK_PATH, body, headers)  # noqa: S310  # base_of has looked at the scheme
     status, answer = _asked(request, timeout_s)
     sentence = " ".join(answer.split())[:300]
     if status == 200:
@@ -126,17 +119,17 @@ def post(base: str, text: str, kind: str, *, token: str = "", timeout_s: float =
     elif status == 400:
         remedy = "Mark something else."
     found = sentence if status in {400, 403} and sentence else f"it answers with status {status}."
-    raise ConfigurationError(f"{base}{_PATH}", found, remedy, slug="mark-refused")
+    raise ConfigurationError(f"{base}{MARK_PATH}", found, remedy, slug="mark-refused")
 
 
 def _probe(base: str) -> Found | None:
     """Return what is there; None where it is nothing of ours."""
     try:
-        status, answer = _asked(urllib.request.Request(base + _PATH), 2.0)  # noqa: S310  # our own address
+        status, answer = _asked(urllib.request.Request(base + MARK_PATH), 2.0)  # noqa: S310  # our own address
         if status == 401 and answer.startswith("Unauthorized"):
             return Found(base, None)
         told = json.loads(answer)
-        if status == 200 and isinstance(told, dict) and told.get("service") == _SERVICE:
+        if status == 200 and isinstance(told, dict) and told.get("service") == SERVICE:
             run_id = told.get("run_id")
             return Found(base, run_id if isinstance(run_id, str) else None)
     except (NotMarkedError, ValueError, RecursionError):
@@ -146,13 +139,13 @@ def _probe(base: str) -> Found | None:
 
 def _asked(request: urllib.request.Request, timeout_s: float) -> tuple[int, str]:
     """Return status and body of an answer; a redirect is not followed, nor a proxy asked."""
-    handlers: list[Any] = [urllib.request.ProxyHandler({}), _NoRedirect()]
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
     if request.type == "https":
         handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context()))
-    opener: Callable[..., Any] = urllib.request.build_opener(*handlers).open
+    opener = web.opener(*handlers)
     try:
         try:
-            with opener(request, timeout=timeout_s) as response:
+            with opener.open(request, timeout=timeout_s) as response:
                 return response.status, response.read(_MAX_ANSWER).decode(errors="replace")
         except urllib.error.HTTPError as error:
             with error:
@@ -162,11 +155,3 @@ def _asked(request: urllib.request.Request, timeout_s: float) -> tuple[int, str]
         told = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
         host = urlsplit(request.full_url).netloc
         raise NotMarkedError(f"{host} cannot be reached: {told}.") from error
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Takes a redirect for an answer."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        """Follow none."""
-        return

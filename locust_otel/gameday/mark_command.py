@@ -35,7 +35,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Mark it, once or twice."""
-    from locust_otel.core.marks import END, START, MarkError, cleaned  # noqa: PLC0415  # likewise
+    from locust_otel.core.marks import END, START, TOKEN_VARIABLE, MarkError, cleaned  # noqa: PLC0415  # likewise
     from locust_otel.gameday import mark_client, marked_program  # noqa: PLC0415  # no other command needs them
 
     kinds = [options.kind + START, options.kind + END] if options.program else [options.kind]
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         return problem[0]
     base = mark_client.base_of(options.url) if options.url else mark_client.find()
     # Shown only to whom the user has named: anybody on this machine may listen on a port.
-    token = os.environ.get(mark_client.TOKEN_VARIABLE, "") if options.url else ""
+    token = os.environ.get(TOKEN_VARIABLE, "") if options.url else ""
 
     def mark(kind: str) -> None:
         run_id, time = mark_client.post(base, text, kind, token=token)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
 from locust_otel.core import catalogue
-from locust_otel.gameday.api import Alertmanager, NoAnswer, Prometheus
+from locust_otel.core.errors import LocustOtelError
+from locust_otel.gameday.api import Alertmanager
 from locust_otel.gameday.notices import Notices
 from locust_otel.gameday.plan import StopWhen
+from locust_otel.review.prometheus import Prometheus
 from locust_otel.slo.rules import names
+from locust_otel.slo.rules.promql import increase, of, ratio
 
 POLL_S = 0.5
 
@@ -32,7 +34,7 @@ class Seen:
     problem: str = ""
 
 
-class Watch:
+class Observer:
     """Looks twice a second, from `start` to `stop`; `seen` is what there was."""
 
     def __init__(  # noqa: PLR0913, PLR0917  # what is looked at, and for what
@@ -52,7 +54,7 @@ class Watch:
         self._own = frozenset(own_alerts)
         self._stop_when = stop_when
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="gameday-watch", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="gameday-observer", daemon=True)
 
     def start(self) -> None:
         """Begin to look."""
@@ -71,14 +73,14 @@ class Watch:
     def look(self) -> None:
         """Look once."""
         problems = []
-        alerts, ratio = self.seen.alerts, None
+        alerts, failed = self.seen.alerts, None
         try:
             if self._alertmanager is not None:
                 self._notices.seen(each for each in self._alertmanager.alerts() if self._is_ours(each["labels"]))
-        except NoAnswer as error:
+        except LocustOtelError as error:
             problems.append(str(error))
         try:
-            found = self._server.vector("ALERTS")
+            found = self._server.query("ALERTS")
             alerts = tuple(
                 sorted(
                     (each["alertname"], each.get("severity", ""), each.get("slo", ""), each.get("alertstate", ""))
@@ -86,10 +88,10 @@ class Watch:
                     if self._is_ours(each) and each["alertname"] != names.RUN_ACTIVE
                 )
             )
-            ratio = self._failure_ratio()
-        except NoAnswer as error:
+            failed = self._failure_ratio()
+        except LocustOtelError as error:
             problems.append(str(error))
-        self.seen = Seen(alerts, ratio, " ".join(problems))
+        self.seen = Seen(alerts, failed, " ".join(problems))
 
     def _is_ours(self, labels: dict[str, str]) -> bool:
         run_id = labels.get("run_id")
@@ -98,17 +100,16 @@ class Watch:
     def _failure_ratio(self) -> float | None:
         if self._stop_when is None:
             return None
-        window = f"[{int(self._stop_when.over_s * 1000)}ms]"
-        of_run = f"run_id={json.dumps(self._run_id, ensure_ascii=False)}"  # JSON's texts are PromQL's, too
-        name = catalogue.REQUESTS.name
-        found = self._server.vector(
-            f'sum(increase({name}{{{of_run}, outcome="failure"}}{window})) / sum(increase({name}{{{of_run}}}{window}))'
-        )
+        window = f"{int(self._stop_when.over_s * 1000)}ms"
+        labels = {"run_id": self._run_id}
+        failed = increase(of(catalogue.REQUESTS, outcome="failure", **labels), window)
+        every = increase(of(catalogue.REQUESTS, **labels), window)
+        found = self._server.query(ratio(f"sum({failed})", f"sum({every})"))
         return found[0][1] if found else None
 
     def must_stop(self) -> str:
         """Return why the game day must stop; empty where it need not."""
-        ratio, limit = self.seen.failure_ratio, self._stop_when
-        if limit is None or ratio is None or not ratio >= float(limit.failure_ratio):  # NaN is no reason
+        failed, limit = self.seen.failure_ratio, self._stop_when
+        if limit is None or failed is None or failed < float(limit.failure_ratio):
             return ""
-        return f"stop condition: {ratio:.0%} of the requests failed (limit {limit.failure_ratio * Decimal(100):f} %)"
+        return f"stop condition: {failed:.0%} of the requests failed (limit {limit.failure_ratio * Decimal(100):f} %)"

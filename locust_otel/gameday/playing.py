@@ -18,19 +18,20 @@ from rich.console import Console
 from locust_otel.core.errors import ConfigurationError, ExitCode, LocustOtelError
 from locust_otel.core.settings import duration, new_run_id
 from locust_otel.gameday import notices, scoreboard
-from locust_otel.gameday.api import Alertmanager, NoAnswer, Prometheus
+from locust_otel.gameday.api import TIMEOUT_S, Alertmanager
 from locust_otel.gameday.conductor import Conductor, GameDayFailed, Stage
 from locust_otel.gameday.from_record import history_of
-from locust_otel.gameday.history import History, Marked, observed, start_of
+from locust_otel.gameday.history import History, StoredMark, observed, start_of
 from locust_otel.gameday.injection import Faults, Log
 from locust_otel.gameday.journal import Journal
 from locust_otel.gameday.load import end_leftover
 from locust_otel.gameday.notices import Notice, Notices, Webhook
-from locust_otel.gameday.observer import Watch
+from locust_otel.gameday.observer import Observer
 from locust_otel.gameday.plan import FAULT_END, FAULT_START, GameDay
 from locust_otel.gameday.reading import load
 from locust_otel.gameday.score import Done, Played, Scorecard, scorecard
-from locust_otel.gameday.view import LiveView
+from locust_otel.gameday.view import GameDayView
+from locust_otel.review.prometheus import Prometheus
 from locust_otel.review.record.reader import load as read_record
 
 _EVENTS = "events.json"
@@ -58,7 +59,7 @@ def run(options: Namespace) -> int:
         raise _missing("--prometheus", "Name the Prometheus that scrapes the run: --prometheus http://127.0.0.1:9090.")
     if day.load is None and options.run_id is None:
         raise _missing("--run-id", "Give load in the file, or --run-id of a run that goes on.")
-    server = Prometheus(options.prometheus)
+    server = Prometheus.of_environment(options.prometheus, timeout_s=TIMEOUT_S)
     if options.score_only:
         return _score_only(day, server, options)
     return _play(day, server, options)
@@ -103,11 +104,12 @@ def _play(day: GameDay, server: Prometheus, options: Namespace) -> int:
         if options.webhook_port is not None:
             stack.callback(Webhook(options.webhook_port, told).close)
         folder = stack.enter_context(_folder(options.output))
-        watch = Watch(server, alertmanager, told, run_id, day.own_alerts, day.stop_when)
-        view = stack.enter_context(LiveView(console, day, told))
+        observer = Observer(server, alertmanager, told, run_id, day.own_alerts, day.stop_when)
+        view = stack.enter_context(GameDayView(console, day, told))
         stage = Stage(
-            day=day, server=server, watch=watch, journal=Journal(day.source), view=view, run_id=run_id, folder=folder,
-            metrics_url=options.metrics or "", stop_after_s=stop_after_s, keeps_record=options.output is not None,
+            day=day, server=server, observer=observer, journal=Journal(day.source), view=view, run_id=run_id,
+            folder=folder, metrics_url=options.metrics or "", stop_after_s=stop_after_s,
+            keeps_record=options.output is not None,
         )  # fmt: skip
         conductor = Conductor(stage)
         try:
@@ -129,7 +131,7 @@ def _card(  # noqa: PLR0913  # all that is known
     begin, end = times
     try:
         history = observed(server, played.run_id, begin, end, day.own_alerts)
-    except NoAnswer as error:
+    except LocustOtelError as error:
         history = History(played.run_id, begin, end)
         played = replace(played, notes=(*played.notes, f"nothing is known: {error}"))
     return scorecard(day, played, history, told, has_told=has_told)
@@ -165,7 +167,7 @@ def _score_record(day: GameDay, options: Namespace) -> int:
     if options.prometheus is not None:
         end = min(record.start_time + float(day.end_s) + 120, time.time())
         try:
-            server = Prometheus(options.prometheus)
+            server = Prometheus.of_environment(options.prometheus, timeout_s=TIMEOUT_S)
             alerts = observed(server, record.run_id, record.start_time, end, day.own_alerts)
         except LocustOtelError as error:
             print(f"locust-otel: {error}", file=sys.stderr)  # noqa: T201
@@ -178,7 +180,7 @@ def _score_record(day: GameDay, options: Namespace) -> int:
 
 def _done(day: GameDay, marks: Any) -> Iterator[Done]:
     """Yield what the marks of a run say of the faults."""
-    found: list[Marked] = list(marks)
+    found: list[StoredMark] = list(marks)
     for step in day.steps:
         name = " ".join(step.fault.name.split())
         at = {mark.kind: mark.at for mark in found if mark.name == name}

@@ -18,7 +18,7 @@ from locust_otel.gameday.schema import (
     MAX_STEPS,
     ExpectShape,
     FaultShape,
-    FileShape,
+    GameDayShape,
     LoadShape,
     StepShape,
     StopShape,
@@ -165,14 +165,14 @@ def _keys(shape: ExpectShape, document: Document, place: Place) -> Iterator[Conf
                 yield ConfigurationError(where, found, "Remove it.", slug="gameday-contradiction")
 
 
-def _rest(document: Document, problems: list[ConfigurationError]) -> FileShape:
+def _rest(document: Document, problems: list[ConfigurationError]) -> GameDayShape:
     """Return the file's shape without its steps; what is refused is told of, and left out."""
     values = dict(document.values)
     if isinstance(values.get("steps"), list) and values["steps"]:
         values["steps"] = _PLACEHOLDER["steps"]
     while True:
         try:
-            return FileShape.model_validate(values)
+            return GameDayShape.model_validate(values)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
                 problems.append(_told(detail, document, ()))
@@ -194,7 +194,7 @@ def _told(detail: Any, document: Document, before: Place) -> ConfigurationError:
     match detail["type"]:
         case "extra_forbidden":
             around = next((str(part) for part in reversed(place[:-1]) if isinstance(part, str)), "")
-            fields = _SHAPES.get(around, FileShape).model_fields
+            fields = _SHAPES.get(around, GameDayShape).model_fields
             keys = [field.alias or key for key, field in fields.items()]
             near = difflib.get_close_matches(str(place[-1]), keys, 1)
             remedy = f"Did you mean {near[0]}? The keys are {', '.join(keys)}." if near else f"Use {', '.join(keys)}."
@@ -224,7 +224,7 @@ def _too_many(document: Document, place: Place, found: int, most: int) -> Config
 
 
 def _slo(
-    shape: FileShape, folder: Path, document: Document, problems: list[ConfigurationError]
+    shape: GameDayShape, folder: Path, document: Document, problems: list[ConfigurationError]
 ) -> tuple[Slo | None, Path | None]:
     if shape.slo is None:
         return None, None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from locust_otel.slo.objectives import plain, span
-from locust_otel.slo.schema import Count, PositiveTime, Share, Time
+from locust_otel.slo.objectives import plain
+from locust_otel.slo.schema import Count, PositiveTime, Shape, Share, Time, for_editors, refused
 
 MAX_STEPS = 100
 MAX_EXPECTATIONS = 20
@@ -18,41 +16,37 @@ _MAX_LINE = 200
 _MAX_COMMAND = 10_000
 
 
-def _refused(slug: str, found: str, remedy: str) -> PydanticCustomError:
-    return PydanticCustomError(slug, "{found}", {"found": found, "remedy": remedy})
-
-
 def _text(value: object, wanted: str) -> str:
     if isinstance(value, str) and value.strip():
         return value.strip()
     kind = "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else "nothing"
-    raise _refused("type", f"There is {kind} where {wanted} belongs.", f"Write {wanted}.")
+    raise refused("type", f"There is {kind} where {wanted} belongs.", f"Write {wanted}.")
 
 
 def _line(value: object) -> str:
     text = _text(value, "a text")
     if len(text) > _MAX_LINE or not text.isprintable():
-        raise _refused("text", "This is not one line of up to 200 characters.", "Write a short text on one line.")
+        raise refused("text", "This is not one line of up to 200 characters.", "Write a short text on one line.")
     return text
 
 
 def _command(value: object) -> str:
     text = _text(value, "a shell command")
     if len(text) > _MAX_COMMAND or "\0" in text:
-        raise _refused("command-long", f"No command has over {_MAX_COMMAND} characters.", "Put it into a script.")
+        raise refused("command-long", f"No command has over {_MAX_COMMAND} characters.", "Put it into a script.")
     return text
 
 
 def _rate(value: object) -> Decimal:
     text = _text(value, "a number of users a second")
     if not text.isascii() or not text.replace(".", "", 1).isdigit() or len(text) > 12 or not Decimal(text):
-        raise _refused("rate", f"{text[:60]} is not a number of users a second.", "Write 10, or 0.5.")
+        raise refused("rate", f"{text[:60]} is not a number of users a second.", "Write 10, or 0.5.")
     return plain(Decimal(text))
 
 
 def _arguments(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise _refused("type", "This is not a list.", "Write a list: [--tags, browse].")
+        raise refused("type", "This is not a list.", "Write a list: [--tags, browse].")
     return tuple(_line(item) for item in value)
 
 
@@ -69,18 +63,7 @@ Arguments = Annotated[
 ]
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _is_there(cls, value: object) -> object:
-        if value is None:
-            raise _refused("type", "There is nothing behind this key.", "Write a value, or leave the key out.")
-        return value
-
-
-class LoadShape(_Shape):
+class LoadShape(Shape):
     """The load, which the game day starts and ends; without it, it attaches to a run by --run-id."""
 
     locustfile: Line = Field(description="The locustfile, from the folder of this file.")
@@ -91,7 +74,7 @@ class LoadShape(_Shape):
     args: Arguments = Field((), description="Further arguments of Locust and of locust-otel run.")
 
 
-class FaultShape(_Shape):
+class FaultShape(Shape):
     """Something that is broken on purpose, and mended whatever happens."""
 
     name: Line = Field(description="What it is called on marks, in annotations and on the scorecard.")
@@ -101,7 +84,7 @@ class FaultShape(_Shape):
     timeout: PositiveTime = Field(Decimal(30), description="After so long a command is ended. 30s.")
 
 
-class ExpectShape(_Shape):
+class ExpectShape(Shape):
     """What the monitoring must do: raise an alert in time, or keep quiet."""
 
     model_config = ConfigDict(
@@ -120,7 +103,7 @@ class ExpectShape(_Shape):
     clears_within: PositiveTime | None = Field(None, description="From the end of the fault to the alert's end. 3m.")
 
 
-class StepShape(_Shape):
+class StepShape(Shape):
     """A fault, when it begins, and what is expected of it."""
 
     at: Time = Field(description="Time from the start of the run. 2m.")
@@ -128,14 +111,14 @@ class StepShape(_Shape):
     expect: list[ExpectShape] = Field([], description="What the monitoring must do.")
 
 
-class StopShape(_Shape):
+class StopShape(Shape):
     """What ends the game day before its time."""
 
     failure_ratio: Share = Field(description="Share of failed requests. 50%.")
     over: PositiveTime = Field(Decimal(15), description="So far back requests are looked at. 15s.")
 
 
-class FileShape(_Shape):
+class GameDayShape(Shape):
     """Faults on a time line under load, and what is expected of the monitoring."""
 
     model_config = ConfigDict(title="locust-otel game day")
@@ -149,23 +132,9 @@ class FileShape(_Shape):
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of the file, for editors."""
-    schema = FileShape.model_json_schema(by_alias=True)
+    schema = GameDayShape.model_json_schema(by_alias=True)
     for shape in (schema, *schema["$defs"].values()):
-        shape["properties"] = {key: _for_people(value) for key, value in shape["properties"].items()}
+        shape["properties"] = {key: for_editors(value) for key, value in shape["properties"].items()}
     schema["properties"]["steps"]["maxItems"] = MAX_STEPS
     schema["$defs"]["StepShape"]["properties"]["expect"]["maxItems"] = MAX_EXPECTATIONS
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def _for_people(value: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a value without what only Python has: None, titles, decimals."""
-    result = {key: item for key, item in value.items() if key != "title"}
-    choices = [choice for choice in result.pop("anyOf", ()) if choice != {"type": "null"}]
-    if len(choices) == 1:
-        result = {**choices[0], **result}
-    elif choices:
-        result["anyOf"] = choices
-    default = result.pop("default", None)
-    if default:
-        result["default"] = span(Decimal(default)) if isinstance(default, str) else json.loads(json.dumps(default))
-    return result

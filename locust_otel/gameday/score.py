@@ -19,7 +19,7 @@ from locust_otel.gameday.plan import Expectation, GameDay, Step
 from locust_otel.slo.objectives import span
 
 
-class Outcome(Enum):
+class ExpectationOutcome(Enum):
     """Whether the monitoring did what was expected."""
 
     KEPT = "kept"
@@ -62,11 +62,11 @@ class Played:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ExpectationResult:
     """One expectation and what came of it."""
 
     expectation: Expectation
-    outcome: Outcome
+    outcome: ExpectationOutcome
     why: str
     told: Told | None = None
 
@@ -88,7 +88,7 @@ class FaultScore:
     impact: Impact | None
     told: Told | None
     resolved_s: float | None
-    verdicts: tuple[Verdict, ...]
+    results: tuple[ExpectationResult, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +108,19 @@ class Scorecard:
     notes: tuple[str, ...]
 
     @property
-    def verdicts(self) -> list[Verdict]:
+    def results(self) -> list[ExpectationResult]:
         """All expectations."""
-        return [verdict for fault in self.faults for verdict in fault.verdicts]
+        return [result for fault in self.faults for result in fault.results]
 
     @property
     def code(self) -> int:
         """The exit code: broken goes before undecided, and what stays broken before all."""
-        outcomes = {verdict.outcome for verdict in self.verdicts}
+        outcomes = {result.outcome for result in self.results}
         if self.played.left:
             return 1
-        if Outcome.BROKEN in outcomes:
+        if ExpectationOutcome.BROKEN in outcomes:
             return ExitCode.MISSED
-        is_decided = not self.played.aborted and outcomes == {Outcome.KEPT}
+        is_decided = not self.played.aborted and outcomes == {ExpectationOutcome.KEPT}
         return ExitCode.OK if is_decided else ExitCode.UNDECIDED
 
 
@@ -166,9 +166,9 @@ def _fault(  # noqa: PLR0913, PLR0917  # what is known of a fault
     *,
     has_told: bool,
 ) -> FaultScore:
-    verdicts = tuple(_verdict(each, done, until, history, notices, has_told=has_told) for each in step.expect)
+    results = tuple(_result(each, done, until, history, notices, has_told=has_told) for each in step.expect)
     if done.begun_at is None:
-        return FaultScore(step, done, None, None, None, None, verdicts)
+        return FaultScore(step, done, None, None, None, None, results)
     own = [e for e in history.episodes if e.firing_at is not None and done.begun_at <= e.firing_at < until]
     # The times are those of what was expected; where nothing was, of whatever fired.
     expected = [e for each in step.expect if each.fires for e in matching(each, own)]
@@ -180,19 +180,25 @@ def _fault(  # noqa: PLR0913, PLR0917  # what is known of a fault
     if ends and done.ended_at is not None and all(end is not None for end in ends):
         resolved_s = max(end for end in ends if end is not None) - done.ended_at
     lasted_s = None if done.ended_at is None else done.ended_at - done.begun_at
-    return FaultScore(step, done, lasted_s, impact, told, resolved_s, verdicts)
+    return FaultScore(step, done, lasted_s, impact, told, resolved_s, results)
 
 
-def _verdict(  # noqa: PLR0913  # likewise
+def _result(  # noqa: PLR0913  # likewise
     each: Expectation, done: Done, until: float, history: History, notices: Sequence[Notice], *, has_told: bool
-) -> Verdict:
+) -> ExpectationResult:
     if done.begun_at is None or done.failed:
-        return Verdict(each, Outcome.UNDECIDED, done.failed or "the fault was never made")
+        return ExpectationResult(each, ExpectationOutcome.UNDECIDED, done.failed or "the fault was never made")
     if history.rules is not None and each.alert not in history.rules and not matching(each, history.episodes):
-        return Verdict(each, Outcome.UNDECIDED, "Prometheus has no such rule")
+        return ExpectationResult(each, ExpectationOutcome.UNDECIDED, "Prometheus has no such rule")
     is_kept, why, told = judged(each, done.begun_at, done.ended_at, until, history, notices, has_told=has_told)
-    outcome = Outcome.UNDECIDED if is_kept is None else Outcome.KEPT if is_kept else Outcome.BROKEN
-    return Verdict(each, outcome, why, told)
+    outcome = (
+        ExpectationOutcome.UNDECIDED
+        if is_kept is None
+        else ExpectationOutcome.KEPT
+        if is_kept
+        else ExpectationOutcome.BROKEN
+    )
+    return ExpectationResult(each, outcome, why, told)
 
 
 def _unprovoked(day: GameDay, faults: Sequence[FaultScore], history: History) -> Iterator[Episode]:

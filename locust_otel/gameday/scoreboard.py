@@ -13,11 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from locust_otel.gameday.plan import GameDay, moments
-from locust_otel.gameday.score import FaultScore, Outcome, Scorecard, Verdict, seconds
+from locust_otel.gameday.score import ExpectationOutcome, ExpectationResult, FaultScore, Scorecard, seconds
 from locust_otel.slo.objectives import span
 
 _WIDTH = 150
-_STYLES = {Outcome.KEPT: "green", Outcome.BROKEN: "bold red", Outcome.UNDECIDED: "yellow"}
+_STYLES = {
+    ExpectationOutcome.KEPT: "green",
+    ExpectationOutcome.BROKEN: "bold red",
+    ExpectationOutcome.UNDECIDED: "yellow",
+}
 _SUMS = {
     0: "The monitoring kept its promises.",
     1: "SOMETHING STAYS BROKEN: mend it.",
@@ -110,12 +114,10 @@ def show(card: Scorecard, console: Console) -> None:
     for heading in ("fault", "expected", "", "what came"):
         expected.add_column(heading)
     for fault in card.faults:
-        for verdict in fault.verdicts:
-            style = _STYLES[verdict.outcome]
-            outcome = Text(verdict.outcome.value, style=style)
-            expected.add_row(
-                Text(fault.step.fault.name), Text(verdict.expectation.sentence), outcome, Text(verdict.why)
-            )
+        for result in fault.results:
+            style = _STYLES[result.outcome]
+            outcome = Text(result.outcome.value, style=style)
+            expected.add_row(Text(fault.step.fault.name), Text(result.expectation.sentence), outcome, Text(result.why))
     console.print()
     console.print(expected)
     for line in _lines(card):
@@ -132,7 +134,7 @@ def markdown(card: Scorecard) -> str:
     lines += ["", "\\* from the end of the fault; all else from its start", ""]
     lines += ["| fault | expected | outcome | what came |", "| --- | --- | --- | --- |"]
     for fault in card.faults:
-        for each in fault.verdicts:
+        for each in fault.results:
             cells = (fault.step.fault.name, each.expectation.sentence, each.outcome.value, each.why)
             lines.append("| " + " | ".join(map(_cell, cells)) + " |")
     lines += ["", *(f"- {_cell(line)}" for line in _lines(card))]
@@ -175,18 +177,18 @@ def _fault(fault: FaultScore) -> dict[str, Any]:
         **times(fault),
         "bad_requests": fault.impact.bad if fault.impact else None,
         "budget_spent": dict(fault.impact.budget_spent) if fault.impact else {},
-        "expectations": [_expectation(verdict) for verdict in fault.verdicts],
+        "expectations": [_expectation(result) for result in fault.results],
     }
 
 
-def _expectation(verdict: Verdict) -> dict[str, Any]:
-    told = verdict.told
+def _expectation(result: ExpectationResult) -> dict[str, Any]:
+    told = result.told
     return {
-        "alert": verdict.expectation.alert,
-        "severity": verdict.expectation.severity or None,
-        "must_fire": verdict.expectation.fires,
-        "outcome": verdict.outcome.value,
-        "why": verdict.why,
+        "alert": result.expectation.alert,
+        "severity": result.expectation.severity or None,
+        "must_fire": result.expectation.fires,
+        "outcome": result.outcome.value,
+        "why": result.why,
         "firing_s": told.firing_s if told else None,
         "notified_s": told.notified_s if told else None,
     }

@@ -20,7 +20,7 @@ _BAR = 60
 _STATES = {"pending": "yellow", "firing": "bold red"}
 
 
-class LiveView:
+class GameDayView:
     """Shows how a game day goes.
 
     Args:
@@ -37,7 +37,7 @@ class LiveView:
         self._last = (-PLAIN_INTERVAL_S, Seen())
         self._now_s = 0.0
 
-    def __enter__(self) -> LiveView:
+    def __enter__(self) -> GameDayView:
         if self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()

@@ -18,7 +18,6 @@ import gevent
 import psutil
 
 from locust_otel.core.histogram import layout
-from locust_otel.core.snapshot import WorkerSnapshot
 
 PROBE_INTERVAL_S = 0.05
 """How often the loop is asked to wake the probe: 20 times a second, 0.1 % of a core."""
@@ -132,19 +131,6 @@ class Generator:
         recent = list(self._recent)[-seconds:]
         lags_s = sorted(lag for second in recent for lag in second.lags_s)
         return lags_s, max(len(lags_s), int(seconds / PROBE_INTERVAL_S))
-
-    def snapshot(self, worker: str, users: int) -> WorkerSnapshot:
-        """Return what is measured so far."""
-        return WorkerSnapshot(
-            worker=worker,
-            cpu_ratio=self.cpu_ratio,
-            memory_bytes=self.memory_bytes,
-            users=users,
-            lag_layout=LAG_LAYOUT,
-            lag_counts=self.lag_counts[:],
-            lag_sum_s=self.lag_sum_s,
-            reasons=self.reasons,
-        )
 
     def _run(self) -> None:
         second = due = monotonic()

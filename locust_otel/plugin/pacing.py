@@ -9,26 +9,17 @@ from __future__ import annotations
 
 import functools
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Any
 
 from locust_otel.core.histogram import layout
-from locust_otel.core.snapshot import WorkerSnapshot
 
 SCHEDULE_LAYOUT = layout()
 
 _PACED = "constant_pacing.<locals>.wait_time_func"  # what both functions of Locust return
 _MARK = "_locust_otel_paced"
 _BEGAN = "_locust_otel_task_began"
-
-
-def with_schedule(worker: WorkerSnapshot, counts: Sequence[int], sum_s: float) -> WorkerSnapshot:
-    """Return how a worker is, with delays of its schedule; as it was where nothing has one."""
-    if not any(counts):
-        return worker
-    return replace(worker, schedule_layout=SCHEDULE_LAYOUT, schedule_counts=counts, schedule_sum_s=sum_s)
 
 
 class Pacing:
@@ -57,10 +48,6 @@ class Pacing:
             wait_time = getattr(user_class, "wait_time", None)
             if getattr(wait_time, "__qualname__", "") == _PACED and not hasattr(wait_time, _MARK):
                 user_class.wait_time = self._measured(wait_time)
-
-    def added_to(self, worker: WorkerSnapshot) -> WorkerSnapshot:
-        """Return how a worker is, with what was measured here."""
-        return with_schedule(worker, self.counts[:], self.sum_s)
 
     def _measured(self, wait_time: Any) -> Callable[[Any], float]:
         interval_s: float = wait_time.__closure__[0].cell_contents

@@ -1,4 +1,4 @@
-"""One Locust `request` event to one record in the aggregate.
+"""One Locust `request` event to one record.
 
 The common case, a successful request of a simulated user in a series that is known and busy, takes the few lines of
 `on_request`; everything else (the first of a series, failures, slow requests, odd values) takes
@@ -11,17 +11,16 @@ import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import time
 from typing import Any, TypeVar
 
 from greenlet import getcurrent
 
 from locust_otel.core.catalogue import OTHER
-from locust_otel.core.snapshot import Exemplar, SeriesKey
+from locust_otel.core.snapshot import Exemplar, SeriesKey, SlowRequest
 from locust_otel.plugin import traces
 from locust_otel.plugin.redaction import redacted
-from locust_otel.plugin.series import Aggregate, Series, usable_length, usable_time
+from locust_otel.plugin.series import Requests, Series, usable_length, usable_time
 
 MAX_LABEL_LENGTH = 1024
 """Characters of a label's value; what is longer is cut."""
@@ -29,62 +28,51 @@ MAX_LABEL_LENGTH = 1024
 SLOW_REQUESTS_KEPT = 20
 """Slow requests kept for the log until it is their turn; the others are only counted."""
 
+TRACES_PER_REPORT = 25
+"""Ordinary requests whose trace is looked for between two reports."""
+
 _HTTP_ERROR = 400
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class SlowRequest:
-    """One request above the threshold, as the log tells of it.
-
-    Attributes:
-        status: HTTP status, or the class of the exception; empty where there is neither.
-        trace_id: 32 hex digits, or empty.
-        span_id: 16 hex digits, or empty.
-        timestamp: Unix time in seconds at which it ended.
-    """
-
-    key: SeriesKey
-    duration_s: float
-    status: str
-    trace_id: str
-    span_id: str
-    timestamp: float
-
-
 class Recorder:
-    """Records the requests of this process into the aggregate of the current run.
+    """Records the requests of this process into those of the current run.
 
     Attributes:
         on_request: The listener for Locust's `request` event.
-        aggregate: Where it records.
+        requests: Where it records.
         errors: Events that could not be made sense of; they are counted as requests nonetheless.
         slow_requests: Slow requests not yet logged, the latest ones.
         slow_requests_dropped: Slow requests that found no place there, since the log last asked.
     """
 
-    def __init__(self, aggregate: Aggregate, user_base: type) -> None:
+    def __init__(self, requests: Requests, user_base: type) -> None:
         self.errors = 0
         self.slow_requests: deque[SlowRequest] = deque(maxlen=SLOW_REQUESTS_KEPT)
         self.slow_requests_dropped = 0
-        self.aggregate = aggregate
+        self.requests = requests
         self._user_base = user_base
+        self._looks = TRACES_PER_REPORT
         # From what an event says (name, method, class of the user) straight to the list to append to.
         self._pending: dict[tuple[object, ...], list[float]] = {}
         self._series: dict[tuple[object, ...], Series] = {}
         self.on_request, self._set_slow_ms = self._listener()
-        self.record_into(aggregate)
+        self.record_into(requests)
 
-    def record_into(self, aggregate: Aggregate) -> None:
-        """Record into this aggregate from now on."""
+    def record_into(self, requests: Requests) -> None:
+        """Record into these from now on."""
         self._pending.clear()
         self._series.clear()
-        self.aggregate = aggregate
-        self._set_slow_ms(aggregate.slow_s * 1000)
+        self.requests = requests
+        self._set_slow_ms(requests.slow_s * 1000)
+
+    def look_for_traces(self) -> None:
+        """Look for the trace of some more requests: to do so for each would cost more than to count it."""
+        self._looks = TRACES_PER_REPORT
 
     def _listener(self) -> tuple[Callable[..., None], Callable[[float], None]]:
         """Make the listener: a closure, whose cells are quicker to read than attributes."""
-        pending_of, record, trace = self._pending, self._record, self._trace
+        pending_of, record, first = self._pending, self._record, self._first
         slow_ms = math.inf
 
         def set_slow_ms(value: float) -> None:
@@ -111,7 +99,7 @@ class Recorder:
                 # NaN is never <= anything.
                 if not exception and response_time <= slow_ms:
                     if not pending:  # the first one since the last tally
-                        trace(key, response_time, response, context)
+                        first(key, response_time, response, context)
                     pending.append(response_time)
                     pending.append(response_length)
                     return
@@ -135,35 +123,34 @@ class Recorder:
         context: Any,
     ) -> None:
         # First everything that values of others can make fail, then the counting, which cannot.
-        aggregate = self.aggregate
+        requests = self.requests
         user_class = self._user_class()
         failed = self._guarded(bool, exception, True)
         milliseconds = usable_time(response_time)
         body_bytes = usable_length(response_length)
         status = self._guarded(_status, response, 0)
         error_type = str(status) if status >= _HTTP_ERROR else type(exception).__name__ if failed else ""
-        method, name_label = aggregate.admitted(self._label(request_type), self._label(name))
+        method, name_label = requests.names.admitted(self._label(request_type), self._label(name))
 
         key = SeriesKey(
             method, name_label, user_class.__name__ if user_class else "", "failure" if failed else "success"
         )
-        series = aggregate.of(key)
+        series = requests.of(key)
         if failed:
-            aggregate.count_error(method, name_label, error_type)
+            requests.count_error(method, name_label, error_type)
         # Only what is its own label: texts cut or folded to the same one would each take a place here.
         elif user_class and type(name) is type(request_type) is str and (request_type, name) == (method, name_label):
             self._pending[name, request_type, user_class] = series.pending
             self._series[name, request_type, user_class] = series
         if milliseconds is None:
-            series.thaw()
-            series.unmeasured += 1
-            series.body_bytes += body_bytes
+            requests.count_unmeasured(series, body_bytes)
             return
+        requests.dirty[series] = None
         is_first = not series.pending
         series.pending += (milliseconds, body_bytes)
 
         duration_s = milliseconds / 1000
-        is_slow = duration_s > aggregate.slow_s
+        is_slow = duration_s > requests.slow_s
         if is_first or is_slow:
             span = self._guarded(lambda r: traces.of_request(r, context), response, None)
             if span is not None:
@@ -172,16 +159,19 @@ class Recorder:
                 told = error_type or str(status or "")
                 self._keep_slow(SlowRequest(key, duration_s, told, *(span or ("", "")), time()))
 
-    def _trace(self, key: tuple[object, ...], response_time: Any, response: Any, context: Any) -> None:
-        """Keep the trace of an ordinary request of a known series, if it has one."""
+    def _first(self, key: tuple[object, ...], response_time: Any, response: Any, context: Any) -> None:
+        """Note that a known series has changed, and keep the trace of this ordinary request of it, if it has one."""
+        self.requests.dirty[self._series[key]] = None
+        if not self._looks:
+            return
+        self._looks -= 1
         span = self._guarded(lambda r: traces.of_request(r, context), response, None)
         milliseconds = usable_time(response_time) if span is not None else None
         if span is not None and milliseconds is not None:
             self._keep_exemplar(self._series[key], milliseconds / 1000, span)
 
     def _keep_exemplar(self, series: Series, duration_s: float, span: traces.SpanContext) -> None:
-        series.thaw()
-        index = bisect_left(self.aggregate.layout.classic_bounds, duration_s)
+        index = bisect_left(self.requests.layout.classic_bounds, duration_s)
         series.exemplars[index] = Exemplar(duration_s, span.trace_id, span.span_id, time())
 
     def _user_class(self) -> type | None:

@@ -66,7 +66,7 @@ def _split(total: int, user_classes: Sequence[Any]) -> list[int]:
     return [a + b for a, b in zip(fixed, shares, strict=True)]
 
 
-class Workers:
+class KnownWorkers:
     """The workers of a master: who is there, who is missing, who was expected.
 
     Locust forgets a worker that has been missing for a minute; here it stays missing until it returns or a new run

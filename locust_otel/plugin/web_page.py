@@ -1,7 +1,7 @@
-"""A page in Locust's web UI: how the objectives stand, what was marked, and a form to mark; also without Grafana.
+"""The live page in Locust's web UI: the exporter makes it and its values, and Locust's process passes them on.
 
-It lives in Locust's own web application, behind its login, and is one file that fetches its numbers. Flask is only what
-is handed over: routes are added to the application, and a request is what its templates see as one.
+It is in Locust's own web application, behind its login. Flask is only what is handed over: routes are added to the
+application, and a request is what its templates see as one.
 
 Locust lets pages of every origin read what it serves, and send it JSON. A mark is taken from our own origin alone,
 which the browser tells.
@@ -9,29 +9,18 @@ which the browser tells.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import logging
-import re
 from collections.abc import Callable
-from pathlib import Path
-from time import monotonic
+from time import time
 from typing import Any
 from urllib.parse import urlsplit
 
-import gevent
-from gevent.lock import BoundedSemaphore
-
-from locust_otel.exporter.endpoint.marking import MAX_BODY_BYTES, marked
-from locust_otel.exporter.page.content import told
+from locust_otel.core.mark_request import MAX_BODY_BYTES, answered
+from locust_otel.core.marks import Marked
 from locust_otel.plugin.bridge import Bridge
 
 logger = logging.getLogger(__name__)
 
-INTERVAL_S = 1.0
-"""Numbers are made at most as often, however many look at them."""
-
-_PAGE = Path(__file__).parents[1] / "exporter" / "page" / "page.html"
 _INDEX = "locust.index"
 _LINK = (
     '<a href="./slo" style="position:fixed;left:16px;bottom:16px;z-index:1200;padding:6px 14px;border-radius:16px;'
@@ -43,7 +32,7 @@ Answer = tuple[Any, int, dict[str, str]]
 
 
 class LivePage:
-    """Answers for the page: itself, its numbers, and its marks.
+    """Answers for the page: itself, its values, and its marks; the exporter makes all of them.
 
     Args:
         bridge: Whose run is shown and marked.
@@ -53,24 +42,25 @@ class LivePage:
     def __init__(self, bridge: Bridge, request: Any) -> None:
         self._bridge = bridge
         self._request = request
-        self._html = _PAGE.read_text(encoding="utf-8")
+        self._page: dict[str, str] = {}
         self._headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-        self._turn = BoundedSemaphore(1)
-        self._data: dict[str, Any] = {}
-        self._made = float("-inf")
 
     def page(self) -> Answer:
         """Return the page."""
-        more = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy(self._html)}
-        return self._html, 200, self._headers | more
+        try:
+            self._page = self._page or self._bridge.ask("html")
+        except TimeoutError as error:
+            return self._unanswered(error)
+        more = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": self._page["policy"]}
+        return self._page["html"], 200, self._headers | more
 
     def data(self) -> Answer:
         """Return what the page shows."""
-        with self._turn:  # whoever waits gets what was made meanwhile
-            if monotonic() - self._made >= INTERVAL_S:
-                self._data = told(self._bridge, pause=lambda: gevent.sleep(1e-6))
-                self._made = monotonic()
-        return self._data, 200, self._headers
+        try:
+            values = self._bridge.ask("json")
+        except TimeoutError as error:
+            return self._unanswered(error)
+        return values, 200, self._headers | {"Content-Type": "application/json"}
 
     def mark(self) -> Answer:
         """Mark what the page asks for."""
@@ -79,9 +69,15 @@ class LivePage:
             return "A page of another site may not mark.\n", 403, self._headers | {"Content-Type": "text/plain"}
         length = request.content_length
         body = request.get_data() if length is not None and length <= MAX_BODY_BYTES else None
-        status, text, kind, _ = marked(body, request.content_type or "", self._bridge.marked)
-        self._made = float("-inf")  # for the page to show it at once
-        return text, int(status.split()[0]), self._headers | {"Content-Type": f"{kind}; charset=utf-8"}
+        status, text, kind = answered(body, request.content_type or "", self._marked)
+        return text, status, self._headers | {"Content-Type": f"{kind}; charset=utf-8"}
+
+    def _marked(self, text: Any, kind: Any) -> Marked | None:
+        run_id = self._bridge.run_id
+        return Marked(run_id, time()) if self._bridge.mark(text, kind) and run_id is not None else None
+
+    def _unanswered(self, error: TimeoutError) -> Answer:
+        return f"The page cannot be shown now: {error}.\n", 503, self._headers | {"Content-Type": "text/plain"}
 
 
 def install(web_ui: Any, bridge: Bridge) -> bool:
@@ -123,21 +119,6 @@ def linked(view: Callable[..., Any]) -> Callable[..., Any]:
         return answer.replace("</body>", f"{_LINK}</body>", 1) if isinstance(answer, str) else answer
 
     return with_link
-
-
-def policy(html: str) -> str:
-    """Return what a browser may load and run for a page: its own style and script, and nothing of anybody else."""
-
-    def hashes(tag: str) -> str:
-        blocks = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
-        return " ".join(
-            f"'sha256-{base64.b64encode(hashlib.sha256(each.encode()).digest()).decode()}'" for each in blocks
-        )
-
-    return (
-        f"default-src 'none'; script-src {hashes('script')}; style-src {hashes('style')}; img-src data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
 
 
 def is_same_origin(headers: Any, host: str) -> bool:

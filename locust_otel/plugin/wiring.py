@@ -5,7 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import platform
 import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from time import time
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -20,14 +24,19 @@ from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
 
 from locust_otel.core import options
 from locust_otel.core.errors import ConfigurationError, ExitCode
-from locust_otel.core.marks import cleaned
-from locust_otel.core.settings import resolve
-from locust_otel.exporter.endpoint.marking import DEFAULT_KIND
-from locust_otel.plugin import web_page
+from locust_otel.core.marks import DEFAULT_KIND, cleaned
+from locust_otel.core.settings import flags_of, values_of
+from locust_otel.plugin import runners, web_page
 from locust_otel.plugin.bridge import Bridge
+from locust_otel.plugin.desktop import open_page
+from locust_otel.plugin.generator import host_name
+from locust_otel.plugin.life import Life
+from locust_otel.plugin.link import Link, NoLink
+from locust_otel.plugin.local import LocalNode
 from locust_otel.plugin.master import MasterNode
-from locust_otel.plugin.nodes import LocalNode, WorkerNode
 from locust_otel.plugin.recorder import Recorder
+from locust_otel.plugin.worker import WorkerNode
+from locust_otel.wire import frames
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +44,7 @@ _MAX_EARLY = 100_000  # requests before `init` is over; what is beyond shows as 
 
 _registered: WeakSet[Events] = WeakSet()
 _bridges: WeakKeyDictionary[Environment, Bridge] = WeakKeyDictionary()
+_lives: WeakKeyDictionary[Environment, Life] = WeakKeyDictionary()
 _early: WeakKeyDictionary[Environment, _Early] = WeakKeyDictionary()
 
 
@@ -95,44 +105,85 @@ def mark(text: str, kind: str = DEFAULT_KIND) -> bool:
 
 def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
     runner, events = environment.runner, environment.events
-    settings = resolve(environment.parsed_options, given, is_worker=isinstance(runner, WorkerRunner))
+    is_master, is_worker = isinstance(runner, MasterRunner), isinstance(runner, WorkerRunner)
+    if is_master and environment.parsed_options is None:
+        # Locust hands settings to its workers in its options only; these are its own defaults.
+        parser = argument_parser.get_empty_argument_parser(default_config_files=[])
+        argument_parser.setup_parser_arguments(parser)
+        environment.parsed_options = parser.parse_args([])
+    values = values_of(environment.parsed_options, given)
+    name, port_offset = _place(runner)
+    commands: dict[str, Callable[..., None]] = {}
+    link: Link | NoLink = NoLink()
+    if not is_worker or values["export_from"] == "workers":
+        settings = {
+            "values": {name: _plain(value) for name, value in values.items()},
+            "log_level": logger.getEffectiveLevel(),
+            "name": name,
+            "is_master": is_master,
+            "is_worker": is_worker,
+            "port_offset": port_offset,
+            "start_time": time(),
+            "versions": {"version": version("locust-otel"), "python_version": platform.python_version()},
+        }
+        link = Link(settings, commands)
+        link.start()
+    flags = flags_of(values)
     node: LocalNode | MasterNode
-    if isinstance(runner, MasterRunner):
-        if environment.parsed_options is None:
-            # Locust hands settings to its workers in its options only; these are its own defaults.
-            parser = argument_parser.get_empty_argument_parser(default_config_files=[])
-            argument_parser.setup_parser_arguments(parser)
-            environment.parsed_options = parser.parse_args([])
-        node = MasterNode(environment, settings, WORKER_REPORT_INTERVAL)
+    if is_master:
+        assert isinstance(link, Link)  # noqa: S101  # for the type checker
+        node = MasterNode(environment, flags, link, WORKER_REPORT_INTERVAL)
         events.worker_report.add_listener(node.on_worker_report)
+        commands[frames.NAMES] = node.tell_names
     else:
-        if isinstance(runner, WorkerRunner):
-            node = WorkerNode(environment, settings, locust.User)
+        if is_worker:
+            node = WorkerNode(environment, flags, link, locust.User, WORKER_REPORT_INTERVAL)
             events.report_to_master.add_listener(node.on_report_to_master)
         else:
-            node = LocalNode(environment, settings, locust.User)
+            node = LocalNode(environment, flags, link, locust.User)
         events.request.add_listener(node.recorder.on_request)
         events.user_error.add_listener(node.on_user_error)
-    bridge = Bridge(node, settings)
-    bridge.start()
+    life = Life(node, freezes=flags.gc_freeze)
+    bridge = Bridge(node, life)
+    commands[frames.ABORT] = life.on_abort
+    commands[frames.MARKED] = life.on_marked
+    life.start()
     _bridges[environment] = bridge
     if environment.web_ui is not None:
         web_page.install(environment.web_ui, bridge)
     early = _early.pop(environment, None)
     if early is not None and isinstance(node, LocalNode):
         early.stop()
-        bridge.on_test_start()
+        life.on_test_start()
         early.replay(node.recorder)
-    events.spawning_complete.add_listener(bridge.on_spawning_complete)
-    events.reset_stats.add_listener(bridge.on_reset_stats)
-    events.test_stop.add_listener(bridge.on_test_stop)
-    events.quitting.add_listener(bridge.on_quitting)
+    _lives[environment] = life
+    events.spawning_complete.add_listener(life.on_spawning_complete)
+    events.reset_stats.add_listener(life.on_reset_stats)
+    events.test_stop.add_listener(life.on_test_stop)
+    events.quitting.add_listener(life.on_quitting)
     # Fired in reverse: the first of the list is called last, when listeners of the user's have set their exit codes,
     # and that must hold where the locustfile was loaded before us too.
-    events.quitting.add_listener(bridge.on_verdict)
+    events.quitting.add_listener(life.on_verdict)
     events.quitting._handlers.insert(0, events.quitting._handlers.pop())
-    events.quit.add_listener(bridge.on_quit)
+    events.quit.add_listener(life.on_quit)
     return bridge
+
+
+def _plain(value: object) -> object:
+    """Return a value of an option as the wire carries it: a path, for one, as its text."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def _place(runner: Any) -> tuple[str, int]:
+    """Return the name of a process among the generating ones, and the distance of its port from the first."""
+    if isinstance(runner, WorkerRunner):
+        index = runner.worker_index
+        return runners.worker_name(runner.client_id, index), 1 + max(int(index), 0)
+    return f"{host_name()}-0", 0
 
 
 def _on_init_command_line_parser(parser: Any, **_: object) -> None:
@@ -155,6 +206,13 @@ def _on_init(environment: Environment, **_: object) -> None:
         sys.exit(ExitCode.BAD_CONFIGURATION)
 
 
+def on_init_open(environment: Environment, **_: object) -> None:
+    """Open the live page, as `locust-otel run --open` asks for; a listener for `init`, after ours."""
+    bridge = _bridges.get(environment)
+    if bridge is not None and bridge.url is not None and not isinstance(environment.runner, WorkerRunner):
+        open_page(bridge.url)
+
+
 def _end_forked_workers() -> None:
     """End the workers that `--processes` has forked, which would look for their master for minutes."""
     own = psutil.Process()
@@ -165,9 +223,9 @@ def _end_forked_workers() -> None:
 
 
 def _on_test_start(environment: Environment, **_: object) -> None:
-    bridge = _bridges.get(environment)
-    if bridge is not None:
-        bridge.on_test_start()
+    life = _lives.get(environment)
+    if life is not None:
+        life.on_test_start()
     elif environment not in _early:  # its `init` is not over
         _early[environment] = _Early(environment.events)
 

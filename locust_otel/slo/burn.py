@@ -1,4 +1,4 @@
-"""How fast the budget of a run burns, over the windows the rules use."""
+"""Burn rates of the error budget of a run, over the windows that the alerting rules use."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import NamedTuple
 from locust_otel.slo.counts import Counts
 from locust_otel.slo.objectives import Objective, Slo, Window
 
-_POINTS = 150  # of a window, which is so known to within 0.7 % of its length
+_POINTS = 150  # samples in a window, so its length is exact to 0.7 %
 
 
 class Burning(NamedTuple):
-    """A pair of windows that burns.
+    """A pair of windows in which the budget burns too fast.
 
     Attributes:
-        long_rate: Burn rate over the long window: 1 spends the budget of the period in just the period.
-        short_rate: The same over the short one.
-        factor: What both are above.
+        long_rate: Burn rate over the long window; 1 spends the budget in exactly the period.
+        short_rate: Burn rate over the short window.
+        factor: Threshold that both rates exceed.
     """
 
     objective: Objective
@@ -30,7 +30,7 @@ class Burning(NamedTuple):
 
 
 class _Past:
-    """Counts of the recent past, as far as one window looks back."""
+    """Samples of the counts in one window."""
 
     def __init__(self, length_s: float) -> None:
         self._length_s = length_s
@@ -39,7 +39,7 @@ class _Past:
     def add(self, now_s: float, counts: tuple[Counts, ...]) -> None:
         if not self._points or now_s - self._points[-1][0] >= self._length_s / _POINTS:
             self._points.append((now_s, counts))
-        # One point from before the window stays: what is looked at is as long as the window, even where few looks are.
+        # One sample from before the window stays, so that the rate is over the whole window even if samples are rare.
         while len(self._points) > 1 and self._points[1][0] <= now_s - self._length_s:
             self._points.popleft()
 
@@ -48,7 +48,7 @@ class _Past:
 
 
 class BurnRates:
-    """Burn rates of a run, from counts as they come."""
+    """Burn rates of a run, computed from samples of its counts."""
 
     def __init__(self, slo: Slo) -> None:
         self._slo = slo
@@ -56,14 +56,14 @@ class BurnRates:
         self._now: dict[str, Counts] = {}
 
     def add(self, now_s: float, counts: Mapping[str, Counts]) -> None:
-        """Note the counts by objective of now, which is in seconds on a clock that never goes back."""
+        """Add the counts by objective at `now_s`, in seconds of a clock that never goes back."""
         self._now = dict(counts)
         values = tuple(counts[objective.name] for objective in self._slo.objectives)
         for past in self._past.values():
             past.add(now_s, values)
 
     def rate(self, objective: Objective, length_s: Decimal) -> float | None:
-        """Return the burn rate over one of the file's windows; None where nothing was judged within."""
+        """Return the burn rate over a window of the file; None if no request was judged in it."""
         if objective.budget is None or not self._now:
             return None
         position = self._slo.objectives.index(objective)
@@ -71,7 +71,7 @@ class BurnRates:
         return recent.bad / recent.total / float(objective.budget) if recent.total else None
 
     def burning(self) -> Iterator[Burning]:
-        """Yield the pairs that burn now: those whose alert the rules would fire."""
+        """Yield the pairs of windows that burn now: those for which the alerting rules would fire."""
         for objective in self._slo.objectives:
             if objective.budget is None or not self._is_enough(objective):
                 continue

@@ -1,14 +1,15 @@
-"""What the requests so far count for an objective: good, bad, and how long they took.
+"""Good and bad requests of an objective, counted from the histogram of each series.
 
-Read from the histogram's own bounds, of which each threshold is one: no interpolation, and no cost on the request path.
+Each threshold is a bound of the histogram, so the counts are exact, and the request path does nothing for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from locust_otel.core.snapshot import RequestsSnapshot
+from locust_otel.core.histogram import Layout
+from locust_otel.core.snapshot import SeriesSnapshot
 from locust_otel.slo.objectives import Objective, Sli
 
 
@@ -16,9 +17,9 @@ class Counts(NamedTuple):
     """Judged requests.
 
     Attributes:
-        good: Requests that keep the objective; for the mean all that have a duration.
+        good: Requests that meet the objective; for the mean, all requests with a duration.
         bad: Requests that do not.
-        sum_s: Sum of the durations in seconds, where the objective is on the mean.
+        sum_s: Sum of the durations in seconds; 0 unless the objective is on the mean.
     """
 
     good: int = 0
@@ -35,7 +36,7 @@ class Counts(NamedTuple):
         return Counts(self.good + other.good, self.bad + other.bad, self.sum_s + other.sum_s)
 
     def less(self, other: Counts) -> Counts:
-        """Return what came since the other; never below zero."""
+        """Return the requests since the other counts; never below zero."""
         return Counts(max(self.good - other.good, 0), max(self.bad - other.bad, 0), max(self.sum_s - other.sum_s, 0.0))
 
 
@@ -43,30 +44,31 @@ Endpoint = tuple[str, str]
 """Method and name."""
 
 
-def count(objective: Objective, requests: RequestsSnapshot) -> dict[Endpoint, Counts]:
-    """Return the judged requests by endpoint; empty where none matches."""
-    result: dict[Endpoint, Counts] = {}
+def count(objective: Objective, series: Iterable[SeriesSnapshot], layout: Layout) -> Counts:
+    """Return the requests of some series, as an objective judges them; no requests if it matches none of the series.
+
+    Raises:
+        KeyError: The threshold of the objective is no bound of the histogram.
+    """
+    good, bad, sum_s = 0, 0, 0.0
+    sli, only_success = objective.sli, objective.only_success
+    covers = objective.match.covers if objective.match else None
     threshold_s = float(objective.within_s or 0)
-    for series in requests.series:
-        key = series.key
-        failed = key.outcome == "failure"
-        if (failed and objective.only_success) or not objective.match.covers(key.method, key.name, key.user_class):
+    for each in series:
+        method, name, user_class, outcome = each.key
+        failed = outcome == "failure"
+        if (failed and only_success) or (covers is not None and not covers(method, name, user_class)):
             continue
-        if objective.sli is Sli.SUCCESS:
-            counts = Counts(0, series.total) if failed else Counts(series.total)
-        elif objective.sli is Sli.LATENCY:
-            bad = requests.layout.above(series.counts, threshold_s)
-            counts = Counts(series.measured - bad, bad)
+        if sli is Sli.SUCCESS:
+            if failed:
+                bad += each.total
+            else:
+                good += each.total
+        elif sli is Sli.LATENCY:
+            above = layout.above(each.counts, threshold_s)
+            good += each.measured - above
+            bad += above
         else:
-            counts = Counts(series.measured, 0, series.sum_s)
-        endpoint = (key.method, key.name)
-        result[endpoint] = result[endpoint].plus(counts) if endpoint in result else counts
-    return result
-
-
-def total(counts: Mapping[Endpoint, Counts]) -> Counts:
-    """Return the judged requests of all endpoints."""
-    result = Counts()
-    for each in counts.values():
-        result = result.plus(each)
-    return result
+            good += each.measured
+            sum_s += each.sum_s
+    return Counts(good, bad, sum_s)

@@ -1,25 +1,11 @@
-"""What the configuration means, in words: of an SLO file, and of this machine."""
+"""Explains an SLO file in words."""
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator
 from decimal import Decimal
-from importlib.metadata import PackageNotFoundError, version
 
 from locust_otel.slo.objectives import Objective, Slo, Window, percent, span, spoken
-
-_PACKAGES = ("locust-otel", "locust", "gevent", "prometheus-client", "opentelemetry-sdk", "pydantic")
-
-
-def machine() -> Iterator[str]:
-    """Yield what runs here, a line each."""
-    yield f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
-    for package in _PACKAGES:
-        try:
-            yield f"{package} {version(package)}"
-        except PackageNotFoundError:
-            yield f"{package} is missing"
 
 
 def explained(slo: Slo, rps: Decimal | None = None) -> Iterator[str]:

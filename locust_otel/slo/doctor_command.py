@@ -23,10 +23,11 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Say in words what an SLO file means, or what is installed."""
-    from locust_otel.slo import doctor  # noqa: PLC0415  # no other command needs it
+    from locust_otel.core.versions import installed  # noqa: PLC0415  # no other command needs it
+    from locust_otel.slo.doctor import explained  # noqa: PLC0415  # likewise
     from locust_otel.slo.file import load  # noqa: PLC0415  # likewise
 
-    lines = doctor.machine() if options.slo is None else doctor.explained(load(options.slo), options.expect_rps)
+    lines = installed() if options.slo is None else explained(load(options.slo), options.expect_rps)
     print("\n".join(lines))  # noqa: T201
     return ExitCode.OK
 

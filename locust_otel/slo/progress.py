@@ -1,167 +1,124 @@
-"""How the objectives of one run stand while it goes on: warm-up, judged counts, burn rates, validity, abort."""
+"""The objectives of one run while it is running: warm-up, judgement, burn rates, validity, abort."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 from locust_otel.core.snapshot import ObjectivePoint, RequestsSnapshot
 from locust_otel.slo.burn import Burning, BurnRates
-from locust_otel.slo.counts import Counts, Endpoint, count, total
+from locust_otel.slo.counts import Counts
+from locust_otel.slo.judged import JudgedRequests
 from locust_otel.slo.objectives import Objective, Slo, Window
 from locust_otel.slo.validity import Validity
-from locust_otel.slo.verdict import Result, judge, worst
-
-_ByEndpoint = Mapping[Endpoint, Counts]
-_Baseline = Mapping[str, _ByEndpoint]
+from locust_otel.slo.verdict import Result
 
 
+@dataclass(frozen=True, slots=True)
 class Standing:
-    """How the objectives of a run stand at one moment.
-
-    Judged only when somebody asks, one objective at a time: an exporter gives the event loop back in between.
+    """Objectives of a run, judged at one moment.
 
     Attributes:
         judged_s: Seconds since the warm-up.
-        is_warming_up: Whether nothing is judged yet.
-        burning: Pairs that burned when the burn rates were last looked at.
-        aborted: What ended the run by --slo-abort, if anything did.
+        is_warming_up: Whether the warm-up is not over, so that no request is judged.
+        burning: Pairs of windows that burned when the burn rates were last computed.
+        aborted: The pair for which --slo-abort has stopped the run; None if it has not.
+        results: One for each objective, in the order of the file.
     """
 
-    def __init__(  # noqa: PLR0913  # all that a judgement needs
-        self,
-        slo: Slo,
-        requests: RequestsSnapshot,
-        baseline: _Baseline | None,
-        judged_s: float,
-        *,
-        invalid: str,
-        burning: tuple[Burning, ...],
-        aborted: Burning | None,
-    ) -> None:
-        self.slo = slo
-        self.judged_s = judged_s
-        self.is_warming_up = baseline is None
-        self.burning = burning
-        self.aborted = aborted
-        self._requests = requests
-        self._baseline = baseline
-        self._invalid = invalid
-        self._results: dict[str, Result] = {}
+    slo: Slo
+    judged_s: float
+    is_warming_up: bool
+    burning: tuple[Burning, ...]
+    aborted: Burning | None
+    results: tuple[Result, ...]
 
-    def results(self) -> Iterator[Result]:
-        """Yield how each objective stands, in the order of the file."""
-        for objective in self.slo.objectives:
-            yield self.result(objective)
-
-    def result(self, objective: Objective) -> Result:
-        """Return how one objective of the file stands."""
-        result = self._results.get(objective.name)
-        if result is None:
-            result = self._results[objective.name] = self._judged(objective)
-        return result
-
-    def points(self) -> Iterator[ObjectivePoint]:
-        """Yield the same as the plain values that are exported."""
-        for result in self.results():
-            objective = result.objective
-            yield ObjectivePoint(
-                name=objective.name,
+    def points(self) -> tuple[ObjectivePoint, ...]:
+        """Return the results as the plain values that are exported."""
+        return tuple(
+            ObjectivePoint(
+                name=result.objective.name,
                 service=self.slo.service,
-                target=None if objective.target is None else float(objective.target),
-                within_s=None if objective.within_s is None else float(objective.within_s),
+                target=None if result.objective.target is None else float(result.objective.target),
+                within_s=None if result.objective.within_s is None else float(result.objective.within_s),
                 min_requests=self.slo.min_requests,
                 good=result.counts.good,
                 bad=result.counts.bad,
                 sum_s=result.counts.sum_s,
                 status=result.status.value,
             )
-
-    def _judged(self, objective: Objective) -> Result:
-        if self._baseline is None:
-            by_endpoint: dict[Endpoint, Counts] = {}
-        else:
-            by_endpoint = since(count(objective, self._requests), self._baseline.get(objective.name, {}))
-        result = judge(self.slo, objective, total(by_endpoint), self.judged_s, invalid=self._invalid)
-        return replace(result, worst=worst(objective, by_endpoint))
-
-
-def since(now: _ByEndpoint, before: _ByEndpoint) -> dict[Endpoint, Counts]:
-    """Return the counts that came since, by endpoint."""
-    return {endpoint: counts.less(before.get(endpoint, Counts())) for endpoint, counts in now.items()}
+            for result in self.results
+        )
 
 
 class Progress:
-    """The objectives of one run.
+    """The objectives of one run. It is picklable; its methods must not run at the same time.
+
+    Args:
+        slo: The objectives.
+        start_time: Start of the run in Unix time.
 
     Attributes:
-        aborted: What ended the run by --slo-abort, if anything did.
-        validity: When its numbers could not be believed.
-        on_warm: Called at the moment at which the warm-up ends, before anything else can happen.
+        aborted: The pair for which --slo-abort has stopped the run; None if it has not.
+        validity: Times at which the numbers of the run were not valid.
+        is_warming_up: Whether the warm-up is not over, so that no request is judged.
     """
 
     def __init__(self, slo: Slo, start_time: float) -> None:
         self.slo = slo
         self.aborted: Burning | None = None
-        self.on_warm: Callable[[], None] = lambda: None
-        self._baseline: _Baseline | None = None if slo.warmup_s else {}
+        self.validity = Validity(start_time, float(slo.warmup_s))
+        self.is_warming_up = bool(slo.warmup_s)
+        self._judged = JudgedRequests(slo.objectives)
         self._rates = BurnRates(slo)
         self._rates.add(float(slo.warmup_s), dict.fromkeys((o.name for o in slo.objectives), Counts()))
         self._burning: tuple[Burning, ...] = ()
-        self.validity = Validity(start_time, float(slo.warmup_s))
-
-    @property
-    def warmup_left(self) -> bool:
-        """Whether the warm-up is not over."""
-        return self._baseline is None
 
     def observe(
-        self,
-        requests: RequestsSnapshot,
-        elapsed_s: float,
-        *,
-        invalid: Collection[str] = (),
-        pause: Callable[[], None] = lambda: None,
+        self, requests: RequestsSnapshot, elapsed_s: float, *, invalid: Collection[str] = ()
     ) -> tuple[Burning, ...]:
-        """Look at a run as it is now, about once a second; return the pairs that burn.
+        """Compute the burn rates, about once a second; return the pairs that burn.
+
+        The first call after the warm-up ends it: the requests until then are not judged.
 
         Args:
-            requests: Its requests.
+            requests: Requests of the run.
             elapsed_s: Seconds since its start.
-            invalid: Why its numbers cannot be believed now, of `catalogue.INVALID_REASONS`; nothing where they can.
-            pause: Called between two objectives.
+            invalid: Why its numbers are not valid now, of `catalogue.INVALID_REASONS`; empty if they are.
         """
         if elapsed_s < float(self.slo.warmup_s):
             return ()
-        if self._baseline is None:
-            # In one piece: what is left out of one objective is left out of all.
-            self._baseline = {objective.name: count(objective, requests) for objective in self.slo.objectives}
-            self.on_warm()
-        counts = {}
-        for objective in self.slo.objectives:
-            counts[objective.name] = total(since(count(objective, requests), self._baseline.get(objective.name, {})))
-            pause()
-        self._rates.add(elapsed_s, counts)
+        self._judged.update(requests)
+        if self.is_warming_up:
+            self._judged.restart()
+            self.is_warming_up = False
+        self._rates.add(elapsed_s, self._judged.counts())
         self.validity.note(elapsed_s, invalid)
         self._burning = tuple(self._rates.burning())
         return self._burning
 
     def rates(self, objective: Objective) -> Iterator[tuple[Window, float | None, float | None, bool]]:
-        """Yield the burn rates of an objective, as last looked at: window, long, short, and whether both burn."""
+        """Yield the last burn rates of an objective: window, long, short, and whether both burn."""
         burning = {pair.window for pair in self._burning if pair.objective == objective}
         for window in self.slo.windows if objective.budget is not None else ():
             long_rate, short_rate = (self._rates.rate(objective, length) for length in (window.long_s, window.short_s))
             yield window, long_rate, short_rate, window in burning
 
-    def standing(self, requests: RequestsSnapshot, elapsed_s: float) -> Standing:
-        """Return how the objectives stand."""
+    def judge(self, requests: RequestsSnapshot, elapsed_s: float) -> Standing:
+        """Judge the requests of the run so far.
+
+        Args:
+            requests: Requests of the run.
+            elapsed_s: Seconds since its start.
+        """
+        if not self.is_warming_up:
+            self._judged.update(requests)
         judged_s = max(0.0, elapsed_s - float(self.slo.warmup_s))
         return Standing(
-            self.slo,
-            requests,
-            self._baseline,
-            judged_s,
-            invalid=self.validity.invalid(judged_s),
+            slo=self.slo,
+            judged_s=judged_s,
+            is_warming_up=self.is_warming_up,
             burning=self._burning,
             aborted=self.aborted,
+            results=self._judged.results(self.slo, judged_s, invalid=self.validity.invalid(judged_s)),
         )

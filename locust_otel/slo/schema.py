@@ -24,7 +24,8 @@ MAX_OBJECTIVES = 50
 MAX_WINDOWS = 20
 
 
-def _refused(slug: str, found: str, remedy: str) -> PydanticCustomError:
+def refused(slug: str, found: str, remedy: str) -> PydanticCustomError:
+    """Return the error of a value that cannot be used."""
     # Values of the file stand in the context, and not in the template, where a brace would be a placeholder.
     return PydanticCustomError(slug, "{found}", {"found": found, "remedy": remedy})
 
@@ -38,7 +39,7 @@ def _text(value: object, wanted: str) -> str:
     if isinstance(value, str):
         return value
     kind = "nothing" if value is None else "a list" if isinstance(value, list) else "a mapping"
-    raise _refused("type", f"There is {kind} where {wanted} belongs.", f"Write {wanted}.")
+    raise refused("type", f"There is {kind} where {wanted} belongs.", f"Write {wanted}.")
 
 
 def _duration(value: object) -> Decimal:
@@ -46,28 +47,28 @@ def _duration(value: object) -> Decimal:
     if text == "0":
         return Decimal(0)
     if _NUMBER.fullmatch(text):
-        raise _refused("duration-unit", f"{text} has no unit.", f"Write {text}s, or {text}ms, {text}m, {text}h.")
+        raise refused("duration-unit", f"{text} has no unit.", f"Write {text}s, or {text}ms, {text}m, {text}h.")
     if len(text) > 50 or not _DURATION.fullmatch(text):
-        raise _refused("duration", f"{_shown(text)} is not a time.", "Write 500ms, 5s, 2m, 1h30m, 7d.")
+        raise refused("duration", f"{_shown(text)} is not a time.", "Write 500ms, 5s, 2m, 1h30m, 7d.")
     seconds = sum((Decimal(n) * _SECONDS[unit] for n, unit in _PART.findall(text)), Decimal(0))
     if seconds > _MAX_DURATION_S:
-        raise _refused("duration-long", f"{_shown(text)} is over a year.", "Write a shorter time.")
+        raise refused("duration-long", f"{_shown(text)} is over a year.", "Write a shorter time.")
     if seconds * 1000 % 1:
-        raise _refused("duration-fine", f"{_shown(text)} is finer than a millisecond.", "Write whole milliseconds.")
+        raise refused("duration-fine", f"{_shown(text)} is finer than a millisecond.", "Write whole milliseconds.")
     return plain(seconds)
 
 
 def _positive(value: object) -> Decimal:
     seconds = _duration(value)
     if not seconds:
-        raise _refused("duration-zero", "0 is no time here.", "Write a time above zero, 5s.")
+        raise refused("duration-zero", "0 is no time here.", "Write a time above zero, 5s.")
     return seconds
 
 
 def _whole(value: object) -> Decimal:
     seconds = _positive(value)
     if seconds % 1:
-        raise _refused("duration-whole", f"{_shown(value)} is not whole seconds.", "Write whole seconds, 5s.")
+        raise refused("duration-whole", f"{_shown(value)} is not whole seconds.", "Write whole seconds, 5s.")
     return seconds
 
 
@@ -75,43 +76,43 @@ def _share(value: object) -> Decimal:
     text = _text(value, "a percentage").strip()
     number = text.removesuffix("%").rstrip()
     if not _NUMBER.fullmatch(number):
-        raise _refused("ratio", f"{_shown(text)} is not a ratio or a percentage.", "Write 99% or 0.99.")
+        raise refused("ratio", f"{_shown(text)} is not a ratio or a percentage.", "Write 99% or 0.99.")
     ratio = Decimal(number) / 100 if text.endswith("%") else Decimal(number)
     if ratio > 1 and not text.endswith("%"):
         remedy = f"Write {number}% or {plain(Decimal(number) / 100)}." if ratio <= 100 else "Write 99% or 0.99."
-        raise _refused("target-range", f"{text} is not a ratio or a percentage.", remedy)
+        raise refused("target-range", f"{text} is not a ratio or a percentage.", remedy)
     if ratio > 1:
-        raise _refused("target-range", f"{text} is over 100%.", "Write 99% or 0.99.")
+        raise refused("target-range", f"{text} is over 100%.", "Write 99% or 0.99.")
     if not ratio:
-        raise _refused("target-range", f"{text} asks for nothing.", "Write 99% or 0.99.")
+        raise refused("target-range", f"{text} asks for nothing.", "Write 99% or 0.99.")
     return plain(ratio)
 
 
 def _target(value: object) -> Decimal:
     ratio = _share(value)
     if ratio == 1:
-        raise _refused(
+        raise refused(
             "target-no-budget",
             f"{_shown(value)} leaves no budget: one bad request in all the run would miss it, and no burn rate can be "
             "had.",
             "Write what users would not notice, 99.9%.",
         )
     if plain(ratio * 1_000_000) % 1:
-        raise _refused("target-fine", f"{_shown(value)} has too many digits.", "Write up to four after the dot of %.")
+        raise refused("target-fine", f"{_shown(value)} has too many digits.", "Write up to four after the dot of %.")
     return ratio
 
 
 def _count(value: object) -> int:
     text = _text(value, "a whole number").strip()
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:10]) <= 1_000_000_000 or len(text) > 10:
-        raise _refused("count", f"{_shown(text)} is not a number of requests.", "Write a whole number from 1 up: 100.")
+        raise refused("count", f"{_shown(text)} is not a number of requests.", "Write a whole number from 1 up: 100.")
     return int(text)
 
 
 def _name(value: object) -> str:
     text = _text(value, "a name")
     if len(text) > _MAX_NAME or not _NAME.fullmatch(text):
-        raise _refused(
+        raise refused(
             "name", f"{_shown(text)!r} cannot be a name.", "Use letters, digits, and . _ - between them: checkout-p99."
         )
     return text
@@ -121,11 +122,11 @@ def _texts(value: object) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [value]
     texts = tuple(_text(item, "a text") for item in values)
     if not texts:
-        raise _refused("match-empty", "This list is empty, and so matches nothing.", "Name a text, or leave it out.")
+        raise refused("match-empty", "This list is empty, and so matches nothing.", "Name a text, or leave it out.")
     if not all(text.strip() for text in texts):
-        raise _refused("match-empty", "An empty text matches no request.", "Write the request's name as Locust has it.")
+        raise refused("match-empty", "An empty text matches no request.", "Write the request's name as Locust has it.")
     if any(len(text) > _MAX_TEXT for text in texts):
-        raise _refused("match-long", f"No name has over {_MAX_TEXT} characters.", "Write the recorded part of it.")
+        raise refused("match-long", f"No name has over {_MAX_TEXT} characters.", "Write the recorded part of it.")
     return tuple(dict.fromkeys(texts))
 
 
@@ -133,7 +134,7 @@ def _one_of(*choices: str) -> Callable[[object], str]:
     def chosen(value: object) -> str:
         text = _text(value, " or ".join(choices))
         if text not in choices:
-            raise _refused("choice", f"{_shown(text)} is not known here.", f"Write {' or '.join(choices)}.")
+            raise refused("choice", f"{_shown(text)} is not known here.", f"Write {' or '.join(choices)}.")
         return text
 
     return chosen
@@ -192,18 +193,20 @@ Only = Annotated[Literal["success"], BeforeValidator(_one_of("success"))]
 Severity = Annotated[Literal["critical", "warning"], BeforeValidator(_one_of("critical", "warning"))]
 
 
-class _Shape(BaseModel):
+class Shape(BaseModel):
+    """A mapping of a file: no key but its own, and a value behind each."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @field_validator("*", mode="before")
     @classmethod
     def _is_there(cls, value: object) -> object:
         if value is None:  # what was forgotten behind a key would else judge other requests than were meant
-            raise _refused("type", "There is nothing behind this key.", "Write a value, or leave the key out.")
+            raise refused("type", "There is nothing behind this key.", "Write a value, or leave the key out.")
         return value
 
 
-class MatchShape(_Shape):
+class MatchShape(Shape):
     """Which requests an objective judges: each key a text, or a list of which one must fit."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
@@ -231,7 +234,7 @@ def _needed_by_sli(schema: dict[str, Any]) -> None:
     ]
 
 
-class ObjectiveShape(_Shape):
+class ObjectiveShape(Shape):
     """One objective."""
 
     model_config = ConfigDict(json_schema_extra=_needed_by_sli)
@@ -246,7 +249,7 @@ class ObjectiveShape(_Shape):
     only: Only | None = Field(None, description="success: leave failed requests out.")
 
 
-class WindowShape(_Shape):
+class WindowShape(Shape):
     """A pair of windows; the alert fires where both burn their share of the budget."""
 
     severity: Severity = Field(description="critical may wake somebody, and ends a run with --slo-abort.")
@@ -255,7 +258,7 @@ class WindowShape(_Shape):
     budget: Share = Field(description="Share of the period's budget that burns in the long window: 20%.")
 
 
-class FileShape(_Shape):
+class FileShape(Shape):
     """Objectives of one service for load tests with locust-otel."""
 
     model_config = ConfigDict(title="locust-otel SLO file")
@@ -282,7 +285,7 @@ def json_schema() -> dict[str, Any]:
     """
     schema = FileShape.model_json_schema()
     for shape in (schema, *schema["$defs"].values()):
-        shape["properties"] = {key: _for_people(value) for key, value in shape["properties"].items()}
+        shape["properties"] = {key: for_editors(value) for key, value in shape["properties"].items()}
     objectives = schema["properties"]["objectives"]
     names = objectives.pop("patternProperties")
     objectives |= {
@@ -294,15 +297,14 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _for_people(value: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a value without what only Python has: None, titles, decimals."""
+def for_editors(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a value without what only Python has: None, titles, decimals, empty defaults."""
     choices = [choice for choice in value.get("anyOf", ()) if choice != {"type": "null"}]
-    result = {key: item for key, item in value.items() if key != "title"}
-    if choices:
-        result["anyOf"] = choices
+    result = {key: choices if key == "anyOf" else item for key, item in value.items() if key != "title"}
     if len(choices) == 1:
-        result = {**choices[0], **{key: item for key, item in result.items() if key != "anyOf"}}
+        del result["anyOf"]
+        result = {**choices[0], **result}
     default = result.pop("default", None)
-    if default is not None:
+    if default:
         result["default"] = span(Decimal(default)) if isinstance(default, str) else default
     return result

@@ -1,4 +1,4 @@
-"""Objectives and how they stand, for people: a table, and a line."""
+"""Results of objectives as text: a table, and a line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WIDTH = 140
 
 
 def table(results: Iterable[Result], *, has_worst: bool = False) -> Table:
-    """Return how objectives stand; with their worst endpoints where the verdict is final."""
+    """Return the table of results; with the worst endpoints if the verdict is final."""
     result = Table(box=None, pad_edge=False, header_style="dim")
     result.add_column("objective", no_wrap=True)
     result.add_column("asked for")
@@ -64,7 +64,7 @@ def actual(result: Result) -> str:
 
 
 def share(value: float, total: int) -> str:
-    """Return a ratio in percent, with as many digits as the number of requests gives meaning to."""
+    """Return a ratio in percent, with more digits for more requests."""
     digits = 1 if total < 1000 else 2 if total < 100_000 else 3
     text = f"{value * 100:.{digits}f}"
     while value < 1 and float(text) == 100 and digits < 12:  # one bad request among many is not none
@@ -74,12 +74,12 @@ def share(value: float, total: int) -> str:
 
 
 def line(results: Sequence[Result]) -> str:
-    """Return how objectives stand in one line."""
+    """Return the results in one line."""
     return " · ".join(f"{each.objective.name} {actual(each)} {each.status.value}" for each in results)
 
 
 def burning(pair: Burning) -> str:
-    """Return what burns, in words."""
+    """Return a burning pair in words."""
     window = pair.window
     return (
         f"{pair.objective.name} spends its budget {pair.long_rate:.1f} times as fast as it may over "

@@ -1,4 +1,4 @@
-"""When the numbers of a run could not be believed, and why."""
+"""Times at which the numbers of a run were not valid, and the reasons."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from datetime import UTC, datetime
 from locust_otel.core.catalogue import INVALID_REASONS
 
 MAX_INVALID_SHARE = 0.1
-"""Share of the judged time in which the load generator may have been too slow before nothing is decided by its
-numbers."""
+"""Share of the judged time in which the numbers may be invalid; above it, nothing is decided."""
 
 WORDS = {
     "cpu": "generator saturated (no CPU left)",
     "lag": "generator saturated (its event loop late)",
     "workers": "workers missing",
 }
-"""What the reasons of `catalogue.INVALID_REASONS` are called."""
+"""Descriptions of `catalogue.INVALID_REASONS`."""
 
 _MAX_SPANS = 1000
 
 
 @dataclass(slots=True)
 class Span:
-    """A stretch of time in which the numbers could not be believed.
+    """A time in which the numbers were not valid.
 
     Attributes:
         start_s: Seconds since the start of the run.
-        end_s: Likewise.
+        end_s: Seconds since the start of the run.
         reasons: Of `catalogue.INVALID_REASONS`.
     """
 
@@ -38,14 +37,14 @@ class Span:
 
 
 class Validity:
-    """Notes when the numbers of a run could not be believed.
+    """Collects the times at which the numbers of a run were not valid.
 
     Args:
         start_time: Start of the run in Unix time.
-        from_s: Seconds since then from which on it matters: the end of the warm-up.
+        from_s: End of the warm-up, in seconds since the start; invalid numbers before it do not matter.
 
     Attributes:
-        spans: When they could not, in order of time.
+        spans: The times, in order; at most 1,000, of which the last is extended further.
     """
 
     def __init__(self, start_time: float, from_s: float) -> None:
@@ -54,7 +53,7 @@ class Validity:
         self._looked_s = from_s
 
     def note(self, elapsed_s: float, reasons: Collection[str]) -> None:
-        """Note why the numbers since the last look cannot be believed; nothing where they can."""
+        """Note the reasons why the numbers since the last call are not valid; none if they are."""
         since_s, self._looked_s = self._looked_s, max(elapsed_s, self._looked_s)
         if not reasons or elapsed_s <= since_s:
             return
@@ -66,7 +65,7 @@ class Validity:
             self.spans.append(Span(since_s, elapsed_s, frozenset(reasons)))
 
     def invalid(self, judged_s: float) -> str:
-        """Return why the numbers of so many judged seconds are not valid as a whole; empty where they are."""
+        """Return why the run as a whole is not valid, after this many judged seconds; empty if it is."""
         total_s = sum(span.end_s - span.start_s for span in self.spans)
         if total_s <= MAX_INVALID_SHARE * judged_s or not self.spans:
             return ""

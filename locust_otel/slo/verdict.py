@@ -6,18 +6,20 @@ for Prometheus compute the same from the same counters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
+from operator import attrgetter
 
 from locust_otel.core.errors import ExitCode
 from locust_otel.slo.counts import Counts, Endpoint
 from locust_otel.slo.objectives import Objective, Slo
 
+_BAD = attrgetter("bad")
+
 
 class Status(StrEnum):
-    """What is said of an objective."""
+    """Verdict on an objective."""
 
     MET = "met"
     MISSED = "missed"
@@ -27,10 +29,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Worst:
-    """The endpoint that did most against an objective.
+    """The endpoint with the most harm to an objective.
 
     Attributes:
-        value: Its own bad requests over its requests, in [0, 1]; for the mean its own mean in seconds.
+        value: Share of its bad requests, in [0, 1]; for the mean, its own mean in seconds.
     """
 
     method: str
@@ -41,16 +43,16 @@ class Worst:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How an objective stands.
+    """Judgement of an objective.
 
     Attributes:
         counts: The judged requests.
-        budget_spent: Share of the period's budget that is gone, 1 for all of it; None where there is no budget, or
-            nothing was judged.
-        worst: The endpoint that did most against it; None where none did anything.
-        note: Why it is undecided or invalid, where that is so.
-        told: What was measured, in words, where only the number of requests is known and not which of them are good:
-            `p95 1.80 s`. Then all of them stand in `counts` as good.
+        budget_spent: Spent share of the period's budget, 1 for the whole budget; None without a budget, or if no
+            request was judged.
+        worst: The endpoint with the most harm; None if there is no harm.
+        note: Why the objective is undecided or invalid; empty otherwise.
+        told: The measured value in words, if the number of good requests is not known: `p95 1.80 s`. Then `counts`
+            has all requests as good.
     """
 
     objective: Objective
@@ -63,7 +65,7 @@ class Result:
 
     @property
     def actual(self) -> float | None:
-        """Share of good requests in [0, 1], or the mean in seconds; None where nothing was judged."""
+        """Share of good requests in [0, 1], or the mean in seconds; None if no request was judged."""
         if not self.counts.total:
             return None
         if self.objective.target is None:
@@ -72,7 +74,7 @@ class Result:
 
 
 def is_missed(objective: Objective, counts: Counts) -> bool:
-    """Return whether the judged requests miss an objective; nothing misses nothing."""
+    """Return whether the judged requests miss an objective; False without requests."""
     if not counts.total:
         return False
     if objective.budget is not None:
@@ -81,7 +83,7 @@ def is_missed(objective: Objective, counts: Counts) -> bool:
 
 
 def budget_spent(slo: Slo, objective: Objective, counts: Counts, judged_s: float) -> float | None:
-    """Return the share of the period's budget that is gone; None where there is no budget, or nothing was judged."""
+    """Return the spent share of the period's budget; None without a budget, or if no request was judged."""
     if objective.budget is None or not counts.total:
         return None
     of_period = min(1.0, judged_s / float(slo.period_s))
@@ -89,14 +91,14 @@ def budget_spent(slo: Slo, objective: Objective, counts: Counts, judged_s: float
 
 
 def judge(slo: Slo, objective: Objective, counts: Counts, judged_s: float, *, invalid: str = "") -> Result:
-    """Return how an objective stands.
+    """Judge an objective.
 
     Args:
-        slo: The file it stands in.
+        slo: The file of the objective.
         objective: One of its objectives.
-        counts: The judged requests of it.
+        counts: Its judged requests.
         judged_s: Seconds since the warm-up.
-        invalid: Why the numbers cannot be believed; empty where they can.
+        invalid: Why the numbers are not valid; empty if they are.
     """
     spent = budget_spent(slo, objective, counts, judged_s)
     if invalid:
@@ -111,22 +113,23 @@ def judge(slo: Slo, objective: Objective, counts: Counts, judged_s: float, *, in
 
 
 def worst(objective: Objective, by_endpoint: Mapping[Endpoint, Counts]) -> Worst | None:
-    """Return the endpoint with the most bad requests; for the mean the one that took most time above the bound."""
-    within_s = float(objective.within_s or Decimal(0))
+    """Return the endpoint with the most bad requests; for the mean, that with the most time above the bound."""
+    within_s = float(objective.within_s or 0)
+    is_mean = objective.target is None
 
-    def harm(counts: Counts) -> float:
-        return counts.bad if objective.target is not None else counts.sum_s - within_s * counts.total
+    def excess_s(counts: Counts) -> float:
+        return counts.sum_s - within_s * (counts.good + counts.bad)
 
-    endpoint = max(by_endpoint, key=lambda each: harm(by_endpoint[each]), default=None)
-    if endpoint is None or harm(by_endpoint[endpoint]) <= 0:
+    harm: Callable[[Counts], float] = excess_s if is_mean else _BAD
+    counts = max(by_endpoint.values(), key=harm, default=Counts())
+    if harm(counts) <= 0:
         return None
-    counts = by_endpoint[endpoint]
-    value = counts.bad / counts.total if objective.target is not None else counts.sum_s / counts.total
-    return Worst(*endpoint, counts, value)
+    endpoint = next(endpoint for endpoint, each in by_endpoint.items() if each is counts)
+    return Worst(*endpoint, counts, (counts.sum_s if is_mean else counts.bad) / counts.total)
 
 
 def exit_code(results: Iterable[Result], *, is_aborted: bool = False) -> ExitCode:
-    """Return what a process should end with; nothing judged is never a pass."""
+    """Return the exit code of a process; without a judged request it is never a pass."""
     statuses = {result.status for result in results}
     if Status.INVALID in statuses:
         return ExitCode.NOT_VALID

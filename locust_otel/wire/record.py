@@ -1,19 +1,22 @@
-r"""The format of a run record, version 1.
+r"""The format of a run record, version 2.
 
-A record is `RUN_ID.jsonl.gz`: JSON Lines in ASCII, inside one gzip stream that is flushed after the first line and
-after each interval (Z_SYNC_FLUSH). Whoever writes it may be killed at any moment: what was flushed can be read, and a
-line without its newline is none. Numbers of requests are those *since the interval before*, so that a span of the run
-is a sum of intervals. Times are seconds since the start of the run, but for `start_time`, which is Unix time.
+A record is `RUN_ID.jsonl.gz`: JSON Lines in ASCII inside gzip, flushed after the first line and after each interval
+(Z_SYNC_FLUSH). The process that writes it may be killed at any moment: a reader uses every line that ends with a
+newline. Another process then continues the file with a gzip member of its own.
 
-Each line is an object with a `type`. The first one is the only `run`, the last one of a run that ended well the only
-`end`, and in between stand the others, in the order in which things happened:
+Requests, errors, bytes and delays are cumulative since the start of the run, and an interval holds only those that
+have changed since the interval before. Times are seconds since the start of the run, except `start_time`, which is
+Unix time.
 
-    run       format "locust-otel-record", version 1, run_id, start_time, interval_s,
+Each line is an object with a `type`. The first line is the only `run`, the last line of a complete record is the only
+`end`, and the others are in the order in which things happened:
+
+    run       format "locust-otel-record", version 2, run_id, start_time, interval_s,
               info          labels of locust_run_info
-              settings      what the run was started with, as far as its numbers depend on it
+              settings      settings that the numbers of the run depend on
               versions      of locust-otel and Python
-              instance      host and port of /metrics; null where it was not served
-              slow_s        above this a request is slow
+              instance      host and port of /metrics; null if it was not served
+              slow_s        a request that takes longer is slow
               thresholds_s  edges of the histogram that were asked for
               bounds        all its edges: counts[i] lies in (bounds[i - 1], bounds[i]], and one more above the last
               lag_bounds    the same of the histogram of delays
@@ -24,20 +27,23 @@ Each line is an object with a `type`. The first one is the only `run`, the last 
     event     at, name, body, severity, attributes
     warm      at: the warm-up is over, and the interval before this line ended with it
     interval  from, to, state, elapsed_s, users, users_target,
-              series        [[series, unmeasured, sum_to_s, body_bytes, gap, count, gap, count ...] ...] of those with
-                            new requests: each gap is the distance to the next bucket with new requests, from -1;
-                            sum_to_s is the sum of all durations up to here, since only that is exact
+              series        [[series, unmeasured, sum_s, body_bytes, COUNTS] ...]
               errors        [[error, count] ...]
               user_errors   [[user_class, error_type, count] ...]
-              workers       [{worker, cpu, memory, users, reasons, lag_sum_s, lag: [gap, count ...]} ...]
+              workers       [{worker, cpu, memory, users, reasons, is_new, lag_sum_s, lag: COUNTS} ...]; with is_new
+                            the delays of this worker count from 0 again
               worker_states, workers_expected    null in a local run
-              slo           null, or by objective {good, bad, sum_s, status}: so far, since the warm-up
-              locust_total  requests that Locust has counted so far; null where it counts none
+              slo           null, or by objective {good, bad, sum_s, status}, since the warm-up
+              locust_total  requests that Locust has counted; null if it does not count
     end       at, recorded, locust_total, is_aborted,
+              state         stopped; or lost, if Locust's process ended without stopping the run
               verdict       null, or [{slo, status, good, bad, sum_s, actual, budget_spent, worst, note} ...]
 
-An interval takes a second, or longer where the file could not be written meanwhile. A reader of version 1 ignores keys
-that it does not know, and refuses types and versions that it does not know.
+COUNTS are those of `wire.report`: [gap, count, gap, count ...], each gap being the distance to the next bucket that has
+changed, from -1.
+
+An interval takes a second, or longer if the file could not be written. A reader of version 2 ignores keys that it does
+not know, and refuses types and versions that it does not know.
 """
 
 from __future__ import annotations
@@ -51,7 +57,7 @@ from locust_otel.core.errors import LocustOtelError
 from locust_otel.core.snapshot import ErrorKey
 
 FORMAT = "locust-otel-record"
-VERSION = 1
+VERSION = 2
 SUFFIX = ".jsonl.gz"
 
 INTERVAL_S = 1.0
@@ -115,7 +121,7 @@ class WorkerReading(NamedTuple):
         cpu_ratio: Share of one core; None before the first measurement.
         memory_bytes: Resident memory; None before the first measurement.
         reasons: Why its latencies cannot be believed, of `catalogue.INVALID_REASONS`.
-        lag_counts: Delays of its event loop within the interval, by index into the bounds of `generator.LAG_LAYOUT`.
+        lag_counts: Delays of its event loop within the interval, by index into the `lag_bounds`.
         lag_sum_s: Their sum in seconds.
     """
 
@@ -147,7 +153,7 @@ class Interval:
         users: Running users by class at its end.
         users_target: Users asked for by class.
         state: One of `catalogue.RUN_STATES`.
-        elapsed_s: Seconds for which the run has been going on; stands still once it has stopped.
+        elapsed_s: Seconds from the start of the run to here, or to its stop.
         counts: New requests by position in `Record.series`; series without any are left out.
         errors: New failed requests by kind.
         user_errors: New exceptions of tasks, by user class and error type.

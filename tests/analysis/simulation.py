@@ -1,6 +1,6 @@
 """The demo shop under simulated shoppers in virtual time, written down as the record of a run.
 
-The shop is the real one: `demo.server.Shop` with its queues, its faults and its storefront. Only the network, the
+The shop is the real one: `demo.shop_server.Shop` with its queues, its faults and its storefront. Only the network, the
 processor and Locust are left out; the shoppers do what those of `locustfiles/webshop.py` do.
 """
 
@@ -16,12 +16,11 @@ from pathlib import Path
 from locust_otel.core.snapshot import SeriesKey
 from locust_otel.demo.faults import parse
 from locust_otel.demo.latency import DB_CONNECTIONS
-from locust_otel.demo.server import Shop
-from locust_otel.plugin.series import Aggregate
+from locust_otel.demo.shop_server import Shop
 from locust_otel.slo.objectives import Slo
 from locust_otel.wire.record import Mark
 from tests.analysis.virtual import Clock, patched
-from tests.unit.factories import worker
+from tests.unit.factories import Load, worker
 from tests.unit.tapes import Tape
 
 USER_CLASS = "WebshopUser"
@@ -66,7 +65,7 @@ def steps(low: int, high: int, count: int, step_s: float) -> Callable[[float], i
 
 
 class _Shopper:
-    def __init__(self, shop: Shop, clock: Clock, aggregate: Aggregate, rng: random.Random) -> None:
+    def __init__(self, shop: Shop, clock: Clock, aggregate: Load, rng: random.Random) -> None:
         self._shop, self._clock, self._aggregate, self._rng = shop, clock, aggregate, rng
         self._token = ""
         self._items = 0
@@ -125,7 +124,7 @@ def simulate(plan: Plan, folder: Path, slo: Slo | None = None, *, start_time: fl
     clock = Clock()
     folder.mkdir(parents=True, exist_ok=True)
     thresholds = slo.thresholds_s if slo is not None else ()
-    aggregate = Aggregate(slow_s=5.0, max_names=200, thresholds_s=thresholds)
+    aggregate = Load(slow_s=5.0, max_names=200, thresholds_s=thresholds)
     rng = random.Random(plan.seed)
     info = {"host": "http://shop", "locustfile": "webshop.py", "profile": ""}
     tape = Tape(folder, aggregate, slo, run_id=f"simulated-{plan.seed}", info=info, start_time=start_time)

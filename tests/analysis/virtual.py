@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from greenlet import getcurrent, greenlet
 
-from locust_otel.demo import pool, server
+from locust_otel.demo import pool, shop_server
 
 
 class Clock:
@@ -105,7 +105,7 @@ def patched(clock: Clock) -> Iterator[None]:
         patch.object(pool, "time", clock),
         patch.object(pool, "gevent", clock),
         patch.object(pool, "Event", clock.event),
-        patch.object(server, "time", clock),
-        patch.object(server, "gevent", clock),
+        patch.object(shop_server, "time", clock),
+        patch.object(shop_server, "gevent", clock),
     ):
         yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tests.bench import soak
@@ -11,44 +11,51 @@ from tests.bench.chart import Panel, svg
 
 Row = Mapping[str, Any]
 
-SCRAPE_S = 5.0
-"""Seconds between two scrapes on paper."""
-
 CALM = 0.7
 """Share of a core that a process may use on paper: what is left is for bursts."""
 
 
 def files(known: Mapping[str, Any]) -> dict[str, str]:
     """Return the files of `docs/` by name."""
+    sections: dict[str, tuple[tuple[str, ...], Callable[[], str]]] = {
+        "The budgets": (("busy", "bench", "faults"), lambda: _budgets(known)),
+        "A million requests": (("soak",), lambda: _soak(known["soak"])),
+        "More series": (("scaling",), lambda: _series(known["scaling"])),
+        "More workers": (("scaling",), lambda: _workers(known["scaling"])),
+        "When the generator is too slow": (("calibration",), lambda: _calibration(known["calibration"])),
+        "40,000 users": (("busy", "bench", "scaling", "calibration", "crowd"), lambda: _paper(known)),
+    }
+    lines = ["<!-- Made by `make performance` of docs/performance.json; change tests/bench/page.py. -->", ""]
+    lines.append(_head(known["machine"]))
+    for title, (parts, section) in sections.items():
+        missing = [f"`{part}`" for part in parts if part not in known]
+        lines.append(section() if not missing else _unmeasured(title, missing))
+    pictures: dict[str, tuple[str, Callable[[], str]]] = {
+        "performance-soak.svg": ("soak", lambda: _soak_picture(known["soak"]["data"])),
+        "performance-series.svg": ("scaling", lambda: _series_picture(known["scaling"]["data"]["series"])),
+        "performance-workers.svg": ("scaling", lambda: _workers_picture(known["scaling"]["data"]["workers"])),
+    }
     return {
-        "performance.md": "\n".join(
-            [
-                "<!-- Made by `make performance` of docs/performance.json; change tests/bench/page.py. -->",
-                "",
-                _head(known),
-                _budgets(known),
-                _soak(known["soak"]),
-                _series(known["scaling"]),
-                _workers(known["scaling"]),
-                _calibration(known["calibration"]),
-                _paper(known),
-            ]
-        ),
-        "performance-soak.svg": _soak_picture(known["soak"]["data"]),
-        "performance-series.svg": _series_picture(known["scaling"]["data"]["series"]),
-        "performance-workers.svg": _workers_picture(known["scaling"]["data"]["workers"]),
+        "performance.md": "\n".join(lines),
+        **{name: picture() for name, (part, picture) in pictures.items() if part in known},
     }
 
 
-def _head(known: Mapping[str, Any]) -> str:
-    machine = known["machine"]
+def _unmeasured(title: str, parts: Sequence[str]) -> str:
+    return f"## {title}\n\nNot measured yet since the exporter is a process of its own: {', '.join(parts)}.\n"
+
+
+def _head(machine: Row) -> str:
     return f"""\
 # What it costs
 
-Everything here was measured, by `make performance` (half an hour; `python -m tests.bench.report PART` does one part), on
-{machine["cores"]} cores with Python {machine["python"]}, Locust {machine["locust"]} and gevent {machine["gevent"]}. Load generator, scraper and what
-they ask shared these cores with each other, and with other work where the load average says so. Your machine has other
-milliseconds; ratios measured side by side should be the same.
+Everything here was measured by `make performance` (three quarters of an hour; `python -m tests.bench.report PART` measures
+one part), on {machine["cores"]} cores with Python {machine["python"]}, Locust {machine["locust"]} and gevent {machine["gevent"]}. Load generator, exporter, scrapers, sinks and
+servers shared these cores, also with other work where the load average says so. Your machine has other milliseconds;
+ratios measured side by side should be the same.
+
+Two processes are measured: **Locust's own**, where the bridge only counts, and **the exporter** beside it, which does
+everything else ([how-it-works.md](how-it-works.md)). What the first pays, your users feel; what the second pays, they do not.
 """
 
 
@@ -66,9 +73,17 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, left: i
     return "\n".join(lines) + "\n"
 
 
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:,.1f} ms" if seconds < 0.1 else f"{seconds * 1e3:,.0f} ms"
+
+
+def _kb(size: float) -> str:
+    return f"{size / 1e3:,.0f} kB"
+
+
 def _budgets(known: Mapping[str, Any]) -> str:
-    part, faults = known["bench"], known["faults"]["data"]
-    rows = [*part["data"], *known["throughput"]["data"]]
+    faults = known["faults"]["data"]
+    rows = [*known["busy"]["data"], *known["bench"]["data"]]
     over = [row["what"].strip() for row in rows if row["holds"] is False]
     judged = sum(row["holds"] is not None for row in rows)
     verdict = (
@@ -82,84 +97,66 @@ def _budgets(known: Mapping[str, Any]) -> str:
         what = row["what"]
         return "… " + what.strip() if what.startswith(" ") else what, row["bar"], row["measured"], sign, row["note"]
 
+    others = [
+        (
+            f"largest gap in the load with any of {faults['faults']} bad sinks and scrapers, beyond that without",
+            f"{faults['gap_s']:g} s",
+            "`make faults`, [reliability.md](reliability.md)",
+        ),
+        ("exit later with any of them", f"{faults['exit_s']:g} s", "the same"),
+        (
+            "webhook of Alertmanager after the run has passed the critical factor, at most 15 s",
+            "a test fails above",
+            "`make test`, real Prometheus and Alertmanager",
+        ),
+    ]
     return f"""\
 ## The budgets
 
-Each figure is of one run in which everything it is compared with was measured in turn with it. Stalls are how late the
-event loop woke a simulated user, the best of several; the clock stands still while another process has the core, so that
-they say what the bridge does and not what the machine does.
+Every bar is held by the worst of what was measured. Each figure is of one run in which everything it is compared with was
+measured in turn with it. A heart in the greenlet of a simulated user beats every millisecond and measures for how long the
+user is held up; full garbage collections are part of it. The clock stands still while another process has the core, so the
+figures say what the bridge does, not what the machine does. *Everything switched on*: two scrapers, once a second each,
+OTLP, an SLO file of four objectives, a run record.
 
 {verdict}
 
 {_table(("budget", "bar", "measured", "", "of which"), map(cells, rows), left=5)}
-{_made(part)}
-{_made(known["throughput"])}
-Of requests/s the range of the pairs says how far to trust them: where it is wider than the bar, the machine's own speed
-changed from round to round by more than the bridge costs, and the figure decides nothing.{
-        _earlier(known["throughput"])
-    }
-
+{_made(known["busy"])}
+{_made(known["bench"])}
 Budgets that other commands measure:
 
-{
-        _table(
-            ("budget", "bar", "measured", "by"),
-            [
-                (
-                    f"largest gap in the load with any of {faults['faults']} bad sinks and scrapers, beyond that without",
-                    "≤ 0.25 s",
-                    f"{faults['gap_s']:g} s",
-                    "`make faults`, [reliability.md](reliability.md)",
-                ),
-                ("exit later with any of them", "≤ 3 s", f"{faults['exit_s']:g} s", "the same"),
-                (
-                    "webhook of Alertmanager after the run has passed the critical factor",
-                    "≤ 15 s",
-                    "a test fails above",
-                    "`make test`, real Prometheus and Alertmanager",
-                ),
-            ],
-            left=4,
-        )
-    }"""
-
-
-def _earlier(part: Row) -> str:
-    """Return what earlier runs of the same measurement had, where that was written down."""
-    runs = [f"{run['on_over_off']:g} ({run['by_cpu']:g} by CPU)" for run in part.get("earlier", [])]
-    return f" Earlier\nruns of four rounds on the same day, by CPU the medians: {', '.join(runs)}." if runs else ""
+{_table(("budget", "measured", "by"), others, left=3)}"""
 
 
 def _soak(part: Row) -> str:
     data = part["data"]
     looks = [soak.Look(**look) for look in data["looks"]]
     trends = soak.trends(looks)
-    last, late = looks[-1], next(look for look in looks if look.at_s > looks[-1].at_s - 140)
+    last = looks[-1]
     growing = [trend.what for trend in trends if not trend.is_flat]
     share = (last.cpu_s - last.alone_cpu_s) / last.at_s
-    scrapes = f"{data['scrapes']} scrapes" + (f", of which {data['failed']} failed" if data["failed"] else "")
     return f"""\
 ## Ten minutes, a million requests
 
-{data["users"]} users of one process fire {data["requests"]:,} requests in {
-        data["series"]:,} series: synthetic events with responses, traces and
-one failure in seven, through Locust's own event hook and from users' greenlets. An SLO file of four objectives is judged
-every second, the run record is written, and another process scrapes every five seconds, gzip, OpenMetrics ({scrapes}).
-Beside it runs a process without the bridge and with the same load. In both Locust keeps its own statistics, but for its
-counts of each second and name: those grow with a run, and are cut back to the last seconds.
+{data["users"]} users of one process make {last.requests:,} requests in {
+        data["series"]:,} series: synthetic events, fired through Locust's own event
+hook from users' greenlets, with everything switched on. Beside it runs a process without the bridge and with the same load.
+Both cut back Locust's counts of each second and name, which grow with a run.
 
-**{"Flat." if not growing else f"Not flat: {', '.join(growing)}."}** All {
-        data["recorded"]:,} requests that Locust counted were recorded. The bridge took {share:.1%} of a core
-more than Locust alone, scrapes, objectives and run record included, and {last.added_rss:.0f} MiB; the record had {
+**{
+        "Flat." if not growing else f"Not flat: {', '.join(growing)}."
+    }** Every request that Locust counted was recorded and pushed. Of Locust's process the bridge took {
+        share:.1%} of a core and {last.added_rss:.0f} MiB; the exporter {
+        last.exporter_cpu_s / last.at_s:.0%} of a core and {last.exporter_rss:.0f} MiB. The record had {
         last.record_bytes / 1e6:.1f} MB in the end.
-In the last minutes, from {late.at_s / 60:.1f} on, what it adds to memory went from {late.added_rss:.1f} to {
-        last.added_rss:.1f} MiB.
 
 ![Memory and scrape time over ten minutes](performance-soak.svg)
 
-*In words: memory with the bridge and without goes from {looks[0].rss:.0f} to {last.rss:.0f} MiB and {
-        looks[0].alone_rss:.0f} to {last.alone_rss:.0f} MiB; their
-difference is {last.added_rss:.0f} MiB in the end. A scrape takes {min(look.scrape_s for look in looks) * 1e3:.0f} to {
+*In words: memory of Locust's process goes from {looks[0].rss:.0f} to {last.rss:.0f} MiB, alone from {
+        looks[0].alone_rss:.0f} to {last.alone_rss:.0f} MiB; the exporter's from
+{looks[0].exporter_rss:.0f} to {last.exporter_rss:.0f} MiB. A scrape takes {
+        min(look.scrape_s for look in looks) * 1e3:.0f} to {
         max(look.scrape_s for look in looks) * 1e3:.0f} ms from look to look.*
 
 {
@@ -183,14 +180,14 @@ difference is {last.added_rss:.0f} MiB in the end. A scrape takes {min(look.scra
             (
                 "minute",
                 "requests",
-                "RSS",
+                "Locust",
                 "alone",
-                "added",
+                "exporter",
                 "files",
-                "greenlets",
+                "held up",
+                "alone",
                 "scrape",
                 "longest",
-                "text",
                 "gzip",
                 "record",
             ),
@@ -200,13 +197,13 @@ difference is {last.added_rss:.0f} MiB in the end. A scrape takes {min(look.scra
                     f"{look.requests:,}",
                     f"{look.rss:.1f} MiB",
                     f"{look.alone_rss:.1f} MiB",
-                    f"{look.added_rss:.1f} MiB",
+                    f"{look.exporter_rss:.1f} MiB",
                     f"{look.files} ({look.alone_files})",
-                    f"{look.greenlets} ({look.alone_greenlets})",
+                    _ms(look.held_s),
+                    _ms(look.alone_held_s),
                     f"{look.scrape_s * 1e3:.0f} ms",
                     f"{look.scrape_worst_s * 1e3:.0f} ms",
-                    f"{look.text_bytes / 1e6:.2f} MB",
-                    f"{look.gzip_bytes / 1e3:.0f} kB",
+                    _kb(look.gzip_bytes),
                     f"{look.record_bytes / 1e6:.2f} MB",
                 )
                 for look in looks
@@ -214,9 +211,9 @@ difference is {last.added_rss:.0f} MiB in the end. A scrape takes {min(look.scra
             left=0,
         )
     }
-In brackets: Locust alone. Bytes grow with the digits of the counts and with exemplars, of which each bucket that was ever
-hit has one. A scrape's time is wall time as the scraper sees it, on a machine that others use too; first
-and last are means of three looks, the slope is of the straight line through all, by least squares.
+In brackets: Locust alone. *Held up* is the longest time in which a user of that process was. Bytes grow with the digits of
+the counts. A scrape's time is wall time as the scraper sees it; first and last are means of three looks, the slope is of the
+straight line through all, by least squares.
 
 {_made(part)}"""
 
@@ -225,16 +222,16 @@ def _soak_picture(data: Row) -> str:
     looks = [soak.Look(**look) for look in data["looks"]]
     return svg(
         "A soak of ten minutes",
-        f"Memory with and without the bridge, their difference, in the end {looks[-1].added_rss:.0f} MiB, and the time "
-        "of a scrape, over ten minutes.",
+        f"Memory of Locust's process, of one without the bridge and of the exporter, in the end {looks[-1].exporter_rss:.0f} MiB, "
+        "and the time of a scrape, over ten minutes.",
         [
             Panel(
                 "Resident memory, MiB",
                 "minutes",
                 {
-                    "with the bridge": [(look.at_s / 60, look.rss) for look in looks],
+                    "Locust, with the bridge": [(look.at_s / 60, look.rss) for look in looks],
                     "Locust alone": [(look.at_s / 60, look.alone_rss) for look in looks],
-                    "difference": [(look.at_s / 60, look.added_rss) for look in looks],
+                    "the exporter": [(look.at_s / 60, look.exporter_rss) for look in looks],
                 },
             ),
             Panel(
@@ -252,68 +249,65 @@ def _soak_picture(data: Row) -> str:
 def _series(part: Row) -> str:
     rows = part["data"]["series"]
     first, last = rows[0], rows[-1]
-    each = (last["text_bytes"] - first["text_bytes"]) / (last["series"] - first["series"])
-    packed = (last["gzip_bytes"] - first["gzip_bytes"]) / (last["series"] - first["series"])
+
+    def each(key: str) -> float:
+        grown: float = last[key] - first[key]
+        return grown / float(last["series"] - first["series"])
+
     return f"""\
 ## As series grow
 
-A series is a method, name, user class and outcome; a name that succeeds and fails has two. Each row is a process of its
-own. Cost is about in proportion to the series: **{each / 1e3:.1f} kB of text, {packed:.0f} bytes as they are sent,
-{
-        (last["rss_mib"] - first["rss_mib"])
-        / (last["series"] - first["series"])
-        * 1024:.0f} KiB of memory for each more**. The snapshot is taken in one piece; rendering and compressing
-go in pieces, with the loop given back after each; objectives, which the budgets above have none of, were judged in one
-piece when this was measured, and are judged one at a time since.
+A series is a method, name, user class and outcome; a name that succeeds and fails has two. Each row is a run with 2,000
+requests a second over that many series, with everything switched on, less one without the bridge. What Locust's process pays
+follows the requests; what the exporter pays follows the series: **{each("text_bytes") / 1e3:.1f} kB of text, {
+        each("gzip_bytes"):.0f} bytes as they are sent,
+{each("exporter_rss_mib") * 1024:.0f} KiB of its memory for each more, and {
+        each("rss_mib") * 1024:.1f} KiB of Locust's**.
 
 ![Times, bytes and memory against series](performance-series.svg)
 
-*In words: from {first["series"]:,} to {last["series"]:,} series a scrape goes from {first["scrape_s"] * 1e3:.0f} to {
-        last["scrape_s"] * 1e3:,.0f} ms, its longest stall from
-{first["stall_s"] * 1e3:.1f} to {last["stall_s"] * 1e3:.0f} ms, memory from {first["rss_mib"]:.0f} to {
-        last["rss_mib"]:.0f} MiB.*
+*In words: from {first["series"]:,} to {last["series"]:,} series our share of Locust's process goes from {
+        first["cpu"]:.1%} to {last["cpu"]:.1%} of a core, a scrape from
+{_ms(first["scrape_s"])} to {_ms(last["scrape_s"])}, the exporter from {first["exporter_cpu"]:.0%} to {
+        last["exporter_cpu"]:.0%} of a core and from {first["exporter_rss_mib"]:.0f} to {
+        last["exporter_rss_mib"]:.0f} MiB.*
 
 {
         _table(
-            (
-                "series",
-                "samples",
-                "scrape",
-                "stall",
-                "(median)",
-                "snapshot",
-                "text",
-                "gzip",
-                "OTLP push",
-                "gzip",
-                "memory",
-                "SLO look",
-                "its stall",
-            ),
+            ("series", "CPU, ours", "held up", "alone", "memory, ours", "exporter", "its memory", "scrape", "longest"),
             [
                 (
                     f"{row['series']:,}",
-                    f"{row['samples']:,}",
-                    f"{row['scrape_s'] * 1e3:.0f} ms",
-                    f"{row['stall_s'] * 1e3:.1f} ms",
-                    f"{row['stall_median_s'] * 1e3:.1f} ms",
-                    f"{row['snapshot_s'] * 1e3:.1f} ms",
-                    f"{row['text_bytes'] / 1e3:,.0f} kB",
-                    f"{row['gzip_bytes'] / 1e3:,.0f} kB",
-                    f"{row['otlp_bytes'] / 1e3:,.0f} kB",
-                    f"{row['otlp_gzip_bytes'] / 1e3:,.0f} kB",
-                    f"{row['rss_mib']:.0f} MiB",
-                    f"{row['slo_s'] * 1e3:.1f} ms",
-                    f"{row['slo_stall_s'] * 1e3:.1f} ms",
+                    f"{row['cpu']:.1%}",
+                    _ms(row["held_s"]),
+                    _ms(row["alone_held_s"]),
+                    f"{row['rss_mib']:.1f} MiB",
+                    f"{row['exporter_cpu']:.0%}",
+                    f"{row['exporter_rss_mib']:.0f} MiB",
+                    _ms(row["scrape_s"]),
+                    _ms(row["scrape_worst_s"]),
                 )
                 for row in rows
             ],
             left=0,
         )
     }
-Scrape, stall and look are the best of five, with 1,000 requests before each; four objectives, judged in the scrape too.
-Memory is what the process grew by with the bridge, the SLO file and five scrapes, after it had made the same requests
-without.
+{
+        _table(
+            ("series", "samples", "text", "gzip", "protobuf, gzip", "OTLP push"),
+            [
+                (
+                    f"{row['series']:,}",
+                    f"{row['samples']:,}",
+                    *(_kb(row[key]) for key in ("text_bytes", "gzip_bytes", "protobuf_bytes", "push_bytes")),
+                )
+                for row in rows
+            ],
+            left=0,
+        )
+    }
+CPU is a share of a core. *Held up* is the longest time in which a user was, full garbage collections included, beside the
+same in Locust alone. Bytes of a push are as they were sent, and of its largest message where it had several.
 
 {_made(part)}"""
 
@@ -324,17 +318,21 @@ def _series_picture(rows: Sequence[Row]) -> str:
 
     return svg(
         "Cost against series",
-        f"Logarithmic axes. All lines rise about in proportion to the series; a scrape takes {rows[-1]['scrape_s'] * 1e3:,.0f} ms at "
-        f"{rows[-1]['series']:,} series.",
+        f"Logarithmic axes. A scrape takes {_ms(rows[-1]['scrape_s'])} at {rows[-1]['series']:,} series.",
         [
+            Panel(
+                "CPU, % of a core",
+                "request series",
+                {"Locust's process, ours": line("cpu", 100), "the exporter": line("exporter_cpu", 100)},
+                is_log=True,
+            ),
             Panel(
                 "Time, ms",
                 "request series",
                 {
                     "a scrape": line("scrape_s", 1e3),
-                    "its longest stall": line("stall_s", 1e3),
-                    "a look at 4 objectives": line("slo_s", 1e3),
-                    "its longest stall ": line("slo_stall_s", 1e3),
+                    "a user held up": line("held_s", 1e3),
+                    "the same, Locust alone": line("alone_held_s", 1e3),
                 },
                 is_log=True,
             ),
@@ -344,8 +342,8 @@ def _series_picture(rows: Sequence[Row]) -> str:
                 {
                     "text, kB": line("text_bytes", 1e-3),
                     "gzip, kB": line("gzip_bytes", 1e-3),
-                    "OTLP push, kB": line("otlp_bytes", 1e-3),
-                    "memory, MiB": line("rss_mib", 1),
+                    "exporter, MiB": line("exporter_rss_mib", 1),
+                    "Locust, ours, MiB": line("rss_mib", 1),
                 },
                 is_log=True,
             ),
@@ -355,44 +353,49 @@ def _series_picture(rows: Sequence[Row]) -> str:
 
 def _workers(part: Row) -> str:
     rows = part["data"]["workers"]
-    last = rows[-1]
+    first, last = rows[0], rows[-1]
     return f"""\
 ## As workers grow
 
-Simulated workers with 500 requests a second each, of 100 names, report every three seconds; one master decodes and merges
-the reports, Locust's part and ours. The fifth to eighth report of each are looked at. **{
-        last["cpu"] / last["workers"] * 100:.3f} % of a core and
-{last["bytes_per_s"] / last["workers"] / 1e3:.1f} kB/s for each worker; Locust's own part costs the master {
-        last["locust_cpu"] / last["cpu"]:.1f} times the CPU and {
-        last["locust_bytes_per_s"] / last["bytes_per_s"]:.1f} times the bytes.**
+Simulated workers with 500 requests a second each, of 100 names, report every three seconds. One master decodes and merges
+Locust's part of the reports; ours it hands to its exporter as bytes. The fifth to eighth report of each are looked at.
+**{last["cpu"] / last["workers"] * 100:.4f} % of a core and {
+        last["bytes_per_s"] / last["workers"] / 1e3:.1f} kB/s for each worker; Locust's own part costs the master {
+        last["locust_cpu"] / last["cpu"]:.0f} times the CPU and
+{last["locust_bytes_per_s"] / last["bytes_per_s"]:.1f} times the bytes.**
 
 ![The master's CPU and the bytes of reports against workers](performance-workers.svg)
 
-*In words: from {rows[0]["workers"]} to {last["workers"]} workers our part of the master's CPU goes from {
-        rows[0]["cpu"]:.2%} to {last["cpu"]:.1%} of a core, Locust's from
-{rows[0]["locust_cpu"]:.2%} to {last["locust_cpu"]:.1%}.*
+*In words: from {first["workers"]} to {last["workers"]} workers our part of the master's CPU goes from {
+        first["cpu"]:.3%} to {last["cpu"]:.2%} of a core, Locust's from
+{first["locust_cpu"]:.2%} to {last["locust_cpu"]:.1%}.*
 
 {
         _table(
-            ("workers", "master's CPU, ours", "Locust's", "reports, ours", "Locust's", "scrape, text", "gzip"),
+            (
+                "workers",
+                "master's CPU, ours",
+                "Locust's",
+                "reports, ours",
+                "Locust's",
+                "samples",
+                "scrape, text",
+                "gzip",
+            ),
             [
                 (
                     row["workers"],
-                    f"{row['cpu']:.2%}",
+                    f"{row['cpu']:.3%}",
                     f"{row['locust_cpu']:.2%}",
                     f"{row['bytes_per_s'] / 1e3:,.1f} kB/s",
                     f"{row['locust_bytes_per_s'] / 1e3:,.1f} kB/s",
-                    f"{row['text_bytes'] / 1e3:,.0f} kB",
-                    f"{row['gzip_bytes'] / 1e3:,.0f} kB",
                 )
                 for row in rows
             ],
             left=0,
         )
     }
-CPU is that of listeners and msgpack; sockets and ZeroMQ, which both share, are not part of it. A scrape grows with workers
-by their own series, lag and schedule histograms among them, and by failures of names that fewer have not met yet;
-requests are merged.
+CPU is that of listeners, msgpack and the write to the exporter; ZeroMQ, which both share, is not part of it.
 
 {_made(part)}"""
 
@@ -403,7 +406,7 @@ def _workers_picture(rows: Sequence[Row]) -> str:
 
     return svg(
         "Cost against workers",
-        "Logarithmic axes. The master's CPU and the bytes of reports rise in proportion to the workers; our part lies below "
+        "Logarithmic axes. The master's CPU and the bytes of reports rise in proportion to the workers; our part lies far below "
         "Locust's.",
         [
             Panel(
@@ -471,160 +474,75 @@ The users are `HttpUser`. Shop and Locust share the machine: what the shop says 
 
 
 def _paper(known: Mapping[str, Any]) -> str:
-    rows = known["bench"]["data"]
+    rows = [*known["busy"]["data"], *known["bench"]["data"]]
     workers, series = known["scaling"]["data"]["workers"], known["scaling"]["data"]["series"]
-    request_us = _number(rows, "with its tally", r"([\d.]+) µs a request")
-    rate = _number(known["throughput"]["data"], "by the process's CPU", r"off ([\d,]+)")
+    request_us = _number(rows, "with its tally and its report", r"([\d.]+) µs a request")
+    rate = _number(rows, "by the process's CPU", r"off ([\d,]+)")
     crowd = known["crowd"]["data"]
-    looks = [soak.Look(**look) for look in crowd["looks"]]
-    last = looks[-1]
+    last = soak.Look(**crowd["looks"][-1])
     four = next(row for row in workers if row["workers"] == 4)
     most = workers[-1]
-    few, many = (next(row for row in series if row["series"] == count) for count in (300, 10_000))
-    thousand = next(row for row in series if row["series"] == 1_000)
+    few, thousand = (next(row for row in series if row["series"] == count) for count in (300, 1_000))
+    many = series[-1]
     per_worker = (most["cpu"] + most["locust_cpu"]) / most["workers"]
-    scrape_share = few["scrape_s"] / SCRAPE_S
-    limit_workers = int((CALM - scrape_share) / per_worker)
-    limit_series = int(many["series"] * CALM * SCRAPE_S / many["scrape_s"] / 1000) * 1000
     http_rate = max(step["per_second"] for step in known["calibration"]["data"])
-    over = next((row for row in series if row["stall_s"] > 0.01), None)
-    stalled = "at none of these numbers" if over is None else f"at {over['series']:,} series"
     users_s = 10.0
     asked = 10_000 / users_s
     return f"""\
 ## Scale on paper, and by simulation
 
-What follows is arithmetic on the tables above; no run of 40,000 users against a service was made. What was simulated is one
-worker's quarter of it, below.
+What follows is arithmetic on the tables above; no run of 40,000 users against a service was made.
 
-### 40,000 users on 4 workers
+**40,000 users on 4 workers**, each with a request every {users_s:.0f} seconds: {
+        asked:,.0f} requests a second and worker, {4 * asked:,.0f} in all, in 200
+series of 100 names (the row of 300 is taken).
 
-10,000 users in each worker, each with a request every {users_s:.0f} seconds: {
-        asked:,.0f} requests a second and worker, {4 * asked:,.0f} in all. 100
-names that succeed and fail make 200 series; the row of 300 is taken. Prometheus scrapes every {SCRAPE_S:.0f} seconds.
+- Worker: {request_us:.2f} µs of CPU a request, {request_us * asked / 1e6:.2%} of a core, and some {
+        few["rss_mib"]:.0f} MiB for series; nothing for a user.
+- Master: {four["cpu"]:.3%} of a core and {four["bytes_per_s"] / 1e3:.0f} kB/s for reports, beside {
+        four["locust_cpu"]:.2%} and {four["locust_bytes_per_s"] / 1e3:.0f} kB/s of Locust's.
+- Exporter beside the master: {few["exporter_cpu"]:.0%} of a core and {
+        few["exporter_rss_mib"]:.0f} MiB, with two scrapes a second.
+- Prometheus: {few["samples"]:,} samples a scrape, {_kb(few["gzip_bytes"])} of gzip. A Collector instead: {
+        _kb(few["push_bytes"])
+    } a push.
 
-{
-        _table(
-            ("where", "what the bridge adds", "from"),
-            [
-                (
-                    "worker, CPU",
-                    f"{request_us:.2f} µs a request: {request_us * asked / 1e6:.2%} of a core; and a report every 3 s",
-                    "the listener with its tally",
-                ),
-                (
-                    "worker, memory",
-                    f"some {few['rss_mib']:.0f} MiB, for series; nothing for a user",
-                    "series, crowd below",
-                ),
-                (
-                    "network, to the master",
-                    f"{four['bytes_per_s'] / 1e3:.0f} kB/s for all four, beside {four['locust_bytes_per_s'] / 1e3:.0f} kB/s of Locust's",
-                    "workers",
-                ),
-                (
-                    "master, CPU",
-                    f"{four['cpu']:.2%} of a core for reports, beside {four['locust_cpu']:.2%} of Locust's; "
-                    f"{scrape_share:.1%} for scrapes",
-                    "workers, series",
-                ),
-                (
-                    "Prometheus",
-                    f"{few['samples']:,} samples a scrape, {few['samples'] / SCRAPE_S:,.0f} a second; "
-                    f"{few['gzip_bytes'] / 1e3:.0f} kB of gzip a scrape, {few['text_bytes'] / 1e6:.1f} MB of text",
-                    "series",
-                ),
-                (
-                    "Collector, instead",
-                    f"{few['otlp_bytes'] / 1e3:.0f} kB a push, {few['otlp_gzip_bytes'] / 1e3:.0f} kB of gzip, exponential histograms",
-                    "series",
-                ),
-            ],
-            left=3,
-        )
-    }
 A worker's users cost the bridge nothing by their number: it has counts by series, and no state of a user. To see that,
-{crowd["users"]:,} users in one process fired {crowd["requests"]:,} requests in a minute ({
-        crowd["requests"] / 60:,.0f} a second), with everything on and scraped,
-beside the same without the bridge:
-
-{
-        _table(
-            ("second", "requests", "RSS", "alone", "added", "greenlets", "alone", "CPU so far", "alone", "scrape"),
-            [
-                (
-                    f"{look.at_s:.0f}",
-                    f"{look.requests:,}",
-                    f"{look.rss:.0f} MiB",
-                    f"{look.alone_rss:.0f} MiB",
-                    f"{look.added_rss:.1f} MiB",
-                    f"{look.greenlets:,}",
-                    f"{look.alone_greenlets:,}",
-                    f"{look.cpu_s:.1f} s",
-                    f"{look.alone_cpu_s:.1f} s",
-                    f"{look.scrape_s * 1e3:.0f} ms",
-                )
-                for look in looks
-            ],
-            left=0,
-        )
-    }
-{last.greenlets - last.alone_greenlets} greenlets and {last.added_rss:.0f} MiB more than Locust alone, as with {
-        known["soak"]["data"]["users"]
-    } users ({soak.Look(**known["soak"]["data"]["looks"][-1]).added_rss:.0f} MiB in the soak, in as many series).
+{crowd["users"]:,} users in one process made {
+        last.requests:,} requests in a minute, with everything on and scraped, beside the same without
+the bridge: Locust's process had {last.rss:.0f} MiB, {last.added_rss:.1f} MiB more than alone, and used {
+        last.cpu_s:.1f} s of CPU, alone {last.alone_cpu_s:.1f} s.
 
 {_made(known["crowd"])}
-### Where the first limit lies
+Where the first limit lies:
 
-1. **The worker's own requests, always first.** In its best round a process made {
-        rate:,.0f} requests for each second of its CPU here, `FastHttpUser`
-   without a pause against a server that answers at once; with {1 - CALM:.0%} of it left free ({
-        rate * CALM:,.0f} a second), and with a request
-   every {users_s:.0f} seconds it is enough for {rate * CALM * users_s:,.0f} users. `HttpUser` made {
-        http_rate:,.0f} a second at the most in the
-   calibration above, and parsing and checks cost more: *users per
-   worker = {CALM:g} × requests for a CPU second × seconds between two requests of a user*. Listener and tally are {
-        request_us * rate / 1e6:.1%} of it.
+1. **The worker's own requests, always first.** By the median a process made {
+        rate:,.0f} requests for each second of its CPU here,
+   `FastHttpUser` without a pause against a server that answers at once; with {1 - CALM:.0%} of it left free ({
+        rate * CALM:,.0f} a second), and with
+   a request every {users_s:.0f} seconds it is enough for {rate * CALM * users_s:,.0f} users. `HttpUser` made {
+        http_rate:,.0f} a second at the most in the calibration
+   above, and parsing and checks cost more: *users per worker = {
+        CALM:g} × requests for a CPU second × seconds between two
+   requests of a user*. Ours is {request_us * rate / 1e6:.1%} of it.
    `locust_run_valid` and `locust_worker_cpu_utilization_ratio` say when it is reached. **Then: more workers.**
-2. **The master's reports.** {per_worker:.2%} of a core for each worker, of which {
-        most["cpu"] / most["workers"]:.2%} ours: a master is {CALM:.0%} busy with about
-   {limit_workers:,} workers of 100 names, by a straight line through {
+2. **The master's reports.** {per_worker:.2%} of a core for each worker, nearly all of it Locust's: a master is {
+        CALM:.0%} busy with about
+   {int(CALM / per_worker):,} workers of 100 names, by a straight line through {
         most["workers"]
-    }, the most that was measured. Names make a report
-   larger as workers make them more. **Then: fewer names (`name=`)**, or two runs with a master each,
-   whose counters Prometheus adds up. `--export-from workers` does not help here: workers report to the master all the same.
-3. **The master's scrapes.** {many["scrape_s"] / many["series"] * 1e6:.0f} µs for each series: {
-        thousand["scrape_s"] / SCRAPE_S:.1%} of a core at 1,000 series and {
-        many["scrape_s"] / SCRAPE_S:.0%} at 10,000, every {SCRAPE_S:.0f}
-   seconds; {CALM:.0%} at about {limit_series:,} series. The stall is above 10 ms first {stalled}, {
-        many["stall_s"] * 1e3:.0f} ms at 10,000: no matter on a
-   master, which has no users, and part of their latencies in a process that has. `--max-request-names` (200) keeps a run
-   without dynamic names far below. **Then: `--export-from workers`,
-   with which each worker serves its own; a longer `scrape_interval`; names without ids.**
-4. **Prometheus.** {thousand["samples"]:,} samples a scrape at 1,000 series, {
-        thousand["samples"] / SCRAPE_S:,.0f} a second; each run has series of its own, since they
-   carry its `run_id`, so what counts is series a run times runs kept. **Then: native histograms** (protobuf: one series
-   for each histogram), or a store behind remote write ([distributed.md](distributed.md)).
-
-| users | workers of 10,000 | reports, ours | master's CPU for reports, ours + Locust's |
-| ---: | ---: | ---: | ---: |
-{_growth(workers)}
-Rows marked * are straight lines from {most["workers"]} workers. Each at 500 requests a second and worker, of 100 names.
+    }, the most that was measured. **Then: fewer names
+   (`name=`)**, or two runs with a master each, whose counters Prometheus adds up.
+3. **The exporter.** {thousand["exporter_cpu"]:.0%} of a core at 1,000 busy series and {many["exporter_cpu"]:.0%} at {
+        many["series"]:,}, with two scrapers that ask once a second. Where it
+   needs more than there is, scrapes take longer and the load does not notice. `--max-request-names` (200) keeps a run without
+   dynamic names far below. **Then: a longer `scrape_interval`; names without ids; `--export-from workers`.**
+4. **Prometheus.** {
+        thousand[
+            "samples"
+        ]:,} samples a scrape at 1,000 series; each run has series of its own, since they carry its `run_id`,
+   so what counts is series a run times runs kept. **Then: native histograms** (protobuf: one series for each
+   histogram), or a store behind remote write ([distributed.md](distributed.md)).
 """
-
-
-def _growth(workers: Sequence[Row]) -> str:
-    most, lines = workers[-1], []
-    measured = {row["workers"]: row for row in workers}
-    for count in (4, 16, 64, 100, 200):
-        row = measured.get(count)
-        factor = 1.0 if row is not None else count / most["workers"]
-        row = row or most
-        ours, theirs, sent = (row[key] * factor for key in ("cpu", "locust_cpu", "bytes_per_s"))
-        lines.append(
-            f"| {count * 10_000:,} | {count}{'' if count in measured else ' *'} | {sent / 1e3:,.0f} kB/s | {ours:.1%} + {theirs:.1%} |"
-        )
-    return "\n".join(lines) + "\n"
 
 
 def _number(rows: Sequence[Row], what: str, pattern: str) -> float:

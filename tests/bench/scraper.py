@@ -1,13 +1,10 @@
-"""A scraper, for the process it is in, or as a script in a process of its own, where it holds nobody's event loop.
-
-As a script it does one scrape for each line it reads, the URL and the `Accept` header with a tab between them, and
-answers with the two sizes in a line.
-"""
+"""Scrapes once or, as a script, once a second: `scraper.py URL ACCEPT`. It prints seconds and bytes of each scrape."""
 
 from __future__ import annotations
 
-import gzip
 import sys
+import time
+from http.client import HTTPException
 from typing import NamedTuple
 from urllib.request import Request, urlopen
 
@@ -16,26 +13,39 @@ OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 
 
-class Sizes(NamedTuple):
-    """Bytes of an exposition, and of it compressed, as it was sent."""
+class Scrape(NamedTuple):
+    """What came of a scrape.
 
-    expanded: int
-    sent: int
+    Attributes:
+        seconds: Until all of it was there.
+        body: As it was sent.
+    """
+
+    seconds: float
+    body: bytes
 
 
-def scrape(url: str, accept: str) -> Sizes:
+def scrape(url: str, accept: str, *, timeout_s: float = 60.0) -> Scrape:
     """Scrape once, compressed, as Prometheus does."""
-    headers = {"Accept": accept, "Accept-Encoding": "gzip", "User-Agent": "Prometheus/3.5.3"}
-    with urlopen(Request(url, headers=headers), timeout=60) as answer:
+    headers = {"Accept": accept, "Accept-Encoding": "gzip", "User-Agent": f"bench {accept}"}
+    began = time.perf_counter()
+    with urlopen(Request(url, headers=headers), timeout=timeout_s) as answer:
         body = answer.read()
-    return Sizes(len(gzip.decompress(body)), len(body))
+    return Scrape(time.perf_counter() - began, body)
 
 
-def main() -> None:
-    """Scrape what is asked for until there is nothing more to read."""
-    for line in sys.stdin:
-        print(*scrape(*line.rstrip("\n").split("\t")), flush=True)
+def main(url: str, accept: str) -> None:
+    """Scrape once a second, for ever."""
+    due = time.monotonic()
+    while True:
+        due = max(due + 1, time.monotonic())
+        time.sleep(max(due - time.monotonic(), 0))
+        try:
+            done = scrape(url, accept)
+            print(done.seconds, len(done.body), flush=True)
+        except (OSError, HTTPException):  # not there yet, or gone
+            continue
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -7,12 +7,10 @@ that most rounds are not disturbed by another process, long enough that the cloc
 The clock is wall time less what the kernel had us wait for a CPU that another process had (`Stopwatch`): waiting for a
 lock, a socket or a disk counts, being pushed aside does not.
 
-What is read from it:
-
-- `ratio`, the median over the rounds of one contestant's time by another's, each less the time of a frame around both,
-  such as the loop and the empty `fire` around a listener. Both times of a quotient are milliseconds apart, so a machine
-  that is slow for a second is slow for both. Measured 2026-11, 2 shared cores: within 4 % from run to run.
-- `best`, the shortest round, for absolute times: what else the machine does only ever adds to them.
+What is read from it is `ratio`, the median over the rounds of one contestant's time by another's, each less the time of
+a frame around both, such as the loop and the empty `fire` around a listener. Both times of a quotient are milliseconds
+apart, so a machine that is slow for a second is slow for both. Measured 2026-11, 2 shared cores: within 4 % from run to
+run.
 
 https://docs.kernel.org/scheduler/sched-stats.html (/proc/<pid>/schedstat)
 """
@@ -74,10 +72,6 @@ class Timings:
     """Seconds of each round by contestant; the n-th of all were measured side by side."""
 
     rounds: Mapping[str, list[float]]
-
-    def best(self, name: str, frame: str | None = None) -> float:
-        """Return the shortest round in seconds, less that of a frame."""
-        return min(self.rounds[name]) - (min(self.rounds[frame]) if frame is not None else 0.0)
 
     def median(self, name: str) -> float:
         """Return the median round in seconds."""

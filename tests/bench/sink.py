@@ -1,8 +1,13 @@
-"""An OTLP endpoint that takes everything and keeps nothing, as a script in a process of its own; it prints its port."""
+"""An OTLP endpoint that takes everything and keeps nothing: `sink.py http|grpc PORT`. It prints the bytes it gets."""
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import grpc
 
 
 class _Taker(BaseHTTPRequestHandler):
@@ -10,7 +15,7 @@ class _Taker(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Take it."""
-        self.rfile.read(int(self.headers["Content-Length"]))
+        print(len(self.rfile.read(int(self.headers["Content-Length"]))), flush=True)
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -19,7 +24,25 @@ class _Taker(BaseHTTPRequestHandler):
         """Keep silent."""
 
 
+class _AnyService(grpc.GenericRpcHandler):  # type: ignore[misc]
+    def service(self, _: Any) -> Any:
+        """Take it, unread: an empty answer is one of every service."""
+        return grpc.unary_unary_rpc_method_handler(self._take)
+
+    def _take(self, request: bytes, _: Any) -> bytes:
+        print(len(request), flush=True)
+        return b""
+
+
+def main(protocol: str, port: int) -> None:
+    """Serve for ever."""
+    if protocol == "http":
+        ThreadingHTTPServer(("127.0.0.1", port), _Taker).serve_forever()
+    server = grpc.server(ThreadPoolExecutor(4), [_AnyService()], options=[("grpc.so_reuseport", 0)])
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    server.start()
+    server.wait_for_termination()
+
+
 if __name__ == "__main__":
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Taker)
-    print(server.server_port, flush=True)
-    server.serve_forever()
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,79 +1,76 @@
 """Ten minutes, a million requests, a thousand series: `python -m tests.bench.soak [--minutes 10]`.
 
-Two Locust processes fire the same synthetic events side by side, through Locust's event hook and from greenlets of its
-users: one is Locust alone, the other has the bridge with everything on, an SLO file of four objectives and the run
-record, and is scraped every five seconds. What the
-bridge takes is the difference of the two.
+Two Locust processes make the same synthetic requests side by side: one is Locust alone, the other has the bridge with
+everything on and is scraped every second. What the bridge takes of Locust's process is the difference of the two; the
+exporter is a third process.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from http.client import HTTPException
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-import psutil
+from tests.bench.busy import Busy
+from tests.e2e.harness import Stage
 
-from tests.bench.scraper import OPENMETRICS, scrape
-
-MIB = 1024**2
-REQUESTS_A_MINUTE = 100_000
-USERS = 100
-LOOK_S, SCRAPE_S = 30.0, 5.0
+REQUESTS_PER_S = 1_700
+USERS = 170
+LOOK_S = 30.0
 FIRST_S = 60.0
 """Seconds after which it is judged whether anything grows: by then each series is there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was seen of both processes at one moment.
+    """What was seen of the three processes at one moment.
 
     Attributes:
         at_s: Seconds since the start.
-        requests: Requests that Locust had counted.
-        rss: Resident memory with the bridge, MiB.
+        requests: Requests that Locust had counted with the bridge.
+        rss: Resident memory of Locust's process with the bridge, MiB.
         alone_rss: That of Locust alone, MiB.
-        files: Open files with the bridge.
+        exporter_rss: That of the exporter, MiB.
+        files: Open files of Locust's process with the bridge.
         alone_files: Those of Locust alone.
-        greenlets: Living greenlets with the bridge.
-        alone_greenlets: Those of Locust alone.
         scrape_s: Median duration of a scrape since the look before.
         scrape_worst_s: The longest.
-        text_bytes: Of an exposition.
-        gzip_bytes: Of it as it was sent.
+        gzip_bytes: Of a scrape as text, as it was sent.
         record_bytes: Of the run record on disk.
         cpu_s: CPU used so far with the bridge.
         alone_cpu_s: That of Locust alone.
+        exporter_cpu_s: That of the exporter.
+        held_s: The longest time since the look before in which a user was held up, with the bridge.
+        alone_held_s: The same in Locust alone.
     """
 
     at_s: float
     requests: int
     rss: float
     alone_rss: float
+    exporter_rss: float
     files: int
     alone_files: int
-    greenlets: int
-    alone_greenlets: int
     scrape_s: float
     scrape_worst_s: float
-    text_bytes: int
     gzip_bytes: int
     record_bytes: int
     cpu_s: float
     alone_cpu_s: float
+    exporter_cpu_s: float
+    held_s: float
+    alone_held_s: float
 
     @property
     def added_rss(self) -> float:
-        """Memory that the bridge takes, MiB."""
+        """Memory that the bridge takes of Locust's process, MiB."""
         return self.rss - self.alone_rss
 
 
@@ -101,123 +98,67 @@ class Trend:
         return self.per_10_min <= self.bar
 
 
-class _Child:
-    def __init__(self, what: str, users: int, total: int, seconds: float, folder: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.soak_child", what, *map(str, (users, total, seconds, folder))],
-            cwd=Path(__file__).parents[2],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.process = psutil.Process(self._process.pid)
-
-    def url(self) -> str:
-        return self._read()
-
-    def ask(self, line: str = "look") -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
-        told: dict[str, Any] = json.loads(self._read())
-        return told
-
-    def _read(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
-
-    def end(self) -> dict[str, Any]:
-        """Let it end; return its last words."""
-        told = self.ask("end")
-        self._process.wait(60)
-        return told
-
-    def stop(self) -> None:
-        if self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait(30)
-
-
 @dataclass(frozen=True, slots=True)
 class Soak:
     """What was seen of a soak.
 
     Attributes:
         looks: One every half minute.
-        scrapes: Scrapes that were tried.
-        failed: Those that failed.
-        requests: What Locust counted, what the bridge recorded.
     """
 
     users: int
     series: int
     looks: list[Look]
-    scrapes: int
-    failed: int
-    requests: int
-    recorded: int
 
 
-def play(minutes: float, users: int = USERS, look_s: float = LOOK_S) -> Soak:
+def play(minutes: float, users: int = USERS, look_s: float = LOOK_S, series: int = 1_000) -> Soak:
     """Play it; return what was seen.
 
     Raises:
         AssertionError: A request is missing somewhere.
     """
-    total, seconds = int(REQUESTS_A_MINUTE * minutes), minutes * 60
     looks: list[Look] = []
-    scrapes = failed = 0
-    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        bridged, alone = (_Child(what, users, total, seconds, Path(folder)) for what in ("bridged", "alone"))
-        try:
-            url = bridged.url()
-            alone.url()
-            began = time.monotonic() + 1
-            durations: list[float] = []
-            sizes = (0, 0)
-            while (now := time.monotonic()) < began + seconds + SCRAPE_S:
-                time.sleep(max(began + (scrapes + 1) * SCRAPE_S - now, 0))
-                scrapes += 1
-                started = time.perf_counter()
-                try:
-                    sizes = scrape(url, OPENMETRICS)
-                    durations.append(time.perf_counter() - started)
-                except (OSError, HTTPException) as error:  # on a machine that is far too busy for this
-                    print(f"a scrape failed: {error!r}", file=sys.stderr)
-                    failed += 1
-                if scrapes % (look_s / SCRAPE_S) == 0 and durations:
-                    looks.append(_look(bridged, alone, time.monotonic() - began, durations, sizes))
-                    print(looks[-1], file=sys.stderr, flush=True)
-                    durations.clear()
-            told, told_alone = bridged.end(), alone.end()
-        finally:
-            bridged.stop()
-            alone.stop()
-    assert told["recorded"] == told["requests"] == told_alone["requests"] == total, (told, told_alone)
-    assert told["unreconciled"] == told["errors"] == 0, told
-    return Soak(users, told["series"], looks, scrapes, failed, told["requests"], told["recorded"])
+    wait_s = users / REQUESTS_PER_S
+    with tempfile.TemporaryDirectory(prefix="soak-") as name:
+        folders = [Path(name, what) for what in ("bridged", "alone")]
+        for folder in folders:
+            folder.mkdir()
+        with Stage(folders[0]) as stage, Stage(folders[1]) as quiet:
+            bridged = Busy(stage, "http", series=series, users=users, wait_s=wait_s, forgets=True)
+            alone = Busy(quiet, series=series, users=users, wait_s=wait_s, forgets=True)
+            for process in (bridged, alone):
+                process.wait_for(1)
+            began = time.monotonic()
+            while time.monotonic() < began + minutes * 60:
+                time.sleep(max(began + (len(looks) + 1) * look_s - time.monotonic(), 0))
+                looks.append(_look(bridged, alone, began, look_s))
+                print(looks[-1], file=sys.stderr, flush=True)
+            bridged.end()
+            alone.end()
+    return Soak(users, series, looks)
 
 
-def _look(bridged: _Child, alone: _Child, at_s: float, durations: list[float], sizes: tuple[int, int]) -> Look:
-    memory = [child.process.memory_info().rss / MIB for child in (bridged, alone)]
-    files = [child.process.num_fds() for child in (bridged, alone)]
-    told, told_alone = bridged.ask(), alone.ask()
+def _look(bridged: Busy, alone: Busy, began: float, look_s: float) -> Look:
+    seen, seen_alone = bridged.look(), alone.look()
+    seconds, seconds_alone = (process.seconds[-int(look_s) :] for process in (bridged, alone))
+    scrapes = bridged.scrapes()["text"][-int(look_s) :]
     return Look(
-        at_s=round(at_s, 1),
-        requests=told["requests"],
-        rss=round(memory[0], 2),
-        alone_rss=round(memory[1], 2),
-        files=files[0],
-        alone_files=files[1],
-        greenlets=told["greenlets"],
-        alone_greenlets=told_alone["greenlets"],
-        scrape_s=round(median(durations), 4),
-        scrape_worst_s=round(max(durations), 4),
-        text_bytes=sizes[0],
-        gzip_bytes=sizes[1],
-        record_bytes=told["record_bytes"],
-        cpu_s=round(told["cpu_s"], 3),
-        alone_cpu_s=round(told_alone["cpu_s"], 3),
+        at_s=round(time.monotonic() - began, 1),
+        requests=seconds[-1].requests,
+        rss=round(seen.rss, 2),
+        alone_rss=round(seen_alone.rss, 2),
+        exporter_rss=round(seen.exporter_rss, 2),
+        files=seen.files,
+        alone_files=seen_alone.files,
+        scrape_s=round(median(scrape.seconds for scrape in scrapes), 4),
+        scrape_worst_s=round(max(scrape.seconds for scrape in scrapes), 4),
+        gzip_bytes=scrapes[-1].sent,
+        record_bytes=bridged.record_bytes,
+        cpu_s=round(seconds[-1].cpu_s, 3),
+        alone_cpu_s=round(seconds_alone[-1].cpu_s, 3),
+        exporter_cpu_s=round(seen.exporter_cpu_s, 2),
+        held_s=round(max(second.held_s for second in seconds), 4),
+        alone_held_s=round(max(second.held_s for second in seconds_alone), 4),
     )
 
 
@@ -233,10 +174,9 @@ def trends(looks: list[Look]) -> list[Trend]:
     first = judged[0]
     return [
         trend("memory that the bridge adds", "MiB", 2, lambda look: look.added_rss),
+        trend("memory of the exporter", "MiB", 2, lambda look: look.exporter_rss),
         trend("open files that it adds", "", 0.5, lambda look: look.files - look.alone_files),
-        trend("greenlets that it adds", "", 0.5, lambda look: look.greenlets - look.alone_greenlets),
         trend("a scrape takes", "ms", 0.2 * first.scrape_s * 1e3, lambda look: look.scrape_s * 1e3),
-        trend("bytes of a scrape", "kB", 0.1 * first.text_bytes / 1e3, lambda look: look.text_bytes / 1e3),
         trend("bytes of a scrape, gzip", "kB", 0.2 * first.gzip_bytes / 1e3, lambda look: look.gzip_bytes / 1e3),
     ]
 
@@ -252,7 +192,7 @@ def main() -> int:
     """Play, print what was seen as JSON; return 1 where something is not flat."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
-    soak = play(parser.parse_args().minutes)
+    soak: Any = play(parser.parse_args().minutes)
     print(json.dumps(asdict(soak), indent=1))
     growing = [trend for trend in trends(soak.looks) if not trend.is_flat]
     for trend in growing:

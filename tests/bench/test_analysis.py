@@ -13,24 +13,22 @@ from locust_otel.review.analysis.from_record import timeline
 from locust_otel.review.record.reader import load
 from locust_otel.review.report.html import page
 from tests.bench.figures import Figures
-from tests.bench.test_record import _hour
 from tests.unit.review.analysis.test_analyze import saturated
 from tests.unit.timelines import flat, made, stairs
 
 
-def test_an_hour_is_soon_analyzed(figures: Figures, tmp_path: Path) -> None:
+def test_an_hour_is_soon_analyzed(figures: Figures, hour: Path) -> None:
     """An hour's record is read and analyzed in five seconds of a processor, and so is one in which latency grows."""
-    path = _hour(tmp_path)
     began = time.process_time()
-    found = analyze(timeline(load(path)))
+    found = analyze(timeline(load(hour)))
     took = time.process_time() - began
     assert found.findings
-    hour = made(stairs(400, 3600, 8, 400), {"/a": saturated, "/b": saturated, "/c": flat()})
+    growing = made(stairs(400, 3600, 8, 400), {"/a": saturated, "/b": saturated, "/c": flat()})
     began = time.process_time()
-    assert analyze(hour).main.pattern is Pattern.LINEAR
+    assert analyze(growing).main.pattern is Pattern.LINEAR
     fitted = time.process_time() - began
     began = time.process_time()
-    text, _ = page(path)
+    text, _ = page(hour)
     drawn = time.process_time() - began
     assert np.isfinite(fitted)
     with figures.judged():

@@ -1,8 +1,9 @@
 """What a worker's report costs with our part in it, against Locust's own part for the same requests.
 
 Two workers report to one master every three seconds: 1,500 requests of 100 names and one user class in each report, one
-in a hundred failed. Locust sends what is new since the last report, we send the state of each series that changed, so
-ours may grow with the run: the first reports of a run and those five minutes into it are measured apart.
+in a hundred failed. Locust sends what is new since the last report, we send the state of each bucket that changed, so
+ours may grow with the run: the first reports of a run and those five minutes into it are measured apart. The master
+decodes Locust's part and merges it; it decodes our part, which is bytes, and writes them to its exporter's socket.
 
 The clock of Locust's statistics is moved on with the reports: its master copies response times at each new second.
 """
@@ -10,33 +11,42 @@ The clock of Locust's statistics is moved on with the reports: its master copies
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from operator import add, truediv
 from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
 import locust.stats
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 import pytest
 from locust import User
 from locust.event import EventHook, Events
 from locust.stats import RequestStats, setup_distributed_stats_event_listeners
 
-from locust_otel.core import settings
+from locust_otel.core.cardinality import Names
+from locust_otel.core.histogram import layout
+from locust_otel.core.settings import Flags, flags_of, values_of
+from locust_otel.exporter.merged import Merged
+from locust_otel.plugin.link import Link, NoLink
+from locust_otel.plugin.local import Order
 from locust_otel.plugin.master import MasterNode
-from locust_otel.plugin.nodes import RUN_OPTION, WorkerNode
-from locust_otel.wire.report import REPORT_KEY
+from locust_otel.plugin.worker import REPORT_KEY, RUN_OPTION, WorkerNode
+from locust_otel.wire import frames
+from locust_otel.wire.report import decode
 from tests.bench import load
 from tests.bench.figures import Figures
 from tests.bench.sidebyside import Stopwatch
 
-RUN_ID = "2026-11-22T07-17-03Z-3f9a"
+ORDER = Order("2026-11-22T07-17-03Z-3f9a", 5.0, 200, None, [], [])
 NAMES = 100
 REQUESTS = 1_500
 INTERVAL_S = 3.0
 WORKERS = 2
+TICKS = 12
+"""Tallies of a worker in an interval."""
+
 REPORTS = 100
 EARLY, LATE = range(1, 11), range(REPORTS - 10, REPORTS)
 """Reports of each worker that are looked at: the first half minute but for the very first, and the fifth minute."""
@@ -56,29 +66,31 @@ class LocustTime:
         return self.now
 
 
+def _flags(**given: object) -> Flags:
+    return flags_of(values_of(None, given))
+
+
 def _environment(**runner: Any) -> Any:
     """Return an environment with as much of a runner as our nodes ask for."""
     environment: Any = load.environment()
     environment.parsed_options = SimpleNamespace(expect_workers=WORKERS)
-    environment.runner = SimpleNamespace(
-        register_message=lambda *_: None, clients=SimpleNamespace(all=[]), target_user_count=0, **runner
-    )
+    environment.runner = SimpleNamespace(register_message=lambda *_: None, clients=SimpleNamespace(all=[]), **runner)
     return environment
 
 
 class Worker:
     """Makes requests and reports, once with Locust's listener and once with ours."""
 
-    def __init__(self, index: int, order: Any) -> None:
+    def __init__(self, index: int) -> None:
         self.client_id = f"host_{index:032x}"
         environment = _environment(client_id=self.client_id, worker_index=index)
-        setattr(environment.parsed_options, RUN_OPTION, order)
+        setattr(environment.parsed_options, RUN_OPTION, list(ORDER))
         self._stats = RequestStats()
         events = Events()
         setup_distributed_stats_event_listeners(events, self._stats)
         self._locust_report = events.report_to_master
-        self._node = WorkerNode(environment, settings.resolve(None), User)
-        self._our_report = _hook()
+        self._node = WorkerNode(environment, _flags(), NoLink(), User, INTERVAL_S)
+        self._our_report = EventHook()
         self._our_report.add_listener(self._node.on_report_to_master)
         self._node.start_run()
         self._rng = random.Random(index)
@@ -98,8 +110,8 @@ class Worker:
             if event["exception"]:
                 self._stats.log_error(event["request_type"], event["name"], event["exception"])
             on_request(**event)
-            if number % (REQUESTS // 3) == 0:  # once a second
-                self._node.recorder.aggregate.tally()
+            if number % (REQUESTS // TICKS) == 0:
+                self._node.tick()
         time.now = start + INTERVAL_S
 
     def report(self) -> Report:
@@ -129,8 +141,6 @@ class Merging:
 
     theirs: list[float] = field(default_factory=list)
     ours: list[float] = field(default_factory=list)
-    decoding_theirs: list[float] = field(default_factory=list)
-    decoding_ours: list[float] = field(default_factory=list)
 
 
 def _timed(function: Callable[[], object]) -> float:
@@ -145,18 +155,13 @@ def _decoded(message: bytes) -> dict[str, Any]:
     return result
 
 
-def _hook() -> EventHook:
-    return EventHook()
-
-
 @pytest.fixture(scope="module")
 def reports() -> Iterator[list[Report]]:
     """Give the reports of two workers over five minutes, in the order sent."""
     time = LocustTime()
-    order = Master().order
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(locust.stats, "time", time)
-        workers = [Worker(index, order) for index in range(WORKERS)]
+        workers = [Worker(index) for index in range(WORKERS)]
         result = []
         for _ in range(REPORTS):
             start = time.now
@@ -168,68 +173,79 @@ def reports() -> Iterator[list[Report]]:
 
 
 class Master:
-    """Merges reports, once with Locust's listener and once with ours.
-
-    Attributes:
-        order: What it tells its workers of the run.
-    """
+    """Takes reports, once with Locust's listener and once with ours."""
 
     def __init__(self) -> None:
         environment = _environment()
-        self._node = MasterNode(environment, settings.resolve(None, {"run_id": RUN_ID}), INTERVAL_S)
-        self._run = self._node.start_run()
-        self.order: Any = getattr(environment.parsed_options, RUN_OPTION)
-        self._our_report = _hook()
+        self._link = Link({}, {})
+        self._link.ready = ORDER._asdict()
+        self._node = MasterNode(environment, _flags(run_id=ORDER.run_id), self._link, INTERVAL_S)
+        self._node.start_run()
+        self._our_report = EventHook()
         self._our_report.add_listener(self._node.on_worker_report)
+        self._to_exporter, self._exporter = socket.socketpair()
         self._stats = RequestStats()
         events = Events()
         setup_distributed_stats_event_listeners(events, self._stats)
         self._locust_report: EventHook = events.worker_report
+        self._sent = bytearray()
         self.merging = Merging()
 
     def merge(self, report: Report) -> None:
         """Merge a report of this run."""
         client_id, merging = report.client_id, self.merging
         data: dict[str, Any] = {}
-        merging.decoding_theirs.append(_timed(lambda: data.update(_decoded(report.theirs))))
-        merging.decoding_ours.append(_timed(lambda: data.update(_decoded(report.ours))))
-        merging.theirs.append(_timed(lambda: self._locust_report.fire(client_id=client_id, data=data)))
-        merging.ours.append(_timed(lambda: self._our_report.fire(client_id=client_id, data=data)))
 
-    def check(self, requests: int) -> None:
-        """Assert that both sides count all requests, and as many failures."""
-        assert self._node.errors == 0
-        assert self._run.aggregate.total() == self._stats.total.num_requests == requests
-        assert sum(self._run.aggregate.errors.values()) == self._stats.total.num_failures > 0
+        def theirs() -> None:
+            data.update(_decoded(report.theirs))
+            self._locust_report.fire(client_id=client_id, data=data)
+
+        def ours() -> None:
+            data.update(_decoded(report.ours))
+            self._our_report.fire(client_id=client_id, data=data)
+            self._to_exporter.sendall(self._link._log[-1])
+
+        merging.theirs.append(_timed(theirs))
+        merging.ours.append(_timed(ours))
+        self._sent += self._exporter.recv(1 << 20)
+
+    def close(self) -> int:
+        """Close it; return the requests of an exporter that took what it sent: those that Locust counted."""
+        merged = Merged(layout((ORDER.slow_s,)), ORDER.slow_s, Names(ORDER.max_names))
+        for name, client_id, _, pieces in frames.Frames().feed(bytes(self._sent)):
+            assert name == frames.WORKER
+            for piece in pieces:
+                merged.merge(client_id, decode(piece))
+        self._to_exporter.close()
+        self._exporter.close()
+        taken, total = merged.snapshot(), self._stats.total
+        assert taken.total == total.num_requests > 0
+        assert sum(taken.errors.values()) == total.num_failures > 0
+        return taken.total
 
 
-def test_report_costs_no_more_than_locusts_own(reports: list[Report], figures: Figures) -> None:
-    """Our part of a report is no larger than Locust's, and takes the master no longer, early and late in a run."""
+def test_report_costs_a_fraction_of_locusts_own(reports: list[Report], figures: Figures) -> None:
+    """Our part of a report is small beside Locust's, and so is the time that it takes, early and late in a run."""
     rounds: list[Merging] = []
     for _ in range(ROUNDS):
         master = Master()
         for report in reports:
             master.merge(report)
-        master.check(len(reports) * REQUESTS)
+        assert master.close() == len(reports) * REQUESTS
         rounds.append(master.merging)
 
     with figures.judged():
         for when, window in (("first reports of a run", EARLY), ("after 5 minutes", LATE)):
             looked_at = slice(window.start * WORKERS, window.stop * WORKERS)
-            ours, theirs, decoding_ours, decoding_theirs = (
-                [sum(getattr(merging, side)[looked_at]) for merging in rounds]
-                for side in ("ours", "theirs", "decoding_ours", "decoding_theirs")
+            ours, theirs = (
+                [sum(getattr(merging, side)[looked_at]) for merging in rounds] for side in ("ours", "theirs")
             )
             count = len(window) * WORKERS
             figures.at_most(
-                f"master merges a report, against Locust, {when}",
-                median(map(truediv, ours, theirs)),
-                1,
-                note=f"{min(ours) / count * 1e3:.2f} ms, Locust {min(theirs) / count * 1e3:.2f} ms",
-            )
-            figures.told(
-                "  with decoding its part of the message",
-                median(map(truediv, map(add, ours, decoding_ours), map(add, theirs, decoding_theirs))),
+                f"master's CPU for a worker's report, against Locust's part, {when}",
+                max(mine / other for mine, other in zip(ours, theirs, strict=True)),
+                0.1,
+                note=f"{max(ours) / count * 1e3:.3f} ms, Locust {max(theirs) / count * 1e3:.2f} ms",
             )
             sent = reports[looked_at]
             our_bytes = sum(len(report.ours) for report in sent) / count
@@ -237,12 +253,12 @@ def test_report_costs_no_more_than_locusts_own(reports: list[Report], figures: F
             figures.at_most(
                 "  bytes of our part, against Locust's",
                 our_bytes / their_bytes,
-                1,
+                0.3,
                 note=f"{our_bytes / 1e3:.1f} kB, Locust {their_bytes / 1e3:.1f} kB",
             )
             figures.told(
                 "  worker makes its part, against Locust",
                 median(report.making_ours_s / report.making_theirs_s for report in sent),
-                note=f"{min(report.making_ours_s for report in sent) * 1e3:.2f} ms, "
-                f"Locust {min(report.making_theirs_s for report in sent) * 1e3:.2f} ms",
+                note=f"longest {max(report.making_ours_s for report in sent) * 1e3:.2f} ms, "
+                f"Locust {max(report.making_theirs_s for report in sent) * 1e3:.2f} ms",
             )

@@ -101,7 +101,7 @@ def mark(page: Page, seen: dict[str, Any]) -> None:
 
 def more_than(page: Page, known: int) -> int:
     """Return the requests that are shown, once they are more."""
-    shown = "Number((document.querySelector('#requests').firstChild || {data: '0'}).data.replaceAll(',', ''))"
+    shown = "Number((document.querySelector('#requests') || {textContent: '0'}).textContent.replaceAll(',', ''))"
     page.wait_for_function(f"known => {shown} > known", arg=known, timeout=60_000)
     return int(page.evaluate(shown))
 

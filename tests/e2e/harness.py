@@ -160,6 +160,7 @@ class Scraper:
         told_timeout_s: What it tells as its scrape timeout, by default the longest interval.
         password: User and password with a colon between, for basic auth.
         ca: Certificate to trust, which makes it https.
+        patience_s: Seconds without an answer after which the endpoint is taken to be gone.
     """
 
     def __init__(
@@ -173,6 +174,7 @@ class Scraper:
         password: str = "",
         ca: Path | None = None,
         agent: str = "Prometheus/3.5.3",
+        patience_s: float = 0.0,
     ) -> None:
         self.url = f"{'https' if ca else 'http'}://127.0.0.1:{port}/metrics"
         self._folder = folder
@@ -190,6 +192,7 @@ class Scraper:
             "intervals_s": intervals_s,
             "count": count,
             "ca": str(ca or ""),
+            "patience_s": patience_s,
         }
         self._process = subprocess.Popen(
             [sys.executable, "-ISs", Path(__file__).with_name("scraper.py"), folder, json.dumps(how)]
@@ -199,6 +202,11 @@ class Scraper:
     def pages(self) -> list[str]:
         """The pages so far."""
         return [path.read_text() for path in sorted(self._folder.glob("0*"))]
+
+    @property
+    def times(self) -> list[float]:
+        """When it got each of them, in Unix time."""
+        return [path.stat().st_mtime for path in sorted(self._folder.glob("0*"))]
 
     @property
     def last(self) -> Metrics:

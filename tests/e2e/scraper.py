@@ -1,7 +1,8 @@
 """A scraper in a process of its own, so that nothing the tests do delays it: `scraper.py FOLDER JSON`.
 
 It scrapes at fixed times until the endpoint is gone, each page into a file of the folder: 000000, 000001 ...
-The JSON has `url`, `headers`, `intervals_s` (taken in turn), `count` (0: no limit) and `ca` (a file, or empty).
+The JSON has `url`, `headers`, `intervals_s` (taken in turn), `count` (0: no limit), `ca` (a file, or empty), and
+`patience_s`: seconds without an answer after which the endpoint is taken to be gone.
 Only the standard library is imported.
 """
 
@@ -19,20 +20,21 @@ def main(folder: Path, how: dict[str, Any]) -> None:
     """Scrape until the endpoint has been there and is gone."""
     intervals = itertools.cycle(how["intervals_s"])
     pages = 0
-    due = time.monotonic()
+    due = answered = time.monotonic()
     while not how["count"] or pages < how["count"]:
         try:
             body = scrape(how)
         except (OSError, http.client.HTTPException):
-            if pages:
+            if pages and time.monotonic() - answered >= how["patience_s"]:
                 return
-            time.sleep(0.1)
+            time.sleep(0.05 if pages else 0.1)
             due = time.monotonic()
             continue
         part = folder / "part"
         part.write_bytes(body)
         part.rename(folder / f"{pages:06}")
         pages += 1
+        answered = time.monotonic()
         due += next(intervals)
         time.sleep(max(due - time.monotonic(), 0))
 

@@ -154,7 +154,7 @@ def test_the_verdict_decides_the_exit_code(outcome: Outcome, cell: Cell) -> None
     if cell.mode == "twice":  # the second Ctrl-C is there to end the wait for this page
         assert all(on_page[name][1] <= total for name, (_, total) in logged.items())
     else:
-        assert on_page == logged
+        assert on_page == logged, outcome.log[-3000:]
     assert table["availability"].total > 0 or cell.result == "idle"
 
 

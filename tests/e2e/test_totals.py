@@ -302,6 +302,7 @@ def test_the_last_page_says_that_the_run_is_over(outcome: Outcome) -> None:
         ("running",): 0,
         ("stopping",): 0,
         ("stopped",): 1,
+        ("lost",): 0,
     }
     assert page.value("locust_run_active") == 0
     assert page.value("locust_users_target") == 0

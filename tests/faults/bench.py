@@ -1,13 +1,15 @@
 """One load test beside one fault, and what came of it.
 
-Everything is a process of its own: the service under load, Locust, the sink or the scrapers that misbehave, and the
-one good scraper that reads our self-metrics once a second.
+Everything is a process of its own: the service under load, Locust, the exporter beside it, the sink or the scrapers
+that misbehave, and the one good scraper that reads our self-metrics once a second.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+import os
 import re
 import signal
 import time
@@ -22,6 +24,7 @@ import gevent
 import trustme
 
 from tests.backends.servers import free_port
+from tests.e2e.exporters import titled
 from tests.e2e.harness import Metrics, Process, Stage, fetch, wait_until
 
 HERE = Path(__file__).parent
@@ -30,8 +33,8 @@ RUN_S = 8
 ALL = USERS * 10 * RUN_S
 """Requests of an undisturbed run, about."""
 
-MAX_GAP_S = 0.25
-MAX_EXIT_S = 3.0
+MAX_GAP_S = 0.05
+MAX_EXIT_S = 2.0
 MAX_LOAD_OFF = 0.02
 
 _ACCOUNT = re.compile(r"requests: Locust ([\d,]+) .*recorded ([\d,]+)(?:.*OTLP ([\d,]+|never))?")
@@ -43,14 +46,15 @@ class Fault:
 
     Attributes:
         name: For the table.
-        kind: `http`, `grpc` or `scraper`; `none` for the run that others are compared with.
-        does: What the sink or the scrapers do, as they name it.
+        kind: `http`, `grpc`, `scraper` or `exporter`; `none` for the run that others are compared with.
+        does: What the sink, the scrapers or the exporter do, as they name it.
         moves: Self-metrics that must be above 0 at the end, with their labels.
         changes: Log lines about each exporter: one for each change of state.
         is_complete: Whether the sink must have every request at the end.
         tls: `wrong` or `expired` certificate.
         gone_s: Seconds of the run between which the sink is not there.
         timeout_s: `OTEL_EXPORTER_OTLP_TIMEOUT`; 0: the usual ten seconds.
+        away_s: Seconds in which nothing can be served.
     """
 
     name: str
@@ -62,6 +66,7 @@ class Fault:
     tls: str = ""
     gone_s: tuple[float, float] | None = None
     timeout_s: int = 0
+    away_s: float = 0.0
 
     @property
     def title(self) -> str:
@@ -78,7 +83,8 @@ class Figures:
         worst_tenths: Fewest requests in 100 ms.
         exit_s: Seconds from the end of the load to the end of the process.
         requests: Of all users.
-        rss: Most memory, in bytes.
+        rss: Most memory of Locust's process, in bytes.
+        exporter_rss: Most memory of the exporter, in bytes.
         lines: Lines of the log about each exporter, `OTLP: …`.
         moved: Self-metrics in the last page.
         scrape_s: Longest that the good scraper waited; infinite if once in vain.
@@ -93,6 +99,7 @@ class Figures:
     exit_s: float
     requests: int
     rss: int
+    exporter_rss: int
     lines: dict[str, list[str]]
     moved: Metrics
     scrape_s: float
@@ -109,11 +116,16 @@ class Figures:
 
 
 class Good:
-    """A scraper that means well: once a second, each time anew, so that nobody waits for it at the end."""
+    """A scraper that means well: once a second, each time anew, so that nobody waits for it at the end.
 
-    def __init__(self, port: int) -> None:
+    It also looks at the memory of the exporter that it scrapes.
+    """
+
+    def __init__(self, port: int, locust: Process) -> None:
         self.page = ""
         self.longest_s = 0.0
+        self.exporter_rss = 0
+        self._locust = locust
         self._url = f"http://127.0.0.1:{port}/metrics"
         self._greenlet = gevent.spawn(self._run)
 
@@ -132,6 +144,7 @@ class Good:
                 self.longest_s = float("inf")
             except OSError:
                 pass  # not there yet, or gone
+            self.exporter_rss = max([self.exporter_rss, *map(most_memory, titled(self._locust))])
             gevent.sleep(0.25 if not self.page else max(began + 1 - time.monotonic(), 0.05))
 
 
@@ -143,16 +156,15 @@ def play(fault: Fault, folder: Path) -> Figures:
         options: list[str] = []
         env: dict[str, str] = {}
         start_sink: Callable[[], Process] | None = None
-        if fault.kind in {"http", "grpc"}:
+        if fault.kind in {"http", "grpc", "exporter"}:
             certificate = _certificates(fault.tls, folder, env)
-            scheme = "https" if certificate else "http"
+            scheme, is_grpc = "https" if certificate else "http", fault.kind == "grpc"
             options += ["--otlp-endpoint", f"{scheme}://127.0.0.1:{sink_port}", "--otlp-interval", "1"]
             if fault.timeout_s:
                 env["OTEL_EXPORTER_OTLP_TIMEOUT"] = str(fault.timeout_s)
-            options += ["--otlp-protocol", "grpc" if fault.kind == "grpc" else "http/protobuf"]
-            order = {
-                "port": sink_port, "fault": fault.does, "is_grpc": fault.kind == "grpc", "certificate": certificate,
-            }  # fmt: skip
+            options += ["--otlp-protocol", "grpc" if is_grpc else "http/protobuf"]
+            does = "well" if fault.kind == "exporter" else fault.does
+            order = {"port": sink_port, "fault": does, "is_grpc": is_grpc, "certificate": certificate}
             if fault.does != "refused":
                 start_sink = functools.partial(
                     stage.start, "python", HERE / "sink.py", folder, json.dumps(order), name="sink"
@@ -168,11 +180,12 @@ def play(fault: Fault, folder: Path) -> Figures:
             name="locust",
             env=env,
         )
-        good = Good(port)
+        good = Good(port, locust)
         locust.wait_for_log("All users spawned")
         began = time.monotonic()
         if fault.kind == "scraper":
             stage.start("python", HERE / "scraping.py", str(port), fault.does, str(RUN_S + 2), name="scrapers")
+        disturbed = gevent.spawn(EXPORTER[fault.does], locust) if fault.kind == "exporter" else None
         if fault.gone_s and sink is not None and start_sink is not None:
             gevent.sleep(fault.gone_s[0])
             sink.send(signal.SIGKILL)
@@ -182,7 +195,44 @@ def play(fault: Fault, folder: Path) -> Figures:
         code = locust.wait()
         ended = time.monotonic()
         good.stop()
+        if disturbed is not None:
+            disturbed.kill()
         return _figures(locust, ended, good, folder, code)
+
+
+def _killed(locust: Process) -> None:
+    """Kill the exporter in the middle of the load."""
+    gevent.sleep(2)
+    _send(locust, signal.SIGKILL)
+
+
+FROZEN_S = 3.0
+
+
+def _frozen(locust: Process) -> None:
+    """Freeze the exporter in the middle of the load."""
+    gevent.sleep(2)
+    _send(locust, signal.SIGSTOP)
+    gevent.sleep(FROZEN_S)
+    _send(locust, signal.SIGCONT)
+
+
+def _slow(locust: Process) -> None:
+    """Let the exporter have a fifth of its time, to the end."""
+    while True:
+        _send(locust, signal.SIGSTOP)
+        gevent.sleep(0.2)
+        _send(locust, signal.SIGCONT)
+        gevent.sleep(0.05)
+
+
+def _send(locust: Process, number: signal.Signals) -> None:
+    for pid in titled(locust):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+EXPORTER: dict[str, Callable[[Process], None]] = {"killed": _killed, "frozen": _frozen, "slow": _slow}
 
 
 def _figures(locust: Process, ended: float, good: Good, folder: Path, code: int) -> Figures:
@@ -202,6 +252,7 @@ def _figures(locust: Process, ended: float, good: Good, folder: Path, code: int)
         exit_s=ended - load["stopped"],
         requests=len(times),
         rss=load["max_rss"],
+        exporter_rss=good.exporter_rss,
         lines={exporter: [t for t in told if exporter in t] for exporter in ("otlp_metrics", "otlp_logs")},
         moved=Metrics(good.page),
         scrape_s=good.longest_s,
@@ -214,6 +265,15 @@ def _figures(locust: Process, ended: float, good: Good, folder: Path, code: int)
 
 def _number(text: str | None) -> int:
     return int((text or "-1").replace(",", ""))
+
+
+def most_memory(pid: int) -> int:
+    """Return the most bytes that a process has used; 0 if it has ended."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def wait_for(port: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.bench import Fault
+from tests.faults.bench import FROZEN_S, Fault
 
 NONE = Fault("no sink at all", "none", "")
 
@@ -81,4 +81,9 @@ SCRAPERS = (
     Fault("a hundred idle connections", "scraper", "idle connections", moves=_SCRAPED),
     Fault("a hundred half requests", "scraper", "half requests", moves=_SCRAPED),
 )
-EVERY = (*HTTP, *GRPC, *SCRAPERS)
+EXPORTERS = (
+    Fault("killed", "exporter", "killed", moves={"locust_otel_exporter_restarts_total": {}}, is_complete=True),
+    Fault(f"frozen for {FROZEN_S:g} s", "exporter", "frozen", moves=_TAKEN, is_complete=True, away_s=FROZEN_S),
+    Fault("gets a fifth of its time", "exporter", "slow", moves=_TAKEN, is_complete=True),
+)
+EVERY = (*HTTP, *GRPC, *SCRAPERS, *EXPORTERS)

@@ -38,8 +38,6 @@ class Forking(User):
     @task
     def work(self) -> None:
         """Have a child work with multiprocessing."""
-        if os.environ.get("FORK_WORK") == "0":
-            return
         process = multiprocessing.get_context("fork").Process(target=_busy)
         process.start()
         process.join()

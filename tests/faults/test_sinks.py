@@ -26,6 +26,9 @@ TITLES = (
     "scraper: fifty scrapers at once",
     "scraper: seventy that read a byte a second",
     "scraper: a hundred idle connections",
+    "exporter: killed",
+    "exporter: frozen for 3 s",
+    "exporter: gets a fifth of its time",
 )
 DANGEROUS = [fault for fault in EVERY if fault.title in TITLES]
 AT_ONCE = 3

@@ -1,7 +1,7 @@
 """Search for bytes that break a decoder: `python -m tests.fuzz.fuzz report|answer [SECONDS]`.
 
 With atheris the search is guided by coverage; where that cannot be installed,
-`tests/unit/test_hostile.py` is the search.
+`tests/unit/wire/test_hostile.py` is the search.
 A finding is printed and ends the search; the bytes are in a file `crash-...`.
 """
 
@@ -13,10 +13,10 @@ import atheris
 
 with atheris.instrument_imports(include=["locust_otel", "tests.fuzz", "msgpack", "http.client"]):
     import locust  # noqa: F401  # first: it patches sockets
-    import msgpack  # type: ignore[import-untyped]
+    import msgpack
 
     from tests.fuzz import targets
-    from tests.unit.wire.test_hostile import GOOD, PARTIAL, changed, paths
+    from tests.unit.wire.test_hostile import GOOD, PARTIAL, changed, packed, paths
 
 
 def seeded(data: bytes) -> None:
@@ -24,15 +24,14 @@ def seeded(data: bytes) -> None:
     provider = atheris.FuzzedDataProvider(data)
     part = GOOD
     for _ in range(2):
-        ways = paths(GOOD)
+        ways = paths(part)
         way = ways[provider.ConsumeIntInRange(0, len(ways) - 1)]
         try:
             value = msgpack.unpackb(provider.ConsumeBytes(provider.ConsumeIntInRange(0, 24)), strict_map_key=False)
         except Exception:  # msgpack raises many things
             value = provider.ConsumeInt(9)
-        if part is GOOD:
-            part = changed(way, value)
-    targets.hostile(part)
+        part = changed(part, way, value)
+    targets.hostile([packed(part)])
     targets.report(data)
 
 

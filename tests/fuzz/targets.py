@@ -1,17 +1,15 @@
 """What is fuzzed: the two places that read bytes of strangers, each as a function of bytes that must not raise.
 
-A worker's report reaches the master as what msgpack makes of some bytes; a sink's answer is some bytes on a connection.
+A worker's report reaches the exporter of the master as some bytes; a sink's answer is some bytes on a connection.
 """
 
 from __future__ import annotations
 
 import io
 from http.client import HTTPException, HTTPResponse
-from types import SimpleNamespace
-from typing import Any
 
 import locust  # noqa: F401  # first: it patches sockets
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 import requests
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
@@ -22,98 +20,65 @@ from urllib3 import HTTPHeaderDict
 from urllib3.exceptions import HTTPError
 from urllib3.response import HTTPResponse as UrllibResponse
 
-from locust_otel.core import settings
 from locust_otel.core.exposition import TextExposition
 from locust_otel.core.families import ALL_SCOPES, families
 from locust_otel.exporter.endpoint.protobuf import ProtobufExposition
 from locust_otel.exporter.otlp import logs
 from locust_otel.exporter.otlp.metrics import Encoder
-from locust_otel.exporter.otlp.sender import Outcome, judged
-from locust_otel.plugin.master import MasterNode
-from tests.unit.factories import snapshot
+from locust_otel.exporter.otlp.outcome import Outcome
+from locust_otel.exporter.otlp.sender import judged
+from tests.unit.processes import Exporter
 
 CLIENT = "host_0123"
 RUN = "run-1"
 SCOPE = InstrumentationScope("test", "1")
 
 
-class Runner:
-    """Locust's master, as far as ours looks at it."""
-
-    def __init__(self) -> None:
-        self.clients: Any = _Clients()
-        self.sent: list[object] = []
-        self.target_user_classes_count: dict[str, int] = {}
-        self.target_user_count = 0
-        self.user_classes: list[type] = []
-        self.reported_user_classes_count: dict[str, int] = {}
-        self.state = "running"
-
-    def get_worker_index(self, _: str) -> int:
-        """Return the index of every worker."""
-        return 0
-
-    def send_message(self, name: str, data: object, client_id: str) -> None:
-        """Note what is sent."""
-        self.sent.append((name, data, client_id))
-
-
-class _Clients(dict[str, Any]):
-    def __init__(self) -> None:
-        super().__init__({CLIENT: SimpleNamespace(id=CLIENT, state="running", user_count=1)})
-
-    @property
-    def all(self) -> list[Any]:
-        return list(self.values())
-
-
 class Master:
-    """A master that has begun a run, and all that is made of what it knows."""
+    """The exporter of a master that has begun a run, and all that is made of what it knows."""
 
     def __init__(self) -> None:
-        environment = SimpleNamespace(
-            runner=Runner(), parsed_options=SimpleNamespace(expect_workers=1, headless=True), host="http://x",
-            user_classes=[], locustfile="x.py", stats=None,
-        )  # fmt: skip
-        self.node = MasterNode(environment, settings.resolve(None, {"run_id": RUN, "prometheus_port": "off"}), 3.0)
-        self.run = self.node.start_run()
+        self._exporter = Exporter(is_master=True)
+        self.run = self._exporter.begin(RUN)
+        self._exporter.take(["status", {"run_id": RUN, "state": "running", "users": {}, "users_target": {},
+                                        "worker_names": {CLIENT: "host-0"}, "worker_users": {CLIENT: 1}}])  # fmt: skip
 
     def tell(self, part: object, counted: int = 1) -> None:
         """Have a worker report."""
-        self.node.on_worker_report(CLIENT, {"stats_total": {"num_requests": counted}, "locust_otel": part})
+        self._exporter.take(["worker", CLIENT, counted, part])
 
     def counters(self) -> dict[str, int]:
         """Return what must never fall."""
-        requests_ = self.run.aggregate.snapshot()
+        requests_ = self.run.merged.snapshot()
         return {
             "requests": requests_.total,
             "errors": sum(requests_.errors.values()),
             "user_errors": sum(requests_.user_errors.values()),
             "bytes": sum(series.body_bytes for series in requests_.series),
-            "listener_errors": self.node.errors,
+            "listener_errors": self._exporter.session.state.workers.total_errors,
         }
 
-    def exported(self) -> bytes:
-        """Return everything as it is scraped and pushed; whatever was reported must not break that."""
-        taken = snapshot(self.run.aggregate, workers=self.node.workers())
-        pages = [
-            b"".join(exposition.render(families(taken, ALL_SCOPES)))
-            for exposition in (TextExposition(is_openmetrics=True), ProtobufExposition())
-        ]
+    def exported(self) -> None:
+        """Export everything as it is scraped, pushed and logged; whatever was reported must not break that."""
+        session = self._exporter.session
+        for exposition in (TextExposition(is_openmetrics=True), ProtobufExposition()):
+            b"".join(exposition.render(families(session.snapshot(), ALL_SCOPES)))
         for is_exponential in (False, True):
             encoder = Encoder(Resource({}), "1", is_exponential=is_exponential, is_delta=False)
-            for piece in encoder.pieces(families(taken, ALL_SCOPES), 1):
-                encode_metrics(piece.data).SerializeToString()
-        records = [logs.record(event, Resource({}), SCOPE) for event in self.node.events.peek(1000)]
+            for batch in encoder.batches(families(session.snapshot(), ALL_SCOPES), 1):
+                encode_metrics(batch.data).SerializeToString()
+        self._exporter.slow_log.emit()
+        records = [logs.record(event, Resource({}), SCOPE) for event in session.events.peek(1000)]
         encode_logs(records).SerializeToString()
-        return b"".join(pages)
+        session.saved()
 
 
 def report(data: bytes) -> None:
-    """Have a worker report what some bytes say, and then a good one something more."""
+    """Have a worker report some bytes, alone and as a piece of a report."""
+    hostile([data])
     try:
         part = msgpack.unpackb(data, strict_map_key=False)
-    except Exception:  # no report at all; msgpack raises many things
+    except Exception:  # Locust takes it for no message; msgpack raises many things
         return
     hostile(part)
 

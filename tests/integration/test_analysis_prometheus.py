@@ -14,7 +14,7 @@ from locust_otel.review.analysis import from_prometheus, from_record
 from locust_otel.review.analysis.analyze import analyze
 from locust_otel.review.analysis.finding import Pattern
 from locust_otel.review.analysis.timeline import Timeline
-from locust_otel.review.check.query import Prometheus
+from locust_otel.review.prometheus import Prometheus
 from locust_otel.review.record.reader import load
 from tests.analysis.simulation import Plan, simulate, steps
 from tests.backends.servers import promtool

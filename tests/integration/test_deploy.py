@@ -99,7 +99,7 @@ def test_kustomize_builds_the_overlays(overlay: str, tmp_path: Path) -> None:
     for one in documents:
         if one["kind"] in ("Deployment", "Job"):
             spec = one["spec"]["template"]["spec"]
-            assert spec["containers"][0]["image"] == "locust-otel:0.1.0"
+            assert spec["containers"][0]["image"] == "locust-otel:0.2.0"
             assert {v["configMap"]["name"] for v in spec["volumes"] if "configMap" in v} <= maps
             assert {e["configMapRef"]["name"] for e in spec["containers"][0].get("envFrom", ())} <= maps
         if one["apiVersion"] == "monitoring.coreos.com/v1":

@@ -9,9 +9,9 @@ from pathlib import Path
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.slo.file import parse
 from locust_otel.slo.objectives import Slo
-from locust_otel.slo.rules.alerts import Links, run_alerts, slo_alerts
+from locust_otel.slo.rules.alerting_rules import Links, run_alerts, slo_alerts
 from locust_otel.slo.rules.printer import rule_text
-from locust_otel.slo.rules.recording import recording_rules
+from locust_otel.slo.rules.recording_rules import recording_rules
 from tests.backends.servers import promtool
 
 MANY = 1000

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from locust.stats import PERCENTILES_TO_REPORT, RequestStats, get_readable_percentiles
 
-from locust_otel.review.check.findings import Findings
-from locust_otel.review.check.query import Prometheus, Sample
+from locust_otel.review.check.assessments import Assessments
+from locust_otel.review.prometheus import Prometheus, Sample
 from locust_otel.slo.file import parse
 from locust_otel.slo.objectives import Slo
 
@@ -64,9 +64,9 @@ def json_file(*requests: tuple[str, str, Sequence[float | None], int]) -> str:
     return json.dumps(stats.serialize_stats())
 
 
-def statuses(findings: Findings) -> dict[str, str]:
+def statuses(assessments: Assessments) -> dict[str, str]:
     """Return the status of each objective."""
-    return {result.objective.name: result.status.value for result in findings.results}
+    return {result.objective.name: result.status.value for result in assessments.results}
 
 
 class Answers(Prometheus):

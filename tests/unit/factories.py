@@ -14,6 +14,7 @@ from locust.event import EventHook
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from locust_otel.core.cardinality import Names
 from locust_otel.core.catalogue import Kind, Scope
 from locust_otel.core.families import ALL_SCOPES, HistogramPoint, families
 from locust_otel.core.histogram import layout
@@ -26,9 +27,12 @@ from locust_otel.core.snapshot import (
     Snapshot,
     WorkerSnapshot,
 )
-from locust_otel.plugin.series import Aggregate
+from locust_otel.exporter.merged import Merged
+from locust_otel.plugin.reporter import Reporter
+from locust_otel.plugin.series import Requests, Series
 from locust_otel.slo.objectives import Objective, Sli, Slo
 from locust_otel.slo.progress import Progress, Standing
+from locust_otel.wire.report import decode
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN_ID = "00f067aa0ba902b7"
@@ -91,7 +95,50 @@ def event(**changes: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def record(aggregate: Aggregate, key: SeriesKey, times_ms: Iterable[float], length: int = 0) -> None:
+class Load:
+    """Requests on their whole way: counted as in Locust's process, reported, and merged as in the exporter."""
+
+    def __init__(
+        self, *, slow_s: float = 5.0, max_names: int = 200, thresholds_s: Iterable[float] = (), source: str = "host-0"
+    ) -> None:
+        self.requests = Requests(slow_s=slow_s, max_names=max_names, thresholds_s=thresholds_s)
+        self.merged = Merged(self.requests.layout, slow_s, Names(max_names))
+        self._reporter = Reporter("run-1", self.requests)
+        self._source = source
+
+    def of(self, key: SeriesKey) -> Series:
+        """Return a series, to whose `pending` requests may be added."""
+        series = self.requests.of(key)
+        self.requests.dirty[series] = None
+        return series
+
+    def count_error(self, method: str, name: str, error_type: str, count: int = 1) -> None:
+        """Count failed requests."""
+        for _ in range(count):
+            self.requests.count_error(method, name, error_type)
+
+    def count_user_error(self, user_class: str, error_type: str, count: int = 1) -> None:
+        """Count exceptions of tasks."""
+        for _ in range(count):
+            self.requests.count_user_error(user_class, error_type)
+
+    def tally(self) -> None:
+        """Count and report all that is pending."""
+        self.requests.tally()
+        for piece in (*self._reporter.pieces(), self._reporter.last(None)):
+            self.merged.merge(self._source, decode(piece))
+
+    def snapshot(self) -> RequestsSnapshot:
+        """Return what the exporter knows."""
+        self.tally()
+        return self.merged.snapshot()
+
+    def total(self) -> int:
+        """Return the number of requests."""
+        return self.snapshot().total
+
+
+def record(aggregate: Load, key: SeriesKey, times_ms: Iterable[float], length: int = 0) -> None:
     """Put requests into a series without a recorder."""
     pending = aggregate.of(key).pending
     for time_ms in times_ms:
@@ -132,6 +179,8 @@ def health(**changes: Any) -> HealthSnapshot:
         "folded_requests": 3,
         "listener_errors": 4,
         "unreconciled": -6,
+        "restarts": 2,
+        "merged_reports": 7,
         "versions": {"version": "0.1.0", "python_version": "3.11.2"},
         **changes,
     }
@@ -139,7 +188,7 @@ def health(**changes: Any) -> HealthSnapshot:
 
 
 def snapshot(
-    aggregate: Aggregate | None,
+    aggregate: Load | None,
     *,
     run_id: str = "run-1",
     info: Mapping[str, str] | None = None,
@@ -148,7 +197,7 @@ def snapshot(
     workers_expected: int | None = None,
     **run_changes: Any,
 ) -> Snapshot:
-    """Return what a process with this aggregate knows; with None, before its first run."""
+    """Return what a process with this load knows; with None, before its first run."""
     run = None
     if aggregate is not None:
         values: dict[str, Any] = {
@@ -177,9 +226,9 @@ def snapshot(
     )
 
 
-def rich_aggregate() -> Aggregate:
-    """Return an aggregate in which nothing is zero: outcomes, errors, slow ones, bodies, user errors, the fold."""
-    aggregate = Aggregate(slow_s=2.0, max_names=5, thresholds_s=(0.3,))
+def rich_load() -> Load:
+    """Return a load in which nothing is zero: outcomes, errors, slow ones, bodies, user errors, the fold."""
+    aggregate = Load(slow_s=2.0, max_names=5, thresholds_s=(0.3,))
     record(aggregate, SeriesKey("GET", "/", "Shopper", "success"), [1, 12, 12.5, 299.9, 300, 2500], 1_000)
     record(aggregate, SeriesKey("GET", "/", "Shopper", "failure"), [5, 70_000], 10)
     record(aggregate, SeriesKey("POST", "/buy", "Admin", "success"), [0, 0.05], 7)
@@ -206,9 +255,9 @@ def objectives(**changes: Any) -> Slo:
     return Slo(**values)
 
 
-def judged(aggregate: Aggregate) -> Standing:
+def judged(aggregate: Load) -> Standing:
     """Return how the objectives stand after these requests, in a run without a warm-up."""
-    return Progress(objectives(), 1_764_000_000.25).standing(aggregate.snapshot(), 61.5)
+    return Progress(objectives(), 1_764_000_000.25).judge(aggregate.snapshot(), 61.5)
 
 
 MARKS = {("deploy v2", "deployment"): 2}
@@ -217,10 +266,10 @@ MARKS = {("deploy v2", "deployment"): 2}
 
 def rich_snapshot() -> Snapshot:
     """Return a snapshot of a distributed run in which every metric has a value other than zero."""
-    aggregate = rich_aggregate()
+    aggregate = rich_load()
     return snapshot(
         aggregate,
-        slo=judged(aggregate),
+        slo=judged(aggregate).points(),
         marks=MARKS,
         workers=(worker(), worker("host-1", lags_s=(0.02, 0.3), late_s=(0.0, 1.5, 2.5))),
         worker_states={"running": 2, "missing": 1},

@@ -22,8 +22,7 @@ from opentelemetry.sdk.metrics.export import MetricsData
 from locust_otel.core.histogram import layout
 from locust_otel.core.snapshot import ExportCount, HealthSnapshot, RunSnapshot, SeriesKey, Snapshot, WorkerSnapshot
 from locust_otel.exporter.otlp.settings import Target
-from locust_otel.plugin.series import Aggregate
-from tests.unit.factories import MARKS, judged
+from tests.unit.factories import MARKS, Load, judged
 
 PROCESS_START = 1_763_999_900.5
 RUN_START = 1_764_000_000.25
@@ -158,7 +157,7 @@ def grpc_sink(credentials: Any = None) -> Iterator[GrpcSink]:
         server.stop(0)
 
 
-def record(aggregate: Aggregate, key: SeriesKey, times_ms: Iterable[float], length: int = 0) -> None:
+def record(aggregate: Load, key: SeriesKey, times_ms: Iterable[float], length: int = 0) -> None:
     """Put requests into a series."""
     pending = aggregate.of(key).pending
     for time_ms in times_ms:
@@ -193,7 +192,7 @@ def health(**changes: Any) -> HealthSnapshot:
 
 
 def snapshot(
-    aggregate: Aggregate | None,
+    aggregate: Load | None,
     *,
     time: float = NOW,
     run_id: str = "run-1",
@@ -217,7 +216,7 @@ def snapshot(
             users={"Shopper": 7},
             users_target={"Shopper": 10},
             requests=aggregate.snapshot(),
-            slo=judged(aggregate) if is_judged else None,
+            slo=judged(aggregate).points() if is_judged else None,
             marks=MARKS if is_judged else {},
         )
     return Snapshot(

@@ -8,13 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from locust_otel.core.snapshot import SeriesKey, Snapshot
-from locust_otel.exporter.record.writer import RecordWriter
-from locust_otel.plugin.series import Aggregate
+from locust_otel.core.snapshot import RequestsSnapshot, SeriesKey, Snapshot
+from locust_otel.exporter.record.writer import RecordWriter, Written
 from locust_otel.slo.objectives import Slo
 from locust_otel.slo.progress import Progress
 from locust_otel.wire.record import Mark, RecordedEvent
-from tests.unit.factories import health, record, snapshot
+from tests.unit.factories import Load, health, record, snapshot
 
 HOME = SeriesKey("GET", "/", "Shopper", "success")
 FAILED = SeriesKey("GET", "/", "Shopper", "failure")
@@ -42,22 +41,22 @@ class Tape:
         taken: What each interval ended with.
     """
 
-    def __init__(self, folder: Path, aggregate: Aggregate, slo: Slo | None = None, **changes: Any) -> None:
+    def __init__(self, folder: Path, aggregate: Load, slo: Slo | None = None, **changes: Any) -> None:
         self.aggregate = aggregate
         self.progress = Progress(slo, 1_764_000_000.25) if slo is not None else None
         self.changes = changes
         self.taken: list[Snapshot] = []
         run = self.snapshot(0.0).run
         assert run is not None
-        self.writer = RecordWriter(
-            folder,
+        self.writer = RecordWriter(folder, Written(run.run_id))
+        self.writer.begin(
             run,
             slo=None if slo is None else (slo.source, slo.text),
-            settings={"slow_request_s": aggregate.slow_s},
+            settings={"slow_request_s": run.requests.slow_s},
             versions={"version": "0.1.0"},
             instance="127.0.0.1:9700",
         )
-        self.writer.retry()
+        self.writer.file.write()
         self.sizes = [self.path.stat().st_size]
 
     @property
@@ -69,7 +68,7 @@ class Tape:
     def snapshot(self, elapsed_s: float, **changes: Any) -> Snapshot:
         """Return how the run stands."""
         if self.progress is not None:
-            changes["slo"] = self.progress.standing(self.aggregate.snapshot(), elapsed_s)
+            changes["slo"] = self.progress.judge(self.aggregate.snapshot(), elapsed_s).points()
         taken = snapshot(self.aggregate, **{"elapsed_s": elapsed_s, **self.changes, **changes})
         return replace(taken, health=health(unreconciled=0))
 
@@ -79,30 +78,33 @@ class Tape:
         """Record what happened since the last interval; objectives are looked at as well."""
         is_warm = False
         if self.progress is not None:
-            is_cold = self.progress.warmup_left
+            is_cold = self.progress.is_warming_up
             self.progress.observe(self.aggregate.snapshot(), end_s)
-            is_warm = is_cold and not self.progress.warmup_left
+            is_warm = is_cold and not self.progress.is_warming_up
         taken = self.snapshot(end_s, **changes)
-        self.writer.commit("".join(self.writer.draft(taken, marks, events, is_warm=is_warm)), taken)
+        self.writer.add(self.writer.interval(taken, marks, events, is_warm=is_warm), taken)
         self.taken.append(taken)
+        self.writer.file.write()
         self.sizes.append(self.path.stat().st_size)
 
-    def end(self) -> None:
+    def end(self, state: str = "stopped") -> None:
         """Record the end."""
         last = self.taken[-1].run
         assert last is not None
-        standing = None if self.progress is None else self.progress.standing(self.aggregate.snapshot(), last.elapsed_s)
-        self.writer.finish(
+        standing = None if self.progress is None else self.progress.judge(self.aggregate.snapshot(), last.elapsed_s)
+        self.writer.end(
+            state=state,
             recorded=self.aggregate.total(),
             locust_total=self.aggregate.total(),
-            results=None if standing is None else tuple(standing.results()),
+            results=None if standing is None else standing.results,
             is_aborted=False,
         )
+        self.writer.file.close()
 
 
 def small(folder: Path, slo: Slo | None = None) -> Tape:
     """Return a complete record of four seconds and a few requests."""
-    tape = Tape(folder, Aggregate(slow_s=2.0, max_names=10, thresholds_s=(0.3,)), slo)
+    tape = Tape(folder, Load(slow_s=2.0, max_names=10, thresholds_s=(0.3,)), slo)
     for second in range(1, 5):
         record(tape.aggregate, HOME, [10.5 * second, 250, 400 * second], 7)
         if second > 1:
@@ -122,3 +124,10 @@ def packed(path: Path, entries: list[dict[str, Any]]) -> Path:
     """Write lines as a record, and return its path."""
     path.write_bytes(gzip.compress("".join(f"{json.dumps(entry)}\n" for entry in entries).encode()))
     return path
+
+
+def facts(requests: RequestsSnapshot) -> dict[SeriesKey, tuple[Any, ...]]:
+    """Return what is known of each series that has requests."""
+    return {
+        s.key: (list(s.counts), s.measured, s.unmeasured, s.sum_s, s.body_bytes) for s in requests.series if s.total
+    }

@@ -25,6 +25,10 @@ HEAVY = (
     "yaml",
     "rich",
     "zmq",
+    "msgpack",
+    "pydantic",
+    "uvicorn",
+    "requests",
 )
 
 
@@ -88,7 +92,7 @@ def test_no_module_has_a_side_effect() -> None:
     ]
     assert len(names) > 20
     code = f"""
-import json, sys, locust, prometheus_client, psutil, bcrypt, yaml, rich, gevent.pywsgi, gevent.pool
+import json, sys, locust, prometheus_client, psutil, bcrypt, yaml, rich, uvicorn, gevent.pywsgi, gevent.pool
 import numpy, scipy.optimize, scipy.stats, matplotlib.figure, matplotlib.backends.backend_svg
 import opentelemetry.exporter.otlp.proto.grpc.metric_exporter  # gRPC starts a thread when it is imported
 import chaoslib.types, matplotlib.figure, matplotlib.pyplot, numpy, scipy.optimize, scipy.signal, scipy.stats

@@ -1,202 +1,111 @@
-"""Tests of the order of the package: a module imports only from above it, and each library has one door."""
+"""Tests of the house: which room may import which, which library is imported where, and what things are called."""
 
 from __future__ import annotations
 
+import argparse
 import ast
+import re
+import sys
+from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import locust_otel
+from locust_otel.cli import COMMANDS
+from tests.unit.test_import import run
 
 PACKAGE = "locust_otel"
 ROOT = Path(locust_otel.__file__).parent
-ORDER = (
-    "errors",
-    "documents",
-    "catalogue",
-    "histogram",
-    "snapshot",
-    "events",
-    "marks",
-    "traces",
-    "propagation",
-    "aggregate",
-    "redaction",
-    "slo",
-    "slo.objectives",
-    "slo.windows",
-    "slo.schema",
-    "slo.file",
-    "slo.counts",
-    "slo.verdict",
-    "slo.burn",
-    "slo.validity",
-    "slo.progress",
-    "slo.text",
-    "mixin",
-    "mixin.names",
-    "mixin.dashboards",
-    "mixin.promql",
-    "mixin.recording",
-    "mixin.alerts",
-    "mixin.rules",
-    "mixin.exchange",
-    "doctor",
-    "mark_client",
-    "marked_command",
-    "recorder",
-    "slow_log",
-    "generator",
-    "pacing",
-    "distributed",
-    "exporters",
-    "exporters.ledger",
-    "exporters.families",
-    "exporters.prometheus",
-    "exporters.protobuf",
-    "exporters.scrapers",
-    "exporters.access",
-    "exporters.marking",
-    "exporters.web_config",
-    "exporters.forks",
-    "exporters.connections",
-    "exporters.server",
-    "exporters.otlp",
-    "exporters.otlp.settings",
-    "exporters.otlp.sender",
-    "exporters.otlp.grpc",
-    "exporters.otlp.metrics",
-    "exporters.otlp.logs",
-    "exporters.otlp.pusher",
-    "record",
-    "record.format",
-    "record.file",
-    "record.writer",
-    "record.decode",
-    "record.reader",
-    "record.verdict",
-    "check",
-    "check.flags",
-    "check.findings",
-    "check.rounding",
-    "check.files",
-    "check.csv_file",
-    "check.json_file",
-    "check.query",
-    "check.prometheus",
-    "check.baseline",
-    "check.formats",
-    "check.command",
-    "analysis",
-    "analysis.timeline",
-    "analysis.from_record",
-    "analysis.from_prometheus",
-    "analysis.finding",
-    "analysis.statistics",
-    "analysis.loads",
-    "analysis.periodic",
-    "analysis.drift",
-    "analysis.bottleneck",
-    "analysis.growth",
-    "analysis.notes",
-    "analysis.analyze",
-    "analysis.text",
-    "report",
-    "report.openmetrics",
-    "report.summary",
-    "report.story",
-    "report.figures",
-    "report.pictures",
-    "report.style",
-    "report.html",
-    "report.markdown",
-    "report.formats",
-    "options",
-    "config",
-    "gameday",
-    "gameday.plan",
-    "gameday.schema",
-    "gameday.contradictions",
-    "gameday.file",
-    "gameday.journal",
-    "gameday.faults",
-    "gameday.api",
-    "gameday.history",
-    "gameday.from_record",
-    "gameday.notices",
-    "gameday.impact",
-    "gameday.judge",
-    "gameday.score",
-    "gameday.formats",
-    "gameday.load",
-    "gameday.watch",
-    "gameday.view",
-    "gameday.conductor",
-    "gameday.command",
-    "gameday.chaostoolkit",
-    "runners",
-    "run",
-    "nodes",
-    "master",
-    "marker",
-    "shutdown",
-    "watch",
-    "recording",
-    "bridge",
-    "live_data",
-    "live_page",
-    "demo",
-    "commands",
-    "commands.demo",
-    "commands.rules",
-    "commands.dashboards",
-    "commands.check",
-    "commands.analyze",
-    "commands.report",
-    "commands.mark",
-    "commands.gameday",
-    "commands.doctor",
-    "cli",
-    "plugin",
-    "auto",
-)
-ANALYSIS = tuple(name for name in ORDER if name.startswith(("analysis.", "report.pictures")))
-DOORS = {
-    "locust": {"plugin", "cli", "demo"},
-    "prometheus_client": {"exporters.prometheus", "demo"},
-    "opentelemetry": {f"exporters.otlp.{name}" for name in ("sender", "grpc", "metrics", "logs", "pusher")},
-    "grpc": {"exporters.otlp.grpc"},
-    "numpy": set(ANALYSIS),
-    "scipy": set(ANALYSIS),
-    "matplotlib": {"report.figures", "report.pictures"},
-    "google": {"exporters.protobuf", "exporters.otlp.sender", "exporters.otlp.grpc"},
+REPOSITORY = ROOT.parent
+TESTS = Path(__file__).parent
+
+ROOMS: dict[str, set[str]] = {
+    "core": set(),
+    "wire": {"core"},
+    "slo": {"core"},
+    "plugin": {"core", "wire", "slo"},
+    "exporter": {"core", "wire", "slo"},
+    "review": {"core", "wire", "slo"},
+    "gameday": {"core", "slo", "review"},
+    "demo": {"core", "wire", "slo", "plugin", "exporter", "review", "gameday"},
 }
-"""Who may import these."""
+"""What each room may import besides itself."""
+
+DOORS: dict[str, set[str]] = {"__init__": {"core", "plugin"}, "auto": set(), "cli": {"core"}}
+"""Modules of no room, and what each may import; `cli` loads the commands of the rooms by their names."""
+
+LIBRARIES: dict[str, set[str]] = {
+    "locust": {"plugin", "demo", "cli"},
+    "gevent": {"plugin", "demo"},
+    "greenlet": {"plugin", "demo"},
+    "psutil": {"plugin", "gameday"},
+    "msgpack": {"wire"},
+    "opentelemetry": {"exporter.otlp"},
+    "grpc": {"exporter.otlp"},
+    "requests": {"exporter.otlp"},
+    "urllib3": {"exporter.otlp"},
+    "google": {"exporter.otlp", "exporter.endpoint.protobuf"},
+    "uvicorn": {"exporter.endpoint"},
+    "bcrypt": {"exporter.endpoint"},
+    "setproctitle": {"exporter.process"},
+    "yaml": {"core.documents", "slo.rules", "exporter.endpoint.web_config", "demo"},
+    "pydantic": {"slo", "gameday"},
+    "pydantic_core": {"slo", "gameday"},
+    "rich": {"slo.text", "review", "gameday", "demo"},
+    "numpy": {"review.analysis", "review.report.pictures"},
+    "scipy": {"review.analysis"},
+    "matplotlib": {"review.report.figures", "review.report.pictures"},
+}
+"""Where each library may be imported: a room, a folder or a module."""
+
+BESIDE_LOCUST = ("core", "wire", "slo", "exporter", "review", "gameday")
+"""Rooms that run without Locust: in the exporter's process, or in a command."""
+
+SAME_IDEA = {
+    "__init__",
+    "command",  # the command of a room
+    "from_record",  # a run record in the values of a room
+    "output",  # an output of the exporter, and the contract of all of them
+    "schema",  # the shape of a YAML file
+    "settings",  # what the user asked for
+}
+"""Names of modules that several rooms may have."""
+
+TOPICS = {
+    "exporter/test_parity.py": "the endpoint and OTLP against each other",
+    "slo/test_burn_resolution.py": "how finely burn rates are known",
+    "wire/test_hostile.py": "reports that a hostile worker might send",
+}
+"""Tests of no single module."""
 
 
 def modules() -> dict[str, Path]:
-    """Return the modules of the package by their name within it; the root and the examples are none."""
+    """Return the modules of the package by their name within it; the examples that a wheel has are left out."""
     return {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
         for path in sorted(ROOT.rglob("*.py"))
-        if path != ROOT / "__init__.py" and "locustfiles" not in path.parts
+        if "locustfiles" not in path.parts
     }
 
 
 MODULES = modules()
+FOLDERS = sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.rglob("__init__.py") if path.parent != ROOT)
 
 
-def place(name: str) -> str:
-    """Return the name in `ORDER` that a module belongs to: all of `demo` is one."""
-    return "demo" if name.partition(".")[0] == "demo" else name
+@cache
+def tree(path: Path) -> ast.Module:
+    """Return a file, parsed."""
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def imported(path: Path, module: str) -> Iterator[tuple[str, str]]:
     """Yield what a module imports, in functions too: the dotted name, and the name taken from it if any."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -207,52 +116,150 @@ def imported(path: Path, module: str) -> Iterator[tuple[str, str]]:
             yield from ((base, alias.name) for alias in node.names)
 
 
-def own(path: Path, module: str) -> Iterator[str]:
-    """Yield the modules of the package that a module imports."""
+def own(path: Path, module: str) -> Iterator[tuple[str, str]]:
+    """Yield what a module imports of the package: the module, and the name taken from it if any.
+
+    The root is left out: it has lazy names only.
+    """
     for base, name in imported(path, module):
         if base.split(".")[0] != PACKAGE:
             continue
         within = base.removeprefix(PACKAGE).lstrip(".")
         candidate = f"{within}.{name}".strip(".")
         if candidate in MODULES:
-            yield candidate
+            yield candidate, ""
         elif within:
-            yield within
-        # What is left is the root of the package, or one of its lazy names: both load nothing by themselves.
+            yield within, name
 
 
-def test_the_order_is_complete() -> None:
-    """Each module of the package has its place, and each place has a module."""
-    assert {place(name) for name in MODULES} == set(ORDER)
+def room(module: str) -> str:
+    """Return the room of a module, or the door that it is."""
+    return module.partition(".")[0]
+
+
+def is_within(module: str, places: set[str]) -> bool:
+    """Return whether a module is one of these places, or in one of them."""
+    return any(module == place or module.startswith(f"{place}.") for place in places)
+
+
+def test_the_rooms_are_those_of_the_table() -> None:
+    """At the top of the package are the rooms and the doors, and nothing else."""
+    assert {room(name) for name in MODULES} == {*ROOMS, *DOORS}
+    assert {path.stem for path in ROOT.glob("*.py")} == set(DOORS)
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_imports_only_from_above_it(name: str) -> None:
-    """No import, at the top or in a function, points down or sideways; `demo` is one place."""
-    above = ORDER[: ORDER.index(place(name))]
-    for other in own(MODULES[name], name):
-        assert place(other) in above or (place(other), place(name)) == ("demo", "demo"), f"{name} imports {other}"
+def test_a_room_imports_only_what_it_may(name: str) -> None:
+    """A module imports its own room and those of the table; of another room no private name."""
+    allowed = {room(name), *(ROOMS | DOORS)[room(name)]}
+    for other, taken in own(MODULES[name], name):
+        assert room(other) in allowed, f"{name} imports {other}"
+        is_private = any(part.startswith("_") for part in (*other.split("."), taken))
+        assert not is_private or room(other) == room(name), f"{name} imports {other}: {taken}"
 
 
-@pytest.mark.parametrize("library", DOORS)
-def test_doors(library: str) -> None:
-    """A library that the design keeps at one door is imported behind no other."""
-    found = {place(n) for n, path in MODULES.items() if any(b.split(".")[0] == library for b, _ in imported(path, n))}
-    assert found <= DOORS[library]
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Modules can be read in the order of their imports: there is no cycle, in functions neither."""
+    edges = {name: {other for other, _ in own(path, name)} - {name} for name, path in MODULES.items()}
+    while True:
+        ends = {name for name, others in edges.items() if not others & set(edges)} | set(edges).difference(
+            *edges.values()
+        )
+        if not ends:
+            break
+        edges = {name: others for name, others in edges.items() if name not in ends}
+    assert not edges, "\n".join(f"{name}: {sorted(others & set(edges))}" for name, others in edges.items())
+
+
+def test_each_library_has_its_places() -> None:
+    """A library is imported where the design has a place for it, and none that has no place."""
+    wrong = []
+    for name, path in MODULES.items():
+        for library in sorted({base.split(".")[0] for base, _ in imported(path, name)}):
+            if library == PACKAGE or library in sys.stdlib_module_names:
+                continue
+            if not is_within(name, LIBRARIES.get(library, set())):
+                wrong.append(f"{name} imports {library}")
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", BESIDE_LOCUST)
+def test_what_runs_beside_locust_loads_nothing_of_it(name: str) -> None:
+    """With all modules of a room loaded, and so all that they import, there is neither Locust nor gevent."""
+    names = [f"{PACKAGE}.{module}" for module in MODULES if room(module) == name and not module.endswith("__main__")]
+    code = (
+        f"import importlib, json, sys\nfor name in {names!r}:\n    importlib.import_module(name)\n"
+        "print(json.dumps(sorted({'locust', 'gevent', 'greenlet', 'zope'} & set(sys.modules))))"
+    )
+    assert run(code) == []
+
+
+def test_each_room_holds_its_commands() -> None:
+    """Each module with a command is in the table of the commands, under the name that its parser has."""
+    assert {f"{PACKAGE}.{name}" for name in MODULES if name.endswith("command")} == set(COMMANDS.values())
+    for name, module in COMMANDS.items():
+        commands = argparse.ArgumentParser().add_subparsers()
+        import_module(module).add_to(commands)
+        assert list(commands.choices) == [name]
+
+
+def test_homonyms() -> None:
+    """Two modules, or two public classes, have one name only where they are the same idea."""
+    places = defaultdict(list)
+    for name, path in MODULES.items():
+        if path.stem not in SAME_IDEA:
+            places[f"module {path.stem}"].append(name)
+        for node in tree(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[f"class {node.name}"].append(name)
+    assert {what: names for what, names in places.items() if len(names) > 1} == {}
+
+
+def test_tests_mirror_the_package() -> None:
+    """Each unit test lies where its module lies, and has its name."""
+    strays = [
+        str(path.relative_to(TESTS))
+        for path in sorted(TESTS.rglob("test_*.py"))
+        if path.parent != TESTS
+        and not (ROOT / path.parent.relative_to(TESTS) / path.name.removeprefix("test_")).exists()
+    ]
+    assert strays == sorted(TOPICS)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_room_says_what_it_is_for(folder: str) -> None:
+    """The `__init__` of a room is a paragraph and no code, so that to load one module loads no others."""
+    module = tree(ROOT / folder / "__init__.py")
+    assert len(module.body) == 1
+    text = ast.get_docstring(module) or ""
+    assert len(text.split()) >= (25 if folder in ROOMS else 8), text
+    if folder in ROOMS:
+        assert "import" in text
+
+
+def test_the_map_names_every_room() -> None:
+    """The map of CONTRIBUTING.md has a line for each room and each folder in one, and for none that is gone."""
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text("utf-8")
+    section = text.partition("## Where things are")[2].partition("\n## ")[0]
+    named = re.findall(r"^\| `([a-z_/]+)/` \|", section, re.MULTILINE)
+    assert sorted(named) == FOLDERS
+    for path in re.findall(r"`([a-z_]+/[a-z_/]*(?:\.[a-z]+)?)`", section):
+        assert (ROOT / path).exists() or (REPOSITORY / path).exists(), path
 
 
 def test_the_test_sees_imports(tmp_path: Path) -> None:
     """The reading of imports finds each kind of them, in functions and under `if` too."""
     path = tmp_path / "run.py"
     path.write_text(
-        "import locust_otel\nimport locust_otel.plugin.nodes\nfrom locust_otel import bridge, register\n"
-        "from locust_otel.exporter import server\nfrom . import plugin\nfrom .config import resolve\n"
+        "import locust_otel\nimport locust_otel.plugin.bridge\nfrom locust_otel import core, register\n"
+        "from locust_otel.exporter import session\nfrom . import process\nfrom .run import Run, _hidden\n"
         "def f():\n    from locust_otel.cli import main\n    import locust.env\n"
-        "if TYPE_CHECKING:\n    from locust_otel.demo.shop import Shop\n",
+        "if TYPE_CHECKING:\n    from locust_otel.demo.shop import ShopProcess\n",
         encoding="utf-8",
     )
-    assert list(own(path, "run")) == [
-        "nodes", "bridge", "exporters.server", "plugin", "config", "cli", "demo.shop",
+    assert list(own(path, "exporter.page")) == [
+        ("plugin.bridge", ""), ("core", ""), ("exporter.session", ""), ("exporter.process", ""),
+        ("exporter.run", "Run"), ("exporter.run", "_hidden"), ("cli", "main"), ("demo.shop", "ShopProcess"),
     ]  # fmt: skip
     assert ("locust.env", "") in list(imported(path, "run"))
 
@@ -261,7 +268,7 @@ def test_durations_come_from_clocks_that_nobody_sets() -> None:
     """No difference is taken of wall-clock times, which a step of the clock falsifies; but with a date in a header."""
     found = []
     for path in sorted(ROOT.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Sub):
                 names = {
                     ast.unparse(call.func)
@@ -271,4 +278,4 @@ def test_durations_come_from_clocks_that_nobody_sets() -> None:
                 }
                 if names & {"time", "time.time", "time_ns", "time.time_ns", "datetime.now"}:
                     found.append(f"{path.relative_to(ROOT)}: {ast.unparse(node)}")
-    assert found == ["exporters/otlp/sender.py: parsedate_to_datetime(told).timestamp() - time()"]
+    assert found == ["exporter/otlp/sender.py: parsedate_to_datetime(told).timestamp() - time()"]

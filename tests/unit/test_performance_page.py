@@ -35,9 +35,9 @@ def test_picture_is_well_formed_and_says_what_it_shows() -> None:
 
 def _look(at_s: float, rss: float) -> soak.Look:
     return soak.Look(
-        at_s=at_s, requests=1, rss=rss, alone_rss=80.0, files=7, alone_files=5, greenlets=107, alone_greenlets=103,
-        scrape_s=0.1, scrape_worst_s=0.2, text_bytes=4_000_000, gzip_bytes=200_000, record_bytes=1, cpu_s=2.0,
-        alone_cpu_s=1.0,
+        at_s=at_s, requests=1, rss=rss, alone_rss=80.0, exporter_rss=60.0, files=7, alone_files=5, scrape_s=0.1,
+        scrape_worst_s=0.2, gzip_bytes=200_000, record_bytes=1, cpu_s=2.0, alone_cpu_s=1.0, exporter_cpu_s=3.0,
+        held_s=0.004, alone_held_s=0.005,
     )  # fmt: skip
 
 

@@ -1,1 +1,1 @@
-"""Prometheus' way in: /metrics and what is beside it."""
+"""The HTTP endpoint that Prometheus scrapes: `/metrics` with TLS and users, marks, the last scrape at the end."""

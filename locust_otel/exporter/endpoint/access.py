@@ -1,25 +1,21 @@
-"""Who may read `/metrics`, and how it is served: TLS, response headers, and users with their passwords.
+"""Access to `/metrics`: TLS, response headers, and users with their passwords.
 
-bcrypt takes 50 ms of CPU and more: a check never runs on the gevent loop, one runs at a time, and its outcome is kept,
-so a scrape a second costs one bcrypt a run.
-
-`ssl` and `gevent` are imported inside functions: `ssl` imported before Locust patches it ends in a RecursionError.
+bcrypt takes 50 ms of CPU and more: checks run in a thread, one at a time, and their outcomes are kept, so a scrape a
+second costs one bcrypt a run.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import secrets
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import bcrypt
-
-if TYPE_CHECKING:
-    import ssl
 
 _MAX_WRONG = 1024  # outcomes of wrong passwords kept
 _BCRYPT_BYTES = 72  # bcrypt reads no further; the Python package raises above it, Go and htpasswd cut
@@ -27,10 +23,10 @@ _BCRYPT_BYTES = 72  # bcrypt reads no further; the Python package raises above i
 
 @dataclass(frozen=True, eq=False)
 class WebConfig:
-    """How `/metrics` is served and to whom.
+    """Settings of the web configuration file.
 
     Attributes:
-        ssl_context: For `pywsgi.WSGIServer(ssl_context=…)`; None: plain HTTP.
+        ssl_context: For TLS; None: plain HTTP.
         headers: Header name -> value, to add to every response.
         users: User name -> bcrypt hash; empty: everybody may read.
     """
@@ -43,10 +39,10 @@ class WebConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_passwords", _Passwords(self.users) if self.users else None)
 
-    def authenticate(self, authorization: str | None) -> bool:
-        """Say whether a request with this `Authorization` header may be answered; always True without users.
+    async def authenticate(self, authorization: str | None) -> bool:
+        """Return whether a request with this `Authorization` header may be answered; always True without users.
 
-        Answer a False with status 401 and `WWW-Authenticate: Basic`. Yields to other greenlets while bcrypt runs.
+        Answer a False with status 401 and `WWW-Authenticate: Basic`.
         """
         if self._passwords is None:
             return True
@@ -57,34 +53,31 @@ class WebConfig:
             user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
         except ValueError:  # not base64, not ASCII
             return False
-        return bool(colon) and self._passwords.check(user, password)
+        return bool(colon) and await self._passwords.check(user, password)
 
 
 class _Passwords:
-    """Checks passwords one at a time, off the gevent loop, and remembers outcomes under a key of this process.
+    """Checks passwords one at a time, and remembers outcomes under a key of this process.
 
     Right ones are one a user and never evicted, so a flood of wrong ones cannot make the scraper pay again.
     """
 
     def __init__(self, users: Mapping[str, str]) -> None:
-        from gevent.lock import BoundedSemaphore  # noqa: PLC0415  # see the module's docstring
-
         self._hashes = {name.encode(errors="replace"): hashed.encode() for name, hashed in users.items()}
         self._key = secrets.token_bytes(32)
         self._right: dict[bytes, bytes] = {}  # user -> digest
         self._wrong: dict[bytes, None] = {}  # digests, oldest first
-        # One, as in the exporter-toolkit: more take cores from the load and threads from gevent's resolver.
-        self._turn = BoundedSemaphore(1)
+        self._turn = asyncio.Lock()  # one at a time, as in the exporter-toolkit: more would take cores from the load
 
-    def check(self, user: bytes, password: bytes) -> bool:
+    async def check(self, user: bytes, password: bytes) -> bool:
         password = password[:_BCRYPT_BYTES]
         digest = self._digest(user + b":" + password)
         outcome = self._known(user, digest)
         if outcome is None:
-            with self._turn:
-                outcome = self._known(user, digest)  # somebody may have asked the same while we waited
+            async with self._turn:
+                outcome = self._known(user, digest)  # another client may have asked the same meanwhile
                 if outcome is None:
-                    outcome = self._verify(user, password)
+                    outcome = await self._verify(user, password)
                     self._remember(user, digest, outcome)
         return outcome
 
@@ -104,19 +97,16 @@ class _Passwords:
         if len(self._wrong) > _MAX_WRONG:
             del self._wrong[next(iter(self._wrong))]
 
-    def _verify(self, user: bytes, password: bytes) -> bool:
-        import gevent  # noqa: PLC0415  # see the module's docstring
-
+    async def _verify(self, user: bytes, password: bytes) -> bool:
         # An unknown user is checked against somebody's hash, always the same, and refused whatever comes out:
         # it takes as long as a known one, also where the hashes' costs differ.
         stand_in = list(self._hashes.values())[int.from_bytes(self._digest(user)) % len(self._hashes)]
         hashed = self._hashes.get(user, stand_in)
-        matches: bool = gevent.get_hub().threadpool.apply(_matches, (password, hashed))
-        return matches and user in self._hashes
+        return await asyncio.to_thread(_matches, password, hashed) and user in self._hashes
 
 
 def _matches(password: bytes, hashed: bytes) -> bool:
     try:
         return bcrypt.checkpw(password, hashed)
-    except ValueError:  # caught in the thread: gevent prints what a pool's thread raises
+    except ValueError:  # a NUL in the password, for older versions of bcrypt
         return False

@@ -1,7 +1,7 @@
-"""Marks over HTTP: who may mark a run, and how it is asked for and answered.
+"""Marks over HTTP: who may mark a run, and how a mark is asked for and answered.
 
 A page of another site that is open in a browser of this machine must not be able to mark. Browsers send what a page
-posts to another origin without asking only as a form or as plain text, and tell the page's origin with it: hence JSON,
+posts to another origin without asking only as a form or as plain text, and send the page's origin with it: hence JSON,
 and no origin but our own.
 """
 
@@ -10,80 +10,23 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
-from locust_otel.core.marks import Marked, MarkError
+from locust_otel.core.mark_request import Mark, answered
+from locust_otel.core.marks import SERVICE, TOKEN_VARIABLE
+from locust_otel.exporter.endpoint.request import Answer, Request
 
-PATH = "/-/mark"
-SERVICE = "locust-otel"
-TOKEN_VARIABLE = "LOCUST_OTEL_MARK_TOKEN"  # noqa: S105  # the name of a variable
-MAX_BODY_BYTES = 4096
-DEFAULT_KIND = "mark"
-
-Mark = Callable[[object, object], Marked | None]
-"""Marks a text of a kind: returns None where no run goes on, raises MarkError where they are none."""
-
-_EXAMPLE = '{"mark": "db primary killed", "kind": "fault"}'
-_KEYS = frozenset({"mark", "kind"})
-_FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_VIA")
+_FORWARDED = ("x-forwarded-for", "forwarded", "via")
 
 
-class Answer(NamedTuple):
-    """An answer: status line, body, type of the body, the methods that would have been right."""
-
-    status: str
-    body: str
-    kind: str = "text/plain"
-    allow: str = ""
-
-
-def marked(body: bytes | None, content_type: str, mark: Mark) -> Answer:
-    """Mark what a request asks for.
-
-    Args:
-        body: What was sent; None where it is too long, or its length is not told.
-        content_type: Of the body, with parameters or without.
-        mark: Marks it.
-    """
-    try:
-        asked = _asked(body, content_type)
-        done = mark(asked["mark"], asked.get("kind", DEFAULT_KIND))
-    except MarkError as error:
-        return Answer("400 Bad Request", f"{error}\n")
-    if done is None:
-        return Answer("409 Conflict", "No run goes on that could be marked.\n")
-    return Answer("200 OK", json.dumps(done._asdict()) + "\n", "application/json")
-
-
-def _asked(body: bytes | None, content_type: str) -> dict[str, Any]:
-    """Return what a request asks for, which has a `mark`.
-
-    Raises:
-        MarkError: It asks for nothing that could be marked.
-    """
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise MarkError("Send the mark as JSON, with Content-Type: application/json.")
-    if body is None:
-        raise MarkError(f"Send a body of at most {MAX_BODY_BYTES} bytes, with its Content-Length.")
-    try:
-        asked = json.loads(body)
-    except (ValueError, RecursionError):
-        raise MarkError(f"The body is not JSON; send {_EXAMPLE}.") from None
-    if not isinstance(asked, dict) or "mark" not in asked:
-        raise MarkError(f'Send an object with a "mark": {_EXAMPLE}.')
-    if unknown := sorted(asked.keys() - _KEYS):
-        raise MarkError(f'{unknown[0][:40]!r} is not known here; "mark" and "kind" are.')
-    return asked
-
-
-class MarkEndpoint:
-    """Answers `/-/mark` beside `/metrics`.
+class Marking:
+    """Answers `/-/mark`.
 
     Args:
         mark: Marks something.
-        run_id: Returns the run that goes on; None where none does.
-        token: What others than this machine must show; empty: nobody else may mark.
+        run_id: Returns the current run; None where none is active.
+        token: Required from clients that are not on this machine; empty: they may not mark.
     """
 
     def __init__(self, mark: Mark, run_id: Callable[[], str | None], token: str) -> None:
@@ -91,60 +34,69 @@ class MarkEndpoint:
         self._run_id = run_id
         self._token = token.encode()
 
-    def knows(self, environ: Mapping[str, Any]) -> bool:
+    def knows(self, request: Request) -> bool:
         """Return whether a request shows the token."""
-        scheme, _, shown = str(environ.get("HTTP_AUTHORIZATION", "")).partition(" ")
+        scheme, _, shown = request.headers.get("authorization", "").partition(" ")
         if not self._token or scheme.lower() != "bearer":
             return False
         return hmac.compare_digest(shown.strip().encode("latin-1", "replace"), self._token)
 
-    def answer(self, environ: Mapping[str, Any], body: bytes | None) -> Answer:
-        """Return the answer to a request, whose basic auth was looked at already."""
-        refusal = self._refusal(environ)
-        if refusal:
-            return Answer("403 Forbidden", refusal + "\n")
-        method = environ["REQUEST_METHOD"]
-        if method == "POST":
-            return marked(body, str(environ.get("CONTENT_TYPE") or ""), self._mark)
-        if method in {"GET", "HEAD"}:
-            told = {"service": SERVICE, "run_id": self._run_id()}
-            return Answer("200 OK", json.dumps(told) + "\n", "application/json")
-        return Answer("405 Method Not Allowed", "POST marks, GET tells the run.\n", allow="GET, HEAD, POST")
+    def answer(self, request: Request, body: bytes | None) -> Answer:
+        """Return the answer to a request whose basic auth was checked already.
 
-    def _refusal(self, environ: Mapping[str, Any]) -> str:
-        if not is_own_origin(environ):
+        Args:
+            request: The request.
+            body: None where there is no body, it is too long, or its length was not sent.
+        """
+        if refusal := self._refusal(request):
+            return Answer.text(403, f"{refusal}\n")
+        if request.method == "POST":
+            return self._marked(body, request.headers.get("content-type", ""))
+        if request.method in {"GET", "HEAD"}:
+            return _json({"service": SERVICE, "run_id": self._run_id()})
+        return Answer.text(405, "POST marks, GET tells the run.\n", headers={"Allow": "GET, HEAD, POST"})
+
+    def _marked(self, body: bytes | None, content_type: str) -> Answer:
+        answer = answered(body, content_type, self._mark)
+        return Answer.text(answer.status, answer.body, answer.content_type)
+
+    def _refusal(self, request: Request) -> str:
+        if not is_own_origin(request):
             return "A page of another site may not mark."
-        if self.knows(environ):
+        if self.knows(request):
             return ""
-        if str(environ.get("HTTP_AUTHORIZATION", "")).lower().startswith("bearer"):
+        if request.headers.get("authorization", "").lower().startswith("bearer"):
             return f"The token is not the one in {TOKEN_VARIABLE} of the load test."
-        if is_local(environ):
+        if is_local(request):
             return ""
         if not self._token:
             return f"Only this machine may mark; to allow others, start the load test with {TOKEN_VARIABLE} set."
         return "From elsewhere than this machine a mark needs the header Authorization: Bearer TOKEN."
 
 
-def is_local(environ: Mapping[str, Any]) -> bool:
+def _json(values: dict[str, Any]) -> Answer:
+    return Answer.text(200, json.dumps(values) + "\n", "application/json")
+
+
+def is_local(request: Request) -> bool:
     """Return whether a request comes from this machine, and through no proxy on it."""
-    if any(header in environ for header in _FORWARDED):
+    if any(header in request.headers for header in _FORWARDED):
         return False
     try:
-        address = ipaddress.ip_address(str(environ.get("REMOTE_ADDR", "")))
+        address = ipaddress.ip_address(request.client)
     except ValueError:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return bool((mapped or address).is_loopback)
 
 
-def is_own_origin(environ: Mapping[str, Any]) -> bool:
+def is_own_origin(request: Request) -> bool:
     """Return whether no browser says that a page of another origin has sent a request.
 
     The name in `Host` is not trusted for it: another site's name may lead to 127.0.0.1.
     """
-    if environ.get("HTTP_SEC_FETCH_SITE", "none") not in {"none", "same-origin"}:
+    if request.headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
         return False
-    origin = environ.get("HTTP_ORIGIN")
+    origin = request.headers.get("origin")
     hosts = ("127.0.0.1", "localhost", "[::1]")
-    scheme, port = environ.get("wsgi.url_scheme", "http"), environ.get("SERVER_PORT", "")
-    return origin is None or origin in {f"{scheme}://{host}:{port}" for host in hosts}
+    return origin is None or origin in {f"{request.scheme}://{host}:{request.port}" for host in hosts}

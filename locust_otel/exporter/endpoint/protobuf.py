@@ -1,25 +1,23 @@
 """Families of points as Prometheus reads them in protobuf: the way to native histograms over a scrape.
 
-The classic buckets stand beside the native ones; Prometheus takes what it is configured for. The messages are those of
+Each histogram has classic and native buckets; Prometheus takes those it is configured for. The messages are those of
 https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto
-as far as they are used here.
+without the fields that are not used here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
+from operator import sub
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
 
 from locust_otel.core.catalogue import Kind
+from locust_otel.core.exposition import Exposition
 from locust_otel.core.families import Family, HistogramPoint, Point
 from locust_otel.core.histogram import SCALE
 from locust_otel.core.snapshot import Exemplar
-
-POINTS_PER_PIECE = 16
-"""Points encoded in one go: a millisecond or two of work."""
 
 _PACKAGE = "io.prometheus.client"
 _TIMESTAMP = ".google.protobuf.Timestamp"
@@ -104,77 +102,54 @@ def messages() -> dict[str, Any]:
     return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _SCHEMA}
 
 
-class ProtobufExposition:
+class ProtobufExposition(Exposition):
     """Renders families as length-delimited `MetricFamily` messages."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._messages = messages()
 
-    def render(self, families: Iterable[Family]) -> Iterator[bytes]:
-        """Yield the exposition in pieces; some are empty, for the event loop's sake."""
-        for family in families:
-            encoded: list[bytes] = []
-            for number, point in enumerate(family.points, start=1):
-                metric = self._metric(family, point).SerializeToString()
-                encoded += (_METRIC_TAG, _varint(len(metric)), metric)
-                if number % POINTS_PER_PIECE == 0:
-                    yield b""
-            if not encoded:
-                continue
-            head = self._messages["MetricFamily"](
-                name=family.metric.name, help=family.metric.help, type=_TYPES[family.metric.kind]
-            ).SerializeToString()
-            yield _varint(len(head) + sum(map(len, encoded))) + head
-            size = 3 * POINTS_PER_PIECE
-            for start in range(0, len(encoded), size):
-                yield b"".join(encoded[start : start + size])
+    def _heading(self, family: Family, points: list[bytes]) -> bytes:
+        head: bytes = self._messages["MetricFamily"](
+            name=family.metric.name, help=family.metric.help, type=_TYPES[family.metric.kind]
+        ).SerializeToString()
+        return _varint(len(head) + sum(map(len, points))) + head
 
-    def _metric(self, family: Family, point: Point | HistogramPoint) -> Any:
-        pair = self._messages["LabelPair"]
-        labels = [
-            pair(name=name, value=value)
-            for name, value in zip(family.label_names, point.labels, strict=True)
-            if value != ""
-        ]
-        metric = self._messages["Metric"](label=labels)
+    def _point(self, family: Family, point: Point | HistogramPoint) -> bytes:
+        metric = self._messages["Metric"]()
         if isinstance(point, HistogramPoint):
-            metric.histogram.CopyFrom(self._histogram(point))
+            self._fill(metric.histogram, point)
             _set(metric.histogram.created_timestamp, family.start_time)
         elif family.metric.kind is Kind.COUNTER:
             metric.counter.value = point.value
             _set(metric.counter.created_timestamp, family.start_time)
         else:
             metric.gauge.value = point.value
-        return metric
+        labels = zip(family.label_names, point.labels, strict=True)
+        # A message is its fields one after the other, so those that most points share are encoded once.
+        encoded = b"".join(
+            (*(_label(name, value) for name, value in labels if value != ""), metric.SerializeToString())
+        )
+        return _METRIC_TAG + _varint(len(encoded)) + encoded
 
-    def _histogram(self, point: HistogramPoint) -> Any:
-        layout, bucket = point.layout, self._messages["Bucket"]
-        cumulative = layout.classic(point.counts)
-        view = layout.exponential(point.counts)
-        span = self._messages["BucketSpan"]
+    def _fill(self, histogram: Any, point: HistogramPoint) -> None:
+        cumulative = point.layout.classic(point.counts)
+        view = point.layout.exponential(point.counts)
+        histogram.CopyFrom(_empty(point.layout.classic_bounds))
+        for bucket, count in zip(histogram.bucket, cumulative, strict=False):
+            bucket.cumulative_count = count
+        histogram.sample_count = cumulative[-1]
+        histogram.sample_sum = point.sum
+        histogram.zero_count = view.zero_count
         # OpenTelemetry numbers a bucket by its lower edge, Prometheus by its upper one. A span of nothing says that a
         # histogram without observations is a native one.
-        spans = [span(offset=view.offset + 1, length=len(view.counts))] if view.counts else [span(offset=0, length=0)]
-        deltas = [now - before for before, now in zip((0, *view.counts), view.counts, strict=False)]
-        histogram = self._messages["Histogram"](
-            sample_count=cumulative[-1],
-            sample_sum=point.sum,
-            bucket=[
-                bucket(cumulative_count=count, upper_bound=bound)
-                for bound, count in zip(layout.classic_bounds, cumulative, strict=False)
-            ],
-            schema=SCALE,
-            zero_threshold=0.0,
-            zero_count=view.zero_count,
-            positive_span=spans,
-            positive_delta=deltas,
-        )
+        histogram.positive_span.add(offset=view.offset + 1 if view.counts else 0, length=len(view.counts))
+        histogram.positive_delta.extend(map(sub, view.counts, (0, *view.counts)))
         for index, exemplar in point.exemplars.items():
             message = self._exemplar(exemplar)
             histogram.exemplars.append(message)
             if index < len(histogram.bucket):
                 histogram.bucket[index].exemplar.CopyFrom(message)
-        return histogram
 
     def _exemplar(self, exemplar: Exemplar) -> Any:
         pair = self._messages["LabelPair"]
@@ -184,6 +159,25 @@ class ProtobufExposition:
         )
         _set(message.timestamp, exemplar.timestamp)
         return message
+
+
+@lru_cache(maxsize=16_384)
+def _label(name: str, value: str) -> bytes:
+    """Return the field of a `Metric` with this label."""
+    # What the file system or the environment held of bytes that are no UTF-8 came as lone surrogates.
+    metric = messages()["Metric"]()
+    metric.label.add(name=name, value=value.encode("utf-8", "replace"))
+    encoded: bytes = metric.SerializeToString()
+    return encoded
+
+
+@lru_cache(maxsize=8)
+def _empty(bounds: tuple[float, ...]) -> Any:
+    """Return a histogram with these buckets and nothing in them."""
+    histogram = messages()["Histogram"](schema=SCALE, zero_threshold=0.0)
+    for bound in bounds:
+        histogram.bucket.add(upper_bound=bound)
+    return histogram
 
 
 def _set(timestamp: Any, time_s: float) -> None:

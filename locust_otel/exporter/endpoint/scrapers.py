@@ -1,14 +1,19 @@
-"""Who scrapes, how often, and who has the final values already.
+"""The scrapers of `/metrics`: how often each comes, and which of them have the final values of a run.
 
 A headless run ends between two scrapes, and what happened after the last one would be lost. So the endpoint stays up
-until every scraper that was there lately came once more; this module knows who that is and how long it may take.
+until every scraper that came lately has come once more, at most 1.2 of its intervals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from time import monotonic
+from typing import Any
+
+PROMETHEUS = "prometheus"
+"""Name of the endpoint among the exports."""
 
 PATIENCE = 1.2
 """Intervals of a scraper to wait for it; also how many intervals ago it may have come to be waited for at all."""
@@ -17,44 +22,59 @@ INTERVALS_KEPT = 2
 """Of so many intervals the longest counts: after a scrape that came late the next one seems to come early."""
 
 MAX_INTERVAL_S = 120.0
-"""Who comes less often than this is a visitor and not waited for."""
+"""A client that comes less often is a visitor and not waited for."""
 
 MAX_SCRAPERS = 100
-"""Scrapers kept in mind; the one longest gone makes room."""
+"""Scrapers that are remembered; the one that has been away for longest is forgotten first."""
 
 
 @dataclass(slots=True)
 class _Scraper:
     last: float
     intervals_s: tuple[float, ...]
-    has_final: bool = False
+    is_observed: bool
     is_answered: bool = False
-    is_observed: bool = False
+    final_of: str | None = None  # the run that it has the final values of
 
 
 class Scrapers:
     """Remembers each scraper, told apart by its address and user agent.
 
-    Attributes:
-        last_total: Requests of the run in the values last delivered; None before the first scrape of the run.
+    Every method may be called from every thread. What is pickled holds in another process of this machine, since all
+    share the monotonic clock.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        self.last_total: int | None = None
         self._clock = clock
+        self._lock = Lock()
         self._scrapers: dict[tuple[str, str], _Scraper] = {}
+        self._totals: dict[str, int] = {}  # of this run and the one before
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            return {"_scrapers": self._scrapers.copy(), "_totals": self._totals.copy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__()  # type: ignore[misc]
+        self.__dict__ |= state
 
     def came(self, client: tuple[str, str], *, timeout_s: float | None) -> None:
         """Note a scrape that has just come; its answer may take a while, and the run may end meanwhile.
 
         Args:
             client: Address and user agent.
-            timeout_s: The scrape timeout it told, as Prometheus does; until a second scrape shows the interval, this
-                is the best guess at it. None for clients that tell none: they count as scrapers from the second time.
+            timeout_s: The scrape timeout it sent, as Prometheus does; until a second scrape shows the interval, this
+                is the best guess at it. None for clients that send none: they count as scrapers from the second time.
         """
+        with self._lock:
+            self._came(client, timeout_s)
+
+    def _came(self, client: tuple[str, str], timeout_s: float | None) -> None:
         now = self._clock()
         known = self._scrapers.pop(client, None)
-        interval = now - known.last if known is not None else timeout_s
+        # Prometheus allows no timeout that is longer than the interval; two scrapes may be closer to each other, where
+        # the first one had to wait.
+        interval = max(now - known.last, timeout_s or 0.0) if known is not None else timeout_s
         # The first of them is a guess, and goes when there is something observed.
         before = known.intervals_s[1 - INTERVALS_KEPT :] if known is not None and known.is_observed else ()
         intervals = () if interval is None or interval > MAX_INTERVAL_S else (*before, interval)
@@ -62,35 +82,49 @@ class Scrapers:
         while len(self._scrapers) > MAX_SCRAPERS:
             del self._scrapers[next(iter(self._scrapers))]
 
-    def seen(self, client: tuple[str, str], *, timeout_s: float | None, is_final: bool, total: int | None) -> None:
+    def seen(
+        self,
+        client: tuple[str, str],
+        *,
+        timeout_s: float | None = None,
+        run_id: str | None,
+        total: int = 0,
+        is_final: bool = False,
+    ) -> None:
         """Note that the answer to a scrape was sent.
 
         Args:
             client: Address and user agent.
-            timeout_s: As for `came`, which is made up for if it was not called.
-            is_final: Whether it got the final values of the run.
-            total: Requests of the run in those values.
+            timeout_s: As for `came`, which this replaces if it was not called.
+            run_id: The run in the answer; None where there was none.
+            total: Requests of that run in the answer.
+            is_final: Whether these are its final values.
         """
-        if client not in self._scrapers or self._scrapers[client].is_answered:
-            self.came(client, timeout_s=timeout_s)
-        self._scrapers[client].has_final = is_final
-        self._scrapers[client].is_answered = True
-        self.last_total = total
+        with self._lock:
+            if client not in self._scrapers or self._scrapers[client].is_answered:
+                self._came(client, timeout_s)
+            scraper = self._scrapers[client]
+            scraper.is_answered = True
+            scraper.final_of = run_id if is_final else None
+            if run_id is not None:
+                self._totals[run_id] = total
+                for earlier in list(self._totals)[:-2]:
+                    del self._totals[earlier]
 
-    def forget_totals(self) -> None:
-        """Forget who has final values: a new run begins."""
-        self.last_total = None
-        for scraper in self._scrapers.values():
-            scraper.has_final = False
+    def last_total(self, run_id: str) -> int | None:
+        """Return how many requests of a run were in the values last delivered; None before its first scrape."""
+        with self._lock:
+            return self._totals.get(run_id)
 
-    def awaited(self) -> dict[str, float]:
-        """Return the scrapers still to come for the final values: address, and seconds until it is given up."""
-        now = self._clock()
-        patience = {
-            client: scraper.last + PATIENCE * max(scraper.intervals_s) - now
-            for client, scraper in self._scrapers.items()
-            if scraper.intervals_s and not scraper.has_final
-        }
+    def awaited(self, run_id: str) -> dict[str, float]:
+        """Return the scrapers without the final values of a run: address, and seconds until it is given up."""
+        with self._lock:
+            now = self._clock()
+            patience = {
+                client: scraper.last + PATIENCE * max(scraper.intervals_s) - now
+                for client, scraper in self._scrapers.items()
+                if scraper.intervals_s and scraper.final_of != run_id
+            }
         awaited: dict[str, float] = {}
         for (address, _), left in patience.items():  # several may come from one address, through a NAT
             if left > 0:

@@ -1,236 +1,168 @@
-"""The `/metrics` endpoint: a gevent server of its own, in the event loop of the load test.
+"""HTTP for the endpoint: uvicorn, in a thread of its own with its own asyncio loop.
 
-A snapshot is taken in one piece; rendering and compressing it go in pieces, with the loop given back to the simulated
-users after each. However many scrape at a time, one piece of one of them is made in a turn of the loop.
+With asyncio a slow or idle client costs a file descriptor, not a thread. uvicorn is well maintained, typed, and serves
+TLS with our own `ssl` context.
+(cheroot: a thread per slow client; waitress: no TLS; the standard library's server: no time limits.)
+
+Clients may be malicious or stalled, so each phase of a connection has a time limit.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from html import escape
-from time import perf_counter
+import asyncio
+import logging
+import socket
+import ssl
+from math import ceil
+from threading import Thread
 from typing import Any
 
-import gevent
-from gevent.lock import BoundedSemaphore
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import Server as Uvicorn
 
-from locust_otel.core.catalogue import Scope
-from locust_otel.core.exposition import Format, TextExposition, negotiate
-from locust_otel.core.families import families
-from locust_otel.core.snapshot import Snapshot
-from locust_otel.exporter.endpoint.access import WebConfig
-from locust_otel.exporter.endpoint.connections import BODY, BoundedServer
-from locust_otel.exporter.endpoint.marking import MAX_BODY_BYTES, MarkEndpoint
-from locust_otel.exporter.endpoint.marking import PATH as MARK_PATH
-from locust_otel.exporter.endpoint.protobuf import ProtobufExposition
+from locust_otel.exporter.endpoint.app import Application
 
-_GZIP_LEVEL = 1  # the quickest; repeated label text shrinks to a twentieth even so
-_TIMEOUT_HEADER = "HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS"
+logger = logging.getLogger(__name__)
 
-_A_TURN_S = 1e-6
-"""Seconds to sleep to give the loop back. Not 0: gevent then goes on from its own list, 50 entries of it before it
-looks at any socket or timer; simulated users waited 40 ms for a scrape of 1,000 series (measured 2026-11)."""
+HANDSHAKE_S = 6.0
+"""Seconds in which the TLS handshake must be over."""
 
-StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+HEAD_S = 10.0
+"""Seconds in which a request must come, from its first byte to the end of its headers."""
+
+ANSWER_S = 60.0
+"""Seconds in which an answer must be made, and taken by the client; the body of its request included."""
+
+IDLE_S = 150.0
+"""Seconds until the next request; a little more than the longest interval of a scraper that is waited for."""
+
+MAX_HEAD_BYTES = 32 * 1024
+"""Bytes of an unfinished head of a request, above which it is refused."""
+
+_DRAIN_S = 0.3  # for answers under way at the stop; uvicorn itself takes up to 0.2 s more
 
 
-@dataclass(frozen=True, slots=True)
-class Scrape:
-    """One answered request for `/metrics`.
+class Connection(H11Protocol):
+    """One connection; it is cut off where a phase takes too long.
 
     Attributes:
-        client: Address and user agent.
-        timeout_s: The scrape timeout that the client told, in seconds.
-        snapshot: What it was answered with.
-        seconds: From the request to the last byte handed to the socket.
-        delivered: Whether the client took all of it.
+        is_lost: Whether it has ended.
     """
 
-    client: tuple[str, str]
-    timeout_s: float | None
-    snapshot: Snapshot
-    seconds: float
-    delivered: bool
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.app_state = {"connection": self}
+        self.is_lost = False
+        self._is_idle = True
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Wait for the first request."""
+        super().connection_made(transport)
+        # Writing waits until all before has left this process: what was sent whole has really been sent.
+        transport.set_write_buffer_limits(high=1, low=0)
+        self._enter(IDLE_S, is_idle=True)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in a part of a request."""
+        if self._is_idle:
+            self._enter(HEAD_S)
+        cycle = self.cycle
+        super().data_received(data)
+        if self.cycle is not cycle:
+            self._enter(ANSWER_S)
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, which may have come already."""
+        self._enter(IDLE_S, is_idle=True)
+        cycle = self.cycle
+        super().on_response_complete()
+        if self.cycle is not cycle:
+            self._enter(ANSWER_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that it has ended."""
+        self.is_lost = True
+        self.app_state = {}
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def _enter(self, limit_s: float, *, is_idle: bool = False) -> None:
+        """Begin a phase that may last so long."""
+        self._is_idle = is_idle
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(limit_s, self.transport.abort)
 
 
-class MetricsServer:
-    """Serves `/metrics`, `/`, `/-/healthy` and `/-/mark`.
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop whose servers do not wait for TLS as long as asyncio's do, which is 60 s."""
+
+    async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:
+        """Create a server."""
+        if options.get("ssl") is not None:
+            options |= {"ssl_handshake_timeout": HANDSHAKE_S, "ssl_shutdown_timeout": HANDSHAKE_S}
+        return await super().create_server(*args, **options)
+
+
+class Server:
+    """Serves an application on a socket that listens already.
 
     Args:
-        collect: Takes a snapshot; must not give the loop back.
-        scraped: Told of each scrape after its answer.
-        scopes: Which metrics this process exports.
-        web_config: TLS, users and headers.
-        came: Told of each scrape before its answer: client, and the timeout it told.
-
-    Attributes:
-        scopes: May be changed while it runs.
-        marking: Answers `/-/mark`; None: nothing is there.
+        application: What to serve.
+        ssl_context: For TLS; None: plain HTTP.
     """
 
-    def __init__(
-        self,
-        collect: Callable[[], Snapshot],
-        scraped: Callable[[Scrape], None],
-        scopes: frozenset[Scope],
-        web_config: WebConfig | None,
-        came: Callable[[tuple[str, str], float | None], None] = lambda _client, _timeout_s: None,
-    ) -> None:
-        self.scopes = scopes
-        self.marking: MarkEndpoint | None = None
-        self._collect = collect
-        self._came = came
-        self._scraped = scraped
-        self._web_config = web_config
-        self._expositions: dict[Format, TextExposition | ProtobufExposition] = {
-            Format.TEXT: TextExposition(is_openmetrics=False),
-            Format.OPENMETRICS: TextExposition(is_openmetrics=True),
-            Format.PROTOBUF: ProtobufExposition(),
-        }
-        self._turn = BoundedSemaphore(1)
-        self._server: BoundedServer | None = None
-
-    @property
-    def url(self) -> str:
-        """Where `/metrics` is, once started."""
-        assert self._server is not None  # noqa: S101  # for the type checker
-        scheme = "https" if self._web_config and self._web_config.ssl_context else "http"
-        host = self._server.server_host
-        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-        return f"{scheme}://{shown}:{self._server.server_port}/metrics"
-
-    def start(self, host: str, port: int) -> None:
-        """Listen.
-
-        Raises:
-            OSError: The address cannot be listened on.
-        """
-        tls = {}
-        if self._web_config is not None and self._web_config.ssl_context is not None:
-            tls["ssl_context"] = self._web_config.ssl_context
-        server = BoundedServer((host, port), self._answer, {MARK_PATH: MAX_BODY_BYTES}, **tls)
-        server.start()
-        self._server = server
-
-    def stop(self) -> None:
-        """Stop listening, and let answers under way finish for at most half a second."""
-        if self._server is not None:
-            self._server.stop(timeout=0.5)
-
-    def _answer(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        headers = list(self._web_config.headers.items()) if self._web_config else []
-
-        def plain(status: str, text: str, *more: tuple[str, str], kind: str = "text/plain") -> list[bytes]:
-            body = text.encode()
-            start_response(
-                status,
-                [("Content-Type", f"{kind}; charset=utf-8"), ("Content-Length", str(len(body))), *headers, *more],
-            )
-            return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
-
-        marking = self.marking if environ["PATH_INFO"] == MARK_PATH else None
-        if not (marking and marking.knows(environ)) and not self._may_read(environ):
-            return plain(
-                "401 Unauthorized", "Unauthorized\n", ("WWW-Authenticate", 'Basic realm="locust-otel", charset="UTF-8"')
-            )
-        if marking is not None:
-            status, text, kind, allow = marking.answer(environ, environ.get(BODY))
-            return plain(status, text, *([("Allow", allow)] if allow else []), kind=kind)
-        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
-            return plain("405 Method Not Allowed", "Only GET and HEAD are answered here.\n", ("Allow", "GET, HEAD"))
-        match environ["PATH_INFO"]:
-            case "/metrics" if environ["REQUEST_METHOD"] == "HEAD":
-                # With a list gevent writes no chunk, which a client would take for the next answer.
-                start_response("200 OK", self._format(environ)[1] + headers)
-                answer: Iterable[bytes] = []
-            case "/metrics":
-                answer = self._metrics(environ, start_response, headers)
-            case "/-/healthy":
-                answer = plain("200 OK", "Healthy\n")
-            case "/":
-                answer = plain("200 OK", self._index(), kind="text/html")
-            case _:
-                answer = plain("404 Not Found", "Not found; the metrics are at /metrics.\n")
-        return answer
-
-    def _may_read(self, environ: dict[str, Any]) -> bool:
-        """Return whether a request shows the user and password it takes, if any."""
-        return self._web_config is None or self._web_config.authenticate(environ.get("HTTP_AUTHORIZATION"))
-
-    def _metrics(
-        self, environ: dict[str, Any], start_response: StartResponse, headers: list[tuple[str, str]]
-    ) -> Iterator[bytes]:
-        started = perf_counter()
-        format_, own_headers = self._format(environ)
-        gzip = ("Content-Encoding", "gzip") in own_headers
-        start_response("200 OK", own_headers + headers)
-        client = (environ.get("REMOTE_ADDR", ""), environ.get("HTTP_USER_AGENT", ""))
-        timeout_s = _seconds(environ.get(_TIMEOUT_HEADER))
-        self._came(client, timeout_s)
-        with self._turn:
-            gevent.sleep(_A_TURN_S)
-            snapshot = self._collect()
-        if snapshot.run is not None and snapshot.run.slo is not None:
-            for _ in snapshot.run.slo.points():  # judged once, and here one at a time
-                with self._turn:
-                    gevent.sleep(_A_TURN_S)
-        delivered = False
-        try:
-            pieces = self._in_turn(self._expositions[format_].render(families(snapshot, self.scopes)))
-            yield from _gzipped(pieces) if gzip else pieces
-            delivered = True
-        finally:
-            self._scraped(Scrape(client, timeout_s, snapshot, perf_counter() - started, delivered))
-
-    def _in_turn(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield the pieces, and give the loop back before each."""
-        while True:
-            with self._turn:
-                gevent.sleep(_A_TURN_S)
-                piece = next(pieces, None)
-            if piece is None:
-                return
-            yield piece
-
-    @staticmethod
-    def _format(environ: dict[str, Any]) -> tuple[Format, list[tuple[str, str]]]:
-        """Return the format that the client prefers, and the headers that say so."""
-        format_ = negotiate(environ.get("HTTP_ACCEPT", ""))
-        headers = [("Content-Type", format_.value), ("Vary", "Accept, Accept-Encoding")]
-        if _accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")):
-            headers.append(("Content-Encoding", "gzip"))
-        return format_, headers
-
-    def _index(self) -> str:
-        run = self._collect().run
-        what = f"Run {escape(run.run_id)} is {run.state}." if run else "No run has started yet."
-        return (
-            "<!doctype html><html lang=en><meta charset=utf-8><title>locust-otel</title>"
-            "<h1>locust-otel</h1><p>Live telemetry of a Locust load test, for Prometheus to scrape.</p>"
-            f"<p>{what}</p><ul><li><a href=/metrics>/metrics</a></li><li><a href=/-/healthy>/-/healthy</a></li></ul>"
+    def __init__(self, application: Application, ssl_context: ssl.SSLContext | None) -> None:
+        config = Config(
+            application,
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            log_level="critical",  # requests that are no HTTP are not worth a line
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            timeout_keep_alive=ceil(IDLE_S),
+            timeout_graceful_shutdown=_DRAIN_S,  # type: ignore[arg-type]  # goes to asyncio, which takes fractions
         )
+        config.load()
+        config.ssl = ssl_context
+        self._uvicorn = Uvicorn(config)
+        self._thread: Thread | None = None
+
+    def start(self, listener: socket.socket) -> None:
+        """Serve, in a thread."""
+        self._thread = Thread(target=self._run, args=(listener,), daemon=True, name="endpoint")
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Stop listening, let answers under way finish, and return when that is done or the time is up."""
+        self._uvicorn.should_exit = True
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def _run(self, listener: socket.socket) -> None:
+        try:
+            with asyncio.Runner(loop_factory=_Loop) as runner:
+                runner.run(self._serve(listener))
+        except Exception:
+            logger.exception("/metrics is not served any more")
+
+    async def _serve(self, listener: socket.socket) -> None:
+        asyncio.get_running_loop().set_exception_handler(_quiet)
+        await self._uvicorn.serve(sockets=[listener])
+        listener.close()  # which some versions leave open after a stop that comes before they have begun
+        for connection in list(self._uvicorn.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
 
 
-def _gzipped(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    compressor = zlib.compressobj(_GZIP_LEVEL, wbits=zlib.MAX_WBITS | 16)
-    for piece in pieces:
-        if compressed := compressor.compress(piece):
-            yield compressed
-    yield compressor.flush()
-
-
-def _accepts_gzip(header: str) -> bool:
-    for item in header.lower().split(","):
-        coding, *parameters = (part.strip() for part in item.split(";"))
-        if coding in {"gzip", "*"}:
-            return not any(p.replace(" ", "") in {"q=0", "q=0.0", "q=0.00", "q=0.000"} for p in parameters)
-    return False
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None
+def _quiet(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what went wrong on a connection: mostly what its client did."""
+    logger.debug("%s", context.get("message"), exc_info=context.get("exception"))

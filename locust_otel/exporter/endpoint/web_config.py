@@ -9,27 +9,23 @@ Rules:
   a run that does not start.
 - All problems of a file are reported at once, and none of them prints a hash, a key or a password.
 - The file and its certificates are read once, before the run.
-
-`ssl` is imported inside functions: imported before Locust patches it, it ends in a RecursionError.
 """
 
 from __future__ import annotations
 
 import re
+import ssl
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from locust_otel.core import documents
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.exporter.endpoint.access import WebConfig
-
-if TYPE_CHECKING:
-    import ssl
 
 _SLUG = "web-config"
 _MAX_COST = 16  # about 4 s a check; the first scrapes run into Prometheus' timeout of 10 s soon above it
@@ -84,7 +80,7 @@ _TLS13_CIPHERS = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACH
 
 
 def load(path: str) -> WebConfig:
-    """Read a web configuration file; call it after `import locust`, before the run starts.
+    """Read a web configuration file.
 
     An empty file is valid: plain HTTP, no users. Paths in the file are relative to the file's folder.
 
@@ -229,8 +225,6 @@ def _check_users(document: _Document, users: Mapping[str, str | None]) -> None:
 def _ssl_context(document: _Document, tls: Mapping[str, Any]) -> ssl.SSLContext | None:
     if all(value in ("", None) for value in tls.values()):
         return None
-    import ssl  # noqa: PLC0415  (see the module's docstring)
-
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _set_versions(document, tls, context)
     _set_ciphers(document, tls, context)
@@ -255,8 +249,6 @@ def _ssl_context(document: _Document, tls: Mapping[str, Any]) -> ssl.SSLContext 
 
 
 def _set_versions(document: _Document, tls: Mapping[str, Any], context: ssl.SSLContext) -> None:
-    import ssl  # noqa: PLC0415  (see the module's docstring)
-
     versions = {"min_version": ssl.TLSVersion.TLSv1_2, "max_version": ssl.TLSVersion.TLSv1_3}
     for name in versions:
         text = tls.get(name)
@@ -274,8 +266,6 @@ def _set_versions(document: _Document, tls: Mapping[str, Any], context: ssl.SSLC
 
 
 def _set_ciphers(document: _Document, tls: Mapping[str, Any], context: ssl.SSLContext) -> None:
-    import ssl  # noqa: PLC0415  (see the module's docstring)
-
     if tls.get("prefer_server_cipher_suites") is False:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE  # Python sets it; true is the format's default too
     at, wanted = f"{_TLS}.cipher_suites", tls.get("cipher_suites") or []
@@ -295,8 +285,6 @@ def _set_ciphers(document: _Document, tls: Mapping[str, Any], context: ssl.SSLCo
 
 
 def _set_client_auth(document: _Document, tls: Mapping[str, Any], context: ssl.SSLContext) -> None:
-    import ssl  # noqa: PLC0415  (see the module's docstring)
-
     policy = tls.get("client_auth_type", "") or "NoClientCert"
     has_ca, at = bool(tls.get("client_ca") or tls.get("client_ca_file")), f"{_TLS}.client_auth_type"
     if policy not in _CLIENT_AUTH:

@@ -1,1 +1,1 @@
-"""OTLP: the families of /metrics, and events, pushed."""
+"""OTLP: pushes the same metrics as `/metrics`, and the events of a run, over HTTP or gRPC."""

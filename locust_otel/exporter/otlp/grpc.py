@@ -1,4 +1,4 @@
-"""Pushing over gRPC, whose waiting must be gevent's, or each push stops every simulated user."""
+"""Pushing over gRPC, with the official exporters."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from gevent.local import local
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
-from grpc.experimental import gevent as grpc_gevent
 from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 
-from locust_otel.exporter.otlp.sender import NOT_SENT, Outcome, partial_outcome, printable
+from locust_otel.exporter.otlp.outcome import NOT_SENT, Outcome
+from locust_otel.exporter.otlp.sender import partial_outcome, printable
 from locust_otel.exporter.otlp.settings import Signal, Target
 
 _COMPRESSIONS = {"none": grpc.Compression.NoCompression, "gzip": grpc.Compression.Gzip}
@@ -34,21 +33,16 @@ _RETRYABLE = frozenset(
 
 
 class _Stub:
-    """Stands before the stub that an exporter made; keeps the outcome, and tells the exporter of success."""
+    """Stands before the stub that an exporter made, and tells the exporter of success.
+
+    Attributes:
+        outcome: What came of the last push.
+    """
 
     def __init__(self, stub: Any, answer: Any) -> None:
-        self._kept = local()
+        self.outcome = NOT_SENT
         self._stub = stub
         self._answer = answer
-
-    @property
-    def outcome(self) -> Outcome:
-        """What came of the last push of this greenlet; several push at a time."""
-        return getattr(self._kept, "outcome", NOT_SENT)
-
-    @outcome.setter
-    def outcome(self, outcome: Outcome) -> None:
-        self._kept.outcome = outcome
 
     def Export(self, **call: Any) -> Any:  # noqa: N802  # gRPC's name
         """Call; see `grpc.UnaryUnaryMultiCallable`."""
@@ -76,9 +70,15 @@ class GrpcSender:
     """Pushes over gRPC."""
 
     def __init__(self, signal: Signal, target: Target) -> None:
-        is_metrics = signal is Signal.METRICS
+        self._signal = signal
+        self._target = target
+        self._is_cut = False
+        self._connect()
+
+    def _connect(self) -> None:
+        target = self._target
+        is_metrics = self._signal is Signal.METRICS
         exporter_type: Any = OTLPMetricExporter if is_metrics else OTLPLogExporter
-        grpc_gevent.init_gevent()  # before the first channel
         self._exporter = exporter_type(
             endpoint=target.endpoint,
             insecure=target.endpoint.startswith("http://"),
@@ -94,12 +94,16 @@ class GrpcSender:
 
     def send(self, data: Any) -> Outcome:
         """Push."""
+        if self._is_cut:
+            self._is_cut = False
+            self._connect()
         self._stub.outcome = NOT_SENT
         self._exporter.export(data)
         return self._stub.outcome
 
-    def shut_down(self) -> None:
+    def cut(self) -> None:
         """Close the channel, which ends what is under way."""
+        self._is_cut = True
         self._exporter.shutdown()
 
 

@@ -1,4 +1,4 @@
-"""Families of points in the data model of the OpenTelemetry SDK, in pieces small enough to be encoded in one go.
+"""Families of points in the data model of the OpenTelemetry SDK, in batches that a collector takes.
 
 https://opentelemetry.io/docs/specs/otel/metrics/data-model/
 """
@@ -34,10 +34,8 @@ from locust_otel.core.families import Family, HistogramPoint, Point
 from locust_otel.core.histogram import SCALE
 from locust_otel.core.snapshot import Exemplar
 
-COST_PER_PIECE = 25.0
-"""Histograms in one piece: some five milliseconds to encode and compress, for which no user's greenlet runs."""
-
-_COST_OF_NUMBER = 0.3  # what a counter or gauge costs of it
+POINTS_PER_BATCH = 1000
+"""Points in one request: collectors refuse more than 4 MiB, and a histogram takes up to 2 kB."""
 
 _SeriesKey = tuple[str, tuple[str, ...]]
 
@@ -53,7 +51,7 @@ class _Sent:
 
 
 @dataclass(slots=True)
-class Piece:
+class Batch:
     """Some metrics to be pushed together, and what will have been sent once they are."""
 
     data: MetricsData
@@ -62,25 +60,34 @@ class Piece:
 
 
 class Encoder:
-    """Turns families into pieces.
+    """Turns families into batches.
 
     Args:
         resource: Who tells.
         version: Of this package.
         is_exponential: Whether histograms have exponential buckets.
-        is_delta: Whether points tell what came since the last piece that was `acknowledged`.
+        sent: What has been acknowledged, where that is kept elsewhere.
+        is_delta: Whether points tell what came since the last batch that was `acknowledged`.
     """
 
-    def __init__(self, resource: Resource, version: str, *, is_exponential: bool, is_delta: bool) -> None:
+    def __init__(
+        self,
+        resource: Resource,
+        version: str,
+        *,
+        is_exponential: bool,
+        is_delta: bool,
+        sent: dict[Any, Any] | None = None,
+    ) -> None:
         self._resource = resource
         self._scope = InstrumentationScope("locust_otel", version)
         self._is_exponential = is_exponential
         self._is_delta = is_delta
         self._temporality = AggregationTemporality.DELTA if is_delta else AggregationTemporality.CUMULATIVE
-        self._sent: dict[_SeriesKey, _Sent] = {}
+        self._sent: dict[_SeriesKey, _Sent] = {} if sent is None else sent
 
-    def pieces(self, families: Iterable[Family], time_ns: int) -> Iterator[Piece]:
-        """Yield the families in pieces.
+    def batches(self, families: Iterable[Family], time_ns: int) -> Iterator[Batch]:
+        """Yield the families in batches.
 
         Args:
             families: Each of their points is read once.
@@ -88,29 +95,31 @@ class Encoder:
         """
         metrics: list[Metric] = []
         sent: dict[_SeriesKey, _Sent] = {}
-        cost, points = 0.0, 0
+        points = 0
         for family in families:
             encoded: list[Any] = []
             for point in family.points:
                 encoded.append(self._point(family, point, time_ns, sent))
                 points += 1
-                cost += 1.0 if isinstance(point, HistogramPoint) else _COST_OF_NUMBER
-                if cost >= COST_PER_PIECE:
+                if points >= POINTS_PER_BATCH:
                     metrics.append(self._metric(family, encoded))
-                    yield Piece(self._data(metrics), points, sent)
-                    metrics, encoded, sent, cost, points = [], [], {}, 0.0, 0
+                    yield Batch(self._data(metrics), points, sent)
+                    metrics, encoded, sent, points = [], [], {}, 0
             if encoded:
                 metrics.append(self._metric(family, encoded))
         if metrics:
-            yield Piece(self._data(metrics), points, sent)
+            yield Batch(self._data(metrics), points, sent)
 
-    def acknowledge(self, piece: Piece) -> None:
-        """Note that a piece has reached the other side."""
-        self._sent.update(piece.sent)
+    def acknowledge(self, batch: Batch) -> None:
+        """Note that a batch has reached the other side."""
+        if not self._is_delta:
+            return
+        self._sent.update(batch.sent)
 
     def forget_run(self) -> None:
         """Forget what was sent of the run: another one begins, whose series are new."""
-        self._sent = {key: sent for key, sent in self._sent.items() if not sent.is_of_run}
+        for key in [key for key, sent in self._sent.items() if sent.is_of_run]:
+            del self._sent[key]
 
     def _data(self, metrics: list[Metric]) -> MetricsData:
         return MetricsData([ResourceMetrics(self._resource, [ScopeMetrics(self._scope, metrics, "")], "")])

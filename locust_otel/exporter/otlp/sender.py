@@ -1,30 +1,33 @@
-"""What came of one push, and over HTTP how it is made: with the official exporters' encoding and transport.
+"""Pushing over HTTP, with the official exporters' encoding and transport.
 
 The exporters take some failures for success: a partial success, a redirect, a web page with status 200. So the answer
 is looked at where it comes in, in the session that they are given. Nor do they retry or log on their own: a push that
-failed is made up for by the next, which tells everything, and when to log and when to wait is the pusher's to say.
+failed is made up for by the next, which tells everything, and when to log and when to wait is the output's to say.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from threading import Timer
 from time import time
 from typing import Any, Protocol
+from weakref import WeakSet
 
-import gevent
 import requests
-from gevent.local import local
 from google.protobuf.message import DecodeError
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
+from locust_otel.exporter.otlp.outcome import NOT_SENT, Outcome
 from locust_otel.exporter.otlp.settings import Signal, Target
 
 _MAX_ANSWER_BYTES = 64 * 1024
@@ -32,56 +35,69 @@ _COMPRESSIONS = {"none": Compression.NoCompression, "gzip": Compression.Gzip, "d
 _RETRYABLE = frozenset({429, 502, 503, 504})  # as the OTLP specification lists them
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of one push.
-
-    Attributes:
-        ok: Whether the other side took it, if not all of it.
-        rejected: Points or records that it refused.
-        reason: Why, in a few words that hold no secret; empty where all is well.
-        retry_after_s: Seconds for which the other side asks to be left alone.
-        is_permanent: Whether the same sent again would be refused again.
-    """
-
-    ok: bool
-    rejected: int = 0
-    reason: str = ""
-    retry_after_s: float = 0.0
-    is_permanent: bool = False
-
-
-NOT_SENT = Outcome(ok=False, reason="not sent")
-
-
 class Sender(Protocol):
-    """Pushes one signal; blocks the greenlet that calls it and no other, and several may call it at a time."""
+    """Pushes one signal; one thread calls it at a time."""
 
     def send(self, data: Any) -> Outcome:
         """Push metrics (a `MetricsData`) or events (a sequence of log records)."""
         ...
 
-    def shut_down(self) -> None:
-        """Close; may be called from another greenlet."""
+    def cut(self) -> None:
+        """End what is under way; called from another thread. The next push connects anew."""
         ...
 
 
+class _Adapter(HTTPAdapter):
+    """Knows the sockets that it has open, so that another thread can end what they wait for.
+
+    Attributes:
+        cuts: How often that was done.
+    """
+
+    cuts = 0
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """Have each connection remembered."""
+        super().init_poolmanager(*arguments, **options)
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self.poolmanager.pool_classes_by_scheme = {
+            scheme: type("Pool", (pool,), {"ConnectionCls": self._remembered(pool.ConnectionCls)})
+            for scheme, pool in self.poolmanager.pool_classes_by_scheme.items()
+        }
+
+    def cut(self) -> None:
+        """End what is under way."""
+        self.cuts += 1
+        for open_socket in list(self._sockets):
+            with contextlib.suppress(OSError):  # it has ended by itself
+                open_socket.shutdown(socket.SHUT_RDWR)
+
+    def _remembered(self, connection_type: Any) -> Any:
+        sockets = self._sockets
+
+        class Remembered(connection_type):  # type: ignore[misc]  # it is one of two
+            def connect(self) -> None:
+                super().connect()
+                sockets.add(self.sock)
+
+        return Remembered
+
+
 class _Session(requests.Session):
-    """Sends as the exporter asks it to, and keeps the outcome; the exporter itself is told of success every time."""
+    """Sends as the exporter asks it to, and keeps the outcome; the exporter itself is told of success every time.
+
+    Attributes:
+        outcome: What came of the last push.
+        adapter: Its connections.
+    """
 
     def __init__(self, response_type: type[ExportMetricsServiceResponse] | type[ExportLogsServiceResponse]) -> None:
         super().__init__()
-        self._kept = local()
+        self.outcome = NOT_SENT
+        self.adapter = _Adapter()
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, self.adapter)
         self._response_type = response_type
-
-    @property
-    def outcome(self) -> Outcome:
-        """What came of the last push of this greenlet; several push at a time."""
-        return getattr(self._kept, "outcome", NOT_SENT)
-
-    @outcome.setter
-    def outcome(self, outcome: Outcome) -> None:
-        self._kept.outcome = outcome
 
     def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
         """Send, and once more at once where a connection kept from the last time was closed meanwhile."""
@@ -89,23 +105,30 @@ class _Session(requests.Session):
         if self.verify is not True:  # else requests prefers the bundle of REQUESTS_CA_BUNDLE to it
             options["verify"] = self.verify
         # The timeout of requests begins anew with each byte that trickles in.
-        with gevent.Timeout(options.get("timeout"), False):
-            self.outcome = Outcome(ok=False, reason="no answer in time")
+        timer = Timer(options["timeout"], self.adapter.cut)
+        timer.daemon = True
+        timer.start()
+        try:
             self._try_twice(method, url, options)
+        finally:
+            timer.cancel()
         answer = requests.Response()
         answer.status_code = 200
         return answer
 
     def _try_twice(self, method: str, url: str, options: dict[str, Any]) -> None:
+        cuts = self.adapter.cuts
         for _ in range(2):
             try:
                 with super().request(method, url, **options) as response:
                     self.outcome = judged(response, self._response_type)
-                return
             except (requests.RequestException, HTTPError, OSError) as error:
                 self.outcome = Outcome(ok=False, reason=_named(error))
-                if type(error) is not requests.ConnectionError:
-                    return
+                if type(error) is requests.ConnectionError and self.adapter.cuts == cuts:
+                    continue
+            if self.adapter.cuts != cuts and not self.outcome.ok:
+                self.outcome = Outcome(ok=False, reason="no answer in time")
+            return
 
 
 def judged(response: requests.Response, response_type: Any) -> Outcome:
@@ -203,6 +226,6 @@ class HttpSender:
         self._exporter.export(data)
         return self._session.outcome
 
-    def shut_down(self) -> None:
-        """Close the connections."""
-        self._session.close()
+    def cut(self) -> None:
+        """End what is under way."""
+        self._session.adapter.cut()

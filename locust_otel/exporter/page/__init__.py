@@ -1,1 +1,1 @@
-"""The live page."""
+"""The live page: what it shows of a run, updated each second, without anything from the network."""

@@ -1,105 +1,166 @@
-"""What the page in Locust's web UI shows, as plain values and ready texts."""
+"""The values that the live page shows: plain ones, and texts that are ready to be shown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import islice
 from time import time
 from typing import Any
 
 from locust_otel.core.catalogue import INVALID_REASONS
-from locust_otel.core.snapshot import RunSnapshot, Snapshot
-from locust_otel.plugin.bridge import Bridge
-from locust_otel.plugin.run import Run
+from locust_otel.core.errors import ExitCode
+from locust_otel.core.histogram import Layout
+from locust_otel.core.snapshot import RunSnapshot, SeriesSnapshot, Snapshot
+from locust_otel.exporter.page.curves import QUANTILES, RECENT_S, Curves, RecentRequests, rounded
+from locust_otel.exporter.run import Run
 from locust_otel.slo import text
+from locust_otel.slo.counts import Endpoint
 from locust_otel.slo.objectives import span, spoken
 from locust_otel.slo.progress import Progress, Standing
 from locust_otel.slo.validity import WORDS
-from locust_otel.slo.verdict import Result, Status
+from locust_otel.slo.verdict import Result, Status, exit_code
 
 MAX_MARKS = 50
 """Marks that are shown, the last ones."""
 
+MAX_ENDPOINTS = 100
+"""Endpoints that are shown, those with the most requests."""
 
-def told(bridge: Bridge, pause: Callable[[], None] = lambda: None) -> dict[str, Any]:
-    """Return what there is to show now.
+_VERDICTS = {
+    ExitCode.OK: Status.MET,
+    ExitCode.MISSED: Status.MISSED,
+    ExitCode.UNDECIDED: Status.UNDECIDED,
+    ExitCode.NOT_VALID: Status.INVALID,
+}
+_STATES = {"spawning": "starts its users", "running": "is running", "stopping": "stops its users"}
+
+
+def content(snapshot: Snapshot, run: Run | None, curves: Curves) -> dict[str, Any]:
+    """Return all values but those of the curves; the lock of the session must be held.
 
     Args:
-        bridge: Whose run is shown.
-        pause: Called between two objectives.
+        snapshot: Taken of the run.
+        run: The current or last run; None before the first.
+        curves: Its recent requests.
     """
-    taken, run = bridge.snapshot(), bridge.run
-    if taken.run is None or run is None:
+    taken = snapshot.run
+    if taken is None or run is None:
         return {"time": time(), "sentence": "No run has started yet.", "run": None, "slo": None, "marks": []}
-    standing = taken.run.slo
-    slo = None
-    if isinstance(standing, Standing) and run.slo is not None:
-        slo = _slo(standing, run.slo, taken.run, pause)
-    # Whether numbers can be believed is asked as long as there are new ones.
-    reasons = [WORDS[reason] for reason in INVALID_REASONS if taken.run.active and reason in taken.invalid_reasons]
+    slo = _slo(run.progress.judge(taken.requests, taken.elapsed_s), run.progress, taken) if run.progress else None
+    # Validity is shown as long as there are new numbers.
+    reasons = [WORDS[reason] for reason in INVALID_REASONS if taken.active and reason in snapshot.invalid_reasons]
+    last = curves.last() if taken.active and curves.run_id == taken.run_id else {}
     return {
         "time": time(),
-        "sentence": _sentence(taken.run, slo, reasons),
-        "run": _run(taken, taken.run, reasons),
+        "sentence": _sentence(taken, slo, reasons),
+        "run": _run(snapshot, taken, reasons),
+        "now": {name: last.get(name) for name in ("bytes", "cpu", "lag_s")},
+        **_endpoints(taken, curves),
         "slo": slo,
-        "marks": _marks(run, taken.run.start_time),
-        "marks_in_all": sum(taken.run.marks.values()),
+        "marks": _marks(run, taken.start_time),
+        "marks_in_all": sum(taken.marks.values()),
     }
 
 
-def _run(taken: Snapshot, run: RunSnapshot, reasons: list[str]) -> dict[str, Any]:
-    series = run.requests.series
+def _run(snapshot: Snapshot, run: RunSnapshot, reasons: list[str]) -> dict[str, Any]:
     return {
         "id": run.run_id,
         "state": run.state,
         "is_active": run.active,
+        "is_final": snapshot.is_final,
+        "start_time": run.start_time,
         "elapsed_s": run.elapsed_s,
         "host": run.info.get("host", ""),
         "users": sum(run.users.values()),
         "users_target": sum(run.users_target.values()),
-        "workers": None if taken.workers_expected is None else len(taken.workers),
-        "requests": run.requests.total,
-        "failures": sum(each.total for each in series if each.key.outcome == "failure"),
+        "workers": None if snapshot.workers_expected is None else len(snapshot.workers),
+        "body_bytes": sum(series.body_bytes for series in run.requests.series),
         "invalid": reasons,
     }
 
 
-def _slo(standing: Standing, progress: Progress, run: RunSnapshot, pause: Callable[[], None]) -> dict[str, Any]:
+def _endpoints(run: RunSnapshot, curves: Curves) -> dict[str, Any]:
+    """Return the busiest endpoints and their sum: lately while the run is active, else as a whole."""
+    by_endpoint: dict[Endpoint, list[SeriesSnapshot]] = defaultdict(list)
+    for series in run.requests.series:
+        by_endpoint[series.key[:2]].append(series)
+    busiest = sorted(by_endpoint, key=lambda endpoint: -sum(series.total for series in by_endpoint[endpoint]))
+    layout = run.requests.layout
+
+    def row(series: Sequence[SeriesSnapshot], endpoint: Endpoint | None = None) -> dict[str, Any]:
+        if not run.active:
+            recent = _whole(layout, series, run.elapsed_s)
+        elif curves.run_id == run.run_id:
+            recent = curves.recent(layout, endpoint)
+        else:
+            recent = RecentRequests(None, None, (None,) * len(QUANTILES))
+        method, name = endpoint or ("", "all")
+        return {
+            "method": method,
+            "name": name,
+            "requests": sum(one.total for one in series),
+            "failures": sum(one.total for one in series if one.key.outcome == "failure"),
+            "rate": rounded(recent.rate),
+            "failure_rate": rounded(recent.failure_rate),
+            **dict(zip(("p50_s", "p95_s", "p99_s"), map(rounded, recent.times_s), strict=True)),
+        }
+
+    return {
+        "recent_s": RECENT_S if run.active else None,
+        "endpoints": [row(by_endpoint[endpoint], endpoint) for endpoint in sorted(busiest[:MAX_ENDPOINTS])],
+        "endpoints_in_all": len(by_endpoint),
+        "total": row(run.requests.series),
+    }
+
+
+def _whole(layout: Layout, series: Iterable[SeriesSnapshot], elapsed_s: float) -> RecentRequests:
+    """Return all requests of a run that is over, as if they were recent."""
+    requests = failures = 0
+    columns = zip(*(one.counts for one in series), strict=True)
+    counts = [sum(column) for column in columns] or layout.empty()
+    for one in series:
+        requests += one.total
+        failures += one.total if one.key.outcome == "failure" else 0
+    times_s = tuple(layout.quantile(counts, q) for q in QUANTILES)
+    if elapsed_s <= 0:
+        return RecentRequests(None, None, times_s)
+    return RecentRequests(requests / elapsed_s, failures / elapsed_s, times_s)
+
+
+def _slo(standing: Standing, progress: Progress, run: RunSnapshot) -> dict[str, Any]:
     slo = standing.slo
-    objectives = []
-    for objective in slo.objectives:
-        objectives.append(_objective(standing.result(objective), progress))
-        pause()
     warmup_left_s = max(float(slo.warmup_s) - run.elapsed_s, 0.0)
     return {
         "service": slo.service,
         "source": slo.source,
         "period": spoken(slo.period_s),
+        "warmup": spoken(slo.warmup_s),
         "warmup_left_s": warmup_left_s if standing.is_warming_up else 0.0,
         "is_warming_up": standing.is_warming_up,
         "judged_s": standing.judged_s,
+        "verdict": _VERDICTS[exit_code(standing.results, is_aborted=standing.aborted is not None)].value,
         "invalid": progress.validity.invalid(standing.judged_s),
         "aborted": None if standing.aborted is None else text.burning(standing.aborted),
-        "objectives": objectives,
+        "burning": [{"severity": b.window.severity, "text": text.burning(b)} for b in standing.burning],
+        "objectives": [_objective(result, progress) for result in standing.results],
     }
 
 
 def _objective(result: Result, progress: Progress) -> dict[str, Any]:
-    objective, counts = result.objective, result.counts
+    objective, counts, worst = result.objective, result.counts, result.worst
     is_mean = objective.target is None
-    worst = result.worst
     return {
         "name": objective.name,
         "asked": objective.sentence,
         "status": result.status.value,
         "note": result.note,
         "actual": text.actual(result),
-        "good": None if is_mean else counts.good,
-        "judged": counts.total,
+        "counts": counts,
         "budget_spent": result.budget_spent,
         "budget": None if is_mean else "–" if result.budget_spent is None else f"{result.budget_spent:.0%}",
-        "worst": "" if worst is None or is_mean else f"{worst.method} {worst.name}: {counts_of(worst.counts.bad)}",
+        "worst": None if worst is None else (worst.method, worst.name, worst.counts, worst.value),
         "burn": [
             {
                 "severity": window.severity,
@@ -115,11 +176,6 @@ def _objective(result: Result, progress: Progress) -> dict[str, Any]:
     }
 
 
-def counts_of(bad: int) -> str:
-    """Return a number of bad requests in words."""
-    return f"{bad:,} bad request{'s'[: bad != 1]}"
-
-
 def _rate(rate: float | None) -> str:
     return "–" if rate is None else f"{rate:.1f}x" if rate < 100 else f"{rate:.0f}x"
 
@@ -130,20 +186,18 @@ def _marks(run: Run, start_time: float) -> list[dict[str, Any]]:
 
 
 def _sentence(run: RunSnapshot, slo: dict[str, Any] | None, reasons: list[str]) -> str:
-    """Return how things stand in a sentence or two, without numbers that change all the time."""
-    what = {"spawning": "starts its users", "running": "goes on", "stopping": "stops its users"}.get(
-        run.state, "is over"
-    )
-    parts = [f"Run {run.run_id} {what}"]
+    """Return the state of the run in a sentence or two, without numbers that change all the time."""
+    lost = "was lost: Locust ended without a word" if run.state == "lost" else "is over"
+    parts = [f"Run {run.run_id} {_STATES.get(run.state, lost)}"]
     if slo is not None and slo["is_warming_up"]:
-        parts.append("it warms up, nothing is judged yet" if run.active else "it ended within its warm-up")
+        parts[0] += ", it warms up, nothing is judged yet" if run.active else ", it ended within its warm-up"
     elif slo is not None:
         by_status = dict.fromkeys(Status, 0)
         for objective in slo["objectives"]:
             by_status[Status(objective["status"])] += 1
         counted = [f"{count} {status.value}" for status, count in by_status.items() if count]
         parts.append(f"objectives: {', '.join(counted)}")
-    sentence = ", ".join(parts) if slo is not None and slo["is_warming_up"] else "; ".join(parts)
+    sentence = "; ".join(parts)
     if reasons:
         sentence += f". Its numbers cannot be believed now: {', '.join(reasons)}"
-    return sentence + "."
+    return f"{sentence}."

@@ -1,1 +1,1 @@
-"""Writing the run record."""
+"""Writes the run record: one line of JSON an interval, compressed, readable up to its last whole line."""

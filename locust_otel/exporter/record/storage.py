@@ -1,42 +1,112 @@
-"""The file of a run record: made under a name that nobody has, and made again where somebody has removed it."""
+"""The file of a run record: lines in, gzip on disk.
+
+The file is created under a name that no file has, and created again if somebody removes it. Bytes that could not be
+written wait for the next attempt. `Stored` is what another process needs to continue the file.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import struct
+import zlib
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from locust_otel.wire.record import SUFFIX
 
+_LEVEL = 6
 _COPIED_AT_ONCE = 1 << 18
+
+# https://www.rfc-editor.org/rfc/rfc1952: made here and not by zlib, since another process may have to end a member.
+_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\x03"
+_LAST_BLOCK = b"\x03\0"
+_TRAILER = struct.Struct("<II")
+
+
+@dataclass(slots=True)
+class Stored:
+    """Content of the file.
+
+    Attributes:
+        path: The file; empty before it could be created.
+        offset: Bytes of it that are written.
+        pending: Bytes that come next and are not written yet.
+        crc: Checksum of the content of the open gzip member.
+        size: Bytes of it, uncompressed; 0 if no member is open.
+    """
+
+    path: str = ""
+    offset: int = 0
+    pending: bytes = b""
+    crc: int = 0
+    size: int = 0
 
 
 class RecordFile:
-    """Takes bytes to append, and keeps those that could not be written.
+    """Takes lines to append.
 
     Args:
-        folder: Where the file is made; a file that is there is left alone, and ours gets another name.
-        run_id: What its name begins with.
-
-    Attributes:
-        path: The file; None before it could be made.
+        folder: Where the file is created. A file of its name is left alone, and ours gets another name.
+        run_id: The begin of its name.
+        stored: Its content, by this process or an earlier one.
+        lock: Held while `stored` changes.
     """
 
-    def __init__(self, folder: Path, run_id: str) -> None:
-        self.path: Path | None = None
+    def __init__(
+        self, folder: Path, run_id: str, stored: Stored, lock: AbstractContextManager[object] | None = None
+    ) -> None:
+        self.stored = stored
         self._folder = folder
         self._run_id = run_id
+        self._lock = lock if lock is not None else nullcontext()
         self._file = -1
-        self._pending = b""
+        self._compressor = zlib.compressobj(_LEVEL, wbits=-zlib.MAX_WBITS)
 
     @property
-    def is_behind(self) -> bool:
-        """Whether something is not written yet."""
-        return bool(self._pending)
+    def path(self) -> Path | None:
+        """The file; None before it could be created."""
+        return Path(self.stored.path) if self.stored.path else None
 
-    def add(self, data: bytes) -> None:
-        """Add what is to be written next."""
-        self._pending += data
+    def resume(self) -> bool:
+        """Continue the file of a process that has died; return False if it is gone or shorter.
+
+        Raises:
+            OSError: It is there, but cannot be opened.
+        """
+        stored = self.stored
+        if stored.path:
+            try:
+                self._file = os.open(stored.path, os.O_RDWR | os.O_CLOEXEC)
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+            if os.fstat(self._file).st_size < stored.offset:
+                self.close()
+                return False
+            os.ftruncate(self._file, stored.offset)
+        self.end_member()
+        return True
+
+    def add(self, lines: str) -> None:
+        """Add lines that are to be written next."""
+        data = lines.encode()
+        with self._lock:
+            stored = self.stored
+            if not stored.size:
+                stored.pending += _HEADER
+            stored.pending += self._compressor.compress(data) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
+            stored.crc = zlib.crc32(data, stored.crc)
+            stored.size += len(data)
+
+    def end_member(self) -> None:
+        """End the open gzip member, if there is one; what is added later begins another."""
+        with self._lock:
+            stored = self.stored
+            if stored.size:
+                stored.pending += _LAST_BLOCK + _TRAILER.pack(stored.crc, stored.size % 2**32)
+                stored.crc = stored.size = 0
+                self._compressor = zlib.compressobj(_LEVEL, wbits=-zlib.MAX_WBITS)
 
     def write(self) -> None:
         """Write what is not written yet.
@@ -44,13 +114,16 @@ class RecordFile:
         Raises:
             OSError: Some of it could not be.
         """
-        if self.path is None:
-            self._file, self.path = self._created()
-        elif not _is_at(self._file, self.path):
-            self._rescue()
-        while self._pending:
-            written = os.write(self._file, self._pending)
-            self._pending = self._pending[written:]
+        stored = self.stored
+        if not stored.path:
+            self._file, stored.path = self._created()
+        elif not _is_at(self._file, stored.path):
+            self._restore()
+        while stored.pending:
+            count = os.pwrite(self._file, stored.pending, stored.offset)
+            with self._lock:
+                stored.offset += count
+                stored.pending = stored.pending[count:]
 
     def close(self) -> None:
         """Close the file."""
@@ -58,8 +131,8 @@ class RecordFile:
             os.close(self._file)
             self._file = -1
 
-    def _rescue(self) -> None:
-        """Make the file again that somebody has removed; what was in it can still be read through the open one."""
+    def _restore(self) -> None:
+        """Create a file again that was removed; its content can still be read through the open descriptor."""
         file, path = self._created()
         try:
             at = 0
@@ -67,26 +140,26 @@ class RecordFile:
                 at += os.write(file, chunk)
         except OSError:
             os.close(file)
-            path.unlink(missing_ok=True)
+            Path(path).unlink(missing_ok=True)
             raise
         os.close(self._file)
-        self._file, self.path = file, path
+        self._file, self.stored.path = file, path
 
-    def _created(self) -> tuple[int, Path]:
+    def _created(self) -> tuple[int, str]:
         """Create a file of a name that no file has, and return both."""
         self._folder.mkdir(parents=True, exist_ok=True)
         number = 1
         while True:
             path = self._folder / f"{self._run_id}{f'.{number}' if number > 1 else ''}{SUFFIX}"
             try:
-                return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), path
+                return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), str(path)
             except FileExistsError:
                 number += 1
 
 
-def _is_at(file: int, path: Path) -> bool:
+def _is_at(file: int, path: str) -> bool:
     """Return whether a path still leads to an open file."""
     try:
         return os.path.samestat(os.fstat(file), os.stat(path))
     except OSError as error:
-        return error.errno not in {errno.ENOENT, errno.ENOTDIR}  # what cannot be told is no reason to stop writing
+        return error.errno not in {errno.ENOENT, errno.ENOTDIR}  # other errors are no reason to stop writing

@@ -1,54 +1,79 @@
-"""Writes a run record: snapshots in, lines out, and never an exception that its caller does not expect.
+"""Writes a run record: snapshots in, lines out.
 
-What an interval says is drafted in pieces, for the caller to give the event loop back in between, and then committed
-in one piece: compressed, flushed and written. Only what is committed counts as told, so a draft may be thrown away.
-
-A file that cannot be written is tried again with the next interval. Meanwhile nothing is drafted: since intervals are
-differences, the first one afterwards holds all that happened in between, and memory does not grow.
+An interval holds the changes between two snapshots. It is made first, and then added in one step. `Written` is what
+another process needs to continue the record. It does not hold the last values, so the next interval repeats them all;
+this is harmless, since all numbers are cumulative.
 """
 
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from itertools import compress
 from operator import ne
 from pathlib import Path
 from typing import Any
 
 from locust_otel.core.histogram import layout
-from locust_otel.core.snapshot import RunSnapshot, SeriesSnapshot, Snapshot, WorkerSnapshot
-from locust_otel.exporter.record.storage import RecordFile
+from locust_otel.core.snapshot import ObjectivePoint, RunSnapshot, SeriesSnapshot, Snapshot, WorkerSnapshot
+from locust_otel.exporter.record.storage import RecordFile, Stored
 from locust_otel.slo.verdict import Result
 from locust_otel.wire.record import FORMAT, INTERVAL_S, VERSION, Mark, RecordedEvent
+from locust_otel.wire.report import encode_counts
 
-SERIES_PER_PIECE = 20
-"""Series drafted in one piece: half a millisecond of work."""
 
-_LEVEL = 6
+@dataclass(slots=True)
+class Written:
+    """State of a record.
+
+    Attributes:
+        stored: The file.
+        end_s: When the last interval ended, in seconds since the start of the run.
+        series: Number of series whose keys are written.
+        errors: Number of kinds of errors whose keys are written.
+        lags: Sum and counts of the delays that are written, by worker.
+        is_closed: Whether nothing more is written.
+    """
+
+    run_id: str
+    stored: Stored = field(default_factory=Stored)
+    end_s: float = 0.0
+    series: int = 0
+    errors: int = 0
+    lags: dict[str, tuple[float, dict[int, int]]] = field(default_factory=dict)
+    is_closed: bool = False
 
 
 class RecordWriter:
     """Writes the record of one run.
 
     Args:
-        folder: Where the file is made; a file that is there is left alone, and ours gets another name.
-        run: The run as it begins.
-        slo: Name and content of the SLO file; None without one.
-        settings: What the run was started with.
-        versions: Of this package and Python.
-        instance: Host and port of `/metrics`.
-
-    Attributes:
-        commits: Number of commits so far: a draft of another number is out of date.
-        is_closed: Whether nothing more is written.
-        start_time: When the run started, in Unix time.
+        folder: Where the file is created. A file of its name is left alone, and ours gets another name.
+        written: Its state, by this process or an earlier one.
+        lock: Held while `written` changes.
     """
 
-    def __init__(  # noqa: PLR0913  # what the first line says
+    def __init__(self, folder: Path, written: Written, lock: AbstractContextManager[object] | None = None) -> None:
+        self.written = written
+        self.file = RecordFile(folder, written.run_id, written.stored, lock)
+        self._series: tuple[SeriesSnapshot, ...] = ()
+        self._errors: Mapping[Any, int] = {}
+        self._user_errors: Mapping[Any, int] = {}
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None before it could be created."""
+        return self.file.path
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something that was added is not written yet."""
+        return bool(self.written.stored.pending)
+
+    def begin(
         self,
-        folder: Path,
         run: RunSnapshot,
         *,
         slo: tuple[str, str] | None = None,
@@ -56,18 +81,17 @@ class RecordWriter:
         versions: Mapping[str, str] | None = None,
         instance: str | None = None,
     ) -> None:
-        self.commits = 0
-        self.is_closed = False
-        self.start_time = run.start_time
-        self._file = RecordFile(folder, run.run_id)
-        self._compressor = zlib.compressobj(_LEVEL, wbits=zlib.MAX_WBITS | 16)
-        self._series: tuple[SeriesSnapshot, ...] = ()
-        self._errors: Mapping[Any, int] = {}
-        self._user_errors: Mapping[Any, int] = {}
-        self._lags: dict[str, WorkerSnapshot] = {}
-        self._end_s = 0.0
+        """Add the first line.
+
+        Args:
+            run: The run as it begins.
+            slo: Name and content of the SLO file; None without one.
+            settings: What the run was started with.
+            versions: Of this package and Python.
+            instance: Host and port of `/metrics`.
+        """
         requests = run.requests
-        self._compress(
+        self.file.add(
             _line(
                 "run",
                 format=FORMAT,
@@ -87,25 +111,15 @@ class RecordWriter:
             )
         )
 
-    @property
-    def path(self) -> Path | None:
-        """The file; None before it could be made."""
-        return self._file.path
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether something that was committed is not written yet."""
-        return self._file.is_behind
-
-    def draft(
+    def interval(
         self,
         taken: Snapshot,
         marks: Iterable[Mark] = (),
         events: Iterable[RecordedEvent] = (),
         *,
         is_warm: bool = False,
-    ) -> Iterator[str]:
-        """Yield the lines of an interval in pieces: what has changed since the last commit.
+    ) -> str:
+        """Return the lines of an interval: the changes since the last one that was added.
 
         Args:
             taken: How the run stands at its end.
@@ -113,155 +127,130 @@ class RecordWriter:
             events: What happened in it.
             is_warm: Whether the warm-up ends with it.
         """
-        run = taken.run
-        assert run is not None  # noqa: S101  # for the type checker
-        yield "".join(_line("mark", at=at, mark=mark, kind=kind) for at, mark, kind in marks)
-        yield "".join(_event_line(event) for event in events)
+        run, written = _run_of(taken), self.written
         series, errors = run.requests.series, run.requests.errors
-        if new := [list(each.key) for each in series[len(self._series) :]]:
-            yield _line("series", keys=new)
-        if new := [list(key) for key in list(errors)[len(self._errors) :]]:
-            yield _line("errors", keys=new)
+        lines = [_line("mark", at=at, mark=mark, kind=kind) for at, mark, kind in marks]
+        lines += map(_event_line, events)
+        if new := [list(each.key) for each in series[written.series :]]:
+            lines.append(_line("series", keys=new))
+        if new := [list(key) for key in list(errors)[written.errors :]]:
+            lines.append(_line("errors", keys=new))
         end_s = self._end_of(taken, run)
-        yield _dumped({"type": "interval", "from": self._end_s, "to": end_s})[:-1] + ',"series":['
-        comma = ""
-        for first in range(0, len(series), SERIES_PER_PIECE):
-            entries = [
-                _entry(position, series[position], self._series[position] if position < len(self._series) else None)
-                for position in range(first, min(first + SERIES_PER_PIECE, len(series)))
-            ]
-            piece = ",".join(_dumped(entry) for entry in entries if entry is not None)
-            yield comma + piece if piece else ""
-            comma = "," if piece else comma
-        yield "],"
-        judged: dict[str, Any] = {}
-        for point in run.slo.points() if run.slo is not None else ():
-            judged[point.name] = {"good": point.good, "bad": point.bad, "sum_s": point.sum_s, "status": point.status}
-            yield ""
         unreconciled = taken.health.unreconciled
-        rest = {
-            "state": run.state,
-            "elapsed_s": run.elapsed_s,
-            "users": dict(run.users),
-            "users_target": dict(run.users_target),
-            "errors": [
-                [position, count - self._errors.get(key, 0)]
-                for position, (key, count) in enumerate(errors.items())
-                if count != self._errors.get(key, 0)
-            ],
-            "user_errors": [
-                [*key, count - self._user_errors.get(key, 0)]
-                for key, count in run.requests.user_errors.items()
-                if count != self._user_errors.get(key, 0)
-            ],
-            "workers": [self._worker(worker) for worker in taken.workers],
-            "worker_states": None if taken.workers_expected is None else dict(taken.worker_states),
-            "workers_expected": taken.workers_expected,
-            "slo": None if run.slo is None else judged,
-            "locust_total": None if unreconciled is None else run.requests.total + unreconciled,
-        }
-        yield _dumped(rest)[1:] + "\n" + (_line("warm", at=end_s) if is_warm else "")
+        lines.append(
+            _line(
+                "interval",
+                **{"from": written.end_s},
+                to=end_s,
+                state=run.state,
+                elapsed_s=run.elapsed_s,
+                users=dict(run.users),
+                users_target=dict(run.users_target),
+                series=self._entries(series),
+                errors=[
+                    [position, count]
+                    for position, (key, count) in enumerate(errors.items())
+                    if count != self._errors.get(key)
+                ],
+                user_errors=[
+                    [*key, count]
+                    for key, count in run.requests.user_errors.items()
+                    if count != self._user_errors.get(key)
+                ],
+                workers=[self._worker(worker) for worker in taken.workers],
+                worker_states=None if taken.workers_expected is None else dict(taken.worker_states),
+                workers_expected=taken.workers_expected,
+                slo=None if run.slo is None else {p.name: _judgement(p) for p in run.slo},
+                locust_total=None if unreconciled is None else run.requests.total + unreconciled,
+            )
+        )
+        if is_warm:
+            lines.append(_line("warm", at=end_s))
+        return "".join(lines)
 
-    def commit(self, draft: str, taken: Snapshot) -> None:
-        """Write a draft that was made of this snapshot since the last commit.
-
-        Raises:
-            OSError: Some of it could not be written; `retry` goes on with that.
-        """
-        run = taken.run
-        assert run is not None  # noqa: S101  # for the type checker
-        self._compress(draft)
-        self._end_s = self._end_of(taken, run)
+    def add(self, lines: str, taken: Snapshot) -> None:
+        """Add the lines of an interval that ends with this snapshot; `written` is to be locked."""
+        run, written = _run_of(taken), self.written
+        self.file.add(lines)
+        written.end_s = self._end_of(taken, run)
+        written.series, written.errors = len(run.requests.series), len(run.requests.errors)
+        for worker in taken.workers:
+            counts = worker.lag_counts
+            written.lags[worker.worker] = (worker.lag_sum_s, {index: counts[index] for index in _nonzero(counts)})
         self._series = run.requests.series
         self._errors, self._user_errors = run.requests.errors, run.requests.user_errors
-        self._lags = {worker.worker: worker for worker in taken.workers}
-        self.commits += 1
-        self.retry()
 
-    def retry(self) -> None:
-        """Write what could not be written before.
-
-        Raises:
-            OSError: It still cannot.
-        """
-        self._file.write()
-
-    def finish(
-        self, *, recorded: int, locust_total: int | None, results: Sequence[Result] | None, is_aborted: bool
+    def end(
+        self,
+        *,
+        state: str,
+        recorded: int,
+        locust_total: int | None,
+        results: Sequence[Result] | None,
+        is_aborted: bool,
     ) -> None:
-        """Write the last line, and close the file.
+        """Write the last line.
 
         Raises:
             OSError: The end of the record could not be written.
         """
-        verdict = None if results is None else [_verdict(result) for result in results]
-        line = _line(
-            "end",
-            at=self._end_s,
-            recorded=recorded,
-            locust_total=locust_total,
-            is_aborted=is_aborted,
-            verdict=verdict,
+        self.file.add(
+            _line(
+                "end",
+                at=self.written.end_s,
+                state=state,
+                recorded=recorded,
+                locust_total=locust_total,
+                is_aborted=is_aborted,
+                verdict=None if results is None else [_verdict(result) for result in results],
+            )
         )
-        self._file.add(self._compressor.compress(line.encode()) + self._compressor.flush(zlib.Z_FINISH))
-        self.is_closed = True
-        try:
-            self._file.write()
-        finally:
-            self._file.close()
-
-    def _compress(self, lines: str) -> None:
-        self._file.add(self._compressor.compress(lines.encode()) + self._compressor.flush(zlib.Z_SYNC_FLUSH))
+        self.file.end_member()
+        self.written.is_closed = True
+        self.file.write()
 
     def _end_of(self, taken: Snapshot, run: RunSnapshot) -> float:
-        # The clock of a run stands still once it has stopped, while the last reports of its workers still come.
+        # The clock of a run stops with it, while the last reports of its workers still come.
         end_s = run.elapsed_s if run.active else max(taken.time - run.start_time, run.elapsed_s)
-        return max(end_s, self._end_s + 0.001)
+        return max(end_s, self.written.end_s + 0.001)
+
+    def _entries(self, series: Sequence[SeriesSnapshot]) -> list[list[Any]]:
+        """Return the entries of the series that have changed."""
+        known = self._series
+        entries = []
+        for position, now in enumerate(series):
+            before = known[position] if position < len(known) else None
+            if now is not before and now.total != (0 if before is None else before.total):
+                counts = now.counts
+                indexes = _nonzero(counts if before is None else list(map(ne, counts, before.counts)))
+                entries.append([position, now.unmeasured, now.sum_s, now.body_bytes, encode_counts(counts, indexes)])
+        return entries
 
     def _worker(self, now: WorkerSnapshot) -> dict[str, Any]:
-        before = self._lags.get(now.worker)
-        # A worker that came back counts from 0 again.
-        is_new = before is None or before.lag_sum_s > now.lag_sum_s
-        known = now.lag_layout.empty() if is_new or before is None else before.lag_counts
+        counts = now.lag_counts
+        sum_s, known = self.written.lags.get(now.worker) or (0.0, None)
+        # A worker that has come back counts from 0 again.
+        is_new = known is None or now.lag_sum_s < sum_s or any(counts[index] < n for index, n in known.items())
+        before = {} if is_new or known is None else known
         return {
             "worker": now.worker,
             "cpu": now.cpu_ratio,
             "memory": now.memory_bytes,
             "users": now.users,
             "reasons": list(now.reasons),
-            "lag_sum_s": now.lag_sum_s - (0.0 if is_new or before is None else before.lag_sum_s),
-            "lag": _gaps(now.lag_counts, known),
+            "is_new": is_new,
+            "lag_sum_s": now.lag_sum_s,
+            "lag": encode_counts(counts, [i for i in _nonzero(counts) if counts[i] != before.get(i)]),
         }
 
 
-def _entry(position: int, now: SeriesSnapshot, before: SeriesSnapshot | None) -> list[Any] | None:
-    if now is before:
-        return None
-    if before is None:
-        if not now.total:
-            return None
-        return [position, now.unmeasured, now.sum_s, now.body_bytes, *_gaps(now.counts, None)]
-    if now.total == before.total:
-        return None
-    return [
-        position,
-        now.unmeasured - before.unmeasured,
-        now.sum_s,
-        now.body_bytes - before.body_bytes,
-        *_gaps(now.counts, before.counts),
-    ]
+def _run_of(taken: Snapshot) -> RunSnapshot:
+    assert taken.run is not None  # noqa: S101  # for the type checker
+    return taken.run
 
 
-def _gaps(counts: Sequence[int], before: Sequence[int] | None) -> list[int]:
-    """Return what came in addition, as gaps and counts in turn."""
-    # Searches in C: few counts are not 0, and fewer change within a second.
-    chosen = compress(range(len(counts)), counts if before is None else map(ne, counts, before))
-    result: list[int] = []
-    last = -1
-    for index in chosen:
-        result += (index - last, counts[index] - (0 if before is None else before[index]))
-        last = index
-    return result
+def _nonzero(counts: Sequence[int]) -> list[int]:
+    return list(compress(range(len(counts)), counts))  # in C, since there are many
 
 
 _dumped: Callable[[Any], str] = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
@@ -278,6 +267,10 @@ def _event_line(event: RecordedEvent) -> str:
     except (TypeError, ValueError):  # an attribute that JSON cannot say, NaN for one
         texts = {key: str(value) for key, value in attributes.items()}
         return _line("event", at=at, name=name, body=body, severity=severity, attributes=texts)
+
+
+def _judgement(point: ObjectivePoint) -> dict[str, Any]:
+    return {"good": point.good, "bad": point.bad, "sum_s": point.sum_s, "status": point.status}
 
 
 def _verdict(result: Result) -> dict[str, Any]:

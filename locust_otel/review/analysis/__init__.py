@@ -1,1 +1,1 @@
-"""How a service gives way under load."""
+"""The degradation pattern of a run: a timeline, one detector for each pattern, and the findings with their figures."""

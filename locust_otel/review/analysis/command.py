@@ -43,9 +43,9 @@ def run(options: argparse.Namespace) -> int:
     require_extra("analyze")
     from rich.console import Console  # noqa: PLC0415  # no other command needs these
 
-    from locust_otel.review.analysis import from_prometheus, from_record, text  # noqa: PLC0415  # no other command needs them
+    from locust_otel.review.analysis import from_prometheus, from_record, rendering  # noqa: PLC0415  # no other command needs them
     from locust_otel.review.analysis.analyze import analyze  # noqa: PLC0415
-    from locust_otel.review.check.query import Prometheus  # noqa: PLC0415
+    from locust_otel.review.prometheus import Prometheus  # noqa: PLC0415
     from locust_otel.review.record.reader import load  # noqa: PLC0415
 
     if options.record is not None:
@@ -57,9 +57,9 @@ def run(options: argparse.Namespace) -> int:
         server = Prometheus.of_environment(options.prometheus)
         found = analyze(from_prometheus.timeline(server, options.run_id, options.lookback))
     if options.format == "json":
-        sys.stdout.write(text.written(found))
+        sys.stdout.write(rendering.written(found))
     else:
-        text.print_to(found, Console(width=None if sys.stdout.isatty() else _WIDTH))
+        rendering.print_to(found, Console(width=None if sys.stdout.isatty() else _WIDTH))
     return ExitCode.OK
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from locust_otel.core import catalogue
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.review.analysis.timeline import EndpointSeries, Floats, Timeline
-from locust_otel.review.check.query import Prometheus, Series
+from locust_otel.review.prometheus import Prometheus, SampleSeries, of_run
 
 _MOST_STEPS = 10_000  # Prometheus refuses more than 11,000
 _Key = tuple[str, ...]
@@ -31,7 +30,7 @@ def timeline(server: Prometheus, run_id: str, lookback: str = "30d", step_s: flo
     Raises:
         ConfigurationError: There is no answer, or no such run.
     """
-    run = f"{{run_id={json.dumps(run_id, ensure_ascii=False)}}}"
+    run = of_run("", run_id)
     starts = server.query(f"min(min_over_time({catalogue.RUN_START.name}{run}[{lookback}]))")
     lengths = server.query(f"max(max_over_time({catalogue.RUN_ELAPSED.name}{run}[{lookback}]))")
     if not starts or not lengths or lengths[0].value <= 0:
@@ -43,7 +42,7 @@ def timeline(server: Prometheus, run_id: str, lookback: str = "30d", step_s: flo
     step = step_s or max(5.0, float(np.ceil(length / _MOST_STEPS)))
     edges: Floats = start + step * np.arange(int(length // step) + 1, dtype=np.float64)
 
-    def ask(promql: str) -> list[Series]:
+    def ask(promql: str) -> list[SampleSeries]:
         return server.range(promql, float(edges[0]), float(edges[-1]), step)
 
     # Of several exporters of one run, the master has all of it: max, not sum.
@@ -78,17 +77,17 @@ def _loaded(users: Floats) -> slice:
     return slice(int(at[0]), int(at[-1]) + 1) if len(at) else slice(0, 0)
 
 
-def _on(series: Series, edges: Floats, missing: float) -> Floats:
+def _on(series: SampleSeries, edges: Floats, missing: float) -> Floats:
     step = edges[1] - edges[0] if len(edges) > 1 else 1.0
     values = np.full(len(edges), missing)
-    for time, value in series.values:
+    for time, value in series.samples:
         index = round((time - edges[0]) / step)
         if 0 <= index < len(values):
             values[index] = value
     return values
 
 
-def _deltas(found: Iterable[Series], labels: Sequence[str], edges: Floats) -> dict[_Key, Floats]:
+def _deltas(found: Iterable[SampleSeries], labels: Sequence[str], edges: Floats) -> dict[_Key, Floats]:
     """Return what counters rose by within each step, shape (len(edges) - 1,), summed by labels."""
     result: dict[_Key, Floats] = {}
     for series in found:
@@ -101,7 +100,7 @@ def _deltas(found: Iterable[Series], labels: Sequence[str], edges: Floats) -> di
     return result
 
 
-def _levels(found: list[Series], edges: Floats, missing: float) -> Floats:
+def _levels(found: list[SampleSeries], edges: Floats, missing: float) -> Floats:
     """Return a gauge at the end of each step, the last known value in gaps."""
     values = _on(found[0], edges, np.nan) if found else np.full(len(edges), np.nan)
     known = np.where(np.isfinite(values), np.arange(len(values)), 0)

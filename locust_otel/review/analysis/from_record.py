@@ -9,7 +9,7 @@ import numpy as np
 from locust_otel.review.analysis.timeline import EndpointSeries, Timeline
 from locust_otel.review.record.reader import Record
 
-STOPPED = ("stopping", "stopped")
+STOPPED = ("stopping", "stopped", "lost")
 
 
 def timeline(record: Record, source: str = "") -> Timeline:

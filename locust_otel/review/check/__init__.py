@@ -1,1 +1,1 @@
-"""The verdict of a finished run, for CI."""
+"""The verdict on a finished run, for CI: sources of numbers, an SLO file, a baseline, formats of the answer."""

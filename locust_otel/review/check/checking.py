@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from locust_otel.core.errors import ConfigurationError
-from locust_otel.review.check import baseline, csv_file, formats, json_file, prometheus
-from locust_otel.review.check.findings import Source
+from locust_otel.review.check import baseline, csv_file, formats, json_file, stored_run
+from locust_otel.review.check.assessments import Source
 from locust_otel.review.check.flags import DEFAULT_LOOKBACK, DEFAULT_REGRESSION
-from locust_otel.review.check.query import Prometheus
+from locust_otel.review.prometheus import Prometheus
 from locust_otel.slo import file
 
 _SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -65,7 +65,7 @@ def _source(options: argparse.Namespace) -> tuple[str, Callable[..., Source]]:
         return options.json_file, json_file.source
     server = Prometheus.of_environment(options.prometheus)
     lookback = options.lookback or DEFAULT_LOOKBACK
-    return options.run_id, lambda run_id, flag="--run-id": prometheus.source(server, run_id, lookback, flag)
+    return options.run_id, lambda run_id, flag="--run-id": stored_run.source(server, run_id, lookback, flag)
 
 
 def _write(report: formats.Report, kind: str, output: str | None) -> None:

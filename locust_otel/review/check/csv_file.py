@@ -16,7 +16,15 @@ from io import StringIO
 
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.review.check import files
-from locust_otel.review.check.findings import Finding, Findings, Source, decided, of_locust, undecided, warmup_notes
+from locust_otel.review.check.assessments import (
+    Assessment,
+    Assessments,
+    Source,
+    decided,
+    of_locust,
+    undecided,
+    warmup_notes,
+)
 from locust_otel.review.check.rounding import Threshold
 from locust_otel.slo import text
 from locust_otel.slo.counts import Counts, Endpoint
@@ -36,7 +44,7 @@ _NOT_WHOLE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class StatsRow:
     """One line of the file.
 
     Attributes:
@@ -68,11 +76,11 @@ class Table:
             writes a JSON file before it writes the CSV for the last time.
     """
 
-    rows: tuple[Row, ...]
-    aggregated: Row | None
+    rows: tuple[StatsRow, ...]
+    aggregated: StatsRow | None
     is_whole: bool = True
 
-    def of(self, objective: Objective) -> tuple[Row, ...]:
+    def of(self, objective: Objective) -> tuple[StatsRow, ...]:
         """Return the rows that an objective is about: the aggregated one, or some of the others, never both."""
         if not objective.match:
             return () if self.aggregated is None else (self.aggregated,)
@@ -88,12 +96,12 @@ def source(prefix: str, flag: str = "--csv") -> Source:
     path = files.found(prefix, _ENDING)
     table = parse(files.read(path, flag, _SLUG), str(path))
 
-    def findings(slo: Slo) -> Findings:
-        found = tuple(_finding(slo, objective, table) for objective in slo.objectives)
+    def assessments(slo: Slo) -> Assessments:
+        found = tuple(_assessment(slo, objective, table) for objective in slo.objectives)
         notes = () if table.is_whole else (_NOT_WHOLE,)
-        return Findings(str(path), found, (*notes, *warmup_notes(slo, "a CSV of Locust")))
+        return Assessments(str(path), found, (*notes, *warmup_notes(slo, "a CSV of Locust")))
 
-    return findings
+    return assessments
 
 
 def parse(content: str, name: str) -> Table:
@@ -133,7 +141,7 @@ def _refused(where: str, found: str, slug: str) -> ConfigurationError:
     )
 
 
-def _row(header: Sequence[str], fields: Sequence[str], where: str) -> Row:
+def _row(header: Sequence[str], fields: Sequence[str], where: str) -> StatsRow:
     if len(fields) != len(header):
         raise _refused(where, f"There are {len(fields)} fields instead of {len(header)}.", "truncated")
     values = dict(zip(header, fields, strict=True))
@@ -159,10 +167,10 @@ def _row(header: Sequence[str], fields: Sequence[str], where: str) -> Row:
     columns = [column for column in header if _PERCENTILE.fullmatch(column)]
     percentiles = {Decimal(c[:-1]) / 100: number(c) for c in columns} if is_timed else {}
     mean_ms = decimal(_MEAN) if is_timed else Decimal("NaN")
-    return Row(values[_METHOD], values[_NAME], requests, failures, mean_ms, percentiles)
+    return StatsRow(values[_METHOD], values[_NAME], requests, failures, mean_ms, percentiles)
 
 
-def _finding(slo: Slo, objective: Objective, table: Table) -> Finding:
+def _assessment(slo: Slo, objective: Objective, table: Table) -> Assessment:
     if why := of_locust(objective):
         return undecided(objective, why)
     if objective.match and not table.is_whole:
@@ -175,7 +183,7 @@ def _finding(slo: Slo, objective: Objective, table: Table) -> Finding:
     return _percentile(slo, objective, rows)
 
 
-def _success(slo: Slo, objective: Objective, table: Table, rows: Sequence[Row]) -> Finding:
+def _success(slo: Slo, objective: Objective, table: Table, rows: Sequence[StatsRow]) -> Assessment:
     counts = Counts()
     for row in rows:
         counts = counts.plus(row.counts)
@@ -186,7 +194,7 @@ def _success(slo: Slo, objective: Objective, table: Table, rows: Sequence[Row]) 
         if table.is_whole and row.requests and objective.match.covers(row.method, row.name, "")
     }
     share = Fraction(counts.bad, counts.total) if counts.total else None
-    return Finding(
+    return Assessment(
         _with_worst(result, by_endpoint),
         {} if share is None else {"": (share, share)},
     )
@@ -196,21 +204,21 @@ def _with_worst(result: Result, by_endpoint: dict[Endpoint, Counts]) -> Result:
     return replace(result, worst=worst(result.objective, by_endpoint))
 
 
-def _mean(slo: Slo, objective: Objective, rows: Sequence[Row]) -> Finding:
+def _mean(slo: Slo, objective: Objective, rows: Sequence[StatsRow]) -> Assessment:
     requests = sum(row.requests for row in rows)
     total_ms = sum((row.mean_ms * row.requests for row in rows), Decimal(0))
     if not total_ms.is_finite():
         why = "not decidable: there is no mean in the file"
-        return Finding(decided(slo, objective, Counts(requests), None, why=why, told="–"), is_share=False)
+        return Assessment(decided(slo, objective, Counts(requests), None, why=why, told="–"), is_share=False)
     within_ms = (objective.within_s or Decimal(0)) * 1000
     # One row as it stands: a product of many digits and its quotient need not be the same number again.
     missed = rows[0].mean_ms > within_ms if len(rows) == 1 else total_ms > within_ms * requests
     result = decided(slo, objective, Counts(requests, 0, float(total_ms / 1000)), missed)
     value = Fraction(total_ms) / 1000 / requests if requests else None
-    return Finding(result, {} if value is None else {"": (value, value)}, is_share=False)
+    return Assessment(result, {} if value is None else {"": (value, value)}, is_share=False)
 
 
-def _percentile(slo: Slo, objective: Objective, rows: Sequence[Row]) -> Finding:
+def _percentile(slo: Slo, objective: Objective, rows: Sequence[StatsRow]) -> Assessment:
     verdicts = [_row_missed(objective, row) for row in rows]
     answers = {missed for missed, _ in verdicts}
     requests = Counts(sum(row.requests for row in rows))
@@ -225,14 +233,14 @@ def _percentile(slo: Slo, objective: Objective, rows: Sequence[Row]) -> Finding:
         if target in row.percentiles
     }
     result = decided(slo, objective, requests, missed, why=why, told=_told(target, rows))
-    return Finding(result, measured if len(measured) == len(rows) else {}, is_share=False)
+    return Assessment(result, measured if len(measured) == len(rows) else {}, is_share=False)
 
 
 def _exact(ms: int) -> tuple[Fraction, Fraction]:
     return Fraction(ms, 1000), Fraction(ms, 1000)
 
 
-def _levels(row: Row, target: Decimal) -> Iterator[Decimal]:
+def _levels(row: StatsRow, target: Decimal) -> Iterator[Decimal]:
     """Yield the columns that a target is decided by: its own, or its neighbours, the higher one first."""
     if target in row.percentiles:
         yield target
@@ -241,7 +249,7 @@ def _levels(row: Row, target: Decimal) -> Iterator[Decimal]:
     yield from sorted(level for level in row.percentiles if level < target)[-1:]
 
 
-def _row_missed(objective: Objective, row: Row) -> tuple[bool | None, str]:
+def _row_missed(objective: Objective, row: StatsRow) -> tuple[bool | None, str]:
     """Return whether one row misses an objective; None where it does not say, and why."""
     threshold, target = Threshold(objective.within_s or Decimal(0)), objective.target or Decimal(0)
     if not row.percentiles:
@@ -256,7 +264,7 @@ def _row_missed(objective: Objective, row: Row) -> tuple[bool | None, str]:
     return None, f"not decidable: the file has no column {plain(target * 100)}%, and those beside it do not decide"
 
 
-def _told(target: Decimal, rows: Sequence[Row]) -> str:
+def _told(target: Decimal, rows: Sequence[StatsRow]) -> str:
     values = [(row.percentiles[level], level) for row in rows for level in list(_levels(row, target))[:1]]
     if not values:
         return "–"

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-AUTHORIZATION = "LOCUST_OTEL_PROMETHEUS_AUTHORIZATION"
-"""Environment variable with the value of the `Authorization` header: `Bearer …`, `Basic …`."""
-
 DEFAULT_LOOKBACK = "7d"
 DEFAULT_REGRESSION = "10%"
 FORMATS = ("table", "json", "junit", "github")
@@ -20,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json-file", metavar="FILE", help="what was given to Locust's --json-file, or the file itself")
     add(
         "--prometheus", metavar="URL",
-        help=f"a Prometheus that has the run; {AUTHORIZATION} holds the value of an Authorization header",
+        help="a Prometheus that has the run; LOCUST_OTEL_PROMETHEUS_AUTHORIZATION holds the value of an Authorization "
+        "header",
     )  # fmt: skip
     add("--run-id", metavar="ID", help="which run, with --prometheus")
     add("--lookback", metavar="TIME", help=f"how old it may be (default {DEFAULT_LOOKBACK})")

@@ -1,4 +1,4 @@
-"""Findings written out: a table for people, JSON, JUnit's XML, and the workflow commands of GitHub."""
+"""Assessments written out: a table for people, JSON, JUnit's XML, and the workflow commands of GitHub."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from locust_otel.core.errors import ExitCode
-from locust_otel.review.check.findings import Finding, Findings
+from locust_otel.review.check.assessments import Assessment, Assessments
 from locust_otel.slo import text
 from locust_otel.slo.objectives import Slo
 from locust_otel.slo.verdict import Result, Status, exit_code
@@ -21,7 +21,7 @@ class Report(NamedTuple):
     """What is written out."""
 
     slo: Slo
-    found: Findings
+    found: Assessments
     baseline: str = ""
 
     @property
@@ -85,13 +85,13 @@ def as_json(report: Report) -> str:
         "verdict": report.verdict.value,
         "exit_code": int(report.code),
         "notes": list(report.found.notes),
-        "objectives": [_as_json(finding) for finding in report.found.findings],
+        "objectives": [_as_json(assessment) for assessment in report.found.assessments],
     }
     return json.dumps(document, indent=2) + "\n"
 
 
-def _as_json(finding: Finding) -> dict[str, Any]:
-    result, objective = finding.result, finding.result.objective
+def _as_json(assessment: Assessment) -> dict[str, Any]:
+    result, objective = assessment.result, assessment.result.objective
     counts, worst = result.counts, result.worst
     is_split = objective.target is not None and not result.told
     return {
@@ -108,7 +108,7 @@ def _as_json(finding: Finding) -> dict[str, Any]:
         "mean_s": result.actual if objective.target is None and not result.told else None,
         "budget_spent": result.budget_spent,
         "worst": None if worst is None else {"method": worst.method, "name": worst.name, "value": worst.value},
-        "regression": finding.regression or None,
+        "regression": assessment.regression or None,
         "note": result.note,
     }
 

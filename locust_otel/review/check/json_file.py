@@ -15,9 +15,9 @@ from typing import Any
 
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.review.check import files
-from locust_otel.review.check.findings import (
-    Finding,
-    Findings,
+from locust_otel.review.check.assessments import (
+    Assessment,
+    Assessments,
     Source,
     counted,
     decided,
@@ -71,11 +71,11 @@ def source(name: str, flag: str = "--json-file") -> Source:
     path = files.found(name, _ENDING)
     entries = parse(files.read(path, flag, _SLUG), str(path))
 
-    def findings(slo: Slo) -> Findings:
-        found = tuple(_finding(slo, objective, entries) for objective in slo.objectives)
-        return Findings(str(path), found, warmup_notes(slo, "a JSON file of Locust"))
+    def assessments(slo: Slo) -> Assessments:
+        found = tuple(_assessment(slo, objective, entries) for objective in slo.objectives)
+        return Assessments(str(path), found, warmup_notes(slo, "a JSON file of Locust"))
 
-    return findings
+    return assessments
 
 
 def parse(content: str, name: str) -> tuple[Entry, ...]:
@@ -133,7 +133,7 @@ def _entry(value: Any, where: str) -> Entry:
     )
 
 
-def _finding(slo: Slo, objective: Objective, entries: Sequence[Entry]) -> Finding:
+def _assessment(slo: Slo, objective: Objective, entries: Sequence[Entry]) -> Assessment:
     if why := of_locust(objective):
         return undecided(objective, why)
     matching = [entry for entry in entries if objective.match.covers(entry.method, entry.name, "")]
@@ -155,27 +155,27 @@ def _sum(several: Sequence[Counts]) -> Counts:
     return result
 
 
-def _mean(slo: Slo, objective: Objective, entries: Sequence[Entry]) -> Finding:
+def _mean(slo: Slo, objective: Objective, entries: Sequence[Entry]) -> Assessment:
     requests = sum(sum(entry.times.values()) for entry in entries)
     total_ms = sum((entry.total_ms for entry in entries), Decimal(0))
     if not total_ms.is_finite():
         why = "not decidable: there is no mean in the file"
-        return Finding(decided(slo, objective, Counts(requests), None, why=why, told="–"), is_share=False)
+        return Assessment(decided(slo, objective, Counts(requests), None, why=why, told="–"), is_share=False)
     missed = total_ms > (objective.within_s or Decimal(0)) * 1000 * requests
     result = decided(slo, objective, Counts(requests, 0, float(total_ms / 1000)), missed)
     if not requests:
-        return Finding(result, is_share=False)
+        return Assessment(result, is_share=False)
     value = Fraction(total_ms) / 1000 / requests
-    return Finding(result, {"": (value, value)}, is_share=False)
+    return Assessment(result, {"": (value, value)}, is_share=False)
 
 
-def _latency(slo: Slo, objective: Objective, entries: Sequence[Entry]) -> Finding:
+def _latency(slo: Slo, objective: Objective, entries: Sequence[Entry]) -> Assessment:
     threshold = Threshold(objective.within_s or Decimal(0))
     by_endpoint = {(entry.method, entry.name): entry.slower(threshold) for entry in entries}
     best = _sum([least for least, _ in by_endpoint.values()])
     worse = _sum([most for _, most in by_endpoint.values()])
     if not best.total:
-        return Finding(decided(slo, objective, best, None))
+        return Assessment(decided(slo, objective, best, None))
     measured = {"": (Fraction(best.bad, best.total), Fraction(worse.bad, worse.total))}
     missed: bool | None = is_missed(objective, best)
     if missed != is_missed(objective, worse):
@@ -192,4 +192,4 @@ def _latency(slo: Slo, objective: Objective, entries: Sequence[Entry]) -> Findin
     result = decided(slo, objective, best if best == worse else Counts(best.total), missed, why=why, told=told)
     if best == worse:
         result = replace(result, worst=worst(objective, {key: least for key, (least, _) in by_endpoint.items()}))
-    return Finding(result, measured)
+    return Assessment(result, measured)

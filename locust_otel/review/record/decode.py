@@ -1,13 +1,17 @@
-"""From the lines of a record to values: strict about everything that a version 1 says."""
+"""From the lines of a record to values: cumulative numbers become what happened within each interval.
+
+Strict about everything that the format says.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from locust_otel.core.catalogue import INVALID_REASONS, RUN_STATES, SLO_STATUSES
 from locust_otel.core.histogram import Layout, layout
@@ -25,13 +29,28 @@ from locust_otel.wire.record import (
     SeriesDelta,
     WorkerReading,
 )
+from locust_otel.wire.report import count, decode_counts
+
+_Key = TypeVar("_Key")
 
 _MAX_COUNT = 2**63
+
+_count = partial(count, limit=_MAX_COUNT)
+
+
+@dataclass(slots=True)
+class _Known:
+    """Last values of a series."""
+
+    unmeasured: int = 0
+    sum_s: float = 0.0
+    body_bytes: int = 0
+    counts: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
 
 
 @dataclass(slots=True)
 class Contents:
-    """What the lines of a record have said so far, but for its intervals.
+    """Content of a record so far, without its intervals.
 
     Attributes:
         start_time: Unix time in seconds.
@@ -55,7 +74,10 @@ class Contents:
     events: list[RecordedEvent] = field(default_factory=list)
     warm_s: float | None = None
     end: dict[str, Any] | None = None
-    _sums: list[float] = field(default_factory=list)
+    _known: list[_Known] = field(default_factory=list)
+    _known_errors: defaultdict[ErrorKey, int] = field(default_factory=lambda: defaultdict(int))
+    _known_user_errors: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    _known_lags: dict[str, tuple[float, defaultdict[int, int]]] = field(default_factory=dict)
     _end_s: float = 0.0
 
     def take(self, line: bytes, where: str) -> Interval | None:
@@ -84,7 +106,7 @@ class Contents:
     def _series(self, values: dict[str, Any]) -> None:
         for key in values["keys"]:
             self.series.append(SeriesKey(*_texts(key, 4)))
-            self._sums.append(0.0)
+            self._known.append(_Known())
 
     def _errors(self, values: dict[str, Any]) -> None:
         self.errors += [ErrorKey(*_texts(key, 3)) for key in values["keys"]]
@@ -102,6 +124,7 @@ class Contents:
     def _end(self, values: dict[str, Any]) -> None:
         _number(values["at"])
         _count(values["recorded"])
+        _state(values["state"])
         verdict = values["verdict"]
         for each in [] if verdict is None else verdict:
             if each["status"] not in SLO_STATUSES:
@@ -112,39 +135,19 @@ class Contents:
         start_s, end_s = _number(values["from"]), _number(values["to"])
         if start_s != self._end_s or end_s <= start_s:
             raise ValueError(f"an interval from {start_s} to {end_s} after {self._end_s}")
-        if values["state"] not in RUN_STATES:
-            raise ValueError(f"state {values['state']!r}")
-        counts: dict[int, SeriesDelta] = {}
-        last = len(self.layout.bounds)
-        sums = self._sums
-        # Checked all at once, in C where that is possible: an hour of 50 series has 180,000 entries.
-        entries = values["series"]
-        _check_gaps([number for entry in entries for number in entry[4:]])
-        heads = [number for entry in entries for number in (entry[0], entry[1], entry[3])]
-        if heads and (type(sum(heads)) is not int or min(heads) < 0 or max(heads) >= _MAX_COUNT):
-            raise ValueError(f"series {heads!r}")
-        for entry in entries:
-            position, unmeasured, sum_to_s, body_bytes = entry[:4]
-            if position in counts or position >= len(sums):
-                raise ValueError(f"series {position!r}")
-            sum_s = sum_to_s - sums[position]
-            if not 0 <= sum_s < math.inf:
-                raise ValueError(f"series {position}: a sum that falls")
-            sums[position] = sum_to_s
-            del entry[:4]
-            measured, by_index = _counts(entry, last)
-            counts[position] = SeriesDelta(measured, unmeasured, sum_s, body_bytes, by_index, sum_to_s)
         interval = Interval(
             start_s=start_s,
             end_s=end_s,
             users=_whole(values["users"]),
             users_target=_whole(values["users_target"]),
-            state=values["state"],
+            state=_state(values["state"]),
             elapsed_s=_number(values["elapsed_s"]),
-            counts=counts,
-            errors={self.errors[_count(position)]: _count(n) for position, n in values["errors"]},
-            user_errors={_pair(user_class, kind): _count(n) for user_class, kind, n in values["user_errors"]},
-            workers=[_worker(each) for each in values["workers"]],
+            counts=self._counts(values["series"]),
+            errors=_new(self._known_errors, {self.errors[_count(p)]: _count(n) for p, n in values["errors"]}),
+            user_errors=_new(
+                self._known_user_errors, {_pair(user_class, t): _count(n) for user_class, t, n in values["user_errors"]}
+            ),
+            workers=[self._worker(each) for each in values["workers"]],
             worker_states=None if values["worker_states"] is None else _whole(values["worker_states"]),
             workers_expected=_optional(values["workers_expected"], _count),
             slo=_optional(values["slo"], _judgements),
@@ -152,6 +155,52 @@ class Contents:
         )
         self._end_s = end_s
         return interval
+
+    def _counts(self, entries: Sequence[Any]) -> dict[int, SeriesDelta]:
+        """Return what is new in each series that has anything new."""
+        # In one loop, since there are many: an hour of 50 series has 180,000 entries.
+        result: dict[int, SeriesDelta] = {}
+        all_known, last = self._known, len(self.layout.bounds)
+        for position, unmeasured, sum_to_s, body_bytes, gaps in entries:
+            if not type(position) is type(unmeasured) is type(body_bytes) is int or position < 0 or position in result:
+                raise ValueError(f"series {position!r}")
+            known = all_known[position]
+            counts = _new(known.counts, _buckets(gaps, last))
+            more_unmeasured, more_bytes = unmeasured - known.unmeasured, body_bytes - known.body_bytes
+            more_s = sum_to_s - known.sum_s
+            if (
+                more_unmeasured < 0
+                or more_bytes < 0
+                or max(unmeasured, body_bytes) >= _MAX_COUNT
+                or not 0 <= more_s < math.inf
+            ):
+                raise ValueError(f"series {position}: a number that falls, or is out of range")
+            if counts or more_unmeasured or more_bytes or more_s:
+                known.unmeasured, known.sum_s, known.body_bytes = unmeasured, sum_to_s, body_bytes
+                measured = sum(counts.values())
+                result[position] = SeriesDelta(measured, more_unmeasured, more_s, more_bytes, counts, sum_to_s)
+        return result
+
+    def _worker(self, values: Mapping[str, Any]) -> WorkerReading:
+        (name,) = _texts([values["worker"]], 1)
+        reasons = tuple(_texts(values["reasons"], len(values["reasons"])))
+        if not set(reasons) <= set(INVALID_REASONS):
+            raise ValueError(f"reasons {reasons!r}")
+        before_s, known = (not values["is_new"] and self._known_lags.get(name)) or (0.0, defaultdict(int))
+        sum_s = _number(values["lag_sum_s"])
+        if sum_s < before_s:
+            raise ValueError(f"worker {name}: a sum that falls")
+        lags = _new(known, _buckets(values["lag"], len(layout().bounds)))
+        self._known_lags[name] = (sum_s, known)
+        return WorkerReading(
+            worker=name,
+            cpu_ratio=_optional(values["cpu"], _number),
+            memory_bytes=_optional(values["memory"], _count),
+            users=_count(values["users"]),
+            reasons=reasons,
+            lag_counts=lags,
+            lag_sum_s=sum_s - before_s,
+        )
 
 
 _LINES: Mapping[str, Callable[[Contents, dict[str, Any]], None]] = {
@@ -169,6 +218,8 @@ def first(line: bytes, where: str) -> Contents:
         values = _object(line)
         if values.get("format") != FORMAT or values.get("type") != "run":
             raise RecordError(where, "this is not the record of a run.", "format")
+        if values["version"] == 1:
+            raise RecordError(where, "this is of version 1; locust-otel 0.1 reads it.", "version")
         if values["version"] != VERSION:
             found = f"this is of version {values['version']!r}, and version {VERSION} is read here."
             raise RecordError(where, f"{found} Use the locust-otel that has written it.", "version")
@@ -223,10 +274,10 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _count(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < _MAX_COUNT:
-        raise ValueError(f"{value!r} is no count")
-    return value
+def _state(value: Any) -> str:
+    if value not in RUN_STATES:
+        raise ValueError(f"state {value!r}")
+    return str(value)
 
 
 def _optional(value: Any, read: Callable[[Any], Any]) -> Any:
@@ -237,40 +288,23 @@ def _whole(values: Any) -> dict[str, int]:
     return {name: _count(value) for name, value in _mapping(values).items()}
 
 
-def _check_gaps(gaps: Sequence[Any]) -> None:
-    # Steps in C, since there are many. A sum of integers is one, and of other things is not, or raises.
-    if gaps and (type(sum(gaps)) is not int or min(gaps) < 1 or max(gaps) >= _MAX_COUNT):
-        raise ValueError(f"gaps and counts {gaps!r}")
+def _buckets(gaps: Any, last: int) -> dict[int, int]:
+    counts = decode_counts(gaps)
+    if counts and next(reversed(counts)) > last:
+        raise ValueError(f"a bucket above {last}")
+    return counts
 
 
-def _counts(gaps: list[Any], last: int) -> tuple[int, dict[int, int]]:
-    """Return the sum of gaps and counts in turn, and the counts by index; the numbers were checked."""
-    if not gaps:
-        return 0, {}
-    steps, counts = gaps[::2], gaps[1::2]
-    steps[0] -= 1
-    if (last_index := sum(steps)) > last:
-        raise ValueError(f"bucket {last_index} of {last}")
-    return sum(counts), dict(zip(accumulate(steps), counts, strict=True))
-
-
-_LAST_LAG = len(layout().bounds)
-
-
-def _worker(values: Mapping[str, Any]) -> WorkerReading:
-    reasons = tuple(_texts(values["reasons"], len(values["reasons"])))
-    if not set(reasons) <= set(INVALID_REASONS):
-        raise ValueError(f"reasons {reasons!r}")
-    _check_gaps(values["lag"])
-    return WorkerReading(
-        worker=_texts([values["worker"]], 1)[0],
-        cpu_ratio=_optional(values["cpu"], _number),
-        memory_bytes=_optional(values["memory"], _count),
-        users=_count(values["users"]),
-        reasons=reasons,
-        lag_counts=_counts(values["lag"], _LAST_LAG)[1],
-        lag_sum_s=_number(values["lag_sum_s"]),
-    )
+def _new(known: defaultdict[_Key, int], told: Mapping[_Key, int]) -> dict[_Key, int]:
+    """Return how much more is told than was known, and note what is told."""
+    new = {}
+    for key, number in told.items():
+        if more := number - known[key]:
+            new[key] = more
+            known[key] = number
+    if new and min(new.values()) < 0:
+        raise ValueError("a count that falls")
+    return new
 
 
 def _judgements(values: Any) -> dict[str, Judgement]:

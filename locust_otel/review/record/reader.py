@@ -1,4 +1,4 @@
-"""Reads a run record, whole or interval by interval; see `record.format` for what it holds."""
+"""Reads a run record, whole or interval by interval; see `wire.record` for what it holds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import zlib
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from locust_otel.core.catalogue import RUN_STATES
 from locust_otel.core.histogram import Layout
 from locust_otel.core.snapshot import ErrorKey, RequestsSnapshot, SeriesKey, SeriesSnapshot
 from locust_otel.review.record.decode import Contents, first
@@ -20,6 +22,8 @@ __all__ = ["Cumulated", "Interval", "Mark", "Record", "RecordStream", "RecordedE
            "load"]  # fmt: skip
 
 _CHUNK = 1 << 18
+
+_unpacker = partial(zlib.decompressobj, wbits=zlib.MAX_WBITS | 16)
 
 
 class Cumulated:
@@ -157,6 +161,13 @@ class Record:
         return self.contents.end is not None and bool(self.contents.end["is_aborted"])
 
     @property
+    def state(self) -> str:
+        """State of the run at the end of the record: `stopped`, or `lost` if its Locust ended without stopping it."""
+        if self.contents.end is not None:
+            return str(self.contents.end["state"])
+        return self.intervals[-1].state if self.intervals else RUN_STATES[0]
+
+    @property
     def locust_total(self) -> int | None:
         """Requests that Locust itself has counted, as far as is known."""
         if self.contents.end is not None:
@@ -226,30 +237,28 @@ class RecordStream:
         for text in self._unpacked():
             *lines, rest = (rest + text).split(b"\n")
             yield from lines
-        # What is left has no newline: whoever wrote it was cut off in the middle of a line.
+        # The rest has no newline: the file was cut off within a line.
 
     def _unpacked(self) -> Iterator[bytes]:
-        unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        read = 0
+        """Yield the content of all gzip members; each exporter that has written to the file has made its own."""
+        read, unpacker = 0, _unpacker()
         try:
             for chunk in _chunks(self._path):
-                if unpacker.eof:
-                    raise RecordError(f"{self._path}, byte {read}", "there is more after its end.", "rubbish")
                 yield unpacker.decompress(chunk)
                 read += len(chunk)
+                while unpacker.eof and (rest := unpacker.unused_data):
+                    unpacker = _unpacker()
+                    yield unpacker.decompress(rest)
         except OSError as error:
             raise RecordError(self._path, f"it cannot be read: {error.strerror or error}.", "unreadable") from None
         except zlib.error as error:
             what = "this is no gzip file" if not read else "it is damaged"
             raise RecordError(f"{self._path}, byte {read} or later", f"{what}: {error}.", "damaged") from None
-        if unpacker.unused_data:
-            at = read - len(unpacker.unused_data)
-            raise RecordError(f"{self._path}, byte {at}", "there is more after its end.", "rubbish")
         self._is_cut = not unpacker.eof
 
 
 def load(path: str | Path) -> Record:
-    """Read a record; one that was cut off is read as far as it goes.
+    """Read a record; if it was cut off, up to that point.
 
     Raises:
         RecordError: It cannot be read, or something in it is no part of a record of this version.

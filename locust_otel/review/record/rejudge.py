@@ -5,48 +5,44 @@ from __future__ import annotations
 from decimal import Decimal
 
 from locust_otel.review.record.reader import Record
-from locust_otel.slo.counts import Counts, count
+from locust_otel.slo.counts import Counts
+from locust_otel.slo.judged import JudgedRequests
 from locust_otel.slo.objectives import Objective, Sli, Slo, spoken
-from locust_otel.slo.progress import Standing
 from locust_otel.slo.validity import Validity
 from locust_otel.slo.verdict import Result, Status
 
+_OVER = ("stopped", "lost")
+
 
 def results(record: Record, slo: Slo | None = None) -> list[Result]:
-    """Return how each objective stands at the end of a record, in the order of the file.
+    """Judge each objective at the end of a record, in the order of the file.
 
-    An objective whose threshold is no edge of the recorded histogram is undecided, and its note says why.
+    An objective whose threshold is not a bound of the recorded histogram is undecided, and its note says why.
 
     Args:
-        record: The record; one that was cut off is judged as far as it goes.
+        record: The record; if it was cut off, the intervals in it are judged.
         slo: Objectives to judge by; None for those of its own run.
 
     Returns:
-        Nothing where there are no objectives at all.
+        One result for each objective; empty without objectives.
     """
     own = record.slo
     judged_by = slo if slo is not None else own
     if judged_by is None:
         return []
-    decidable = tuple(each for each in judged_by.objectives if _is_decidable(each, record))
-    warm_s = _warm_s(record, judged_by)
-    baseline = {}
+    decidable = [objective for objective in judged_by.objectives if _is_decidable(objective, record)]
+    judged, warm_s = JudgedRequests(decidable), _warm_s(record, judged_by)
     if warm_s:
-        before = record.requests(end_s=warm_s)
-        baseline = {objective.name: count(objective, before) for objective in decidable}
-    standing = Standing(
-        judged_by,
-        record.requests(),
-        None if warm_s is None else baseline,
-        max(0.0, record.elapsed_s - float(judged_by.warmup_s)),
-        invalid=_invalid(record, judged_by),
-        burning=(),
-        aborted=None,
-    )
-    return [
-        standing.result(objective) if objective in decidable else _undecidable(objective)
-        for objective in judged_by.objectives
-    ]
+        judged.update(record.requests(end_s=warm_s))
+        judged.restart()
+    if warm_s is not None:
+        judged.update(record.requests())
+    judged_s = max(0.0, record.elapsed_s - float(judged_by.warmup_s))
+    known = {
+        result.objective.name: result
+        for result in judged.results(judged_by, judged_s, invalid=_invalid(record, judged_by))
+    }
+    return [known.get(objective.name) or _undecidable(objective) for objective in judged_by.objectives]
 
 
 def _is_decidable(objective: Objective, record: Record) -> bool:
@@ -60,22 +56,22 @@ def _undecidable(objective: Objective) -> Result:
 
 
 def _warm_s(record: Record, slo: Slo) -> float | None:
-    """Return when the warm-up ended: 0 where there is none, None where it did not end."""
+    """Return the end of the warm-up in seconds: 0 without a warm-up, None if it did not end."""
     if not slo.warmup_s:
         return 0.0
     if record.slo is not None and record.slo.warmup_s == slo.warmup_s:
         return record.warm_s
-    ends = (i.end_s for i in record.intervals if i.end_s >= float(slo.warmup_s) and i.state != "stopped")
+    ends = (i.end_s for i in record.intervals if i.end_s >= float(slo.warmup_s) and i.state not in _OVER)
     return next(ends, None)
 
 
 def _invalid(record: Record, slo: Slo) -> str:
-    """Return why the numbers cannot be believed; empty where they can."""
+    """Return why the numbers are not valid; empty if they are."""
     if record.verdict and record.slo is not None and record.slo.warmup_s == slo.warmup_s:
-        # What the run has said: it looked at its generator at other moments than the record did.
+        # The words of the run itself: it looked at its generator at other moments than the record did.
         return next((str(each["note"]) for each in record.verdict if each["status"] == Status.INVALID), "")
     validity = Validity(record.start_time, float(slo.warmup_s))
     for interval in record.intervals:
-        if interval.state != "stopped" and interval.end_s >= float(slo.warmup_s):
+        if interval.state not in _OVER and interval.end_s >= float(slo.warmup_s):
             validity.note(interval.end_s, interval.reasons)
     return validity.invalid(max(0.0, record.elapsed_s - float(slo.warmup_s)))

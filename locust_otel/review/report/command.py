@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from locust_otel.core.errors import ConfigurationError, ExitCode
 
 REPORT_FORMATS = ("html", "markdown", "json", "openmetrics")
-"""Those of `report.formats`, which this module does not load before one is asked for."""
+"""Those of `report.kinds`, which this module does not load before one is asked for."""
 
 
 def add_to(commands: Any) -> None:

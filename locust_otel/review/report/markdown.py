@@ -31,7 +31,7 @@ def as_json(path: Path, baseline: Path | None = None) -> tuple[str, bool]:
     analyzed = story.analysis(record)
     told: dict[str, Any] = {"version": 1, **document(summary(record)), "analysis": None, "baseline": None}
     if analyzed is not None:
-        from locust_otel.review.analysis.text import document as of_analysis  # noqa: PLC0415  # an extra
+        from locust_otel.review.analysis.rendering import document as of_analysis  # noqa: PLC0415  # an extra
 
         told["analysis"] = of_analysis(analyzed)
     if baseline is not None:

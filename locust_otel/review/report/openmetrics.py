@@ -24,6 +24,7 @@ from locust_otel.core.histogram import layout
 from locust_otel.core.snapshot import HealthSnapshot, ObjectivePoint, RunSnapshot, Snapshot, WorkerSnapshot
 from locust_otel.review.record.decode import Contents
 from locust_otel.review.record.reader import Cumulated, RecordStream
+from locust_otel.slo.objectives import Slo
 from locust_otel.wire.record import Interval, Judgement, WorkerReading
 
 SCOPES = frozenset(Scope) - {Scope.HEALTH}
@@ -167,7 +168,7 @@ class _Replay:
         for time_s, mark, kind in contents.marks:
             if time_s <= at_s:
                 marks[mark, kind] = marks.get((mark, kind), 0) + 1
-        stopped = last is not None and last.state == "stopped"
+        stopped = last is not None and last.state in {"stopped", "lost"}
         run = RunSnapshot(
             run_id=contents.run_id,
             info=contents.info,
@@ -179,7 +180,7 @@ class _Replay:
             users_target=last.users_target if last is not None else {},
             requests=self._cumulated.snapshot(),
             marks=marks,
-            slo=_Judged(contents, last) if contents.slo is not None else None,
+            slo=_judged(contents.slo, last) if contents.slo is not None else None,
         )
         return Snapshot(
             time=contents.start_time + at_s,
@@ -205,21 +206,14 @@ class _Replay:
         )
 
 
-class _Judged:
-    """The objectives as the run itself had judged them at the end of an interval."""
-
-    def __init__(self, contents: Contents, interval: Interval | None) -> None:
-        self._contents = contents
-        self._interval = interval
-
-    def points(self) -> Iterator[ObjectivePoint]:
-        """Yield how each objective stood."""
-        slo = self._contents.slo
-        judged = self._interval.slo if self._interval is not None else None
-        for objective in slo.objectives if slo is not None else ():
-            good, bad, sum_s, status = (judged or {}).get(objective.name, Judgement(0, 0, 0.0, "undecided"))
-            assert slo is not None  # noqa: S101  # for the type checker
-            yield ObjectivePoint(
+def _judged(slo: Slo, interval: Interval | None) -> tuple[ObjectivePoint, ...]:
+    """Return the objectives as the run itself had judged them at the end of an interval."""
+    judged = (interval.slo if interval is not None else None) or {}
+    points = []
+    for objective in slo.objectives:
+        good, bad, sum_s, status = judged.get(objective.name, Judgement(0, 0, 0.0, "undecided"))
+        points.append(
+            ObjectivePoint(
                 name=objective.name,
                 service=slo.service,
                 target=None if objective.target is None else float(objective.target),
@@ -230,3 +224,5 @@ class _Judged:
                 sum_s=sum_s,
                 status=status,
             )
+        )
+    return tuple(points)

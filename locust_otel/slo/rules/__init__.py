@@ -1,1 +1,1 @@
-"""PromQL, rules and export formats of an SLO file."""
+"""What an SLO file becomes for others: recording and alerting rules in PromQL, OpenSLO, Sloth, Grafana dashboards."""

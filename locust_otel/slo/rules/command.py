@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     """Write rule files, or an SLO file in the format of others."""
     from locust_otel.slo.file import load  # noqa: PLC0415  # likewise
     from locust_otel.slo.rules import exchange  # noqa: PLC0415  # no other command needs it
-    from locust_otel.slo.rules.alerts import Links  # noqa: PLC0415  # likewise
+    from locust_otel.slo.rules.alerting_rules import Links  # noqa: PLC0415  # likewise
     from locust_otel.slo.rules.printer import prometheus_rule, rule_files, rule_text  # noqa: PLC0415  # likewise
 
     slo = load(options.slo)

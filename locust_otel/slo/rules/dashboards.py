@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from locust_otel.core import web
 from locust_otel.core.errors import ConfigurationError, LocustOtelError
 
 TOKEN = "GRAFANA_TOKEN"  # noqa: S105  # the name of the environment variable that holds it
@@ -22,13 +23,6 @@ TIMEOUT_S = 30.0
 
 class GrafanaRefused(LocustOtelError):  # noqa: N818
     """Grafana did not take a dashboard."""
-
-
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: it would turn the POST into a GET, and hand the token to whoever is there."""
-
-    def redirect_request(self, *_: object, **__: object) -> None:
-        """Let the answer stand."""
 
 
 def files() -> list[Path]:
@@ -113,7 +107,7 @@ def _post(url: str, body: Mapping[str, Any], token: str) -> Mapping[str, Any]:
     request.add_header("Accept", "application/json")
     request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
-        with urllib.request.build_opener(_Stay).open(request, timeout=TIMEOUT_S) as response:
+        with web.opener().open(request, timeout=TIMEOUT_S) as response:
             answer = json.loads(response.read())
     except urllib.error.HTTPError as error:
         with error:

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from locust_otel.slo.objectives import Slo, span
-from locust_otel.slo.rules.alerts import Links, run_alerts, slo_alerts
-from locust_otel.slo.rules.recording import recording_rules
+from locust_otel.slo.rules.alerting_rules import Links, run_alerts, slo_alerts
+from locust_otel.slo.rules.recording_rules import recording_rules
 
 RUN_FILE = "locust.yaml"
 """The file with the alerts of any run; of the SLO file it takes the scrape interval and lengths of windows only."""

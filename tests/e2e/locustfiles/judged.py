@@ -31,8 +31,7 @@ def show(bridge: locust_otel.Bridge) -> None:
     shown = None
     if standing is not None:
         shown = {
-            result.objective.name: [result.status.value, result.counts.good, result.counts.total]
-            for result in standing.results()
+            objective.name: [objective.status, objective.good, objective.good + objective.bad] for objective in standing
         }
     print(json.dumps(shown))
 

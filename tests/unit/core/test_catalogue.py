@@ -12,8 +12,7 @@ from prometheus_client.metrics_core import METRIC_TYPES
 from locust_otel.core import catalogue
 from locust_otel.core.catalogue import CATALOGUE, Kind, Metric, Scope
 from locust_otel.core.families import HistogramPoint, families
-from locust_otel.plugin.series import Aggregate
-from tests.unit.factories import rich_snapshot, snapshot
+from tests.unit.factories import Load, rich_snapshot, snapshot
 
 _UNITS = {"s": "_seconds", "By": "_bytes", "1": "", "": ""}
 
@@ -49,6 +48,8 @@ locust_otel_export_seconds_total counter exporter outcome
 locust_otel_last_export_timestamp_seconds gauge exporter
 locust_otel_folded_requests_total counter
 locust_otel_listener_errors_total counter
+locust_otel_exporter_restarts_total counter
+locust_otel_reports_merged_total counter
 locust_otel_series gauge
 locust_otel_unreconciled_requests gauge
 locust_otel_build_info gauge version python_version
@@ -131,7 +132,7 @@ def test_everything_exported_is_in_the_catalogue() -> None:
 def test_every_metric_has_a_value_that_is_not_zero() -> None:
     """No metric is there for show: a rich snapshot, or a valid one, gives each a value other than zero."""
     seen = set()
-    for family in chain(families(rich_snapshot()), families(snapshot(Aggregate(slow_s=1, max_names=1)))):
+    for family in chain(families(rich_snapshot()), families(snapshot(Load(slow_s=1, max_names=1)))):
         for point in family.points:
             value = sum(point.counts) * point.sum if isinstance(point, HistogramPoint) else point.value
             if value:

@@ -1,4 +1,4 @@
-"""Tests of events: a bounded queue in order, and a bounded rate."""
+"""Tests of events: what one is, and a bounded rate."""
 
 from __future__ import annotations
 
@@ -6,12 +6,7 @@ from time import time
 
 import pytest
 
-from locust_otel.core.events import MAX_WAITING, Event, EventQueue, RateLimit
-
-
-def texts(queue: EventQueue, limit: int = 10_000) -> list[str]:
-    """Return the bodies that wait."""
-    return [event.body for event in queue.peek(limit)]
+from locust_otel.core.events import Event, RateLimit
 
 
 def test_defaults() -> None:
@@ -23,49 +18,6 @@ def test_defaults() -> None:
     with pytest.raises(AttributeError):
         event.body = "other"  # type: ignore[misc]
     assert Event("a", "b").attributes is not event.attributes
-
-
-def test_order() -> None:
-    """Events come out in the order in which they came in; looking leaves them there."""
-    queue = EventQueue()
-    for number in range(5):
-        queue.add(Event("e", str(number)))
-    assert texts(queue, 3) == ["0", "1", "2"]
-    assert texts(queue) == ["0", "1", "2", "3", "4"]
-    queue.remove(2)
-    queue.add(Event("e", "5"))
-    assert texts(queue) == ["2", "3", "4", "5"]
-    assert queue.dropped == 0
-
-
-def test_bound() -> None:
-    """Of too many the later ones are dropped and counted; a place that was freed is taken again."""
-    queue = EventQueue()
-    for number in range(MAX_WAITING + 3):
-        queue.add(Event("e", str(number)))
-    assert len(texts(queue)) == MAX_WAITING == 500
-    assert texts(queue)[-1] == str(MAX_WAITING - 1)
-    assert queue.dropped == 3
-    queue.remove(1)
-    queue.add(Event("e", "late"))
-    assert texts(queue)[-1] == "late"
-    assert queue.dropped == 3
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 100])
-def test_remove(count: int) -> None:
-    """No more is removed than there is."""
-    queue = EventQueue()
-    queue.add(Event("e", "0"))
-    queue.add(Event("e", "1"))
-    queue.remove(count)
-    assert texts(queue) == ["0", "1"][count:]
-
-
-def test_empty() -> None:
-    """An empty queue has nothing to look at."""
-    assert EventQueue().peek(10) == []
-    assert EventQueue().peek(0) == []
 
 
 class Clock:

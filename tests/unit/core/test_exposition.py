@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain, zip_longest
+from dataclasses import replace
+from itertools import chain
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from locust_otel.core.catalogue import CATALOGUE, Kind
-from locust_otel.core.exposition import POINTS_PER_PIECE, Format, TextExposition, negotiate
+from locust_otel.core.exposition import Format, TextExposition, negotiate
 from locust_otel.core.families import families
 from locust_otel.core.snapshot import Exemplar, SeriesKey, Snapshot
-from locust_otel.plugin.series import Aggregate
 from tests.unit.factories import (
     ODD_TEXTS,
     SPAN_ID,
     TRACE_ID,
+    Load,
     expected_samples,
     health,
     parsed_samples,
     record,
-    rich_aggregate,
+    rich_load,
     rich_snapshot,
     snapshot,
     worker,
@@ -54,7 +56,7 @@ def rendered(taken: Snapshot, format_: Format = TEXT) -> str:
 
 def busy(series: int = 60, run_id: str = "run-1") -> Snapshot:
     """Return a snapshot with this many series."""
-    aggregate = Aggregate(slow_s=2.0, max_names=10_000)
+    aggregate = Load(slow_s=2.0, max_names=10_000)
     for number in range(series):
         record(aggregate, SeriesKey("GET", f"/{number}", "Shopper", "success"), range(number + 1), number)
     return snapshot(aggregate, run_id=run_id)
@@ -71,7 +73,7 @@ def test_every_sample_is_read_back(format_: Format) -> None:
 @pytest.mark.parametrize("run", [False, True], ids=["before the first run", "run without requests"])
 def test_hardly_anything_to_say(format_: Format, run: bool) -> None:
     """What is there before the first request is read back, and a family without points has no header."""
-    taken = snapshot(Aggregate(slow_s=5, max_names=5) if run else None)
+    taken = snapshot(Load(slow_s=5, max_names=5) if run else None)
     text = rendered(taken, format_)
     assert parsed_samples(text, openmetrics=format_ is OPENMETRICS) == expected_samples(taken)
     assert "locust_requests" not in text
@@ -109,7 +111,7 @@ def test_each_family_has_one_header_before_its_samples(format_: Format) -> None:
 @pytest.mark.parametrize("odd", ODD_TEXTS, ids=ascii)
 def test_odd_labels_survive(format_: Format, odd: str) -> None:
     """Quotes, newlines, backslashes, percent signs and other scripts are read back as they were."""
-    aggregate = Aggregate(slow_s=5, max_names=50)
+    aggregate = Load(slow_s=5, max_names=50)
     record(aggregate, SeriesKey(odd, f"{odd}x", odd, "success"), [1, 2, 3], 10)
     aggregate.count_error(odd, f"x{odd}", odd, 7)
     aggregate.count_user_error(odd, odd, 2)
@@ -125,7 +127,7 @@ def test_odd_labels_survive(format_: Format, odd: str) -> None:
 def test_any_text_survives(texts: list[str], openmetrics: bool) -> None:
     """Whatever UTF-8 stands in labels is read back as it was."""
     method, name, user_class = texts
-    aggregate = Aggregate(slow_s=5, max_names=50)
+    aggregate = Load(slow_s=5, max_names=50)
     record(aggregate, SeriesKey(method, name, user_class, "failure"), [1])
     taken = snapshot(aggregate)
     found = parsed_samples(rendered(taken, OPENMETRICS if openmetrics else TEXT), openmetrics=openmetrics)
@@ -138,7 +140,7 @@ def test_any_text_survives(texts: list[str], openmetrics: bool) -> None:
 )
 def test_values_are_exact(format_: Format, value: float) -> None:
     """A value is read back as the same float, large, small or whole."""
-    taken = snapshot(rich_aggregate(), start_time=value, users={"U": value})
+    taken = snapshot(rich_load(), start_time=value, users={"U": value})
     found = parsed_samples(rendered(taken, format_), openmetrics=format_ is OPENMETRICS)
     assert found["locust_run_start_time_seconds", frozenset({("run_id", "run-1")})] == float(value)
     assert found["locust_users", frozenset({("run_id", "run-1"), ("user_class", "U")})] == float(value)
@@ -146,9 +148,9 @@ def test_values_are_exact(format_: Format, value: float) -> None:
 
 def test_exemplars() -> None:
     """In OpenMetrics each bucket shows its exemplar, with trace, span, duration and time; in text none does."""
-    aggregate = rich_aggregate()
+    aggregate = rich_load()
     key = SeriesKey("GET", "/", "Shopper", "success")
-    view = aggregate.layout
+    view = aggregate.merged.layout
     for edge, duration in ((0.3, 0.2999), (5.0, 2.5), (None, 61.25)):
         index = len(view.classic_bounds) if edge is None else view.classic_bounds.index(edge)
         aggregate.of(key).exemplars[index] = Exemplar(duration, TRACE_ID, SPAN_ID, 1_764_000_000.5 + index)
@@ -186,7 +188,7 @@ def test_end_of_openmetrics() -> None:
 def test_rendering_again_shows_new_values(format_: Format) -> None:
     """What is kept from one scrape to the next is text, never numbers."""
     exposition = TextExposition(is_openmetrics=format_ is OPENMETRICS)
-    aggregate = rich_aggregate()
+    aggregate = rich_load()
     for _ in range(3):
         record(aggregate, SeriesKey("GET", "/", "Shopper", "success"), [7, 11], 5)
         taken = snapshot(aggregate)
@@ -194,45 +196,58 @@ def test_rendering_again_shows_new_values(format_: Format) -> None:
         assert parsed_samples(text, openmetrics=format_ is OPENMETRICS) == expected_samples(taken)
 
 
-def interleaved(first: Iterator[bytes], second: Iterator[bytes]) -> tuple[str, str]:
-    """Take pieces in turn, and return what each gave."""
-    texts = ["", ""]
-    for pieces in zip_longest(first, second, fillvalue=b""):
-        for side, piece in enumerate(pieces):
-            texts[side] += piece.decode()
-    return texts[0], texts[1]
+def series_of(pieces: list[bytes]) -> dict[bytes, bytes]:
+    """Return the rendered duration histograms by the name of the request."""
+    histograms = [piece for piece in pieces if piece.startswith(b"locust_request_duration_seconds_bucket")]
+    return {piece.partition(b'name="')[2].partition(b'"')[0]: piece for piece in histograms}
 
 
 @FORMATS
-@pytest.mark.parametrize("other_run", ["run-1", "run-2"])
-def test_two_renderings_at_once(format_: Format, other_run: str) -> None:
-    """Two scrapes whose pieces take turns each give their own snapshot, also across the start of a new run."""
+def test_only_what_has_changed_is_rendered_again(format_: Format) -> None:
+    """A series that has not changed is the very same bytes in the next scrape, the others show their new numbers."""
     exposition = TextExposition(is_openmetrics=format_ is OPENMETRICS)
-    first, second = busy(35), busy(50, other_run)
-    for _ in range(2):
-        found = interleaved(exposition.render(families(first)), exposition.render(families(second)))
-        for text, taken in zip(found, (first, second), strict=True):
-            assert parsed_samples(text, openmetrics=format_ is OPENMETRICS) == expected_samples(taken)
+    load = Load(slow_s=2.0, max_names=100)
+    keys = [SeriesKey("GET", f"/{number}", "Shopper", "success") for number in range(20)]
+    for key in keys:
+        record(load, key, [1, 2, 3])
+    before = series_of(exposition.render(families(snapshot(load))))
+    record(load, keys[7], [4])
+    taken = snapshot(load)
+    pieces = exposition.render(families(taken))
+    after = series_of(pieces)
+    assert {name for name in before if after[name] is not before[name]} == {b"/7"}
+    assert parsed_samples(b"".join(pieces).decode(), openmetrics=format_ is OPENMETRICS) == expected_samples(taken)
 
 
-def test_an_earlier_runs_templates_go() -> None:
+def test_another_object_with_the_same_labels_is_another_series() -> None:
+    """What is kept goes by the object that the numbers come from, not by how it looks."""
+    exposition = TextExposition(is_openmetrics=False)
+    taken = busy(3)
+    exposition.render(families(taken))
+    assert taken.run is not None
+    series = tuple(replace(each, sum_s=each.sum_s + 1) for each in taken.run.requests.series)
+    changed = replace(taken, run=replace(taken.run, requests=replace(taken.run.requests, series=series)))
+    text = b"".join(exposition.render(families(changed))).decode()
+    assert parsed_samples(text, openmetrics=False) == expected_samples(changed)
+
+
+@FORMATS
+def test_runs_one_after_the_other(format_: Format) -> None:
+    """Each run gives its own series, although the same are in both, and series that are gone are not shown."""
+    exposition = TextExposition(is_openmetrics=format_ is OPENMETRICS)
+    for taken in (busy(35), busy(50, "run-2"), busy(10, "run-2"), busy(35)):
+        text = b"".join(exposition.render(families(taken))).decode()
+        assert parsed_samples(text, openmetrics=format_ is OPENMETRICS) == expected_samples(taken)
+
+
+def test_an_earlier_runs_text_goes() -> None:
     """A long-lived process with many runs keeps the text of the last one only."""
     exposition = TextExposition(is_openmetrics=False)
     for run in range(5):
-        b"".join(exposition.render(families(busy(50, f"run-{run}"))))
-    run_ids = {labels[0] for metric, labels in exposition._templates if "run_id" in metric.labels}
-    assert run_ids == {"run-4"}
-
-
-def test_pieces_are_small() -> None:
-    """No piece holds more points than promised: a histogram counts as one."""
-    pieces = list(TextExposition(is_openmetrics=False).render(families(busy(200))))
-    assert len(pieces) > 200 * 4 / POINTS_PER_PIECE
-    for piece in pieces:
-        lines = [line for line in piece.decode().splitlines() if not line.startswith("#")]
-        histograms = sum("_count{" in line for line in lines)
-        plain = sum("_seconds_bucket{" not in line and "_sum{" not in line and "_count{" not in line for line in lines)
-        assert histograms + plain <= POINTS_PER_PIECE
+        exposition.render(families(busy(50, f"run-{run}")))
+    kept = [labels for series in exposition._kept.values() for labels in series]
+    assert len(kept) > 200
+    assert {label for labels in kept for label in labels if label.startswith("run-")} == {"run-4"}
 
 
 def test_buckets_are_cumulative() -> None:
@@ -296,8 +311,8 @@ def test_negotiation(accept: str, expected: Format) -> None:
 
 def test_content_types() -> None:
     """The content types are those Prometheus asks for."""
-    assert TEXT.value == "text/plain; version=0.0.4; charset=utf-8"
-    assert OPENMETRICS.value == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    assert TEXT.value == CONTENT_TYPE_PLAIN_0_0_4
+    assert OPENMETRICS.value == CONTENT_TYPE_LATEST
     assert PROTOBUF.value.startswith("application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily;")
 
 

@@ -11,8 +11,7 @@ from locust_otel.core import catalogue
 from locust_otel.core.catalogue import CATALOGUE, Scope
 from locust_otel.core.families import ALL_SCOPES, MASTER_SCOPES, WORKER_SCOPES, HistogramPoint, families
 from locust_otel.core.snapshot import SeriesKey, Snapshot
-from locust_otel.plugin.series import Aggregate
-from tests.unit.factories import health, record, rich_aggregate, rich_snapshot, snapshot, worker
+from tests.unit.factories import Load, health, record, rich_load, rich_snapshot, snapshot, worker
 
 
 def values(taken: Snapshot, scopes: frozenset[Scope] = ALL_SCOPES) -> dict[str, dict[tuple[str, ...], float]]:
@@ -59,6 +58,7 @@ def test_values_of_a_rich_snapshot() -> None:
         "locust_users_target": {("run-1", "Shopper"): 10, ("run-1", "Admin"): 3},
         "locust_run_state": {
             ("run-1", "spawning"): 0, ("run-1", "running"): 1, ("run-1", "stopping"): 0, ("run-1", "stopped"): 0,
+            ("run-1", "lost"): 0,
         },
         "locust_run_info": {("run-1", "http://shop", "shop.py", "p"): 1},
         "locust_run_start_time_seconds": {("run-1",): 1_764_000_000.25},
@@ -100,6 +100,8 @@ def test_values_of_a_rich_snapshot() -> None:
         "locust_otel_listener_errors_total": {(): 4},
         "locust_otel_series": {(): 4},
         "locust_otel_unreconciled_requests": {(): -6},
+        "locust_otel_exporter_restarts_total": {(): 2},
+        "locust_otel_reports_merged_total": {(): 7},
         "locust_otel_build_info": {("0.1.0", "3.11.2"): 1},
     }  # fmt: skip
     assert values(rich_snapshot()) == expected
@@ -133,14 +135,14 @@ def test_before_the_first_run() -> None:
 
 def test_a_local_run_has_no_workers() -> None:
     """In a local run the state of workers is absent, and its own process is there as the generator."""
-    found = values(snapshot(rich_aggregate(), workers=(worker(),)))
+    found = values(snapshot(rich_load(), workers=(worker(),)))
     assert not {"locust_workers", "locust_workers_expected"} & found.keys()
     assert found["locust_worker_users"] == {("run-1", "host-0"): 7}
 
 
 def test_what_is_not_measured_is_absent() -> None:
     """A number that is not known yet has no point; it is not 0."""
-    taken = snapshot(rich_aggregate(), workers=(worker(cpu_ratio=None, memory_bytes=None),))
+    taken = snapshot(rich_load(), workers=(worker(cpu_ratio=None, memory_bytes=None),))
     taken = dataclasses.replace(taken, health=health(unreconciled=None, last_exports={}))
     found = values(taken)
     assert found["locust_worker_cpu_utilization_ratio"] == {}
@@ -151,7 +153,7 @@ def test_what_is_not_measured_is_absent() -> None:
 
 def test_measured_zeros_are_there() -> None:
     """A CPU of 0 and nothing unreconciled are numbers, not holes."""
-    taken = snapshot(Aggregate(slow_s=5, max_names=5), workers=(worker(cpu_ratio=0.0, users=0),))
+    taken = snapshot(Load(slow_s=5, max_names=5), workers=(worker(cpu_ratio=0.0, users=0),))
     taken = dataclasses.replace(taken, health=health(unreconciled=0))
     found = values(taken)
     assert found["locust_worker_cpu_utilization_ratio"] == {("run-1", "host-0"): 0}
@@ -161,23 +163,24 @@ def test_measured_zeros_are_there() -> None:
 
 def test_one_slow_generator_makes_a_run_invalid() -> None:
     """A run is valid while each of its generators keeps up."""
-    taken = snapshot(rich_aggregate(), workers=(worker(), worker("host-1", reasons=("lag",))))
+    taken = snapshot(rich_load(), workers=(worker(), worker("host-1", reasons=("lag",))))
     assert values(taken)["locust_run_valid"] == {("run-1",): 0}
 
 
-@pytest.mark.parametrize("state", ["spawning", "running", "stopping", "stopped"])
+@pytest.mark.parametrize("state", ["spawning", "running", "stopping", "stopped", "lost"])
 def test_state_and_activity(state: str) -> None:
-    """One state is 1 and the others are 0; a stopped run is not active."""
-    found = values(snapshot(rich_aggregate(), state=state, active=state != "stopped"))
+    """One state is 1 and the others are 0; a run that stopped, or was lost, is not active."""
+    is_active = state not in {"stopped", "lost"}
+    found = values(snapshot(rich_load(), state=state, active=is_active))
     assert {labels[1] for labels, value in found["locust_run_state"].items() if value} == {state}
-    assert len(found["locust_run_state"]) == 4
-    assert found["locust_run_active"] == {("run-1",): int(state != "stopped")}
+    assert len(found["locust_run_state"]) == 5
+    assert found["locust_run_active"] == {("run-1",): int(is_active)}
 
 
 def test_run_labels_of_the_user() -> None:
     """The labels a user gave stand on the info metric, and on no other."""
     info = {"host": "h", "locustfile": "f", "profile": "", "version": "2.47", "git_sha": "3f9a", "team": "a b"}
-    for family in families(snapshot(rich_aggregate(), info=info)):
+    for family in families(snapshot(rich_load(), info=info)):
         if family.metric.name == "locust_run_info":
             assert family.label_names == ("run_id", *info)
             assert [point.labels for point in family.points] == [("run-1", *info.values())]
@@ -187,12 +190,12 @@ def test_run_labels_of_the_user() -> None:
 
 def test_without_an_slo_file_no_objectives() -> None:
     """Without an SLO file nothing is said of objectives."""
-    assert not [name for name in values(snapshot(rich_aggregate())) if name.startswith("locust_slo_")]
+    assert not [name for name in values(snapshot(rich_load())) if name.startswith("locust_slo_")]
 
 
 def test_a_failure_alone_has_its_success_at_zero() -> None:
     """A ratio needs both outcomes: the one that never happened is there at 0."""
-    aggregate = Aggregate(slow_s=5, max_names=5)
+    aggregate = Load(slow_s=5, max_names=5)
     record(aggregate, SeriesKey("GET", "/", "", "failure"), [1])
     assert values(snapshot(aggregate))["locust_requests_total"] == {
         ("run-1", "GET", "/", "", "success"): 0,

@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 import locust_otel
-from locust_otel.core.marks import MAX_SINGLE, MarkError, cleaned, folded
-from locust_otel.plugin.run import Run
-from locust_otel.plugin.series import Aggregate
+from locust_otel.core.marks import MarkError, cleaned, folded
 
 
 @pytest.mark.parametrize(
@@ -66,15 +64,6 @@ def test_a_hundred_different_ones() -> None:
     assert len(known) == 101
     assert known["_OTHER", "_OTHER"] == 51
     assert known["mark 1", "b"] == 2
-
-
-def test_a_run_keeps_so_many_with_their_times() -> None:
-    """However often something is marked, it is counted, and memory is bounded."""
-    run = Run("run-1", Aggregate(slow_s=2.0, max_names=10), {})
-    for _ in range(MAX_SINGLE + 5):
-        run.mark("again", "note")
-    assert run.marks == {("again", "note"): MAX_SINGLE + 5}
-    assert len(run.marked) == MAX_SINGLE
 
 
 def test_without_a_run() -> None:

@@ -9,13 +9,15 @@ import pytest
 
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.demo.active import ActiveFaults
-from locust_otel.demo.faults import FAULTS, Fault, Moment, available, build, parse
+from locust_otel.demo.faults import FAULTS, RequestContext, ShopFault, available, build, parse
 from locust_otel.demo.latency import SERVICES, WEBSHOP_MIX, LatencyModel, capacity_rps
 
 
-def moment(route: str = "/api/products", age_s: float = 0, in_flight: int = 1, service_s: float = 0.03) -> Moment:
+def moment(
+    route: str = "/api/products", age_s: float = 0, in_flight: int = 1, service_s: float = 0.03
+) -> RequestContext:
     """A request as a fault sees it."""
-    return Moment(route, age_s, in_flight, service_s)
+    return RequestContext(route, age_s, in_flight, service_s)
 
 
 def test_latency_adds_its_seconds_and_spreads_them_by_the_jitter() -> None:
@@ -99,7 +101,7 @@ def test_refuse_hits_its_ratio() -> None:
 def test_every_fault_but_its_own_effect_changes_nothing() -> None:
     """The base fault adds nothing, answers nothing and refuses nothing."""
     rng = random.Random(1)
-    base = Fault()
+    base = ShopFault()
     assert (base.work_s(moment()), base.delay_s(moment(), rng), base.hold_s(5), base.pool_size(8)) == (0, 0, 0, 8)
     assert base.forced_status(rng) is None
     assert not base.refuses(rng)

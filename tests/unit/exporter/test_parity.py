@@ -18,8 +18,7 @@ from locust_otel.core.families import families
 from locust_otel.core.snapshot import SeriesKey, Snapshot
 from locust_otel.exporter.endpoint.protobuf import ProtobufExposition, messages
 from locust_otel.exporter.otlp.metrics import Encoder
-from locust_otel.plugin.series import Aggregate
-from tests.unit.factories import ODD_TEXTS, record, snapshot, worker
+from tests.unit.factories import ODD_TEXTS, Load, record, snapshot, worker
 
 Labels = frozenset[tuple[str, str]]
 Values = dict[tuple[str, Labels], Any]
@@ -30,7 +29,7 @@ Values = dict[tuple[str, Labels], Any]
 def taken() -> Snapshot:
     """A run with 50 names, failures, slow requests, requests without a duration, odd labels and two workers."""
     rng = random.Random(7)
-    aggregate = Aggregate(slow_s=2.0, max_names=500, thresholds_s=(0.3,))
+    aggregate = Load(slow_s=2.0, max_names=500, thresholds_s=(0.3,))
     names = [f"/item/{number}" for number in range(50)] + [odd for odd in ODD_TEXTS if "\r" not in odd]
     for name in names:
         times = [rng.lognormvariate(4, 1.5) for _ in range(rng.randrange(1, 200))]
@@ -101,7 +100,7 @@ def of_protobuf(taken: Snapshot) -> Values:
 def _otlp_points(taken: Snapshot, *, is_exponential: bool) -> Iterator[tuple[str, Labels, Any]]:
     by_otlp_name = {family.metric.otlp: family.metric.name for family in families(taken)}
     encoder = Encoder(Resource({}), "0", is_exponential=is_exponential, is_delta=False)
-    for piece in encoder.pieces(families(taken), int(taken.time * 1e9)):
+    for piece in encoder.batches(families(taken), int(taken.time * 1e9)):
         for resource_metrics in encode_metrics(piece.data).resource_metrics:
             for scope_metrics in resource_metrics.scope_metrics:
                 for metric in scope_metrics.metrics:

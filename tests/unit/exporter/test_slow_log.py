@@ -1,19 +1,22 @@
-"""Tests of the log of slow requests: complete lines, at a bounded rate."""
+"""Tests of the log of slow requests: complete lines, at a limited rate."""
 
 from __future__ import annotations
 
+import json
 import logging
+import pickle
 import shlex
-from types import SimpleNamespace
 
 import pytest
 
-from locust_otel.core.events import SLOW_REQUEST, EventQueue
-from locust_otel.core.snapshot import SeriesKey
+from locust_otel.core.events import SLOW_REQUEST
+from locust_otel.core.settings import values_of
+from locust_otel.core.snapshot import SeriesKey, SlowRequest
+from locust_otel.exporter.run import Run
+from locust_otel.exporter.session import Origin, Session, State
+from locust_otel.exporter.settings import resolve
 from locust_otel.exporter.slow_log import BURST, SlowLog, fields, line
-from locust_otel.plugin.recorder import Recorder, SlowRequest
-from locust_otel.plugin.series import Aggregate
-from tests.unit.factories import ODD_TEXTS, TRACE_ID, Shopper
+from tests.unit.factories import ODD_TEXTS, TRACE_ID, Load
 
 SPAN_ID = "00f067aa0ba902b7"
 KEY = SeriesKey("GET", "/item", "Shopper", "success")
@@ -27,18 +30,25 @@ def request(number: int = 0, key: SeriesKey = KEY, status: str = "200", trace_id
 class Log:
     """A slow log with a clock to turn, and the lines it wrote."""
 
-    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+    def __init__(self, caplog: pytest.LogCaptureFixture, state: State | None = None) -> None:
         caplog.set_level(logging.INFO, "locust_otel.exporter.slow_log")
         self._caplog = caplog
         self.now = 100.0
-        self.recorder = Recorder(Aggregate(slow_s=5.0, max_names=10), Shopper)
-        self.events = EventQueue()
-        self.log = SlowLog(self.recorder, self.events, lambda: ("run-1", "host-0"), lambda: self.now)
+        settings = resolve(values_of(None, {"prometheus_port": "off"}))
+        self.session = Session(settings, Origin(name="host-0"), lambda *_: None, state)
+        if state is None:
+            self.session.state.run = Run("run-1", {}, 0.0, 0.0, {}, Load().merged, None)
+        self.log = SlowLog(self.session, lambda: self.now)
 
-    def add(self, count: int) -> None:
-        """Have this many slow requests wait."""
-        for number in range(count):
-            self.recorder._keep_slow(request(number))
+    @property
+    def run(self) -> Run:
+        """The run."""
+        assert self.session.run is not None
+        return self.session.run
+
+    def add(self, count: int, dropped: int = 0, worker: str = "host-0") -> None:
+        """Take this many slow requests."""
+        self.log.take(worker, [request(number) for number in range(count)], dropped)
 
     @property
     def lines(self) -> list[str]:
@@ -79,8 +89,6 @@ def test_odd_names_stay_one_field_of_one_line(odd: str) -> None:
     plain = f"name={odd} " in text and " " not in odd and '"' not in odd
     if not plain:
         value = text.partition("name=")[2]
-        import json
-
         assert json.JSONDecoder().raw_decode(value)[0] == odd
     elif "\\" not in odd and "'" not in odd:
         assert f"name={odd}" in shlex.split(text)
@@ -94,7 +102,7 @@ def test_rate(log: Log) -> None:
     log.log.emit()
     assert log.lines == []
     log.now += 2.5
-    log.log.emit()
+    log.log.collect(log.session.snapshot())
     assert len(log.lines) == 2
     log.now += 0.5
     log.log.emit()
@@ -112,56 +120,72 @@ def test_the_allowance_does_not_pile_up(log: Log) -> None:
 
 
 def test_what_was_dropped_is_told_once(log: Log) -> None:
-    """The next line says how many found no place before it."""
-    log.add(25)
+    """The next line has the number of those before it that are not logged: here, and in the generating process."""
+    log.add(12)
+    log.add(13, dropped=4)
     log.log.emit()
     lines = log.lines
-    assert lines[0].endswith("not_logged=5")
+    assert lines[0].endswith("not_logged=9")
     assert not any("not_logged" in text for text in lines[1:])
-    assert log.recorder.slow_requests_dropped == 0
+    assert "duration_s=10.0 " in lines[0]  # the oldest five have found no place
 
 
-def test_flush(log: Log) -> None:
-    """At the end what the rate allows is logged, and the rest is a number: each slow request is told of once."""
+def test_workers(log: Log) -> None:
+    """Each line has the name of the process that made the request."""
+    log.add(1, worker="host-3")
+    log.add(1, worker="host-1")
+    log.log.emit()
+    assert [text.split("worker=")[1].split()[0] for text in log.lines] == ["host-3", "host-1"]
+
+
+def test_the_end(log: Log) -> None:
+    """At the end what the rate allows is logged, and the rest is a number: each slow request is counted once."""
     log.add(27)
-    log.log.flush()
+    log.log.finish(log.run)
     lines = log.lines
     assert lines[-1] == "slow requests not_logged=10"
     told = sum(int(text.rpartition("not_logged=")[2]) for text in lines if "not_logged" in text)
     assert told + len(lines) - 1 == 27
-    log.log.flush()
+    log.log.finish(log.run)
     assert log.lines == []
 
 
-def test_flush_of_nothing(log: Log) -> None:
+def test_the_end_of_nothing(log: Log) -> None:
     """Without slow requests nothing is logged."""
     log.log.emit()
-    log.log.flush()
+    log.log.finish(log.run)
     assert log.lines == []
 
 
-def test_unused() -> None:
-    """The worker's name is asked for when a line is written, since Locust gives it late."""
-    names = SimpleNamespace(asked=0)
-
-    def origin() -> tuple[str, str]:
-        names.asked += 1
-        return "run-1", "host-3"
-
-    recorder = Recorder(Aggregate(slow_s=5.0, max_names=10), Shopper)
-    log = SlowLog(recorder, EventQueue(), origin)
-    assert names.asked == 0
-    recorder._keep_slow(request())
-    log.emit()
-    assert names.asked == 1
+def test_before_the_first_run(log: Log) -> None:
+    """A slow request that belongs to no run has no run in its line."""
+    log.session.state.run = None
+    log.add(1)
+    log.log.emit()
+    (text,) = log.lines
+    assert text.startswith("slow request name=/item")
 
 
 def test_each_line_is_an_event_too(log: Log) -> None:
     """What is logged is pushed as well, with the time of the request and the trace it belongs to."""
     log.add(2)
     log.log.emit()
-    first, second = log.events.peek(10)
+    first, second = log.session.events.peek(10)
     assert [first.body, second.body] == log.lines
     assert (first.name, first.severity, first.timestamp) == (SLOW_REQUEST, "WARN", 1_764_000_000.0)
     assert (first.trace_id, first.span_id) == (TRACE_ID, SPAN_ID)
     assert first.attributes == fields(request(0), "run-1", "host-0", 0)
+
+
+def test_a_successor(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    """What waits when the process is killed is logged by the next one, and nothing twice."""
+    log.add(15, dropped=3)
+    log.log.emit()
+    assert len(log.lines) == 10
+    log.add(7, dropped=2)
+    successor = Log(caplog, pickle.loads(log.session.saved()))  # noqa: S301
+    successor.log.finish(successor.run)
+    lines = successor.lines
+    assert len(lines) == 11
+    assert lines[0].endswith("not_logged=2")
+    assert lines[-1] == "slow requests not_logged=2"

@@ -1,97 +1,97 @@
-"""Tests of the watch over objectives, on a node that is none of Locust's."""
+"""Tests of the watch over objectives, in a session without a process."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import pickle
 from dataclasses import replace
 from decimal import Decimal
-from types import SimpleNamespace
 from typing import Any
 
-import gevent
 import pytest
 
 from locust_otel.core.errors import ExitCode
-from locust_otel.core.events import EventQueue
-from locust_otel.core.settings import resolve
+from locust_otel.core.settings import values_of
 from locust_otel.core.snapshot import SeriesKey
-from locust_otel.exporter import watch as module
-from locust_otel.exporter.watch import Watch
-from locust_otel.plugin.run import Run
-from locust_otel.plugin.series import Aggregate
+from locust_otel.exporter.run import Phase, Run
+from locust_otel.exporter.session import Origin, Session, State
+from locust_otel.exporter.settings import resolve
+from locust_otel.exporter.watch import Watch, decide
 from locust_otel.slo.objectives import Match, Objective, Sli, Slo, Window
-from tests.unit.factories import objectives, record, worker
+from locust_otel.slo.progress import Progress
+from locust_otel.wire import frames
+from locust_otel.wire.report import Vitals
+from tests.unit.factories import Load, objectives, record
 
 GOOD, BAD = SeriesKey("GET", "/", "Shopper", "success"), SeriesKey("GET", "/", "Shopper", "failure")
 CRITICAL = Window("critical", Decimal(120), Decimal(30), Decimal("0.2"))
 WARNING = Window("warning", Decimal(600), Decimal(120), Decimal("0.5"))
+START = 1_764_000_000.0
 
 
-class Node:
-    """What a watch needs of a node."""
+class Clock:
+    """The monotonic clock, stopped.
 
-    def __init__(self, slo: Slo, *, web_ui: object = None, **options: object) -> None:
-        self.calls: list[str] = []
-        runner = SimpleNamespace(quit=lambda: self.calls.append("quit"), stop=lambda: self.calls.append("stop"))
-        self.environment = SimpleNamespace(runner=runner, web_ui=web_ui, parsed_options=SimpleNamespace(**options))
-        self.events = EventQueue()
-        self.slo = slo
-        self.reasons: tuple[str, ...] = ()
-        self.looks = 0
-        self.run: Run | None = self.new_run()
+    Attributes:
+        now_s: Its time.
+    """
 
-    def new_run(self) -> Run:
-        """Return a run that has just begun."""
-        return Run("run-1", Aggregate(slow_s=2.0, max_names=10, thresholds_s=(0.3,)), {}, self.slo)
+    now_s = 100.0
 
-    def workers(self) -> tuple[Any, ...]:
-        """Return one generating process."""
-        self.looks += 1
-        return (worker(reasons=self.reasons),)
-
-    def worker_states(self) -> dict[str, int]:
-        """Return no workers."""
-        return {}
-
-    def told(self) -> list[tuple[str, str]]:
-        """Return name and severity of the events so far."""
-        return [(event.name, event.severity) for event in self.events.peek(100)]
+    def __call__(self) -> float:
+        """Return its time."""
+        return self.now_s
 
 
 @pytest.fixture(autouse=True)
-def _fast(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Look a hundred times as often."""
-    monkeypatch.setattr(module, "INTERVAL_S", 0.001)
+def clock(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Clock:
+    """Give the clock of all runs here."""
     caplog.set_level(logging.INFO)
+    made = Clock()
+    monkeypatch.setattr("locust_otel.exporter.run.monotonic", made)
+    return made
 
 
-@pytest.fixture
-def watches() -> Iterator[list[Watch]]:
-    """Stop what a test has started."""
-    started: list[Watch] = []
-    yield started
-    for each in started:
-        each.stop()
+class Exporter:
+    """A session with a watch, and a run in it.
 
+    Attributes:
+        told: Messages to Locust's process.
+    """
 
-def watch(node: Node, *, abort: bool = False) -> Watch:
-    """Return a watch over a node."""
-    settings = replace(resolve(None, {"prometheus_port": "off"}), slo=node.slo, slo_abort=abort)
-    return Watch(node, settings)  # type: ignore[arg-type]
+    def __init__(self, slo: Slo | None, *, abort: bool = False, state: State | None = None, **of_run: Any) -> None:
+        settings = replace(resolve(values_of(None, {"prometheus_port": "off"})), slo=slo, slo_abort=abort)
+        self.told: list[tuple[object, ...]] = []
+        self.session = Session(settings, Origin(name="host-0"), lambda *message: self.told.append(message), state)
+        self.watch = Watch(self.session)
+        self.load = Load(slow_s=2.0, max_names=10, thresholds_s=(0.3,))
+        if state is None:
+            self.begin(**of_run)
 
+    @property
+    def run(self) -> Run:
+        """The run."""
+        assert self.session.run is not None
+        return self.session.run
 
-def look(watches: list[Watch], of: Watch) -> None:
-    """Have a watch look a few times, or have the time for it."""
-    node: Any = of._node
-    is_watched = node.run is not None and node.run.slo is not None and not node.run.stopped
-    watches.append(of)
-    of.start()
-    with gevent.Timeout(10):
-        while is_watched and node.looks < 4:
-            gevent.sleep(0.001)
-    gevent.sleep(0.02)
-    of.stop()
+    def begin(self, run_id: str = "run-1", **of_run: Any) -> None:
+        """Begin a run."""
+        slo = self.session.settings.slo
+        self.load = Load(slow_s=2.0, max_names=10, thresholds_s=(0.3,))
+        values: dict[str, Any] = {"settings": {}, "phase": Phase.RUNNING, **of_run}
+        self.session.state.run = Run(
+            run_id=run_id, info={}, start_time=START, started_s=Clock.now_s, merged=self.load.merged,
+            progress=Progress(slo, START) if slo is not None else None, **values,
+        )  # fmt: skip
+        self.watch.begin(self.run)
+
+    def look(self) -> None:
+        """Look at the run, as once a second."""
+        self.watch.collect(self.session.snapshot())
+
+    def events(self) -> list[tuple[str, str]]:
+        """Return name and severity of the events so far."""
+        return [(event.name, event.severity) for event in self.session.events.peek(100)]
 
 
 def slo(*windows: Window, **changes: Any) -> Slo:
@@ -99,150 +99,187 @@ def slo(*windows: Window, **changes: Any) -> Slo:
     return objectives(windows=windows or (CRITICAL, WARNING), **changes)
 
 
-def test_burning_is_told_once(watches: list[Watch], caplog: pytest.LogCaptureFixture) -> None:
-    """Each pair that begins to burn is logged and told once, with its numbers; without --slo-abort the run goes on."""
-    node = Node(slo())
-    assert node.run is not None
-    record(node.run.aggregate, BAD, [10] * 20)
-    look(watches, watch(node))
-    assert node.told() == [("locust.slo.burning", "WARN")] * 2
-    attributes = node.events.peek(1)[0].attributes
+def successor(of: Exporter) -> Exporter:
+    """Return the exporter that goes on where one has died."""
+    settings = of.session.settings
+    return Exporter(settings.slo, abort=settings.slo_abort, state=pickle.loads(of.session.saved()))  # noqa: S301
+
+
+def test_burning_is_told_once(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """Each pair that begins to burn is logged once, with its numbers; without --slo-abort the run goes on."""
+    of = Exporter(slo())
+    record(of.load, BAD, [10] * 20)
+    for clock.now_s in (105, 106, 107):
+        of.look()
+    assert of.events() == [("locust.slo.burning", "WARN")] * 2
+    attributes = of.session.events.peek(1)[0].attributes
     assert attributes == {
         "run_id": "run-1", "slo": "availability", "severity": "critical", "long_window_s": 120.0,
         "short_window_s": 30.0,
         "long_burn_rate": pytest.approx(100), "short_burn_rate": pytest.approx(100), "factor": 3.0,
     }  # fmt: skip
     assert caplog.text.count("availability spends its budget 100.0 times as fast as it may over 2m") == 1
-    assert node.calls == []
+    assert of.told == []
 
 
-@pytest.mark.parametrize(("web_ui", "call"), [(None, "quit"), (object(), "stop")])
-def test_abort(watches: list[Watch], web_ui: object, call: str) -> None:
-    """A critical pair ends the run, once; a process with a web UI goes on for another one."""
-    node = Node(slo(), web_ui=web_ui)
-    assert node.run is not None
-    record(node.run.aggregate, BAD, [10] * 20)
-    of = watch(node, abort=True)
-    look(watches, of)
-    assert node.calls == [call]
-    assert node.told()[-1] == ("locust.slo.abort", "ERROR")
-    assert node.run.marks == {("slo-abort availability", "abort"): 1}
-    assert of.decide(node.run) == ExitCode.MISSED
-    record(node.run.aggregate, GOOD, [10] * 100_000)
-    assert of.decide(node.run) == ExitCode.MISSED
+def test_what_burns_again_is_told_again(clock: Clock) -> None:
+    """A pair that stopped burning is logged when it begins anew."""
+    of = Exporter(slo(CRITICAL))
+    for second in range(300):
+        record(of.load, BAD if second < 50 or second > 250 else GOOD, [10] * 20)
+        clock.now_s = 101.0 + second
+        of.look()
+    assert of.events() == [("locust.slo.burning", "WARN")] * 2
 
 
-def test_a_warning_aborts_nothing(watches: list[Watch]) -> None:
-    """Only a critical pair ends a run."""
-    node = Node(slo(WARNING))
-    assert node.run is not None
-    record(node.run.aggregate, BAD, [10] * 20)
-    look(watches, watch(node, abort=True))
-    assert node.told() == [("locust.slo.burning", "WARN")]
-    assert node.calls == []
+def test_abort(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """A critical pair stops the run, once, whatever comes afterwards."""
+    of = Exporter(slo(), abort=True)
+    record(of.load, BAD, [10] * 20)
+    for clock.now_s in (105, 106):
+        of.look()
+    assert of.told == [(frames.ABORT, "run-1")]
+    assert of.events()[-1] == ("locust.slo.abort", "ERROR")
+    assert of.events().count(("locust.slo.abort", "ERROR")) == 1
+    assert "Stopping the run, as --slo-abort asks for: availability spends its budget" in caplog.text
+    assert of.run.marks == {("slo-abort availability", "abort"): 1}
+    assert decide(of.run) == ExitCode.MISSED
+    record(of.load, GOOD, [10] * 100_000)
+    assert decide(of.run) == ExitCode.MISSED
 
 
-@pytest.mark.parametrize("case", ["no run", "stopped", "no file"])
-def test_nothing_to_watch(watches: list[Watch], case: str) -> None:
-    """Before the first run, after its end and without a file nothing is told."""
-    node = Node(slo())
-    assert node.run is not None
-    record(node.run.aggregate, BAD, [10] * 20)
+def test_the_next_run_is_aborted_for_itself(clock: Clock) -> None:
+    """Each run is stopped by what burns in it."""
+    of = Exporter(slo(), abort=True)
+    record(of.load, BAD, [10] * 20)
+    clock.now_s = 105
+    of.look()
+    of.begin("run-2")
+    of.look()
+    assert of.told == [(frames.ABORT, "run-1")]
+    record(of.load, BAD, [10] * 20)
+    of.look()
+    assert of.told == [(frames.ABORT, "run-1"), (frames.ABORT, "run-2")]
+
+
+def test_a_warning_aborts_nothing() -> None:
+    """Only a critical pair stops a run."""
+    of = Exporter(slo(WARNING), abort=True)
+    record(of.load, BAD, [10] * 20)
+    of.look()
+    assert of.events() == [("locust.slo.burning", "WARN")]
+    assert of.told == []
+
+
+@pytest.mark.parametrize("case", ["no run", "stopped", "stopped meanwhile", "another run", "no file"])
+def test_nothing_to_watch(case: str) -> None:
+    """Before the first run, after its end and without a file nothing is reported."""
+    of = Exporter(slo() if case != "no file" else None, abort=True)
+    record(of.load, BAD, [10] * 20)
+    taken = of.session.snapshot()
     if case == "no run":
-        node.run = None
+        of.session.state.run = None
+        taken = of.session.snapshot()
     elif case == "stopped":
-        node.run.stop()
-    else:
-        node.run.slo = None
-    look(watches, watch(node, abort=True))
-    assert (node.told(), node.calls) == ([], [])
+        of.run.stop(101)
+        taken = of.session.snapshot()
+    elif case == "stopped meanwhile":
+        of.run.stop(101)
+    elif case == "another run":
+        of.begin("run-2")
+    of.watch.collect(taken)
+    assert (of.events(), of.told) == ([], [])
 
 
 @pytest.mark.parametrize(
-    ("options", "is_logged"),
+    ("of_run", "times"),
     [
-        ({"headless": True}, True), ({"headless": True, "only_summary": True}, False), ({"headless": False}, False),
-        ({}, False),
+        ({"is_headless": True}, 3), ({"is_headless": True, "only_summary": True}, 0), ({"is_headless": False}, 0),
+        ({}, 0),
     ],
     ids=str,
 )  # fmt: skip
-def test_the_table_in_the_log(
-    watches: list[Watch],
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-    options: Any,
-    is_logged: bool,
-) -> None:
-    """A headless run logs how its objectives stand, from time to time."""
-    monkeypatch.setattr(module, "LINE_INTERVAL_S", 0.0)
-    node = Node(slo(), **options)
-    assert node.run is not None
-    record(node.run.aggregate, GOOD, [10] * 20)
-    look(watches, watch(node))
-    assert ("objectives so far" in caplog.text) == is_logged
+def test_the_table_in_the_log(clock: Clock, caplog: pytest.LogCaptureFixture, of_run: Any, times: int) -> None:
+    """A headless run logs every ten seconds how its objectives stand, unless it is in its warm-up."""
+    of = Exporter(slo(warmup_s=Decimal(15)), **of_run)
+    for second in range(46):
+        record(of.load, GOOD, [10] * 20)
+        clock.now_s = 100.0 + second
+        of.look()
+    assert caplog.text.count("objectives so far") == times
 
 
 def test_decide() -> None:
     """No run, and one without requests, is no pass; else the verdict decides."""
-    node = Node(slo())
-    of = watch(node)
-    assert of.decide(None) == ExitCode.UNDECIDED
-    assert node.run is not None
-    assert of.decide(node.run) == ExitCode.UNDECIDED
-    record(node.run.aggregate, GOOD, [10] * 20)
-    assert of.decide(node.run) == ExitCode.OK
-    record(node.run.aggregate, BAD, [10])
-    assert of.decide(node.run) == ExitCode.MISSED
+    assert decide(None) == ExitCode.UNDECIDED
+    assert decide(Exporter(None).run) == ExitCode.UNDECIDED
+    of = Exporter(slo())
+    assert decide(of.run) == ExitCode.UNDECIDED
+    record(of.load, GOOD, [10] * 20)
+    assert decide(of.run) == ExitCode.OK
+    record(of.load, BAD, [10])
+    assert decide(of.run) == ExitCode.MISSED
 
 
-def test_a_generator_that_is_too_slow(watches: list[Watch]) -> None:
+def test_a_generator_that_is_too_slow(clock: Clock) -> None:
     """What a saturated generator measured is not valid."""
-    node = Node(slo())
-    assert node.run is not None
-    record(node.run.aggregate, GOOD, [10] * 20)
-    node.reasons = ("cpu",)
-    of = watch(node)
-    look(watches, of)
-    node.run.stop()
-    assert of.decide(node.run) == ExitCode.NOT_VALID
+    of = Exporter(slo())
+    record(of.load, GOOD, [10] * 20)
+    of.session.state.workers.vitals["host-0"] = Vitals(0.99, 1, ("cpu",), 0.0, {}, 0.0, {})
+    clock.now_s = 105
+    of.look()
+    of.run.stop(105)
+    assert decide(of.run) == ExitCode.NOT_VALID
 
 
-def test_conclude(caplog: pytest.LogCaptureFixture) -> None:
-    """The verdict is logged as a table, and told objective by objective."""
-    node = Node(slo())
-    assert node.run is not None
-    record(node.run.aggregate, GOOD, [10] * 99)
-    record(node.run.aggregate, BAD, [10] * 2)
-    watch(node).conclude(node.run)
-    assert "objectives of shop:" in caplog.text
-    assert node.told() == [("locust.slo.verdict", "ERROR")] + [("locust.slo.verdict", "INFO")] * 2
-    first, _, mean = node.events.peek(3)
+def test_the_verdict(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """The verdict is logged as a table, and reported objective by objective, once a run."""
+    of = Exporter(slo())
+    record(of.load, GOOD, [10] * 99)
+    record(of.load, BAD, [10] * 2)
+    clock.now_s = 101
+    of.run.finish()
+    for _ in range(2):
+        of.watch.finish(of.run)
+    assert caplog.text.count("objectives of shop:") == 1
+    assert "GET /: 2 bad of 101" in caplog.text
+    assert of.events() == [("locust.slo.verdict", "ERROR")] + [("locust.slo.verdict", "INFO")] * 2
+    first, _, mean = of.session.events.peek(3)
     assert first.attributes == {
         "run_id": "run-1", "slo": "availability", "status": "missed", "good": 99, "bad": 2,
-        "budget_spent": pytest.approx(0, abs=0.01),
+        "budget_spent": pytest.approx(2 / 101 / 0.01 / 1800),
     }  # fmt: skip
     assert first.body == "availability is missed: 98.0 %"
     assert "budget_spent" not in mean.attributes
+    of.begin("run-2")
+    of.watch.finish(of.run)
+    assert caplog.text.count("objectives of shop:") == 2
 
 
-def test_conclude_in_the_warmup(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_verdict_in_the_warmup(caplog: pytest.LogCaptureFixture) -> None:
     """A run that ends in its warm-up says that nothing was judged, and how long the warm-up is."""
-    node = Node(slo(warmup_s=Decimal(90)))
-    assert node.run is not None
-    watch(node).conclude(node.run)
+    of = Exporter(slo(warmup_s=Decimal(90)))
+    of.watch.finish(of.run)
     assert "over before its warm-up of 90 s: nothing was judged" in caplog.text
-    assert node.told() == [("locust.slo.verdict", "WARN")] * 3
+    assert of.events() == [("locust.slo.verdict", "WARN")] * 3
 
 
-def test_conclude_without_a_match(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_verdict_without_a_match(caplog: pytest.LogCaptureFixture) -> None:
     """An objective whose match fits no request says so."""
     typo = Objective("a", Sli.SUCCESS, Decimal("0.9"), match=Match(names=("/typo",)))
-    node = Node(slo(objectives=(typo,)))
-    assert node.run is not None
-    watch(node).conclude(node.run)
+    of = Exporter(slo(objectives=(typo,)))
+    of.watch.finish(of.run)
     assert (
         "objectives.a.match: no request was judged with name /typo; is it written as in Locust's table?" in caplog.text
     )
+
+
+def test_no_verdict_without_objectives(caplog: pytest.LogCaptureFixture) -> None:
+    """Without an SLO file nothing is logged."""
+    of = Exporter(None, settings={"run_time_s": 1})
+    of.look()
+    of.watch.finish(of.run)
+    assert (caplog.text, of.events()) == ("", [])
 
 
 @pytest.mark.parametrize(
@@ -252,6 +289,44 @@ def test_conclude_without_a_match(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_run_time_far_from_the_period(
     caplog: pytest.LogCaptureFixture, run_time_s: float | None, is_told: bool
 ) -> None:
-    """A run time of less than half or more than twice the period is told of."""
-    watch(Node(slo())).begin(run_time_s)
+    """A run time of less than half or more than twice the period is logged."""
+    Exporter(slo(), settings={"run_time_s": run_time_s})
     assert ("is far from the period of 30 min" in caplog.text) == is_told
+
+
+def test_a_successor(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """After a restart what burns is not logged again, nor a table or a verdict too early or twice."""
+    of = Exporter(slo(), is_headless=True)
+    record(of.load, BAD, [10] * 20)
+    for clock.now_s in (105, 111):
+        of.look()
+    assert caplog.text.count("objectives so far") == 1
+    of = successor(of)
+    for clock.now_s in (112, 120):
+        of.look()
+    assert of.events() == [("locust.slo.burning", "WARN")] * 2
+    assert caplog.text.count("objectives so far") == 1
+    clock.now_s = 122
+    of.look()
+    assert caplog.text.count("objectives so far") == 2
+    of.run.finish()
+    of.watch.finish(of.run)
+    of = successor(of)
+    of.watch.finish(of.run)
+    assert caplog.text.count("objectives of shop:") == 1
+    assert decide(of.run) == ExitCode.MISSED
+
+
+def test_a_successor_of_an_abort(clock: Clock) -> None:
+    """A process that died while it stopped the run may not have said so; its successor does, without a second mark."""
+    of = Exporter(slo(), abort=True)
+    record(of.load, BAD, [10] * 20)
+    clock.now_s = 105
+    of.look()
+    of = successor(of)
+    for clock.now_s in (106, 107):
+        of.look()
+    assert of.told == [(frames.ABORT, "run-1")]
+    assert of.run.marks == {("slo-abort availability", "abort"): 1}
+    assert of.events().count(("locust.slo.abort", "ERROR")) == 1
+    assert decide(of.run) == ExitCode.MISSED

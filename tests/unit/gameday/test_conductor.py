@@ -19,7 +19,7 @@ from locust_otel.gameday.observer import Seen
 from locust_otel.gameday.plan import Fault, GameDay, Step
 
 
-class FakeWatch:
+class FakeObserver:
     """Sees nothing, and says that the game day must stop where it is told to."""
 
     seen = Seen()
@@ -63,7 +63,7 @@ class FakeServer:
     url = "http://prometheus"
     knows = True
 
-    def vector(self, promql: str) -> list[tuple[dict[str, str], float]]:
+    def query(self, promql: str) -> list[tuple[dict[str, str], float]]:
         """Answer a query."""
         return [({}, time.time())] if self.knows and "start_time" in promql else []
 
@@ -73,7 +73,7 @@ def stage(tmp_path: Path) -> Any:
     """A stage with one fault of 0.4 s, made at once."""
     fault = Fault("db", "echo made >> log", "echo mended >> log", Decimal("0.4"), Decimal(5))
     day = GameDay("test", tmp_path / "day.yaml", (Step(Decimal(0), fault),))
-    parts: Any = {"server": FakeServer(), "watch": FakeWatch(), "view": FakeView()}
+    parts: Any = {"server": FakeServer(), "observer": FakeObserver(), "view": FakeView()}
     return Stage(day=day, journal=Journal(day.source), run_id="r", folder=tmp_path, **parts)
 
 
@@ -84,10 +84,10 @@ def log(stage: Stage) -> list[str]:
 
 
 def over(stage: Any) -> None:
-    """Assert that nothing is left: fault, journal, watch, signal handlers."""
+    """Assert that nothing is left: fault, journal, observer, signal handlers."""
     assert log(stage) == ["made", "mended"]
     assert not stage.journal.path.exists()
-    assert stage.watch.stopped == 1
+    assert stage.observer.stopped == 1
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
@@ -113,7 +113,7 @@ def test_a_signal(stage: Any, number: signal.Signals) -> None:
 
 def test_the_stop_condition(stage: Any) -> None:
     """What must stop stops."""
-    stage.watch.why = "too many failures"
+    stage.observer.why = "too many failures"
     assert Conductor(stage).play().aborted == "too many failures"
     over(stage)
 

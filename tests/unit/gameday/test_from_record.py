@@ -11,11 +11,10 @@ from locust_otel.core.errors import ConfigurationError
 from locust_otel.gameday import playing, scoreboard
 from locust_otel.gameday.from_record import history_of
 from locust_otel.gameday.history import Episode, History
-from locust_otel.gameday.score import Done, Outcome, Played, scorecard
-from locust_otel.plugin.series import Aggregate
+from locust_otel.gameday.score import Done, ExpectationOutcome, Played, scorecard
 from locust_otel.review.record.reader import load
 from locust_otel.wire.record import Mark
-from tests.unit.factories import record
+from tests.unit.factories import Load, record
 from tests.unit.gameday.test_score import BURN, MUST, MUST_NOT, SLO, day, step
 from tests.unit.tapes import FAILED, HOME, Tape
 
@@ -25,7 +24,7 @@ START = 1_764_000_000.25
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Record ten requests a second, half of them failed from second 21 to 30, as two marks say."""
-    tape = Tape(tmp_path, Aggregate(slow_s=2.0, max_names=9), SLO)
+    tape = Tape(tmp_path, Load(slow_s=2.0, max_names=9), SLO)
     for second in range(1, 61):
         is_bad = 21 <= second <= 30
         record(tape.aggregate, HOME, [10] * (5 if is_bad else 10))
@@ -47,7 +46,7 @@ def test_what_a_fault_did_is_in_the_record(path: Path) -> None:
     assert times["firing_s"] is None
     assert card.faults[0].impact is not None
     assert card.faults[0].impact.bad == 50
-    assert {verdict.outcome for verdict in card.verdicts} == {Outcome.UNDECIDED}
+    assert {result.outcome for result in card.results} == {ExpectationOutcome.UNDECIDED}
     assert card.code == 4
 
 
@@ -60,7 +59,7 @@ def test_alerts_are_those_of_prometheus(path: Path) -> None:
     )
     history = history_of(load(str(path)), stored)
     card = scorecard(day(step(20, MUST)), _played(history), history, [], has_told=False)
-    assert [verdict.outcome for verdict in card.verdicts] == [Outcome.KEPT]
+    assert [result.outcome for result in card.results] == [ExpectationOutcome.KEPT]
     assert scoreboard.times(card.faults[0])["firing_s"] == pytest.approx(4.0)
     assert card.faults[0].impact is not None
     assert card.faults[0].impact.bad == 50

@@ -14,10 +14,12 @@ import pytest
 
 from locust_otel import cli
 from locust_otel.core.errors import ConfigurationError
+from locust_otel.core.marks import TOKEN_VARIABLE
 from locust_otel.gameday import mark_client
-from tests.unit.exporter.endpoint.test_marking import TOKEN, Marks
+from tests.unit.mark_servers import Marks
 from tests.unit.otlp_sinks import HttpSink, reply
 
+TOKEN = "s3same öffne dich"
 ROOT = Path(__file__).parents[3]
 
 
@@ -27,10 +29,9 @@ def marks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Marks]:
     made = Marks().start()
     monkeypatch.setattr(mark_client, "PORTS", range(made.port, made.port + 1))
     monkeypatch.setattr(mark_client.find, "__defaults__", (mark_client.PORTS,))
-    monkeypatch.delenv(mark_client.TOKEN_VARIABLE, raising=False)
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
     yield made
-    assert made.server is not None
-    made.server.stop()
+    made.stop()
 
 
 def test_a_mark(marks: Marks, capfd: pytest.CaptureFixture[str]) -> None:
@@ -91,8 +92,8 @@ def test_nobody_there(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixt
 def test_several_answer(marks: Marks) -> None:
     """Two load tests are told by their runs, and the user has to choose; two processes of one run are one."""
     other = Marks().start()
-    ports = [marks.port, other.port]
     try:
+        ports = [marks.port, other.port]
         assert mark_client.find(ports) == f"http://127.0.0.1:{marks.port}"
         other.run_id = "run-2"
         with pytest.raises(ConfigurationError, match=r"\(run-1\), .*\(run-2\)\. Choose one with --url"):
@@ -101,23 +102,21 @@ def test_several_answer(marks: Marks) -> None:
         with pytest.raises(ConfigurationError, match="several load tests answer"):
             mark_client.find(ports)
     finally:
-        assert other.server is not None
-        other.server.stop()
+        other.stop()
 
 
 def test_the_token(marks: Marks, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """The token is shown to whom the user has named, and to nobody that is merely found."""
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
     guarded = Marks().start(token=TOKEN)
-    monkeypatch.setenv(mark_client.TOKEN_VARIABLE, TOKEN)
-    url = f"http://127.0.0.1:{guarded.port}"
     try:
+        url = f"http://127.0.0.1:{guarded.port}"
         assert cli.main(["mark", "one", "--url", url]) == 0
-        monkeypatch.setenv(mark_client.TOKEN_VARIABLE, "wrong")
+        monkeypatch.setenv(TOKEN_VARIABLE, "wrong")
         assert cli.main(["mark", "two", "--url", url]) == 78
         assert cli.main(["mark", "three"]) == 0
     finally:
-        assert guarded.server is not None
-        guarded.server.stop()
+        guarded.stop()
     told = capfd.readouterr().err
     assert "Set LOCUST_OTEL_MARK_TOKEN to the same token" in told
     assert TOKEN not in told
@@ -161,9 +160,7 @@ def test_an_end_that_cannot_be_marked(
             marks.run_id = None
         return take(text, kind)
 
-    assert marks.server is not None
-    assert marks.server.marking is not None
-    monkeypatch.setattr(marks.server.marking, "_mark", once)
+    monkeypatch.setattr(marks.marking, "_mark", once)
     assert cli.main(["mark", "restart db", "--", "sh", "-c", "exit 3"]) == 3
     assert "the end is not marked" in capfd.readouterr().err
     assert marks.made == [("restart db", "mark-start")]

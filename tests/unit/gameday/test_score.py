@@ -11,17 +11,18 @@ from typing import Any
 import pytest
 
 from locust_otel.gameday import scoreboard
-from locust_otel.gameday.api import Series
 from locust_otel.gameday.command import GAMEDAY_FORMATS
 from locust_otel.gameday.history import Episode, History, episodes
 from locust_otel.gameday.notices import Notice, Notices, unix
 from locust_otel.gameday.plan import Expectation, Fault, GameDay, Step
-from locust_otel.gameday.score import Done, Outcome, Played, Scorecard, scorecard
+from locust_otel.gameday.score import Done, ExpectationOutcome, Played, Scorecard, scorecard
+from locust_otel.review.prometheus import SampleSeries
 from locust_otel.slo.counts import Counts
 from locust_otel.slo.file import parse
 
 BEGIN = 1_000_000.0
 BURN = "LocustSLOBudgetBurn"
+KEPT, BROKEN, UNDECIDED = ExpectationOutcome
 SLO = parse(
     b"service: shop\nperiod: 100s\nscrape_interval: 1s\nmin_requests: 1\n"
     b"objectives: {availability: {sli: success, target: 90%}}\n"
@@ -87,31 +88,31 @@ def test_times_are_those_of_the_series() -> None:
     assert card.code == 0
 
 
-CASES: list[tuple[str, Expectation, list[Episode], Outcome, str]] = [
-    ("in time", MUST, [burn(24, 39)], Outcome.KEPT, "after 4.0 s; gone 9.0 s after the fault"),
-    ("too late", MUST, [burn(36, 50)], Outcome.BROKEN, "it fired after 16.0 s, not within 15 s"),
-    ("never", MUST, [], Outcome.BROKEN, "it did not fire within 15 s"),
-    ("pending only", MUST, [burn(None, None, pending=22)], Outcome.BROKEN, "it did not fire within 15 s"),
-    ("another severity", MUST, [burn(24, 39, severity="warning")], Outcome.BROKEN, "it did not fire within 15 s"),
-    ("lasts", MUST, [burn(24, 55)], Outcome.BROKEN, "after 4.0 s; gone 25.0 s after the fault, not within 20 s"),
-    ("never ends", MUST, [burn(24, None)], Outcome.BROKEN, "after 4.0 s; it still fired 20 s after the fault"),
-    ("comes back", MUST, [burn(24, 32), burn(45, 60)], Outcome.BROKEN,
+CASES: list[tuple[str, Expectation, list[Episode], ExpectationOutcome, str]] = [
+    ("in time", MUST, [burn(24, 39)], KEPT, "after 4.0 s; gone 9.0 s after the fault"),
+    ("too late", MUST, [burn(36, 50)], BROKEN, "it fired after 16.0 s, not within 15 s"),
+    ("never", MUST, [], BROKEN, "it did not fire within 15 s"),
+    ("pending only", MUST, [burn(None, None, pending=22)], BROKEN, "it did not fire within 15 s"),
+    ("another severity", MUST, [burn(24, 39, severity="warning")], BROKEN, "it did not fire within 15 s"),
+    ("lasts", MUST, [burn(24, 55)], BROKEN, "after 4.0 s; gone 25.0 s after the fault, not within 20 s"),
+    ("never ends", MUST, [burn(24, None)], BROKEN, "after 4.0 s; it still fired 20 s after the fault"),
+    ("comes back", MUST, [burn(24, 32), burn(45, 60)], BROKEN,
      "after 4.0 s; gone 30.0 s after the fault, not within 20 s"),
-    ("was there", MUST, [burn(5, None)], Outcome.UNDECIDED, "it was firing before the fault began"),
-    ("quiet", MUST_NOT, [], Outcome.KEPT, "it stayed quiet"),
-    ("quiet before", MUST_NOT, [burn(5, 15)], Outcome.KEPT, "it stayed quiet"),
-    ("not quiet", MUST_NOT, [burn(60, 70)], Outcome.BROKEN, "it fired after 40.0 s"),
-    ("not quiet before", MUST_NOT, [burn(5, 25)], Outcome.UNDECIDED, "it was firing before the fault began"),
+    ("was there", MUST, [burn(5, None)], UNDECIDED, "it was firing before the fault began"),
+    ("quiet", MUST_NOT, [], KEPT, "it stayed quiet"),
+    ("quiet before", MUST_NOT, [burn(5, 15)], KEPT, "it stayed quiet"),
+    ("not quiet", MUST_NOT, [burn(60, 70)], BROKEN, "it fired after 40.0 s"),
+    ("not quiet before", MUST_NOT, [burn(5, 25)], UNDECIDED, "it was firing before the fault began"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("expectation", "alerts", "outcome", "why"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
 )
-def test_expectations(expectation: Expectation, alerts: list[Episode], outcome: Outcome, why: str) -> None:
+def test_expectations(expectation: Expectation, alerts: list[Episode], outcome: ExpectationOutcome, why: str) -> None:
     """Each way in which an alert can come and go has its outcome and its reason."""
-    (verdict,) = judged(history(*alerts), expectation).verdicts
-    assert (verdict.outcome, verdict.why) == (outcome, why)
+    (result,) = judged(history(*alerts), expectation).results
+    assert (result.outcome, result.why) == (outcome, why)
 
 
 def _notice(arrived: float | None, notified: float | None, *inhibited: dict[str, str]) -> Notice:
@@ -124,20 +125,22 @@ def _notice(arrived: float | None, notified: float | None, *inhibited: dict[str,
 @pytest.mark.parametrize(
     ("notices", "outcome", "why"),
     [
-        ([], Outcome.BROKEN, "it fired after 4.0 s, and nobody was told"),
-        ([_notice(24.5, None)], Outcome.KEPT, "after 4.0 s; gone 9.0 s after the fault"),
-        ([_notice(24.5, 26)], Outcome.KEPT, "after 4.0 s, told after 6.0 s; gone 9.0 s after the fault"),
-        ([_notice(24.5, 50)], Outcome.BROKEN, "somebody was told after 30.0 s, not within 15 s"),
-        ([_notice(24.5, None, {"alertname": "LocustGeneratorSaturated"})], Outcome.BROKEN,
+        ([], BROKEN, "it fired after 4.0 s, and nobody was told"),
+        ([_notice(24.5, None)], KEPT, "after 4.0 s; gone 9.0 s after the fault"),
+        ([_notice(24.5, 26)], KEPT, "after 4.0 s, told after 6.0 s; gone 9.0 s after the fault"),
+        ([_notice(24.5, 50)], BROKEN, "somebody was told after 30.0 s, not within 15 s"),
+        ([_notice(24.5, None, {"alertname": "LocustGeneratorSaturated"})], BROKEN,
          "it fired after 4.0 s, and nobody was told: LocustGeneratorSaturated kept it quiet"),
-        ([_notice(24.5, None, {"alertname": BURN, "slo": "availability"})], Outcome.KEPT,
+        ([_notice(24.5, None, {"alertname": BURN, "slo": "availability"})], KEPT,
          "after 4.0 s; gone 9.0 s after the fault"),
     ],
 )  # fmt: skip
-def test_an_alert_counts_from_when_somebody_is_told(notices: list[Notice], outcome: Outcome, why: str) -> None:
+def test_an_alert_counts_from_when_somebody_is_told(
+    notices: list[Notice], outcome: ExpectationOutcome, why: str
+) -> None:
     """Where somebody looked at Alertmanager, an alert nobody is told of breaks its promise."""
-    (verdict,) = judged(history(burn(24, 39)), MUST, notices=notices, has_told=True).verdicts
-    assert (verdict.outcome, verdict.why) == (outcome, why)
+    (result,) = judged(history(burn(24, 39)), MUST, notices=notices, has_told=True).results
+    assert (result.outcome, result.why) == (outcome, why)
 
 
 def test_without_data_nothing_is_decided() -> None:
@@ -147,10 +150,10 @@ def test_without_data_nothing_is_decided() -> None:
     for past in (holes, History("r", BEGIN, BEGIN + 100), history(rules=frozenset({"Other"}))):
         for expectation in (MUST, MUST_NOT):
             card = judged(past, expectation)
-            assert (card.verdicts[0].outcome, card.code) == (Outcome.UNDECIDED, 4)
+            assert (card.results[0].outcome, card.code) == (UNDECIDED, 4)
     for done in (Done("db", BEGIN + 20, BEGIN + 21, "it failed"), Done("other")):
         card = scorecard(day(step(20, MUST)), played(done), whole, [], has_told=False)
-        assert (card.verdicts[0].outcome, card.code) == (Outcome.UNDECIDED, 4)
+        assert (card.results[0].outcome, card.code) == (UNDECIDED, 4)
 
 
 def test_exit_codes() -> None:
@@ -169,7 +172,7 @@ def test_an_alert_belongs_to_the_fault_before_it() -> None:
     two = day(step(20, MUST), step(60, MUST_NOT, name="second"))
     done = played(Done("db", BEGIN + 20, BEGIN + 30), Done("second", BEGIN + 60, BEGIN + 70))
     card = scorecard(two, done, history(burn(10, 15), burn(24, 35), burn(62, 70)), [], has_told=False)
-    assert [verdict.outcome for verdict in card.verdicts] == [Outcome.KEPT, Outcome.BROKEN]
+    assert [result.outcome for result in card.results] == [KEPT, BROKEN]
     assert [episode.firing_at for episode in card.unprovoked] == [BEGIN + 10]
 
 
@@ -186,8 +189,8 @@ def test_episodes_end_where_a_sample_is_missing() -> None:
     """Two stretches of one alert are two; pending comes before firing; one with a recent sample goes on."""
     labels = {"alertname": "A", "slo": "x"}
     series = [
-        Series({**labels, "alertstate": "pending"}, [(10.0, 1.0), (11.0, 1.0)]),
-        Series({**labels, "alertstate": "firing"}, [(12.0, 1.0), (13.0, 1.0), (30.0, 1.0), (31.0, 1.0)]),
+        SampleSeries({**labels, "alertstate": "pending"}, [(10.0, 1.0), (11.0, 1.0)]),
+        SampleSeries({**labels, "alertstate": "firing"}, [(12.0, 1.0), (13.0, 1.0), (30.0, 1.0), (31.0, 1.0)]),
     ]
     first, second = episodes(series, 32.0, 1.0)
     assert first == Episode(labels, 10.0, 12.0, 14.0)

@@ -11,7 +11,7 @@ from rich.console import Console
 from locust_otel.gameday.notices import Notices
 from locust_otel.gameday.observer import Seen
 from locust_otel.gameday.plan import Fault, GameDay, Step
-from locust_otel.gameday.view import LiveView, clock
+from locust_otel.gameday.view import GameDayView, clock
 
 FAULT = Fault("db", "x", "y", Decimal(10), Decimal(5))
 DAY = GameDay("lose the database", Path("day.yaml"), (Step(Decimal(20), FAULT),))
@@ -23,7 +23,7 @@ def shown(*looks: tuple[float, Seen], is_terminal: bool) -> str:
     file = StringIO()
     notices = Notices()
     notices.told([{"labels": {"alertname": "Told"}, "startsAt": "2026-11-22T07:00:00Z", "status": "firing"}])
-    with LiveView(Console(file=file, force_terminal=is_terminal, width=100), DAY, notices) as view:
+    with GameDayView(Console(file=file, force_terminal=is_terminal, width=100), DAY, notices) as view:
         for look in looks:
             view.show(*look)
         view.say("undone db")
@@ -52,7 +52,7 @@ def test_a_terminal_gets_the_time_line() -> None:
 def test_nobody_looking_is_no_reason_to_stop() -> None:
     """Where the terminal has gone, showing and saying do nothing."""
     file = StringIO()
-    view = LiveView(Console(file=file), DAY, Notices())
+    view = GameDayView(Console(file=file), DAY, Notices())
     file.close()
     view.show(1, FIRING)
     view.say("undone db")

@@ -22,25 +22,43 @@ from locust.contrib.fasthttp import FastResponse
 from locust.event import EventHook
 from locust.exception import CatchResponseError
 
+from locust_otel.core.cardinality import MAX_ERROR_TYPES
 from locust_otel.core.catalogue import OTHER
 from locust_otel.core.snapshot import ErrorKey, Exemplar, RequestsSnapshot
-from locust_otel.plugin.recorder import MAX_LABEL_LENGTH, SLOW_REQUESTS_KEPT, Recorder
-from locust_otel.plugin.series import MAX_ERROR_TYPES, Aggregate
-from tests.unit.factories import SPAN_ID, TRACE_ID, TRACEPARENT, Admin, Shopper, event, fire, totals, user
+from locust_otel.plugin.recorder import MAX_LABEL_LENGTH, SLOW_REQUESTS_KEPT, TRACES_PER_REPORT, Recorder
+from locust_otel.plugin.series import Requests
+from tests.unit.factories import SPAN_ID, TRACE_ID, TRACEPARENT, Admin, Load, Shopper, event, fire, totals, user
 
 FAILED = ValueError("failed")
 
 
-def recorder(*, max_names: int = 200, slow_s: float = 5.0) -> Recorder:
-    """Return a recorder with an empty aggregate."""
-    return Recorder(Aggregate(slow_s=slow_s, max_names=max_names), User)
+class Recording(Recorder):
+    """A recorder, and what the exporter makes of its requests."""
+
+    def __init__(self, load: Load) -> None:
+        super().__init__(load.requests, User)
+        self._load = load
+
+    def report(self) -> None:
+        """Count and report, as four times a second."""
+        self.look_for_traces()
+        self._load.tally()
+
+    def snapshot(self) -> RequestsSnapshot:
+        """Return what the exporter knows."""
+        return self._load.snapshot()
+
+
+def recorder(*, max_names: int = 200, slow_s: float = 5.0) -> Recording:
+    """Return a recorder that has recorded nothing."""
+    return Recording(Load(slow_s=slow_s, max_names=max_names))
 
 
 def recorded(*events: Mapping[str, Any], **limits: Any) -> RequestsSnapshot:
     """Return what is recorded of events that one user fires."""
     target = recorder(**limits)
     fire(target.on_request, events, user())
-    return target.aggregate.snapshot()
+    return target.snapshot()
 
 
 def response(status: object, headers: object = None) -> Any:
@@ -98,7 +116,7 @@ def test_class_of_the_user(user_class: type[User]) -> None:
     """Requests of a user's greenlet carry the class of the user, the first one and later ones."""
     target = recorder()
     fire(target.on_request, [event()] * 3, user(user_class), "another argument")
-    assert totals(target.aggregate.snapshot()) == {("GET", "/", user_class.__name__, "success"): 3}
+    assert totals(target.snapshot()) == {("GET", "/", user_class.__name__, "success"): 3}
 
 
 @pytest.mark.parametrize("arguments", [(), (7,), ("Shopper",), (Shopper,), (None,)], ids=repr)
@@ -106,7 +124,7 @@ def test_greenlets_of_nobody(arguments: tuple[object, ...]) -> None:
     """A greenlet without arguments, or whose first one is no user, has no user class."""
     target = recorder()
     fire(target.on_request, [event()] * 3, *arguments)
-    assert totals(target.aggregate.snapshot()) == {("GET", "/", "", "success"): 3}
+    assert totals(target.snapshot()) == {("GET", "/", "", "success"): 3}
     assert target.errors == 0
 
 
@@ -117,7 +135,7 @@ def test_main_greenlet() -> None:
     hook.add_listener(target.on_request)
     hook.fire(**event())
     hook.fire(**event())
-    assert totals(target.aggregate.snapshot()) == {("GET", "/", "", "success"): 2}
+    assert totals(target.snapshot()) == {("GET", "/", "", "success"): 2}
 
 
 @pytest.mark.parametrize(
@@ -131,7 +149,7 @@ def test_greenlets_with_arguments_of_their_own_kind(arguments: object) -> None:
 
     target = recorder()
     Foreign(lambda: target.on_request(**event())).switch()
-    assert totals(target.aggregate.snapshot()) == {("GET", "/", "", "success"): 1}
+    assert totals(target.snapshot()) == {("GET", "/", "", "success"): 1}
 
 
 def test_user_class_that_lies() -> None:
@@ -144,7 +162,7 @@ def test_user_class_that_lies() -> None:
 
     target = recorder()
     fire(target.on_request, [event()], Proxy())
-    assert totals(target.aggregate.snapshot()) == {("GET", "/", "", "success"): 1}
+    assert totals(target.snapshot()) == {("GET", "/", "", "success"): 1}
 
 
 def test_two_users_side_by_side() -> None:
@@ -157,7 +175,7 @@ def test_two_users_side_by_side() -> None:
             gevent.sleep(0)
 
     gevent.joinall([gevent.spawn(run, user(Shopper), 5), gevent.spawn(run, user(Admin), 3), gevent.spawn(run, None, 2)])
-    assert totals(target.aggregate.snapshot()) == {
+    assert totals(target.snapshot()) == {
         ("GET", "/", "Shopper", "success"): 5,
         ("GET", "/", "Admin", "success"): 3,
         ("GET", "/", "", "success"): 2,
@@ -185,7 +203,7 @@ def test_outcome_as_locust_judges() -> None:
         event(exception=FAILED), event(exception="text"), event(exception=Hostile()),
     ]  # fmt: skip
     fire(target.on_request, events, user())
-    assert totals(target.aggregate.snapshot()) == {
+    assert totals(target.snapshot()) == {
         ("GET", "/", "Shopper", "success"): 4,
         ("GET", "/", "Shopper", "failure"): 3,
     }
@@ -315,7 +333,7 @@ def test_hostile_names(name: object, label: str) -> None:
     """Whatever stands for a name or a method becomes text that can be written as UTF-8, and each request counts."""
     target = recorder()
     fire(target.on_request, [event(name=name)] * 3 + [event(request_type=name)] * 2, user())
-    assert totals(target.aggregate.snapshot()) == {
+    assert totals(target.snapshot()) == {
         ("GET", label, "Shopper", "success"): 3,
         (label, "/", "Shopper", "success"): 2,
     }
@@ -335,7 +353,7 @@ def test_nothing_is_kept_of_folded_or_cut_names() -> None:
     fire(target.on_request, [event(name=f"{'x' * MAX_LABEL_LENGTH}{number}") for number in range(500)], user())
     fire(target.on_request, [event(name=f"/{number}") for number in range(500)], user())
     fire(target.on_request, [event(name=f"{number}\ud800") for number in range(500)], user())
-    assert target.aggregate.total() == 1_500
+    assert target.requests.total == 1_500
     assert len(target._pending) <= 10
 
 
@@ -363,7 +381,7 @@ def test_one_look_at_the_trace_between_tallies() -> None:
     for tally in range(1, 4):
         fire(target.on_request, events, user())
         assert headers.looked == tally
-        target.aggregate.tally()
+        target.report()
 
 
 def test_one_look_at_the_trace_of_failures() -> None:
@@ -373,7 +391,22 @@ def test_one_look_at_the_trace_of_failures() -> None:
     for tally in range(1, 3):
         fire(target.on_request, [event(response=response(500, headers), exception=FAILED)] * 20, user())
         assert headers.looked == tally
-        target.aggregate.tally()
+        target.report()
+
+
+def test_a_few_looks_between_reports() -> None:
+    """However many series there are, so many of them are asked for a trace, and their requests count all the same."""
+    target = recorder()
+    headers = CountingHeaders()
+    events = [event(name=f"/{n}", response=response(200, headers)) for n in range(2 * TRACES_PER_REPORT)]
+    fire(target.on_request, events, user())
+    target.report()
+    headers.looked = 0
+    for turn in (1, 2):
+        fire(target.on_request, events * 2, user())
+        assert headers.looked == turn * TRACES_PER_REPORT
+        target.report()
+    assert target.snapshot().total == 5 * len(events)
 
 
 def test_exemplar_stands_at_its_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -382,9 +415,9 @@ def test_exemplar_stands_at_its_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     target = recorder()
     for time_ms in (5, 5.001, 60_001):
         fire(target.on_request, [event(response_time=time_ms, context={"traceparent": TRACEPARENT})], user())
-        target.aggregate.tally()
-    (series,) = target.aggregate.snapshot().series
-    last = len(target.aggregate.layout.classic_bounds)
+        target.report()
+    (series,) = target.snapshot().series
+    last = len(target.requests.layout.classic_bounds)
     assert series.exemplars == {
         0: Exemplar(0.005, TRACE_ID, SPAN_ID, 1_764_000_000.5),
         1: Exemplar(5.001 / 1000, TRACE_ID, SPAN_ID, 1_764_000_000.5),
@@ -410,7 +443,7 @@ def test_slow_requests_are_kept_at_the_threshold() -> None:
     assert {request.trace_id for request in kept} == {TRACE_ID}
     assert {request.status for request in kept} == {"200"}
     assert {tuple(request.key) for request in kept} == {("GET", "/", "Shopper", "success")}
-    taken = target.aggregate.snapshot()
+    taken = target.snapshot()
     assert taken.slow(taken.series[0]) == 3
 
 
@@ -420,7 +453,7 @@ def test_kept_and_counted_slow_requests_agree(threshold_ms: int) -> None:
     target = recorder(slow_s=threshold_ms / 1000)
     times = [math.nextafter(threshold_ms, 0), threshold_ms, threshold_ms * (1 + 1e-12), threshold_ms + 1]
     fire(target.on_request, [event(response_time=0), *(event(response_time=t) for t in times)], user())
-    taken = target.aggregate.snapshot()
+    taken = target.snapshot()
     assert len(target.slow_requests) == taken.slow(taken.series[0]) == 2
 
 
@@ -449,8 +482,8 @@ def test_slow_requests_without_a_place_are_counted() -> None:
 def test_record_into_another_run() -> None:
     """After a change of run nothing goes to the one before, and the new threshold holds."""
     first = recorder(slow_s=5.0)
-    old = first.aggregate
-    new = Aggregate(slow_s=0.005, max_names=10)
+    old = first.requests
+    new = Requests(slow_s=0.005, max_names=10)
 
     def run(_user: object) -> None:
         for _ in range(3):
@@ -460,18 +493,18 @@ def test_record_into_another_run() -> None:
             first.on_request(**event())
 
     gevent.spawn(run, user()).get()
-    assert (old.total(), new.total()) == (3, 4)
+    assert (old.total, new.total) == (3, 4)
     assert len(first.slow_requests) == 4
 
 
 def test_requests_still_pending_stay_with_their_run() -> None:
     """A series that was busy when the run changed goes on in the new run, and no request changes sides."""
     target = recorder()
-    old, new = target.aggregate, Aggregate(slow_s=5.0, max_names=10)
+    old, new = target.requests, Requests(slow_s=5.0, max_names=10)
     fire(target.on_request, [event()] * 3, user())
     target.record_into(new)
     fire(target.on_request, [event()] * 4, user())
-    assert (old.total(), new.total()) == (3, 4)
+    assert (old.total, new.total) == (3, 4)
 
 
 def test_nothing_comes_out_of_the_hook() -> None:
@@ -482,7 +515,7 @@ def test_nothing_comes_out_of_the_hook() -> None:
     events = [event(**{name: odd}) for name in fields for odd in (None, Hostile(), object(), [], 7, "x", b"", math.nan)]
     fire(target.on_request, events, user())
     fire(target.on_request, events)
-    assert target.aggregate.total() == 2 * len(events)
+    assert target.requests.total == 2 * len(events)
     assert not locust.log.unhandled_greenlet_exception
 
 
@@ -516,7 +549,7 @@ def test_any_events_equal_a_naive_recount(steps: list[tuple[dict[str, Any], str]
     body_bytes = slow = 0
     for fields, who in steps:
         if who == "tally":
-            target.aggregate.tally()
+            target.report()
             continue
         fire(target.on_request, [fields], *([someone] if who == "user" else []))
         method, name = (
@@ -539,7 +572,7 @@ def test_any_events_equal_a_naive_recount(steps: list[tuple[dict[str, Any], str]
         if outcome == "failure":
             status = getattr(fields["response"], "status_code", 0)
             errors[str(status) if status >= 400 else type(fields["exception"]).__name__] += 1
-    found = target.aggregate.snapshot()
+    found = target.snapshot()
     assert totals(found) == counts
     assert {tuple(s.key): n for s in found.series if (n := sum(s.counts))} == measured
     assert math.fsum(s.sum_s for s in found.series) == pytest.approx(math.fsum(times))

@@ -6,7 +6,7 @@ import pytest
 
 from locust_otel.plugin.recorder import Recorder
 from locust_otel.plugin.redaction import redacted
-from locust_otel.plugin.series import Aggregate
+from tests.unit.factories import Load
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,9 @@ def test_other_texts_stay(text: str) -> None:
 
 def test_a_secret_in_a_name_is_no_label_and_its_requests_are_counted() -> None:
     """Two requests whose names differ in their token alone are two of one series."""
-    recorder = Recorder(Aggregate(slow_s=5, max_names=10), type("Base", (), {}))
+    load = Load()
+    recorder = Recorder(load.requests, type("Base", (), {}))
     for token in ("one", "two"):
         recorder.on_request(request_type="GET", name=f"/a?token={token}", response_time=1, response_length=0)
-    (series,) = recorder.aggregate.snapshot().series
+    (series,) = load.snapshot().series
     assert (series.key.name, series.total) == ("/a?token=REDACTED", 2)

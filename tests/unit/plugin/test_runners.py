@@ -22,7 +22,7 @@ from locust.runners import (
 )
 
 from locust_otel.core.catalogue import RUN_STATES, WORKER_STATES
-from locust_otel.plugin.runners import Workers, state, users, users_target, without_credentials, worker_name
+from locust_otel.plugin.runners import KnownWorkers, state, users, users_target, without_credentials, worker_name
 
 
 def classes(**weights: int | tuple[int, int]) -> list[type[User]]:
@@ -143,7 +143,7 @@ class Master:
 def test_workers_by_state() -> None:
     """Workers are counted by their state, the missing ones apart."""
     master = Master("h_1", "h_2", "h_3")
-    workers = Workers(master, asked_for=4)
+    workers = KnownWorkers(master, asked_for=4)
     master.clients["h_1"].state = STATE_RUNNING
     master.clients["h_2"].state = STATE_MISSING
     workers.update()
@@ -155,7 +155,7 @@ def test_workers_by_state() -> None:
 def test_a_forgotten_worker_stays_missing() -> None:
     """Locust forgets a missing worker after a minute; here it stays missing until it returns."""
     master = Master("h_1", "h_2")
-    workers = Workers(master, asked_for=0)
+    workers = KnownWorkers(master, asked_for=0)
     master.clients["h_2"].state = STATE_MISSING
     workers.update()
     del master.clients["h_2"]
@@ -169,7 +169,7 @@ def test_a_forgotten_worker_stays_missing() -> None:
 def test_a_worker_that_left_in_order_is_not_expected() -> None:
     """One that says goodbye is neither missing nor expected."""
     master = Master("h_1", "h_2")
-    workers = Workers(master, asked_for=1)
+    workers = KnownWorkers(master, asked_for=1)
     workers.update()
     del master.clients["h_2"]
     workers.update()
@@ -179,7 +179,7 @@ def test_a_worker_that_left_in_order_is_not_expected() -> None:
 def test_a_new_run_expects_who_is_there() -> None:
     """Those lost in an earlier run are forgotten; one that is still missing is missing."""
     master = Master("h_1", "h_2", "h_3")
-    workers = Workers(master, asked_for=0)
+    workers = KnownWorkers(master, asked_for=0)
     for client_id in ("h_2", "h_3"):
         master.clients[client_id].state = STATE_MISSING
     workers.update()
@@ -191,13 +191,13 @@ def test_a_new_run_expects_who_is_there() -> None:
 
 def test_more_workers_than_asked_for() -> None:
     """Where more came than were asked for, all of them are expected."""
-    assert Workers(Master("h_1", "h_2", "h_3"), asked_for=2).expected == 3
+    assert KnownWorkers(Master("h_1", "h_2", "h_3"), asked_for=2).expected == 3
 
 
 def test_names_of_workers() -> None:
     """Workers are named by host and Locust's index; a missing one has no name."""
     master = Master("shop_host_1f3a", "other_77")
-    workers = Workers(master, asked_for=0)
+    workers = KnownWorkers(master, asked_for=0)
     assert workers.names() == {"shop_host_1f3a": "shop_host-0", "other_77": "other-1"}
     master.clients["other_77"].state = STATE_MISSING
     assert workers.names() == {"shop_host_1f3a": "shop_host-0"}

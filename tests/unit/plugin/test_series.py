@@ -1,8 +1,10 @@
-"""Tests of the mutable state of a run: what is pending is counted once, and names are bounded."""
+"""Tests of the requests of a run in Locust's process: each is counted once, and nothing odd takes others with it."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Collection
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -11,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from locust_otel.core.cardinality import MAX_ERROR_TYPES
 from locust_otel.core.catalogue import OTHER
 from locust_otel.core.snapshot import ErrorKey, SeriesKey
-from locust_otel.plugin.series import MAX_ERROR_TYPES, Aggregate, Series, usable_length
-from tests.unit.factories import record, rich_aggregate, totals
+from locust_otel.plugin.series import MAX_BODY_BYTES, Requests, Series, usable_length
 
 KEY = SeriesKey("GET", "/", "Shopper", "success")
 
@@ -27,55 +29,109 @@ class Unfloatable:
         raise RuntimeError("no number")
 
 
-def aggregate(max_names: int = 200, slow_s: float = 5.0) -> Aggregate:
-    """Return an empty aggregate."""
-    return Aggregate(slow_s=slow_s, max_names=max_names)
+class Follower:
+    """Notes what has changed."""
+
+    def __init__(self) -> None:
+        self.buckets: dict[SeriesKey, Counter[int]] = {}
+        self.errors: list[ErrorKey] = []
+
+    def touched(self, series: Series, indexes: Collection[int]) -> None:
+        """Note buckets."""
+        self.buckets.setdefault(series.key, Counter()).update(indexes)
+
+    def touched_error(self, key: ErrorKey) -> None:
+        """Note an error."""
+        self.errors.append(key)
+
+
+def empty(slow_s: float = 5.0) -> Requests:
+    """Return no requests."""
+    return Requests(slow_s=slow_s, max_names=200)
+
+
+def add(requests: Requests, *numbers: Any, key: SeriesKey = KEY) -> Series:
+    """Put durations and lengths into a series, as the recorder does."""
+    series = requests.of(key)
+    series.pending += numbers
+    requests.dirty[series] = None
+    return series
 
 
 def test_tally_counts_each_pending_request_once() -> None:
     """Two tallies of the same requests count them once, and the pending list stays the same object."""
-    requests = aggregate()
-    series = requests.of(KEY)
+    requests = empty()
+    series = add(requests, 10, 100, 20, 200, 7_000, 300)
     pending = series.pending
-    pending += [10, 100, 20, 200, 7_000, 300]
-    requests.tally()
-    requests.tally()
+    assert not requests.tally()
+    assert not requests.tally()
     assert series.pending is pending
     assert pending == []
-    assert requests.total() == 3
-    assert sum(series.counts) == 3
-    assert series.sum_s == pytest.approx(7.03)
+    assert requests.total == requests.measured == sum(series.counts.values()) == 3
+    assert series.sum_s == requests.sum_s == pytest.approx(7.03)
     assert series.body_bytes == 600
+    assert not requests.dirty
 
 
-def test_total_and_snapshot_count_what_is_pending() -> None:
-    """Whoever asks sees requests that no tally has counted yet."""
-    requests = aggregate()
-    requests.of(KEY).pending += [10, 1]
-    assert requests.total() == 1
-    requests.of(KEY).pending += [10, 1]
-    assert requests.snapshot().total == 2
+def test_the_total_has_what_is_pending() -> None:
+    """Requests that no tally has counted yet are part of it."""
+    requests = empty()
+    add(requests, 10, 1)
+    assert (requests.total, requests.measured) == (1, 0)
+    requests.tally()
+    add(requests, 10, 1, 10, 1)
+    assert (requests.total, requests.measured) == (3, 1)
 
 
-def test_snapshot_is_frozen() -> None:
-    """What is recorded after a snapshot does not change it."""
-    requests = rich_aggregate()
-    taken = requests.snapshot()
-    before = (totals(taken), [list(s.counts) for s in taken.series], dict(taken.errors), dict(taken.user_errors))
-    record(requests, KEY, [1, 2, 3])
+def test_a_tally_in_pieces() -> None:
+    """So many series at a time, in the order in which they changed, until none is left."""
+    requests = empty()
+    keys = [KEY._replace(name=f"/{number}") for number in range(5)]
+    for key in reversed(keys):
+        add(requests, 10, 1, key=key)
+    assert requests.tally(2)
+    assert [series.key for series in requests.dirty] == keys[2::-1]
+    add(requests, 10, 1, key=keys[4])
+    assert requests.tally(3)
+    assert not requests.tally(3)
+    assert (requests.measured, requests.total) == (6, 6)
+
+
+def test_what_is_slow_is_a_bound() -> None:
+    """A request of exactly the threshold, and one by one float above it, lie in different buckets."""
+    requests = empty(slow_s=1.1)
+    series = add(requests, 1100, 0, math.nextafter(1100, math.inf) + 1e-9, 0)
+    requests.tally()
+    index = requests.layout.bounds.index(1.1)
+    assert series.counts == {index: 1, index + 1: 1}
+
+
+def test_requests_without_a_duration() -> None:
+    """Each is one, with its bytes, and changes its series."""
+    requests, follower = empty(), Follower()
+    requests.followers.append(follower)
+    series = add(requests, 10, 1)
+    requests.count_unmeasured(series, 7)
+    assert (series.unmeasured, requests.unmeasured, requests.total) == (1, 1, 2)
+    requests.tally()
+    requests.count_unmeasured(series, 7)
+    assert follower.buckets[KEY].total() == 1
+    requests.tally()
+    assert (requests.total, series.body_bytes) == (3, 15)
+
+
+def test_followers() -> None:
+    """Each is told of every bucket that changed, of a series without any, and of every error."""
+    requests, followers = empty(), [Follower(), Follower()]
+    requests.followers += followers
+    other = KEY._replace(name="/b")
+    series = add(requests, 10, 1, 10, 1, 70, 1)
+    add(requests, key=other)
     requests.count_error("GET", "/", "500")
-    requests.count_user_error("Shopper", "KeyError")
-    requests.of(KEY).exemplars.clear()
-    after = (totals(taken), [list(s.counts) for s in taken.series], dict(taken.errors), dict(taken.user_errors))
-    assert before == after
-
-
-def test_slow_requests_are_exact() -> None:
-    """A request is slow where it took longer than the threshold: not at it, and by one float above it."""
-    requests = aggregate(slow_s=1.1)
-    record(requests, KEY, [1100, 1099, math.nextafter(1100, math.inf) + 1e-9, 1101, 60_000])
-    taken = requests.snapshot()
-    assert taken.slow(taken.series[0]) == 3
+    requests.tally()
+    for follower in followers:
+        assert follower.buckets == {KEY: Counter(series.counts), other: Counter()}
+        assert follower.errors == [ErrorKey("GET", "/", "500")]
 
 
 @pytest.mark.parametrize(
@@ -99,69 +155,44 @@ def test_usable_length(length: object, expected: int) -> None:
     ],
     ids=lambda odd: "whole" if type(odd) is int else type(odd).__name__,
 )  # fmt: skip
-@pytest.mark.parametrize("position", [0, 1, 2])
-def test_odd_lengths_among_good_ones(odd: Any, position: int) -> None:
+@pytest.mark.parametrize("lengths", [(), (100, 200)], ids=["alone", "among others"])
+def test_odd_lengths(odd: Any, lengths: tuple[int, ...]) -> None:
     """An odd length is left out of the bytes, and takes no other request with it."""
-    requests = aggregate()
-    lengths: list[Any] = [100, 200]
-    lengths.insert(position, odd)
-    for length in lengths:
-        requests.of(KEY).pending += [10, length]
-    assert requests.total() == 3
-    assert requests.of(KEY).body_bytes == 300
+    for position in range(len(lengths) + 1):
+        requests = empty()
+        chosen: list[Any] = list(lengths)
+        chosen.insert(position, odd)
+        series = add(requests, *(number for length in chosen for number in (10, length)))
+        requests.tally()
+        assert (requests.measured, series.body_bytes) == (len(chosen), sum(lengths))
 
 
-def test_negative_times_are_unmeasured() -> None:
-    """A negative or minus infinite time among good ones is counted, and stays out of the histogram and the sum."""
-    requests = aggregate()
-    series = requests.of(KEY)
-    series.pending += [10, 1, -1, 2, -math.inf, 4, 30, 8]
+def test_bytes_have_a_limit() -> None:
+    """However much is sent, the sum is one that a report may carry."""
+    requests = empty()
+    for lengths in ([2**52], [2**52], [2**55] * 3, [1]):
+        series = add(requests, *(number for length in lengths for number in (10, length)))
+        requests.tally()
+    assert series.body_bytes == MAX_BODY_BYTES
+
+
+@pytest.mark.parametrize("times", [[-1], [-math.inf], [math.nan], [10, -1, -math.inf, 30, math.nan]], ids=str)
+def test_odd_times_are_unmeasured(times: list[float]) -> None:
+    """A negative, infinite or missing time is counted, and stays out of the histogram and the sum."""
+    requests = empty()
+    series = add(requests, *(number for time_ms in times for number in (time_ms, 1)))
     requests.tally()
-    assert (sum(series.counts), series.unmeasured, series.body_bytes) == (2, 2, 15)
-    assert series.sum_s == pytest.approx(0.04)
-
-
-def test_names_fold_once_there_are_too_many() -> None:
-    """The first pairs of method and name keep series of their own; later names become `_OTHER` under a known method."""
-    requests = aggregate(max_names=2)
-    assert requests.admitted("GET", "/a") == ("GET", "/a")
-    assert not requests.is_full
-    assert requests.admitted("POST", "/a") == ("POST", "/a")
-    assert requests.is_full
-    assert requests.admitted("GET", "/b") == ("GET", OTHER)
-    assert requests.admitted("DELETE", "/b") == (OTHER, OTHER)
-    assert requests.admitted("GET", "/a") == ("GET", "/a")
-    assert requests.names == {("GET", "/a"), ("POST", "/a")}
-
-
-def test_folded_counts_requests_not_names() -> None:
-    """The number of folded requests is that of all requests under `_OTHER`, unmeasured ones too."""
-    requests = aggregate(max_names=1)
-    for name in ("/a", "/b", "/c"):
-        method, label = requests.admitted("GET", name)
-        record(requests, SeriesKey(method, label, "", "success"), [1, 2])
-    requests.of(SeriesKey("GET", OTHER, "", "success")).unmeasured += 1
-    assert requests.folded() == 5
-    assert requests.total() == 7
-
-
-def test_admit_only() -> None:
-    """Told names get a series, those that had one keep it, and no other is admitted though there is room."""
-    requests = aggregate(max_names=100)
-    requests.admitted("GET", "/mine")
-    requests.admit_only([("GET", "/a"), ("PUT", "/b")])
-    assert requests.is_full
-    assert [requests.admitted(*pair) for pair in (("GET", "/mine"), ("GET", "/a"), ("PUT", "/b"))] == [
-        ("GET", "/mine"), ("GET", "/a"), ("PUT", "/b"),
-    ]  # fmt: skip
-    assert requests.admitted("GET", "/c") == ("GET", OTHER)
-    assert requests.admitted("PUT", "/c") == ("PUT", OTHER)
-    assert requests.admitted("HEAD", "/c") == (OTHER, OTHER)
+    good = [time_ms for time_ms in times if time_ms >= 0]
+    assert (requests.measured, requests.unmeasured) == (len(good), len(times) - len(good))
+    assert (sum(series.counts.values()), series.unmeasured, series.body_bytes) == (
+        len(good), len(times) - len(good), len(times),
+    )  # fmt: skip
+    assert series.sum_s == pytest.approx(sum(good) / 1000)
 
 
 def test_error_types_are_bounded() -> None:
     """The first types keep their name for good, all others share `_OTHER`, and no failure is lost."""
-    requests = aggregate()
+    requests = empty()
     for turn in range(2):
         for number in range(MAX_ERROR_TYPES + 30):
             requests.count_error("GET", f"/{turn}", f"Error{number}")
@@ -174,29 +205,28 @@ def test_error_types_are_bounded() -> None:
 
 def test_user_errors_are_counted_and_bounded() -> None:
     """Exceptions out of tasks are counted by class and type, under the same bound."""
-    requests = aggregate()
-    for number in range(MAX_ERROR_TYPES + 5):
-        requests.count_user_error("Shopper", f"Error{number}", 2)
+    requests = empty()
+    for number in (*range(MAX_ERROR_TYPES + 5), 3):
+        requests.count_user_error("Shopper", f"Error{number}")
     assert requests.user_errors["Shopper", "Error3"] == 2
-    assert requests.user_errors["Shopper", OTHER] == 10
+    assert requests.user_errors["Shopper", OTHER] == 5
 
 
 @given(st.lists(st.lists(st.tuples(st.floats(-10, 1e9) | st.integers(-3, 10**9), st.integers(0, 10**9)))))
 def test_tallies_in_any_pieces_equal_one_count(pieces: list[list[tuple[float, int]]]) -> None:
     """However requests are spread over tallies, counts equal those of comparing each with the bounds."""
-    requests = aggregate()
-    series: Series = requests.of(KEY)
+    requests = empty()
+    series = requests.of(KEY)
     for piece in pieces:
-        for number in piece:
-            series.pending += number
+        add(requests, *(number for event in piece for number in event))
         requests.tally()
-    events = [number for piece in pieces for number in piece]
+    events = [event for piece in pieces for event in piece]
     seconds = [t / 1000 for t, _ in events if t >= 0]
     edges = requests.layout.classic_bounds
-    assert requests.layout.classic(series.counts) == (
-        *(sum(s <= edge for s in seconds) for edge in edges),
-        len(seconds),
-    )
-    assert series.unmeasured == len(events) - len(seconds)
+    dense = [series.counts.get(index, 0) for index in range(len(requests.layout.bounds) + 1)]
+    assert requests.layout.classic(dense) == (*(sum(s <= edge for s in seconds) for edge in edges), len(seconds))
+    assert series.unmeasured == requests.unmeasured == len(events) - len(seconds)
     assert series.body_bytes == sum(length for _, length in events)
     assert series.sum_s == pytest.approx(math.fsum(seconds))
+    assert requests.sum_s == pytest.approx(series.sum_s)
+    assert requests.total == len(events)

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locust_otel.core.snapshot import SeriesKey
-from locust_otel.plugin.series import Aggregate
-from locust_otel.slo.counts import Counts, count, total
+from locust_otel.core.snapshot import RequestsSnapshot, SeriesKey
+from locust_otel.slo.counts import Counts, count
 from locust_otel.slo.objectives import Match, Objective, Sli
-from tests.unit.factories import record
+from tests.unit.factories import Load, record
 
 THRESHOLDS_S = (0.1, 0.3, 1.1, 2.0)
 
@@ -44,17 +43,23 @@ _MATCHES = st.sampled_from(
 )
 
 
-def aggregate(requests: list[Request]) -> Aggregate:
+def aggregate(requests: list[Request]) -> Load:
     """Return these requests as counts."""
-    result = Aggregate(slow_s=5.0, max_names=10, thresholds_s=THRESHOLDS_S)
+    result = Load(slow_s=5.0, max_names=10, thresholds_s=THRESHOLDS_S)
     for r in requests:
         record(result, SeriesKey(r.method, r.name, r.user_class, "failure" if r.is_failed else "success"), [r.time_ms])
     return result
 
 
+def counted(objective: Objective, snapshot: RequestsSnapshot, name: str | None = None) -> Counts:
+    """Return the judged requests of all series, or of those with this name."""
+    series = [each for each in snapshot.series if name in {None, each.key.name}]
+    return count(objective, series, snapshot.layout)
+
+
 @given(_REQUESTS, _MATCHES, st.sampled_from(THRESHOLDS_S), st.booleans())
 def test_against_a_recount(requests: list[Request], match: Match, within_s: float, only_success: bool) -> None:
-    """Each request counts once, for its endpoint, as comparing it alone says."""
+    """Each request counts once, as comparing it alone says."""
     snapshot = aggregate(requests).snapshot()
     mine = [
         r for r in requests
@@ -62,22 +67,20 @@ def test_against_a_recount(requests: list[Request], match: Match, within_s: floa
         and (not match.user_classes or r.user_class in match.user_classes)
     ]  # fmt: skip
     timed = [r for r in mine if r.time_ms >= 0 and not (only_success and r.is_failed)]
-    success = count(Objective("a", Sli.SUCCESS, Decimal("0.9"), match=match), snapshot)
-    latency = count(
-        Objective("a", Sli.LATENCY, Decimal("0.9"), Decimal(str(within_s)), match, only_success=only_success), snapshot
-    )
-    mean = count(Objective("a", Sli.MEAN, None, Decimal(str(within_s)), match, only_success=only_success), snapshot)
-    for endpoint in {(r.method, r.name) for r in mine}:
-        here = [r for r in mine if (r.method, r.name) == endpoint]
-        assert success[endpoint] == Counts(sum(not r.is_failed for r in here), sum(r.is_failed for r in here))
-        times = [r.time_ms / 1000 for r in timed if (r.method, r.name) == endpoint]
+    within = Decimal(str(within_s))
+    success = Objective("a", Sli.SUCCESS, Decimal("0.9"), match=match)
+    latency = Objective("a", Sli.LATENCY, Decimal("0.9"), within, match, only_success=only_success)
+    mean = Objective("a", Sli.MEAN, None, within, match, only_success=only_success)
+    for name in ("/a", "/b", None):
+        here = [r for r in mine if name in {None, r.name}]
+        assert counted(success, snapshot, name) == Counts(
+            sum(not r.is_failed for r in here), sum(r.is_failed for r in here)
+        )
+        times = [r.time_ms / 1000 for r in timed if name in {None, r.name}]
         good = sum(time_s <= within_s for time_s in times)
-        assert latency.get(endpoint, Counts()) == Counts(good, len(times) - good)
-        assert mean.get(endpoint, Counts())[:2] == (len(times), 0)
-        assert mean.get(endpoint, Counts()).sum_s == pytest.approx(math.fsum(times))
-    assert success.keys() == {(r.method, r.name) for r in mine}
-    assert total(success).total == len(mine)
-    assert total(latency).total == total(mean).total == len(timed)
+        assert counted(latency, snapshot, name) == Counts(good, len(times) - good)
+        assert counted(mean, snapshot, name)[:2] == (len(times), 0)
+        assert counted(mean, snapshot, name).sum_s == pytest.approx(math.fsum(times))
 
 
 @pytest.mark.parametrize("threshold_ms", [1, 100, 250, 300, 1100, 1500, 4999, 123_456])
@@ -87,27 +90,25 @@ def test_exactly_at_the_threshold(threshold_ms: int) -> None:
     while above / 1000 <= threshold_ms / 1000:
         above = math.nextafter(above, math.inf)
     within = Decimal(threshold_ms) / 1000
-    requests = Aggregate(slow_s=5.0, max_names=10, thresholds_s=(float(within),))
+    requests = Load(slow_s=5.0, max_names=10, thresholds_s=(float(within),))
     record(requests, SeriesKey("GET", "/", "", "success"), [threshold_ms, threshold_ms, above])
-    counts = total(count(Objective("a", Sli.LATENCY, Decimal("0.9"), within), requests.snapshot()))
+    counts = counted(Objective("a", Sli.LATENCY, Decimal("0.9"), within), requests.snapshot())
     assert counts == Counts(2, 1)
 
 
 def test_a_threshold_that_is_no_bound() -> None:
     """Without a bound at the threshold there is no count, rather than one by guess."""
     with pytest.raises(KeyError):
-        count(
+        counted(
             Objective("a", Sli.LATENCY, Decimal("0.9"), Decimal("0.42")),
             aggregate([Request("GET", "/a", "", False, 1)]).snapshot(),
         )
 
 
 def test_nothing_matches() -> None:
-    """Where no request is judged there is no endpoint, and a total of nothing."""
+    """Counts are zero if no series matches."""
     snapshot = aggregate([Request("GET", "/a", "", False, 1)]).snapshot()
-    found = count(Objective("a", Sli.SUCCESS, Decimal("0.9"), match=Match(names=("/c",))), snapshot)
-    assert found == {}
-    assert total(found) == Counts(0, 0, 0.0)
+    assert counted(Objective("a", Sli.SUCCESS, Decimal("0.9"), match=Match(names=("/c",))), snapshot) == Counts()
 
 
 def test_arithmetic() -> None:

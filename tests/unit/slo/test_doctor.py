@@ -42,3 +42,14 @@ def test_every_number_in_it() -> None:
             assert f"over {window}, and more than {share * 100:g} % over" in line
             assert f"burns {factor:g} times as fast" in line
             assert f"after {share * long_s:.1f} s" in after
+
+
+def test_without_a_file_it_says_what_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
+    """There is a line for Python and for each package that a bug report needs."""
+    assert main(["doctor"]) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith("Python 3.")
+    assert [line.split(" ")[0] for line in rest] == [
+        "locust-otel", "locust", "gevent", "uvicorn", "opentelemetry-sdk", "pydantic",
+    ]  # fmt: skip
+    assert all(line.split(" ")[1][0].isdigit() for line in rest)

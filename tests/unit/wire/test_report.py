@@ -1,422 +1,146 @@
-"""Tests of worker and master: what is merged equals what one process would have recorded alone."""
+"""Tests of the codec of reports: what was told is what is read, and what makes no sense is refused."""
 
 from __future__ import annotations
 
 import copy
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from locust.rpc.protocol import Message
-from locust.stats import RequestStats
 
-from locust_otel.core.catalogue import OTHER
-from locust_otel.core.exposition import TextExposition
-from locust_otel.core.families import families
+from locust_otel.core.events import Event
 from locust_otel.core.histogram import layout
-from locust_otel.core.snapshot import ErrorKey, Exemplar, RequestsSnapshot, SeriesKey
-from locust_otel.plugin.series import Aggregate
-from locust_otel.wire.report import MergedRun, Reporter, ReportError, decode_counts, fingerprint, sparse
-from tests.unit.factories import SPAN_ID, TRACE_ID, record, snapshot, totals
-
-KEY = SeriesKey("GET", "/", "Shopper", "success")
-RUN = "run-1"
-LAYOUT = fingerprint(layout([5.0]))
-
-
-def aggregate(max_names: int = 200) -> Aggregate:
-    """Return an empty aggregate."""
-    return Aggregate(slow_s=5.0, max_names=max_names)
-
-
-def merged(max_names: int = 200) -> MergedRun:
-    """Return a run of the master that nobody has reported to."""
-    return MergedRun(RUN, aggregate(max_names))
-
-
-def sent(report: Any) -> Any:
-    """Return what comes out at the other end of Locust's wire."""
-    return Message.unserialize(Message("stats", report, "host_1").serialize()).data
-
-
-class Worker:
-    """A worker: an aggregate and its reporter."""
-
-    def __init__(self, client_id: str = "host_1", max_names: int = 200, run_id: str = RUN) -> None:
-        self.client_id = client_id
-        self.aggregate = aggregate(max_names)
-        self.reporter = Reporter()
-        self.reporter.start(run_id, self.aggregate)
-
-    def report(self) -> dict[str, Any]:
-        """Return the report of the current run, as it arrives."""
-        report: dict[str, Any] = sent(self.reporter.report())[-1]
-        return report
-
-    def report_to(self, master: MergedRun) -> bool:
-        """Report, and return whether the master wants to tell names."""
-        return master.merge(self.client_id, self.report())
-
-
-def numbers(requests: RequestsSnapshot) -> dict[tuple[str, ...], tuple[object, ...]]:
-    """Return all that is whole numbers, by series; series of nothing left out."""
-    return {
-        tuple(s.key): (list(s.counts), s.unmeasured, s.body_bytes) for s in requests.series if s.total or s.body_bytes
-    }
-
-
-def errors(requests: RequestsSnapshot) -> tuple[dict[ErrorKey, int], dict[tuple[str, str], int]]:
-    """Return the errors that happened."""
-    return {k: n for k, n in requests.errors.items() if n}, {k: n for k, n in requests.user_errors.items() if n}
-
-
-# ---------------------------------------------------------------------------------------------------------- the sum
-
-_KEYS = [
-    SeriesKey(m, n, u, o)
-    for m in ("GET", "POST")
-    for n in ("/", "/a")
-    for u in ("A", "")
-    for o in ("success", "failure")
-]
-_STEP = st.one_of(
-    st.tuples(
-        st.just("request"), st.integers(0, 2), st.sampled_from(_KEYS), st.integers(-1, 700_000), st.integers(0, 9)
-    ),
-    st.tuples(st.just("user_error"), st.integers(0, 2), st.sampled_from(["KeyError", "OSError"])),
-    st.tuples(st.sampled_from(["report", "lost", "twice", "late"]), st.integers(0, 2)),
+from locust_otel.core.snapshot import ErrorKey, Exemplar, SeriesKey, SlowRequest
+from locust_otel.wire.report import (
+    EVENTS_PER_REPORT,
+    VERSION,
+    Piece,
+    ReportError,
+    SeriesReport,
+    Tail,
+    Vitals,
+    decode,
+    decode_counts,
+    decode_event,
+    encode,
+    encode_counts,
+    encode_event,
+    encode_slow,
+    fingerprint,
 )
+from tests.unit.factories import ODD_TEXTS, SPAN_ID, TRACE_ID
+
+LAYOUT = fingerprint(layout([5.0]))
+EVENT = Event("locust.user_error", "it broke", "ERROR", {"a": 1, "b": "ü", "c": 0.5}, 1.25, TRACE_ID, SPAN_ID)
+SLOW = SlowRequest(SeriesKey("GET", "/", "Shopper", "failure"), 6.5, "504", "", "", 2.5)
+SERIES = ["GET", "/", "Shopper", 1, 1, 1.5, 10, [3, 4], [[1, 0.01, TRACE_ID, SPAN_ID, 100.0]]]
+TAIL = {
+    "is_over": True, "reset": 3, "missing": -2, "errors": 4, "events": [encode_event(EVENT)],
+    "slow": [encode_slow(SLOW)], "slow_dropped": 5, "vitals": [0.5, 1_000, ["lag", "cpu"], 0.25, [3, 4], 0.75, [1, 2]],
+}  # fmt: skip
+GOOD: list[Any] = [VERSION, "run-1", LAYOUT, [SERIES], [["GET", "/", "500", 3]], [["Shopper", "KeyError", 2]], TAIL]
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(_STEP, max_size=60))
-def test_merged_equals_recorded_at_once(steps: list[tuple[Any, ...]]) -> None:
-    """However requests are split over workers and reports, lost and repeated ones too, all are counted exactly once."""
-    workers = [Worker(f"host_{n}") for n in range(3)]
-    master, alone = merged(), aggregate()
-    late: dict[int, dict[str, Any]] = {}
-    for what, number, *values in steps:
-        worker = workers[number]
-        if what == "request":
-            key, time_ms, length = values
-            for target in (worker.aggregate, alone):
-                record(target, key, [time_ms], length)
-                if key.outcome == "failure":
-                    target.count_error(key.method, key.name, "500" if time_ms % 2 else "Timeout")
-        elif what == "user_error":
-            for target in (worker.aggregate, alone):
-                target.count_user_error("A", values[0])
-        elif what == "lost":
-            late[number] = worker.report()
-        elif what == "late" and number in late:
-            master.merge(worker.client_id, late[number])
-        else:
-            report = worker.report()
-            for _ in range(2 if what == "twice" else 1):
-                master.merge(worker.client_id, report)
-    for worker in workers:
-        for _ in range(10):
-            worker.report_to(master)
-    found, expected = master.aggregate.snapshot(), alone.snapshot()
-    assert numbers(found) == numbers(expected)
-    assert errors(found) == errors(expected)
-    assert math.fsum(s.sum_s for s in found.series) == pytest.approx(math.fsum(s.sum_s for s in expected.series))
+def changed(*path: int | str, value: object) -> Any:
+    """Return the good report with one value changed."""
+    report: Any = copy.deepcopy(GOOD)
+    place = report
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return report
 
 
-def test_the_same_report_twice_counts_once() -> None:
-    """A report that comes again, now or later, changes nothing."""
-    worker, master = Worker(), merged()
-    record(worker.aggregate, KEY, [10, 20])
-    worker.aggregate.count_error("GET", "/", "500", 3)
-    worker.aggregate.count_user_error("Shopper", "KeyError", 2)
-    report = worker.report()
-    master.merge("host_1", report)
-    before = (numbers(master.aggregate.snapshot()), errors(master.aggregate.snapshot()))
-    for _ in range(3):
-        master.merge("host_1", copy.deepcopy(report))
-    assert (numbers(master.aggregate.snapshot()), errors(master.aggregate.snapshot())) == before
-    assert master.aggregate.total() == 2
+def test_a_whole_report() -> None:
+    """Every part of it arrives."""
+    assert decode(encode(*GOOD[1:])) == Piece(
+        run_id="run-1",
+        layout=LAYOUT,
+        series=(
+            SeriesReport(
+                SeriesKey("GET", "/", "Shopper", "failure"), 1, 1.5, 10, {2: 4},
+                {1: Exemplar(0.01, TRACE_ID, SPAN_ID, 100.0)},
+            ),
+        ),
+        errors=((ErrorKey("GET", "/", "500"), 3),),
+        user_errors=((("Shopper", "KeyError"), 2),),
+        tail=Tail(
+            is_over=True, reset=3, missing=-2, errors=4, events=(EVENT,), slow=(SLOW,), slow_dropped=5,
+            vitals=Vitals(0.5, 1_000, ("cpu", "lag"), 0.25, {2: 4}, 0.75, {0: 2}),
+        ),
+    )  # fmt: skip
 
 
-def test_an_older_report_that_comes_late_does_no_harm() -> None:
-    """Reports that overtake each other do not take counts back."""
-    worker, master = Worker(), merged()
-    record(worker.aggregate, KEY, [10])
-    older = worker.report()
-    record(worker.aggregate, KEY, [20, 30])
-    newer = worker.report()
-    assert master.merge("host_1", newer) is False
-    assert master.merge("host_1", older) is False
-    assert master.aggregate.total() == 3
+def test_an_empty_piece() -> None:
+    """A piece may be of no run, and hold nothing."""
+    assert decode(encode("", 0, [])) == Piece("", 0, (), (), (), None)
 
 
-def test_a_lost_report_heals_within_ten() -> None:
-    """Series that change no more, whose only report was lost, are there after ten more; and not all at once."""
-    worker, master = Worker(), merged()
-    for number in range(100):
-        record(worker.aggregate, KEY._replace(name=f"/{number}"), [10])
-        worker.aggregate.count_error("GET", f"/{number}", "500")
-    worker.report()  # lost
-    sizes = []
-    for _ in range(10):
-        report = worker.report()
-        sizes.append((len(report["series"]), len(report["errors"])))
-        master.merge("host_1", report)
-    assert sizes == [(10, 10)] * 10
-    assert master.aggregate.total() == 100
-    assert sum(master.aggregate.errors.values()) == 100
+@pytest.mark.parametrize("text", ODD_TEXTS, ids=ascii)
+def test_texts(text: str) -> None:
+    """Names and kinds of errors are any texts."""
+    series = [text, text, text, 0, 0, 0, 0, [], []]
+    piece = decode(encode(text, 1, [series], [[text, text, text, 1]], [[text, text, 1]]))
+    assert piece.run_id == text
+    assert piece.series[0].key == (text, text, text, "success")
+    assert piece.errors == (((text, text, text), 1),)
+    assert piece.user_errors == (((text, text), 1),)
 
 
-def test_unchanged_series_are_left_out() -> None:
-    """A report holds what changed since the one before, and a tenth of the rest."""
-    worker = Worker()
-    for number in range(100):
-        record(worker.aggregate, KEY._replace(name=f"/{number}"), [10])
-    assert len(worker.report()["series"]) == 100
-    record(worker.aggregate, KEY._replace(name="/33"), [10])
-    names = [entry[1] for entry in worker.report()["series"]]
-    assert "/33" in names
-    assert len(names) <= 11
+def test_what_is_not_known_yet() -> None:
+    """CPU and memory before the first measurement, and the difference where Locust counts nothing."""
+    report = changed(6, "missing", value=None)
+    report[6]["vitals"][:2] = [None, None]
+    tail = decode(msgpack.packb(report)).tail
+    assert tail is not None
+    assert (tail.missing, tail.vitals.cpu_ratio, tail.vitals.memory_bytes) == (None, None, None)
 
 
-def test_a_worker_that_left_stays_counted() -> None:
-    """What a worker reported last stays, and the same machine under a new id adds to it."""
-    master = merged()
-    for client_id in ("host_1", "host_2"):
-        worker = Worker(client_id)
-        record(worker.aggregate, KEY, [10, 20, 30])
-        worker.report_to(master)
-    assert master.aggregate.total() == 6
+def test_so_many_events() -> None:
+    """More of them than a report carries are not read."""
+    tail = decode(msgpack.packb(changed(6, "events", value=[encode_event(EVENT)] * 100))).tail
+    assert tail is not None
+    assert len(tail.events) == EVENTS_PER_REPORT
 
 
-def test_sums_never_decrease() -> None:
-    """A histogram's sum is a counter: one that goes down by a rounding error is a reset to Prometheus."""
-    rng = random.Random(1)
-    master = merged()
-    workers = [Worker(f"host_{n}") for n in range(3)]
-    last = 0.0
-    for _ in range(300):
-        for worker in workers:
-            if rng.random() < 0.3:
-                record(worker.aggregate, KEY, [rng.uniform(1, 1000)])
-            worker.report_to(master)
-            (series,) = master.aggregate.snapshot().series or (None,)
-            found = series.sum_s if series else 0.0
-            assert found >= last
-            last = found
-    assert last == pytest.approx(math.fsum(w.aggregate.of(KEY).sum_s for w in workers))
+@pytest.mark.parametrize(("severity", "expected"), [("WARN", "WARN"), ("FATAL", "INFO"), (None, "INFO"), ([], "INFO")])
+def test_severities(severity: object, expected: str) -> None:
+    """What is none that OTLP knows is taken for information."""
+    told = encode_event(EVENT)
+    told[2] = severity
+    assert decode_event(told).severity == expected
 
 
-# ------------------------------------------------------------------------------------------------------ run by run
+def test_attributes_that_are_none() -> None:
+    """Values that no log can carry are left out, and the event is taken."""
+    told = encode_event(EVENT)
+    told[3] = {"a": 1, "b": None, "c": [1], "d": {"e": 1}, "f": True, 7: "g"}
+    assert decode_event(told).attributes == {"a": 1, "f": True, "7": "g"}
 
 
-def test_the_run_before_is_still_reported_after_a_restart() -> None:
-    """The last requests of a run reach the master with the first reports of the next, twice, and whole."""
-    worker, first, second = Worker(), merged(), MergedRun("run-2", aggregate())
-    record(worker.aggregate, KEY, [10])
-    worker.report_to(first)
-    old = worker.aggregate
-    new = aggregate()
-    record(old, KEY, [20, 30])
-    worker.reporter.start("run-2", new)
-    record(new, KEY, [40])
-    reports = [sent(worker.reporter.report()) for _ in range(4)]
-    assert [[run["id"] for run in runs] for runs in reports] == [[RUN, "run-2"]] * 2 + [["run-2"]] * 2
-    first.merge("host_1", reports[1][0])  # the farewell before it was lost
-    second.merge("host_1", reports[1][1])
-    assert first.aggregate.total() == 3
-    for runs in reports[2:]:
-        second.merge("host_1", runs[-1])
-    for _ in range(10):
-        second.merge("host_1", sent(worker.reporter.report())[-1])
-    assert second.aggregate.total() == 1
+# ----------------------------------------------------------------------------------------------------------- counts
 
 
-def test_nothing_to_report_before_the_first_run() -> None:
-    """A worker that has no run yet reports none."""
-    assert Reporter().report() == []
+@given(st.dictionaries(st.integers(0, 400), st.integers(1, 10**12)), st.randoms(use_true_random=False))
+def test_counts(counts: dict[int, int], random_: random.Random) -> None:
+    """They survive the way there and back, in whatever order they were touched, and however often."""
+    touched = [*counts, *counts]
+    random_.shuffle(touched)
+    assert decode_counts(msgpack.unpackb(msgpack.packb(encode_counts(counts, touched)))) == counts
+    dense = [counts.get(index, 0) for index in range(401)]
+    assert decode_counts(encode_counts(dense, list(counts))) == counts
 
 
-# ----------------------------------------------------------------------------------------------------------- names
-
-
-def test_names_fold_on_the_master() -> None:
-    """Two workers with 150 names each and room for 200: exactly 200 have series, the rest one, and none is lost."""
-    master = merged(max_names=200)
-    workers = [Worker(f"host_{n}", max_names=1000) for n in range(2)]
-    for number, worker in enumerate(workers):
-        for name in range(150):
-            record(worker.aggregate, KEY._replace(name=f"/{number}/{name}"), [10, 20])
-            worker.aggregate.count_error("GET", f"/{number}/{name}", "500", 2)
-    assert [worker.report_to(master) for worker in workers] == [False, True]
-    assert [worker.report_to(master) for worker in workers] == [False, False]  # told once
-    found = totals(master.aggregate.snapshot())
-    assert len(found) == 201
-    assert found["GET", OTHER, "Shopper", "success"] == 200
-    assert master.aggregate.folded() == 200
-    assert master.aggregate.total() == 600
-    assert len(master.aggregate.names) == 200
-    assert {key.name for key in master.aggregate.errors} == {name for _, name, _, _ in found}
-    assert sum(master.aggregate.errors.values()) == 600
-
-    names = sent([list(pair) for pair in master.aggregate.names])
-    for worker in workers:
-        worker.aggregate.admit_only((method, name) for method, name in names)
-    for worker in workers:
-        assert worker.aggregate.admitted("GET", "/0/7") == ("GET", "/0/7")
-        assert worker.aggregate.admitted("GET", "/new") == ("GET", OTHER)
-        record(worker.aggregate, KEY._replace(name=OTHER), [10])
-        worker.report_to(master)
-    assert master.aggregate.total() == 602
-    assert len(totals(master.aggregate.snapshot())) == 201
-    assert len(master.aggregate.names) == 200
-
-
-def test_a_folded_series_is_cumulative() -> None:
-    """Several series of a worker in one of the master's: each replaces its own last numbers only."""
-    master = merged(max_names=1)
-    worker = Worker(max_names=100)
-    for name in ("/a", "/b", "/c"):
-        record(worker.aggregate, KEY._replace(name=name), [10])
-    worker.report_to(master)
-    record(worker.aggregate, KEY._replace(name="/b"), [20, 30])
-    for _ in range(11):
-        worker.report_to(master)
-    assert totals(master.aggregate.snapshot()) == {
-        ("GET", "/a", "Shopper", "success"): 1,
-        ("GET", OTHER, "Shopper", "success"): 4,
-    }
-
-
-# ------------------------------------------------------------------------------------------------------- exemplars
-
-
-def test_the_newest_exemplar_wins() -> None:
-    """Of two workers' exemplars of a bucket the newer stands, in whatever order they come."""
-    old = Exemplar(0.010, TRACE_ID, SPAN_ID, 100.0)
-    new = Exemplar(0.009, "a" * 32, "b" * 16, 200.5)
-    for order in ((old, new), (new, old)):
-        master = merged()
-        for number, exemplar in enumerate(order):
-            worker = Worker(f"host_{number}")
-            record(worker.aggregate, KEY, [10])
-            worker.aggregate.of(KEY).exemplars[1] = exemplar
-            worker.report_to(master)
-        (series,) = master.aggregate.snapshot().series
-        assert series.exemplars == {1: new}
-
-
-# ------------------------------------------------------------------------------------------------------- malformed
-
-_GOOD = ["GET", "/", "Shopper", 0, 1, 1.5, 10, [3, 4], [[1, 0.01, TRACE_ID, SPAN_ID, 100.0]]]
-
-
-def report_of(**changes: Any) -> dict[str, Any]:
-    """Return a report with one good series, and then what is changed."""
-    good: dict[str, Any] = {
-        "id": RUN, "layout": LAYOUT, "series": [copy.deepcopy(_GOOD)],
-        "errors": [["GET", "/", "500", 3]], "user_errors": [["Shopper", "KeyError", 2]],
-    }  # fmt: skip
-    return {**good, **changes}
-
-
-def with_series(position: int, value: object) -> dict[str, Any]:
-    """Return a report whose second series has an odd value, so a half-merged one shows."""
-    odd = copy.deepcopy(_GOOD)
-    odd[1], odd[position] = "/odd" if position != 1 else odd[1], value
-    return report_of(series=[copy.deepcopy(_GOOD), odd])
-
-
-_EXEMPLAR = [1, 0.01, TRACE_ID, SPAN_ID, 100.0]
-_MALFORMED: Mapping[str, Any] = {
-    "no mapping": [],
-    "nothing": None,
-    "text": "report",
-    "empty": {},
-    **{f"without {name}": {k: v for k, v in report_of().items() if k != name} for name in report_of() if name != "id"},
-    "other layout": report_of(layout=LAYOUT + 1),
-    "series none": report_of(series=None),
-    "series number": report_of(series=7),
-    "series of text": report_of(series=["x"]),
-    "series short": report_of(series=[_GOOD, _GOOD[:-1]]),
-    "series long": report_of(series=[_GOOD, [*_GOOD, 1]]),
-    "method is a list": with_series(0, ["GET"]),
-    "name is a number": with_series(1, 7),
-    "class none": with_series(2, None),
-    "outcome 2": with_series(3, 2),
-    "outcome -1": with_series(3, -1),
-    "outcome text": with_series(3, "failure"),
-    "unmeasured negative": with_series(4, -1),
-    "unmeasured text": with_series(4, "1"),
-    "unmeasured none": with_series(4, None),
-    "unmeasured infinite": with_series(4, math.inf),
-    "sum nan": with_series(5, math.nan),
-    "sum infinite": with_series(5, math.inf),
-    "sum negative": with_series(5, -1.0),
-    "sum text": with_series(5, "x"),
-    "bytes negative": with_series(6, -1),
-    "bytes nan": with_series(6, math.nan),
-    "counts none": with_series(7, None),
-    "counts odd": with_series(7, [1, 2, 3]),
-    "counts text": with_series(7, "ab"),
-    "counts of text": with_series(7, ["1", "2"]),
-    "gap 0": with_series(7, [0, 1]),
-    "gap negative": with_series(7, [5, 1, -2, 1]),
-    "gap huge": with_series(7, [10**6, 1]),
-    "gap a float": with_series(7, [1.5, 1]),
-    "gap 1.0": with_series(7, [1.0, 1]),
-    "count 0": with_series(7, [1, 0]),
-    "count negative": with_series(7, [1, -4]),
-    "count a float": with_series(7, [1, 1.5]),
-    "count nan": with_series(7, [1, math.nan]),
-    "count a list": with_series(7, [1, [1]]),
-    "exemplars none": with_series(8, None),
-    "exemplar short": with_series(8, [_EXEMPLAR[:-1]]),
-    "exemplar index huge": with_series(8, [[999, *_EXEMPLAR[1:]]]),
-    "exemplar index negative": with_series(8, [[-1, *_EXEMPLAR[1:]]]),
-    "exemplar duration nan": with_series(8, [[1, math.nan, *_EXEMPLAR[2:]]]),
-    "exemplar id hostile": with_series(8, [[1, 0.01, '"} 1\n', SPAN_ID, 100.0]]),
-    "exemplar time text": with_series(8, [[*_EXEMPLAR[:-1], "x"]]),
-    "errors none": report_of(errors=None),
-    "error short": report_of(errors=[["GET", "/", 1]]),
-    "error negative": report_of(errors=[["GET", "/", "500", -1]]),
-    "error text": report_of(errors=[["GET", "/", "500", "x"]]),
-    "user errors none": report_of(user_errors=None),
-    "user error negative": report_of(user_errors=[["A", "B", -1]]),
-}
-
-
-@pytest.mark.parametrize("name", _MALFORMED)
-def test_malformed_reports_are_refused_whole(name: str) -> None:
-    """A report that makes no sense is a `ReportError`, and nothing of it is merged: neither now nor for the next."""
-    master = merged()
-    before = report_of()
-    master.merge("host_1", before)
-    known = (numbers(master.aggregate.snapshot()), errors(master.aggregate.snapshot()), master.aggregate.names)
-    with pytest.raises(ReportError):
-        master.merge("host_1", _MALFORMED[name])
-    found = master.aggregate.snapshot()
-    assert (numbers(found), errors(found), master.aggregate.names) == known
-    master.merge("host_1", report_of())
-    assert numbers(master.aggregate.snapshot()) == known[0]
-    b"".join(
-        TextExposition(is_openmetrics=True).render(families(snapshot(master.aggregate)))
-    )  # nothing that breaks a scrape
-
-
-def test_decode_is_the_inverse_of_sparse() -> None:
-    """Counts survive the way there and back, the first and last place too."""
-    rng = random.Random(3)
-    for size in (1, 2, 380):
-        for share in (0.0, 0.1, 1.0):
-            counts = [rng.randint(1, 10**9) if rng.random() < share else 0 for _ in range(size)]
-            assert decode_counts(sparse(counts), size - 1) == {i: n for i, n in enumerate(counts) if n}
-    assert sparse([0, 0, 5, 0, 7]) == [3, 5, 2, 7]
+def test_gaps() -> None:
+    """Each gap is the distance to the bucket before, from -1; only what was touched is told."""
+    assert encode_counts([0, 0, 5, 0, 7], [2, 4]) == [3, 5, 2, 7]
+    assert encode_counts({0: 9, 4: 7}, [0]) == [1, 9]
+    assert encode_counts({}, []) == []
 
 
 def test_fingerprints_tell_layouts_apart() -> None:
@@ -425,40 +149,95 @@ def test_fingerprints_tell_layouts_apart() -> None:
     assert len({fingerprint(layout([threshold])) for threshold in (5.0, 5.1, 0.3)}) == 3
 
 
-# ------------------------------------------------------------------------------------------------------------ size
+# ------------------------------------------------------------------------------------------------------- malformed
 
 
-def _busy(seed: int) -> tuple[Aggregate, RequestStats]:
-    """Return 1,500 requests to 100 names, as we and as Locust hold them after one interval."""
-    rng = random.Random(seed)
-    ours, stats = aggregate(), RequestStats()
-    for number in range(1_500):
-        name = f"/api/items/{number % 100}"
-        time_ms: Any = min(rng.lognormvariate(4.5, 0.6), 60_000)
-        length = rng.randint(200, 5_000)
-        stats.log_request("GET", name, time_ms, length)
-        record(ours, KEY._replace(name=name), [time_ms], length)
-    return ours, stats
+@pytest.mark.parametrize(
+    ("told", "version"),
+    [
+        ([VERSION + 1, "run-1"], VERSION + 1), ([0], 0), ({"v": 2, "runs": []}, 2), (["1"], "str"),
+        ([None], "NoneType"), ([], "list"), ({}, "NoneType"), (7, 7), (None, "NoneType"), ("text", "str"),
+        ([[1]], "list"),
+    ],
+)  # fmt: skip
+def test_another_version_says_so(told: object, version: object) -> None:
+    """The sentence has the version that came, the one that is read, and what to do."""
+    with pytest.raises(ReportError) as caught:
+        decode(msgpack.packb(told))
+    assert str(caught.value) == (
+        f"a report of version {version}; version {VERSION} is read here: install the same locust-otel on both"
+    )
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_size_is_below_that_of_locusts_own_report(seed: int) -> None:
-    """Our part of the first report, with every series in it, is no larger than Locust's own part."""
-    ours, stats = _busy(seed)
-    reporter = Reporter()
-    reporter.start("2026-11-22T07-17-03Z-3f9a", ours)
-    of_locust = {
-        "stats": stats.serialize_stats(),
-        "stats_total": stats.total.get_stripped_report(),
-        "errors": stats.serialize_errors(),
-    }
-    size, size_of_locust = len(msgpack.packb(reporter.report())), len(msgpack.packb(of_locust))
-    assert 0 < size <= size_of_locust
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x97\x03", b"\x91\x03\x00", None, 7, [], {}, "text"], ids=repr)
+def test_no_report_at_all(data: Any) -> None:
+    """What is no msgpack, or not even bytes, is refused."""
+    with pytest.raises(ReportError):
+        decode(data)
 
 
-def test_a_report_can_always_be_packed() -> None:
-    """No body length, however absurd, makes Locust's report too large a number for msgpack."""
-    worker, master = Worker(), merged()
-    worker.aggregate.of(KEY).pending += [10, 1e300, 10, 2**63, 10, 2**63]
-    worker.report_to(master)
-    assert master.aggregate.total() == 3
+COUNTS: list[object] = [-1, "1", None, math.inf, math.nan, 0.0, 1.5, True, 2**48, 2**63, [1]]
+TEXTS: list[object] = [7, None, b"x", ["x"], True]
+TIMES: list[object] = [math.nan, math.inf, -1.0, "x", None, True, 2**48, 1e300]
+TIMESTAMPS: list[object] = [*TIMES, 2**33, 1e12]
+TRACES: list[object] = ["", "x", '"} 1\n', TRACE_ID[:-1], TRACE_ID + "0", TRACE_ID + SPAN_ID, TRACE_ID.upper(), 7, None]
+IDS_OF_NONE: list[object] = ["x", '"} 1\n', TRACE_ID[:-1], TRACE_ID + SPAN_ID, 7, [1]]
+PLACES: list[tuple[tuple[int | str, ...], Any]] = [
+    ((1,), TEXTS),
+    ((2,), COUNTS),
+    ((3,), [None, 7, ["x"], [SERIES[:-1]], [SERIES, [*SERIES, 1]]]),
+    *(((3, 0, position), TEXTS) for position in (0, 1, 2)),
+    ((3, 0, 3), [2, -1, "failure", None, True, 1.0]),
+    ((3, 0, 4), COUNTS),
+    ((3, 0, 5), TIMES),
+    ((3, 0, 6), [*(count for count in COUNTS if count != 2**48), 2**56]),
+    *((place, ["ab", [1, 2, 3], ["1", "2"], [0, 1], [5, 1, -2, 1], [1.5, 1], [1.0, 1], [1, 0], [1, -4], [1, 1.5],
+               [1, math.nan], [1, [1]], [1, True], [1, 2**48], [2**63, 1], 7, {"a": 1}])
+      for place in ((3, 0, 7), (6, "vitals", 4), (6, "vitals", 6))),
+    ((3, 0, 8), [7, "x", [[1, 0.01, TRACE_ID, SPAN_ID]], [1]]),
+    ((3, 0, 8, 0, 0), COUNTS),
+    ((3, 0, 8, 0, 1), TIMES),
+    ((3, 0, 8, 0, 2), TRACES),
+    ((3, 0, 8, 0, 3), [trace for trace in TRACES if trace != TRACE_ID]),
+    ((3, 0, 8, 0, 4), TIMESTAMPS),
+    ((4,), [None, 7, [["GET", "/", 1]], ["x"]]),
+    *(((4, 0, position), TEXTS) for position in (0, 1, 2)),
+    ((4, 0, 3), COUNTS),
+    ((5,), [None, 7, [["GET", 1]]]),
+    *(((5, 0, position), TEXTS) for position in (0, 1)),
+    ((5, 0, 2), COUNTS),
+    ((6,), [[], 7, "x", {}, *({k: v for k, v in TAIL.items() if k != name} for name in TAIL)]),
+    *(((6, name), COUNTS) for name in ("reset", "errors", "slow_dropped")),
+    ((6, "missing"), [number for number in COUNTS if number not in (-1, None)]),
+    *(((6, name), [None, 7, {"a": 1}, [1], ["x"], [[]]]) for name in ("events", "slow", "vitals")),
+    ((6, "events", 0, 3), [None, 7, "x", {"a": 2**56}, {"a": -(2**56)}]),
+    ((6, "events", 0, 4), TIMESTAMPS),
+    *(((6, "events", 0, position), [*IDS_OF_NONE, None, 0, [], {}, False, ""]) for position in (5, 6)),
+    *(((6, "slow", 0, position), TEXTS) for position in (0, 1, 2, 5)),
+    ((6, "slow", 0, 3), ["", "other", None, [], 0]),
+    ((6, "slow", 0, 4), TIMES),
+    ((6, "slow", 0, 8), TIMESTAMPS),
+    *(((6, "slow", 0, position), [*IDS_OF_NONE, None, 0, [], {}, False]) for position in (6, 7)),
+    ((6, "vitals", 0), [time for time in TIMES if time is not None]),
+    ((6, "vitals", 1), [count for count in COUNTS if count not in (None, 2**48)]),
+    ((6, "vitals", 2), [None, 7, [7], [None]]),
+    *(((6, "vitals", position), TIMES) for position in (3, 5)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "values"), PLACES, ids=lambda value: str(value) if type(value) is tuple else "")
+def test_values_that_make_no_sense(path: tuple[int | str, ...], values: list[object]) -> None:
+    """Each of them, alone in a report that is good otherwise, is a `ReportError`."""
+    for value in values:
+        with pytest.raises(ReportError):
+            decode(msgpack.packb(changed(*path, value=value)))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda told: told[:-1], lambda told: [*told, 1], lambda _: ["x"], lambda _: None, lambda _: 7, lambda _: {}],
+)
+def test_events_that_make_no_sense(spoil: Callable[[list[Any]], Any]) -> None:
+    """An event alone, as the plugin sends it, is checked likewise."""
+    with pytest.raises(ReportError):
+        decode_event(spoil(encode_event(EVENT)))

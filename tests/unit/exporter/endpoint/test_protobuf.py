@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -16,14 +16,13 @@ from google.protobuf.internal.decoder import _DecodeVarint  # type: ignore[attr-
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from locust_otel.core.catalogue import REQUEST_DURATION, Kind
-from locust_otel.core.exposition import POINTS_PER_PIECE, Format, negotiate
+from locust_otel.core.exposition import Format, negotiate
 from locust_otel.core.families import Family, HistogramPoint, Point, families
-from locust_otel.core.histogram import layout
 from locust_otel.core.snapshot import Exemplar, SeriesKey, Snapshot
 from locust_otel.exporter.endpoint.protobuf import ProtobufExposition
-from locust_otel.plugin.series import Aggregate
-from tests.unit.otlp_sinks import PROCESS_START, RUN_START, record, snapshot, worker
+from tests.unit.factories import MARKS, Load, judged, record, snapshot, worker
 
+RUN_START, PROCESS_START = 1_764_000_000.25, 1_763_999_990.5  # of a snapshot
 OK = SeriesKey("GET", "/", "Shopper", "success")
 TIMES_MS = [0, 0, 0.05, 1, 5, 5.0001, 12, 12, 250, 300, 1000, 1000.0001, 2000, 60_000, 700_000]
 TRACE_ID, SPAN_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -110,14 +109,14 @@ def rendered(taken: Iterable[Family] | Snapshot) -> list[Any]:
     return parsed(b"".join(ProtobufExposition().render(of)))
 
 
-def requests(times_ms: Iterable[float] = TIMES_MS) -> Aggregate:
+def requests(times_ms: Iterable[float] = TIMES_MS) -> Load:
     """Return requests of one series."""
-    result = Aggregate(slow_s=2.0, max_names=5, thresholds_s=(0.3,))
+    result = Load(slow_s=2.0, max_names=5, thresholds_s=(0.3,))
     record(result, OK, times_ms, 100)
     return result
 
 
-def histogram(of: Aggregate) -> Any:
+def histogram(of: Load) -> Any:
     """Return the histogram of the one request series."""
     (family,) = (f for f in rendered(snapshot(of)) if f.name == "locust_request_duration_seconds")
     (metric,) = family.metric
@@ -156,13 +155,20 @@ def test_names_types_labels_and_values() -> None:
     of = requests()
     of.count_error("GET", "/", "500", 2)
     of.count_user_error("Shopper", "KeyError", 9)
-    taken = snapshot(of, workers=(worker(), worker("host-1", (0.02, 0.3))), is_judged=True)
+    taken = snapshot(
+        of,
+        slo=judged(of).points(),
+        marks=MARKS,
+        workers=(worker(), worker("host-1", lags_s=(0.02, 0.3))),
+        worker_states={"running": 2, "missing": 1},
+        workers_expected=3,
+    )
     expected: dict[Any, float] = {}
     heads: dict[str, tuple[str, int]] = {}
     for family in families(taken):
         kind = {Kind.COUNTER: COUNTER, Kind.GAUGE: GAUGE, Kind.HISTOGRAM: HISTOGRAM}[family.metric.kind]
-        heads[family.metric.name] = (family.metric.help, kind)
         for point in family.points:
+            heads[family.metric.name] = (family.metric.help, kind)
             pairs = frozenset(pair for pair in zip(family.label_names, point.labels, strict=True) if pair[1])
             value = sum(point.counts) if isinstance(point, HistogramPoint) else float(point.value)
             expected[family.metric.name, pairs] = value
@@ -185,7 +191,7 @@ def test_names_types_labels_and_values() -> None:
 def test_odd_labels() -> None:
     """Label values need no escaping, and an empty one is left out."""
     texts = ('quo"ted', "new\nline", "back\\slash", "ünïcödé 🦗", "100%", "a" * 5_000)
-    of = Aggregate(slow_s=2.0, max_names=50)
+    of = Load(slow_s=2.0, max_names=50)
     for text in texts:
         record(of, SeriesKey("GET", text, "", "success"), [1])
     (family,) = (f for f in rendered(snapshot(of)) if f.name == "locust_request_duration_seconds")
@@ -262,7 +268,7 @@ def test_empty_native_histograms(times_ms: list[float], zeros: int) -> None:
 
 def test_lag_histograms() -> None:
     """The lag of the load generator has native buckets too."""
-    (family,) = (f for f in rendered(snapshot(requests(), workers=(worker("h-1", (0.02, 0.3, 0)),)))
+    (family,) = (f for f in rendered(snapshot(requests(), workers=(worker("h-1", lags_s=(0.02, 0.3, 0)),)))
                  if f.name == "locust_generator_lag_seconds")  # fmt: skip
     (metric,) = family.metric
     assert labels(metric) == {"run_id": "run-1", "worker": "h-1"}
@@ -273,7 +279,7 @@ def test_lag_histograms() -> None:
 def test_exemplars() -> None:
     """An exemplar stands at its classic bucket, and among the native ones, with time, value, trace and span."""
     of = requests()
-    bounds = list(of.layout.classic_bounds)
+    bounds = list(of.merged.layout.classic_bounds)
     slow = Exemplar(700.0, "f" * 32, "e" * 16, 1_764_000_060.5)
     quick = Exemplar(0.012, TRACE_ID, SPAN_ID, 1_764_000_050.5)
     of.of(OK).exemplars = {bisect_left(bounds, 0.012): quick, len(bounds): slow}
@@ -289,42 +295,37 @@ def test_exemplars() -> None:
 
 
 def test_large_families() -> None:
-    """A family of more points than fit one piece is one message with all of them, given out in several pieces."""
-    of = Aggregate(slow_s=2.0, max_names=500)
-    size = 3 * POINTS_PER_PIECE + 7
-    for number in range(size):
+    """A family is one message, with all of its points."""
+    of = Load(slow_s=2.0, max_names=500)
+    for number in range(60):
         record(of, SeriesKey("GET", f"/{number}", "Shopper", "success"), [number])
-    pieces = list(ProtobufExposition().render(families(snapshot(of))))
-    found = [f for f in parsed(b"".join(pieces)) if f.name == REQUEST_DURATION.name]
+    found = [f for f in rendered(snapshot(of)) if f.name == REQUEST_DURATION.name]
     assert len(found) == 1
-    assert [labels(metric)["name"] for metric in found[0].metric] == [f"/{number}" for number in range(size)]
-    assert max(map(len, pieces)) < len(b"".join(pieces)) / 4
+    assert [labels(metric)["name"] for metric in found[0].metric] == [f"/{number}" for number in range(60)]
 
 
-@pytest.mark.parametrize("size", [POINTS_PER_PIECE - 1, POINTS_PER_PIECE, POINTS_PER_PIECE + 1, 2 * POINTS_PER_PIECE])
-def test_sizes_around_a_piece(size: int) -> None:
-    """Whether a piece is just full or not, no point is lost or doubled."""
-    points = (
-        HistogramPoint(("r", "GET", f"/{number}", "", "success"), layout(), layout().empty(), 0.0, {})
-        for number in range(size)
-    )
-    (family,) = rendered([Family(REQUEST_DURATION, REQUEST_DURATION.labels, 1.0, points)])
-    assert len(family.metric) == size
+def test_only_what_has_changed_is_rendered_again() -> None:
+    """A series that has not changed is the very same bytes in the next scrape, and the rest is as if rendered anew."""
+    of = Load(slow_s=2.0, max_names=500)
+    keys = [SeriesKey("GET", f"/{number}", "Shopper", "success") for number in range(20)]
+    for key in keys:
+        record(of, key, [1, 2, 3])
+    exposition = ProtobufExposition()
+    before = exposition.render(families(snapshot(of)))
+    record(of, keys[7], [4])
+    taken = snapshot(of)
+    after = exposition.render(families(taken))
+    assert b"".join(after) == b"".join(ProtobufExposition().render(families(taken)))
+    known = {id(piece) for piece in before}
+    changed = [piece for piece in after if id(piece) not in known]
+    assert {n for n in range(20) if any(b"/%d\n" % n in piece for piece in changed)} == {7}
 
 
-def test_the_loop_gets_its_turn() -> None:
-    """Between two pieces there is never the work of more points than one piece holds."""
-    made = 0
-
-    def points(size: int) -> Iterable[HistogramPoint | Point]:
-        nonlocal made
-        for number in range(size):
-            made += 1
-            yield HistogramPoint(("r", "GET", f"/{number}", "", "success"), layout(), layout().empty(), 0.0, {})
-
-    family = Family(REQUEST_DURATION, REQUEST_DURATION.labels, 1.0, iter(points(10 * POINTS_PER_PIECE)))
-    seen = [0, *(made for _ in ProtobufExposition().render([family]))]
-    assert max(later - earlier for earlier, later in pairwise(seen)) <= POINTS_PER_PIECE
+def test_text_that_is_no_utf8() -> None:
+    """Odd bytes in a file name reach us as lone surrogates; the scrape goes on without them."""
+    odd = b"shop-\xe9.py".decode("utf-8", "surrogateescape")
+    (family,) = (f for f in rendered(snapshot(requests(), info={"locustfile": odd})) if f.name == "locust_run_info")
+    assert labels(family.metric[0])["locustfile"] == "shop-?.py"
 
 
 def test_families_without_points() -> None:

@@ -1,6 +1,8 @@
-"""Tests of who scrapes: with a clock of their own, nobody waits."""
+"""Tests of scrapers and how long they are waited for, with a clock that is set by hand."""
 
 from __future__ import annotations
+
+import pickle
 
 import pytest
 
@@ -8,6 +10,7 @@ from locust_otel.exporter.endpoint.scrapers import MAX_INTERVAL_S, MAX_SCRAPERS,
 
 PROMETHEUS = ("10.0.0.1", "Prometheus/3.5.3")
 CURL = ("10.0.0.2", "curl/8.14")
+RUN = "run-1"
 
 
 class Clock:
@@ -35,18 +38,19 @@ class Seen(Scrapers):
         *,
         timeout_s: float | None = None,
         is_final: bool = False,
-        total: int | None = 1,
+        run_id: str | None = RUN,
+        total: int = 1,
     ) -> None:
         """Note a scrape at a second."""
         self.clock.now = 1_000.0 + second
-        self.seen(client, timeout_s=timeout_s, is_final=is_final, total=total)
+        self.seen(client, timeout_s=timeout_s, run_id=run_id, total=total, is_final=is_final)
 
 
 def test_nobody_scrapes() -> None:
     """Where nobody scrapes nobody is awaited, and no total was delivered."""
     seen = Seen()
-    assert seen.awaited() == {}
-    assert seen.last_total is None
+    assert seen.awaited(RUN) == {}
+    assert seen.last_total(RUN) is None
 
 
 def test_interval_is_what_was_observed() -> None:
@@ -55,49 +59,51 @@ def test_interval_is_what_was_observed() -> None:
     seen = Seen()
     for second in (0, 5, 10, 20):
         seen.at(second, timeout_s=3)
-    assert seen.awaited() == {"10.0.0.1": pytest.approx(12.0)}
+    assert seen.awaited(RUN) == {"10.0.0.1": pytest.approx(12.0)}
     seen.clock.now += 7
-    assert seen.awaited() == {"10.0.0.1": pytest.approx(5.0)}
+    assert seen.awaited(RUN) == {"10.0.0.1": pytest.approx(5.0)}
 
 
-def test_who_does_not_come_is_given_up() -> None:
+def test_a_scraper_that_does_not_come_is_given_up() -> None:
     """After 1.2 intervals a scraper is gone, and not awaited."""
     seen = Seen()
     seen.at(0)
     seen.at(10)
     seen.clock.now += 11.99
-    assert seen.awaited()
+    assert seen.awaited(RUN)
     seen.clock.now += 0.02
-    assert seen.awaited() == {}
+    assert seen.awaited(RUN) == {}
 
 
 def test_the_timeout_it_tells_is_the_first_guess() -> None:
-    """After one scrape the timeout Prometheus tells stands for the interval; the second scrape shows it."""
+    """After one scrape the timeout Prometheus sends is the interval; the second shows it, if it is longer."""
     seen = Seen()
     seen.at(0, timeout_s=10)
-    assert seen.awaited() == {"10.0.0.1": pytest.approx(12.0)}
-    seen.at(2, timeout_s=10)
-    assert seen.awaited() == {"10.0.0.1": pytest.approx(2.4)}
+    assert seen.awaited(RUN) == {"10.0.0.1": pytest.approx(12.0)}
+    seen.at(2, timeout_s=10)  # the first one had to wait: no interval is shorter than the timeout
+    assert seen.awaited(RUN) == {"10.0.0.1": pytest.approx(12.0)}
+    seen.at(17, timeout_s=10)
+    assert seen.awaited(RUN) == {"10.0.0.1": pytest.approx(18.0)}
 
 
 def test_visitors_are_not_awaited() -> None:
     """A look with curl makes no scraper; who comes twice is one; who comes after minutes is none again."""
     seen = Seen()
     seen.at(0, CURL)
-    assert seen.awaited() == {}
+    assert seen.awaited(RUN) == {}
     seen.at(4, CURL)
-    assert seen.awaited() == {"10.0.0.2": pytest.approx(4.8)}
+    assert seen.awaited(RUN) == {"10.0.0.2": pytest.approx(4.8)}
     seen.at(4 + MAX_INTERVAL_S + 1, CURL)
-    assert seen.awaited() == {}
+    assert seen.awaited(RUN) == {}
 
 
 def test_the_longest_interval_that_counts() -> None:
     """Two minutes are an interval; an absurd timeout is none."""
     seen = Seen()
     seen.at(0, timeout_s=MAX_INTERVAL_S)
-    assert seen.awaited() == {"10.0.0.1": pytest.approx(1.2 * MAX_INTERVAL_S)}
+    assert seen.awaited(RUN) == {"10.0.0.1": pytest.approx(1.2 * MAX_INTERVAL_S)}
     seen.at(0, CURL, timeout_s=MAX_INTERVAL_S + 1)
-    assert list(seen.awaited()) == ["10.0.0.1"]
+    assert list(seen.awaited(RUN)) == ["10.0.0.1"]
 
 
 def test_final_values_end_the_wait() -> None:
@@ -107,30 +113,59 @@ def test_final_values_end_the_wait() -> None:
         seen.at(0, client)
         seen.at(5, client)
     seen.at(6, PROMETHEUS, is_final=True, total=99)
-    assert list(seen.awaited()) == ["10.0.0.2"]
+    assert list(seen.awaited(RUN)) == ["10.0.0.2"]
     seen.at(6, CURL, is_final=True, total=99)
-    assert seen.awaited() == {}
-    assert seen.last_total == 99
+    assert seen.awaited(RUN) == {}
+    assert seen.last_total(RUN) == 99
 
 
-def test_a_new_run_forgets_totals_but_not_scrapers() -> None:
-    """When a run begins everybody is to come again for its final values, at the interval known."""
+def test_runs_do_not_mix() -> None:
+    """When a run begins every scraper is to come again for its final values, at the interval known."""
     seen = Seen()
     seen.at(0)
     seen.at(5, is_final=True, total=10)
-    seen.forget_totals()
-    assert seen.last_total is None
-    assert seen.awaited() == {"10.0.0.1": pytest.approx(6.0)}
+    assert seen.awaited(RUN) == {}
+    assert seen.last_total("run-2") is None
+    assert seen.awaited("run-2") == {"10.0.0.1": pytest.approx(6.0)}
+    seen.at(10, run_id="run-2", total=3)
+    assert (seen.last_total(RUN), seen.last_total("run-2")) == (10, 3)
+    seen.at(15, run_id="run-3", total=0)
+    assert (seen.last_total(RUN), seen.last_total("run-2"), seen.last_total("run-3")) == (None, 3, 0)
 
 
 def test_last_total_is_that_of_the_last_scrape() -> None:
-    """The total is that of the latest answer, also where there is no run."""
+    """The total is that of the latest answer in which the run was."""
     seen = Seen()
     seen.at(0, total=10)
     seen.at(1, CURL, total=12)
-    assert seen.last_total == 12
-    seen.at(2, total=None)
-    assert seen.last_total is None
+    assert seen.last_total(RUN) == 12
+    seen.at(2, run_id=None)
+    assert seen.last_total(RUN) == 12
+
+
+def test_an_answer_under_way() -> None:
+    """A scraper that comes again is awaited until it has its answer, although it had the final values before."""
+    seen = Seen()
+    seen.at(0, timeout_s=10, is_final=True)
+    seen.clock.now += 1
+    seen.came(PROMETHEUS, timeout_s=10)
+    assert list(seen.awaited(RUN)) == ["10.0.0.1"]
+    seen.at(1.5, is_final=True)
+    assert seen.awaited(RUN) == {}
+    assert seen._scrapers[PROMETHEUS].intervals_s == (10.0,)  # one scrape, not two
+
+
+def test_it_outlives_its_process() -> None:
+    """What is pickled goes on in another process, with the clock of the machine."""
+    scrapers = Scrapers()
+    scrapers.came(PROMETHEUS, timeout_s=10)
+    scrapers.seen(PROMETHEUS, timeout_s=10, run_id=RUN, total=7)
+    again = pickle.loads(pickle.dumps(scrapers))  # noqa: S301  # our own
+    assert again.last_total(RUN) == 7
+    assert again.awaited(RUN) == {"10.0.0.1": pytest.approx(12.0, abs=1)}
+    again.seen(PROMETHEUS, run_id=RUN, total=9, is_final=True)
+    assert (again.last_total(RUN), again.awaited(RUN)) == (9, {})
+    assert scrapers.last_total(RUN) == 7
 
 
 def test_two_scrapers_at_one_address() -> None:
@@ -143,7 +178,7 @@ def test_two_scrapers_at_one_address() -> None:
     seen.clock.now = 1_030.0
     seen.at(30, agent, timeout_s=None)
     seen.at(35, agent)
-    assert seen.awaited() == {"10.0.0.1": pytest.approx(30 + 36 - 35)}
+    assert seen.awaited(RUN) == {"10.0.0.1": pytest.approx(30 + 36 - 35)}
 
 
 def test_memory_is_bounded() -> None:

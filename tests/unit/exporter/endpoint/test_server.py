@@ -1,400 +1,277 @@
-"""Tests of the `/metrics` server, over sockets of this machine."""
+"""Tests of connections that are slow, idle or no HTTP at all, over sockets of this machine, with short limits."""
 
 from __future__ import annotations
 
-import base64
-import gzip
+import contextlib
+import gc
+import logging
 import socket
-import struct
-from collections.abc import Callable, Iterator
-from typing import Any
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from time import perf_counter
 
-import bcrypt
-import gevent
 import pytest
-import requests
+import trustme
 
-from locust_otel.core.catalogue import Scope
-from locust_otel.core.families import ALL_SCOPES
-from locust_otel.core.snapshot import SeriesKey, Snapshot
+from locust_otel.core.snapshot import SeriesKey
+from locust_otel.exporter.endpoint import server
 from locust_otel.exporter.endpoint.access import WebConfig
-from locust_otel.exporter.endpoint.server import MetricsServer, Scrape
-from locust_otel.plugin.series import Aggregate
-from tests.unit.factories import expected_samples, parsed_samples, record, rich_aggregate, rich_snapshot, snapshot
+from locust_otel.exporter.endpoint.server import MAX_HEAD_BYTES
+from tests.unit.endpoints import Served, serving, wait_until
+from tests.unit.factories import Load, record, rich_snapshot, snapshot
 
-OPENMETRICS = {"Accept": "application/openmetrics-text;version=1.0.0"}
-PLAIN = {"Accept-Encoding": "identity"}
+GET = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n"
+SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+MUCH = 256 * 1024
+"""Bytes that come in more than one piece."""
 
 
-class Endpoint:
-    """A server on a free port, and what it was told and asked."""
-
-    def __init__(self) -> None:
-        self.taken: Snapshot = rich_snapshot()
-        self.collect: Callable[[], Snapshot] = lambda: self.taken
-        self.scrapes: list[Scrape] = []
-        self.server: MetricsServer | None = None
-
-    def _collect(self) -> Snapshot:
-        return self.collect()
-
-    def start(self, web_config: WebConfig | None = None, scopes: frozenset[Scope] = ALL_SCOPES) -> Endpoint:
-        """Listen."""
-        self.server = MetricsServer(self._collect, self.scrapes.append, scopes, web_config)
-        self.server.start("127.0.0.1", 0)
-        return self
-
-    @property
-    def url(self) -> str:
-        """The URL without a path."""
-        assert self.server is not None
-        return self.server.url.removesuffix("/metrics")
-
-    def ask(self, path: str = "/metrics", method: str = "GET", **headers: str) -> requests.Response:
-        """Send a request and return the answer, once the server has noted it."""
-        names = {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = requests.request(method, self.url + path, headers={**PLAIN, **names}, timeout=5)
-        gevent.sleep(0.005)
-        return answer
-
-    def connect(self) -> socket.socket:
-        """Open a connection."""
-        host, port = self.url.removeprefix("http://").split(":")
-        return socket.create_connection((host, int(port)), timeout=5)
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set limits that a test can wait for."""
+    for name, limit_s in {"HANDSHAKE_S": 0.31, "HEAD_S": 0.3, "ANSWER_S": 0.6, "IDLE_S": 0.9}.items():
+        monkeypatch.setattr(server, name, limit_s)
 
 
 @pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
-    """Make an endpoint that a test starts, and stop it."""
-    made = Endpoint()
-    yield made
-    if made.server is not None:
-        made.server.stop()
+def served(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[Served]:
+    """Serve a run; whatever clients do, nothing may be printed, nor logged at INFO or above but where it is."""
+    caplog.set_level(logging.INFO)
+    with serving(rich_snapshot()) as made:
+        yield made
+    assert [each.getMessage() for each in caplog.get_records("call")] == []
+    assert capfd.readouterr() == ("", "")
 
 
-def large(series: int, label_length: int = 1) -> Snapshot:
-    """Return a snapshot with this many series."""
-    aggregate = Aggregate(slow_s=2.0, max_names=10_000)
-    for number in range(series):
-        record(aggregate, SeriesKey("GET", f"/{number}".ljust(label_length, "x"), "Shopper", "success"), [number])
-    return snapshot(aggregate)
+def lasts(connection: socket.socket) -> float:
+    """Return the seconds until the other side has closed a connection."""
+    started = perf_counter()
+    with contextlib.suppress(ConnectionError):
+        while connection.recv(65_536):
+            pass
+    return perf_counter() - started
 
 
-def test_text(endpoint: Endpoint) -> None:
-    """Without an `Accept` of ours the answer is text 0.0.4, sample by sample what the snapshot holds."""
-    answer = endpoint.start().ask()
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert parsed_samples(answer.text, openmetrics=False) == expected_samples(endpoint.taken)
+def answers(connection: socket.socket, count: int) -> None:
+    """Read so many answers to `GET`."""
+    received = b""
+    while received.count(b"Healthy\n") < count:
+        received += connection.recv(1_000) or pytest.fail("it was closed")
 
 
-def test_openmetrics(endpoint: Endpoint) -> None:
-    """Who asks for OpenMetrics gets it, with the same numbers, and caches are told why it differs."""
-    answer = endpoint.start().ask(**OPENMETRICS)
-    assert answer.headers["Content-Type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
-    assert {name.strip() for name in answer.headers["Vary"].split(",")} == {"Accept", "Accept-Encoding"}
-    assert parsed_samples(answer.text, openmetrics=True) == expected_samples(endpoint.taken)
+def connections(served: Served) -> int:
+    """Return how many connections there are."""
+    assert served.endpoint._server is not None
+    return len(served.endpoint._server._uvicorn.server_state.connections)
 
 
-@pytest.mark.parametrize("accept", [{}, OPENMETRICS], ids=["text", "openmetrics"])
-def test_gzip_is_the_same_body(endpoint: Endpoint, accept: dict[str, str]) -> None:
-    """The compressed body is the plain one, and smaller on the wire."""
-    endpoint.taken = large(200)
-    plain = endpoint.start().ask(**accept)
-    with requests.get(
-        f"{endpoint.url}/metrics", headers={**accept, "Accept-Encoding": "gzip"}, timeout=5, stream=True
-    ) as answer:
-        assert answer.headers["Content-Encoding"] == "gzip"
-        raw = answer.raw.read(decode_content=False)
-    assert gzip.decompress(raw) == plain.content
-    assert len(raw) < len(plain.content) / 5
-    assert "Content-Encoding" not in plain.headers
+def large() -> Load:
+    """Return requests of which a scrape is 20 MB."""
+    load = Load(slow_s=2.0, max_names=10_000)
+    for number in range(1_000):
+        record(load, SeriesKey("GET", f"/{number}".ljust(1_000, "x"), "Shopper", "success"), [number])
+    return load
 
 
-@pytest.mark.parametrize(
-    ("header", "compressed"),
-    [
-        ("gzip", True), ("GZIP", True), ("deflate, gzip;q=0.5", True), ("*", True), ("gzip;q=0", False),
-        ("gzip; q=0.000, *", False), ("br", False), ("identity", False), ("", False), ("gzip;q=1.0", True),
-    ],
-)  # fmt: skip
-def test_who_gets_gzip(endpoint: Endpoint, header: str, compressed: bool) -> None:
-    """Only who accepts gzip gets it."""
-    answer = endpoint.start().ask(Accept_Encoding=header)
-    assert (answer.headers.get("Content-Encoding") == "gzip") == compressed
-    assert parsed_samples(answer.text, openmetrics=False) == expected_samples(endpoint.taken)
+@pytest.mark.parametrize(("sent", "limit_s"), [(b"", 0.9), (b"G", 0.3), (GET, 0.3)], ids=["nothing", "a byte", "half"])
+def test_a_request_that_does_not_come_whole(served: Served, sent: bytes, limit_s: float) -> None:
+    """A connection is closed when the time for its phase is up, and not before."""
+    with served.connect(sent) as connection:
+        assert limit_s - 0.02 <= lasts(connection) < limit_s + 3
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/", "/-/healthy", "/nothing"])
-def test_head_has_the_headers_and_no_body(endpoint: Endpoint, path: str) -> None:
-    """HEAD answers as GET without a body, and the connection serves the next request."""
-    with endpoint.start().connect() as connection:
-        connection.sendall(f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        connection.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        received = b"".join(iter(lambda: connection.recv(65_536), b""))
-    head, _, rest = received.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 404" if path == "/nothing" else b"HTTP/1.1 200")
-    assert b"Content-Type: text/" in head
-    assert rest.startswith(b"HTTP/1.1 200 OK")
-    assert rest.endswith(b"\r\n\r\nHealthy\n")
-    assert endpoint.scrapes == []
+def test_a_header_now_and_then_does_not_extend_the_time(served: Served) -> None:
+    """The time for the headers is for all of them, not from one to the next."""
+    with served.connect(GET) as connection:
+        started = perf_counter()
+        with contextlib.suppress(ConnectionError):
+            while perf_counter() - started < 2:
+                connection.sendall(b"X: 1\r\n")
+                time.sleep(0.02)
+        assert 0.3 <= perf_counter() - started < 1.9
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-@pytest.mark.parametrize("path", ["/metrics", "/"])
-def test_other_methods(endpoint: Endpoint, method: str, path: str) -> None:
-    """Only GET and HEAD are answered, and the answer to others says so."""
-    answer = endpoint.start().ask(path, method)
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
-    assert endpoint.scrapes == []
+def test_an_idle_connection_is_kept_for_the_next_scrape(served: Served) -> None:
+    """Requests on one connection are answered as long as none is too late after the one before."""
+    with served.connect() as connection:
+        for _ in range(3):
+            connection.sendall(GET + b"\r\n")
+            answers(connection, 1)
+            time.sleep(0.4)
+        assert 0.3 <= lasts(connection) < 4
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/metrics/", "/Metrics", "/-/ready", "//metrics"])
-def test_other_paths(endpoint: Endpoint, path: str) -> None:
-    """Any other path is not found, and the answer names the right one."""
-    answer = endpoint.start().ask(path)
-    assert answer.status_code == 404
-    assert "/metrics" in answer.text
+def test_requests_that_come_at_once_are_answered_in_turn(served: Served) -> None:
+    """A client may send the next request before it has the answer; the time for idling starts after the last one."""
+    with served.connect(3 * (GET + b"\r\n")) as connection:
+        answers(connection, 3)
+        assert 0.8 <= lasts(connection) < 4
 
 
-def test_healthy(endpoint: Endpoint) -> None:
-    """The health check answers without a snapshot."""
-    endpoint.collect = lambda: pytest.fail("no snapshot is needed")
-    answer = endpoint.start().ask("/-/healthy")
-    assert (answer.status_code, answer.text) == (200, "Healthy\n")
-
-
-def test_index(endpoint: Endpoint) -> None:
-    """The front page links to the metrics and names the run, whose id is text and no markup."""
-    endpoint.taken = snapshot(rich_aggregate(), run_id="<b>run</b>")
-    answer = endpoint.start().ask("/")
-    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert "<a href=/metrics>" in answer.text
-    assert "Run &lt;b&gt;run&lt;/b&gt; is running." in answer.text
-    endpoint.taken = snapshot(None)
-    assert "No run has started yet." in endpoint.ask("/").text
-
-
-def test_query_strings_are_ignored(endpoint: Endpoint) -> None:
-    """Prometheus may add parameters; they change nothing."""
-    assert endpoint.start().ask("/metrics?x=1").status_code == 200
-
-
-def test_scopes_may_change_while_it_runs(endpoint: Endpoint) -> None:
-    """A process exports the metrics of its scopes, and others from the moment these change."""
-    endpoint.start(scopes=frozenset({Scope.HEALTH}))
-    assert parsed_samples(endpoint.ask().text, openmetrics=False) == expected_samples(
-        endpoint.taken, frozenset({Scope.HEALTH})
-    )
-    assert endpoint.server is not None
-    endpoint.server.scopes = ALL_SCOPES
-    assert parsed_samples(endpoint.ask().text, openmetrics=False) == expected_samples(endpoint.taken)
-
-
-# --------------------------------------------------------------------------------------------------------- scrapes
-
-
-def test_a_scrape_is_told_of(endpoint: Endpoint) -> None:
-    """After each answer it is known who came, with which timeout, what was sent, and that all was taken."""
-    endpoint.start().ask(User_Agent="Prometheus/3.5.3", X_Prometheus_Scrape_Timeout_Seconds="10.5")
-    endpoint.ask(User_Agent="curl", X_Prometheus_Scrape_Timeout_Seconds="soon")
-    first, second = endpoint.scrapes
-    assert (first.client, first.timeout_s, first.delivered) == (("127.0.0.1", "Prometheus/3.5.3"), 10.5, True)
-    assert (second.client, second.timeout_s, second.delivered) == (("127.0.0.1", "curl"), None, True)
-    assert first.snapshot is endpoint.taken
-    assert 0 < first.seconds < 5
-
-
-@pytest.mark.parametrize("encoding", ["identity", "gzip"])
-def test_a_client_that_hangs_up_is_a_failure(endpoint: Endpoint, encoding: str) -> None:
-    """A client that resets the connection in the middle was not delivered to, and the next one is served."""
-    endpoint.taken = large(2_000, 1_000)
-    with endpoint.start().connect() as connection:
+def test_an_answer_that_is_not_taken(served: Served) -> None:
+    """It ends with the time for it, counts as a failure, and others are answered meanwhile."""
+    served.session.taken = snapshot(large())
+    with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        connection.sendall(f"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {encoding}\r\n\r\n".encode())
-        connection.recv(100)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    for _ in range(400):
-        if endpoint.scrapes:
-            break
-        gevent.sleep(0.005)
-    assert [scrape.delivered for scrape in endpoint.scrapes] == [False]
-    endpoint.taken = rich_snapshot()
-    assert endpoint.ask().status_code == 200
-    assert [scrape.delivered for scrape in endpoint.scrapes] == [False, True]
+        connection.connect(("127.0.0.1", served.port))
+        connection.sendall(SCRAPE)
+        wait_until(lambda: connections(served) == 1)
+        assert served.ask("/-/healthy").status_code == 200
+        wait_until(lambda: served.outcomes()["failure"])
+        wait_until(lambda: connections(served) == 0)
+    assert served.outcomes() == {"success": 0, "failure": 1}
 
 
-def test_a_half_request_holds_nobody_up(endpoint: Endpoint) -> None:
-    """While one client dawdles over its request, another one is served."""
-    with endpoint.start().connect() as connection:
-        connection.sendall(b"GET /metrics HT")
-        assert endpoint.ask().status_code == 200
+def test_many_slow_readers_cost_no_copy_each(served: Served) -> None:
+    """Fifty clients that take nothing of a 20 MB answer do not have 20 MB kept for each of them."""
+    served.session.taken = snapshot(large())
+    with ExitStack() as exits:
+        for _ in range(50):
+            connection = exits.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            connection.connect(("127.0.0.1", served.port))
+            connection.sendall(SCRAPE)
+        before = memory()
+        wait_until(lambda: served.outcomes()["failure"] == 50, 20)
+        assert memory() - before < 200 * 1024**2
 
 
-def test_the_load_goes_on_while_a_thousand_series_are_scraped(endpoint: Endpoint) -> None:
-    """Another greenlet gets its turn again and again during one scrape, not only before and after."""
-    endpoint.taken = large(1_000)
-    endpoint.start()
-    ticks = 0
-    started: list[int] = []
-
-    def collect() -> Snapshot:
-        started.append(ticks)
-        return endpoint.taken
-
-    def tick() -> None:
-        nonlocal ticks
-        while True:
-            ticks += 1
-            gevent.sleep(0)
-
-    ended: list[int] = []
-    endpoint.collect = collect
-    endpoint.scrapes = Ended(lambda: ended.append(ticks))
-    assert endpoint.server is not None
-    endpoint.server._scraped = endpoint.scrapes.append
-    ticker = gevent.spawn(tick)
-    try:
-        endpoint.ask(Accept_Encoding="gzip")
-    finally:
-        ticker.kill()
-    # 4,000 points, counted one by one, in pieces of 40.
-    assert ended[0] - started[0] >= 100
+def memory() -> int:
+    """Return the resident bytes of this process at their highest."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
-class Ended(list[Scrape]):
-    """A list that tells when something is appended."""
-
-    def __init__(self, told: Callable[[], Any]) -> None:
-        super().__init__()
-        self._told = told
-
-    def append(self, scrape: Scrape) -> None:
-        """Append and tell."""
-        self._told()
-        super().append(scrape)
-
-
-def test_numbers_stand_still_while_they_are_rendered(endpoint: Endpoint) -> None:
-    """Requests recorded between two pieces of an answer are not in it: its parts add up."""
-    aggregate = Aggregate(slow_s=2.0, max_names=10_000)
-    keys = [SeriesKey("GET", f"/{number}", "Shopper", "success") for number in range(100)]
-    for key in keys:
-        record(aggregate, key, [1, 2])
-    endpoint.start()
-    taken: list[Snapshot] = []
-
-    def collect() -> Snapshot:
-        taken.append(snapshot(aggregate))
-        return taken[-1]
-
-    def load() -> None:
-        while True:
-            for key in keys:
-                record(aggregate, key, [3], 9)
-            aggregate.count_error("GET", "/1", "500")
-            gevent.sleep(0)
-
-    endpoint.collect = collect
-    loader = gevent.spawn(load)
-    try:
-        text = endpoint.ask().text
-    finally:
-        loader.kill()
-    found = parsed_samples(text, openmetrics=False)
-    assert found == expected_samples(taken[0])
-    assert len({v for (name, _), v in found.items() if name == "locust_request_duration_seconds_count"}) == 1
-    assert aggregate.total() > taken[0].run.requests.total  # type: ignore[union-attr]  # the load did go on
-
-
-@pytest.mark.parametrize("path", ["/metrics", "/"])
-def test_text_that_is_no_utf8_does_not_stop_scrapes(endpoint: Endpoint, path: str) -> None:
-    """A file name or an environment variable with odd bytes reaches us as lone surrogates: the scrape goes on."""
-    odd = b"shop-\xe9.py".decode("utf-8", "surrogateescape")
-    endpoint.taken = snapshot(rich_aggregate(), info={"host": odd, "locustfile": odd}, run_id="run-1")
-    answer = endpoint.start().ask(path)
-    assert answer.status_code == 200
-    if path == "/metrics":
-        (labels,) = (
-            dict(labels)
-            for name, labels in parsed_samples(answer.text, openmetrics=False)
-            if "_info" in name and "otel" not in name
-        )
-        assert labels["locustfile"] == "shop-?.py"
-
-
-# ------------------------------------------------------------------------------------------------- web configuration
-
-
-def _basic(user: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
-def _web_config() -> WebConfig:
-    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
-    return WebConfig(headers={"X-Frame-Options": "deny"}, users={"prometheus": hashed})
-
-
-@pytest.mark.parametrize("path", ["/metrics", "/", "/-/healthy", "/nothing"])
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-@pytest.mark.parametrize("header", [None, "Basic !", _basic("prometheus", "wrong"), _basic("nobody", "secret")])
-def test_strangers_get_nothing(endpoint: Endpoint, path: str, method: str, header: str | None) -> None:
-    """With users, nothing is answered without the right password, whatever is asked and however."""
-    answer = endpoint.start(_web_config()).ask(path, method, **({"Authorization": header} if header else {}))
-    assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"].startswith("Basic ")
-    assert answer.headers["X-Frame-Options"] == "deny"
-    assert answer.text in {"", "Unauthorized\n"}
-    assert endpoint.scrapes == []
-
-
-@pytest.mark.parametrize("path", ["/metrics", "/", "/-/healthy"])
-def test_users_get_in(endpoint: Endpoint, path: str) -> None:
-    """With the right password all is answered, with the headers of the file."""
-    answer = endpoint.start(_web_config()).ask(path, Authorization=_basic("prometheus", "secret"))
-    assert answer.status_code == 200
-    assert answer.headers["X-Frame-Options"] == "deny"
-
-
-# ------------------------------------------------------------------------------------------------------- the address
-
-
-def test_url(endpoint: Endpoint) -> None:
-    """The URL names the port that was really taken."""
-    endpoint.start()
-    assert endpoint.url.startswith("http://127.0.0.1:")
-    assert not endpoint.url.endswith(":0")
+@pytest.mark.parametrize("sent", [b"", GET, SCRAPE], ids=["idle", "half", "no reader"])
+def test_others_are_answered_beside_many_connections(
+    served: Served, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """A good scraper is answered at once, though three hundred others hold a connection each."""
+    for name in ("HEAD_S", "ANSWER_S", "IDLE_S"):
+        monkeypatch.setattr(server, name, 60.0)
+    with ExitStack() as exits:
+        for _ in range(300):
+            exits.enter_context(served.connect(sent))
+        started = perf_counter()
+        assert served.ask().status_code == 200
+        assert perf_counter() - started < 4  # 20 ms, and 2 s where 300 scrapes came before
 
 
 @pytest.mark.parametrize(
-    ("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("127.0.0.2", "127.0.0.2"), ("localhost", "localhost")]
+    "head",
+    [
+        GET + b"X: " + b"a" * MUCH + b"\r\n\r\n",
+        GET + b"X: abcdefgh\r\n" * (MUCH // 12) + b"\r\n",
+        GET + b"X: " + b"a" * MAX_HEAD_BYTES,
+        b"GET / HTTP/1.1\r\nContent-Length: many\r\n\r\n",
+        b"GET / HTTP/9.9\r\nno colon\r\n\r\n",
+        b"\x00\xff" * 500 + b"\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 500 + b"\r\n\r\n",
+        b"GET " + b"/" * 2 * MUCH + b" HTTP/1.1\r\n\r\n",
+    ],
+    ids=["one long header", "long headers", "no end", "no length", "no colon", "bytes", "TLS", "long path"],
 )
-def test_url_of_other_hosts(host: str, shown: str) -> None:
-    """The URL is one a person can open: every address is shown as this machine's."""
-    server = MetricsServer(rich_snapshot, lambda _: None, ALL_SCOPES, None)
-    server.start(host, 0)
+def test_headers_that_are_refused(served: Served, head: bytes) -> None:
+    """Too long or wrong headers are a 400 and a closed connection."""
+    with served.connect() as connection:
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(head)
+        with contextlib.suppress(ConnectionError):  # what was not read meanwhile may reset the connection
+            assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+        assert lasts(connection) < 0.8  # before an idle one would be closed
+    assert served.ask().status_code == 200
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: 50000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\nff\r\n"])
+def test_a_body_is_not_read(served: Served, head: bytes) -> None:
+    """A request with a body is answered before the body has come, and the connection is closed."""
+    with served.connect(b"POST /metrics HTTP/1.1\r\nHost: x\r\n" + head) as connection:
+        assert connection.recv(15) == b"HTTP/1.1 405 Me"
+        assert lasts(connection) < 0.5  # before its answer would have to be taken
+
+
+def test_upgrades_are_not_taken(served: Served) -> None:
+    """A client that asks for another protocol is answered in this one."""
+    more = b"Connection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n"
+    assert served.send(GET + more).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_no_tls(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+    """With TLS, a client that sends nothing or no TLS is cut off without a line in the log; others are served."""
+    caplog.set_level(logging.INFO)
+    authority = trustme.CA()
+    context, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.configure_trust(client)
+    with serving(snapshot(large()), web_config=WebConfig(context)) as served:
+        assert served.url.startswith("https://127.0.0.1:")
+        with served.connect() as connection:
+            assert 0.28 <= lasts(connection) < 4
+        with served.connect(GET + b"\r\n") as connection:
+            lasts(connection)
+        with client.wrap_socket(served.connect(), server_hostname="127.0.0.1") as connection:
+            connection.sendall(SCRAPE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            received = b"".join(iter(lambda: connection.recv(1 << 20), b""))
+            assert received.startswith(b"HTTP/1.1 200 OK")
+            assert received.endswith(b"\r\n0\r\n\r\n")
+        with client.wrap_socket(served.connect(), server_hostname="127.0.0.1") as connection:
+            connection.sendall(SCRAPE)  # and does not read it
+            wait_until(lambda: served.outcomes()["failure"] == 1)
+        wait_until(lambda: connections(served) == 0)
+        assert served.outcomes() == {"success": 1, "failure": 1}
+    assert [each.levelname for each in caplog.records] == ["INFO"]  # where it is
+    assert capfd.readouterr() == ("", "")
+
+
+def test_no_descriptor_is_left(served: Served) -> None:
+    """After a hundred connections as many files are open as before."""
+
+    def count() -> int:
+        gc.collect()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    def is_answered() -> bool:
+        return served.send(GET + b"Connection: close\r\n\r\n").startswith(b"HTTP/1.1 200 OK")
+
+    assert is_answered()
+    wait_until(lambda: connections(served) == 0)
+    before = count()
+    for _ in range(100):
+        assert is_answered()
+    wait_until(lambda: connections(served) == 0)
+    assert count() <= before + 1
+
+
+def test_a_stop_lets_answers_finish() -> None:
+    """Nothing new is answered after a stop, and what is under way comes whole."""
+    with serving(snapshot(large())) as served:
+        connection = served.connect(SCRAPE)
+        start = connection.recv(1_000)
+        served.endpoint.stop(time.monotonic() + 0.001)
+        with connection:
+            received = start + b"".join(iter(lambda: connection.recv(1 << 20), b""))
+        assert received.endswith(b"\r\n0\r\n\r\n")
+        wait_until(lambda: is_refused(served.port))
+
+
+def is_refused(port: int) -> bool:
+    """Return whether nothing listens there."""
     try:
-        assert server.url.split("//")[1].split(":")[0] in {shown, "127.0.0.1"}
-        assert requests.get(server.url, timeout=5).status_code == 200
-    finally:
-        server.stop()
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
-# gevent leaves the socket it could not bind to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_port_that_is_taken(endpoint: Endpoint) -> None:
-    """A port that somebody has is an error at the start, not later."""
-    port = int(endpoint.start().url.rpartition(":")[2])
-    second = MetricsServer(rich_snapshot, lambda _: None, ALL_SCOPES, None)
-    with pytest.raises(OSError, match="in use"):
-        second.start("127.0.0.1", port)
-    second.stop()  # harmless
-
-
-def test_stopped_means_gone(endpoint: Endpoint) -> None:
-    """After a stop the port is free again."""
-    endpoint.start()
-    assert endpoint.server is not None
-    endpoint.server.stop()
-    with pytest.raises(requests.ConnectionError):
-        endpoint.ask()
+def test_a_stop_does_not_wait_for_clients() -> None:
+    """Clients that take nothing or send half a request are cut off within half a second or so."""
+    with serving(snapshot(large())) as served, served.connect(SCRAPE) as slow, served.connect(GET) as half:
+        wait_until(lambda: connections(served) == 2)
+        started = perf_counter()
+        served.stop()
+        assert perf_counter() - started < 0.9
+        lasts(slow)
+        lasts(half)

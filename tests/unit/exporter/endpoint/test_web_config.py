@@ -1,29 +1,26 @@
-"""Tests of the web configuration file: what it turns into, what it refuses, who gets in."""
+"""Tests of the web configuration file: what it turns into, what it refuses, how it is served."""
 
 from __future__ import annotations
 
-import base64
+import asyncio
 import ssl
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
 import bcrypt
-import gevent
 import pytest
 import requests
 import trustme
 import yaml
 from cryptography.hazmat.primitives import serialization
-from gevent.pywsgi import WSGIServer
 
 from locust_otel.core.errors import ConfigurationError
-from locust_otel.exporter.endpoint import access, web_config
+from locust_otel.exporter.endpoint import web_config
 from locust_otel.exporter.endpoint.access import WebConfig
 from locust_otel.exporter.endpoint.web_config import load
+from tests.unit.endpoints import serving
+from tests.unit.factories import rich_snapshot
 
 PASSWORD = "correct horse: bättery"
 SALT = b"$2b$04$abcdefghijklmnopqrstuu"  # fixed, as hashes are part of test names
@@ -53,25 +50,6 @@ def write(tmp_path: Path) -> Write:
     return _write
 
 
-@pytest.fixture
-def checks(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Collect the hash of every real bcrypt check."""
-    seen: list[bytes] = []
-    checkpw = bcrypt.checkpw
-
-    def _counted(password: bytes, hashed: bytes) -> bool:
-        seen.append(hashed)
-        return checkpw(password, hashed)
-
-    monkeypatch.setattr(bcrypt, "checkpw", _counted)
-    return seen
-
-
-def basic(user: str, password: str, scheme: str = "Basic") -> str:
-    """Return the `Authorization` header of a user, in UTF-8."""
-    return f"{scheme} {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
-
-
 def refusal(path: str) -> ConfigurationError:
     """Return the error that loading a file ends in."""
     with pytest.raises(ConfigurationError) as caught:
@@ -85,23 +63,6 @@ def context_of(config: WebConfig) -> ssl.SSLContext:
     return config.ssl_context
 
 
-@contextmanager
-def serving(config: WebConfig) -> Iterator[str]:
-    """Serve "metrics" as the exporter does, on a free port of 127.0.0.1; yield the URL."""
-
-    def _application(environ: dict[str, str], start_response: Callable[..., object]) -> list[bytes]:
-        allowed = config.authenticate(environ.get("HTTP_AUTHORIZATION"))
-        start_response("200 OK" if allowed else "401 Unauthorized", list(config.headers.items()))
-        return [b"metrics"] if allowed else [b""]
-
-    server = WSGIServer(("127.0.0.1", 0), _application, log=None, error_log=None, ssl_context=context_of(config))
-    server.start()
-    try:
-        yield f"https://127.0.0.1:{server.server_port}/metrics"
-    finally:
-        server.stop()
-
-
 # What a file turns into
 
 
@@ -112,8 +73,8 @@ def test_empty(write: Write, text: str) -> None:
     """An empty file means plain HTTP, no headers and no users, and everybody may read."""
     config = load(write(text))
     assert (config.ssl_context, dict(config.headers), dict(config.users)) == (None, {}, {})
-    assert config.authenticate(None)
-    assert config.authenticate("Basic nonsense")
+    assert asyncio.run(config.authenticate(None))
+    assert asyncio.run(config.authenticate("Basic nonsense"))
 
 
 def test_blank_tls_is_no_tls(write: Write) -> None:
@@ -389,172 +350,6 @@ def test_shows_no_secret(write: Write, text: str) -> None:
     assert error.__suppress_context__ or error.__context__ is None
 
 
-# Who gets in
-
-
-@pytest.fixture
-def config(write: Write) -> WebConfig:
-    """Load a file with two users, prometheus and jürgen."""
-    return load(write(f"basic_auth_users:\n  prometheus: {HASH}\n  jürgen: {OTHER_HASH}\n"))
-
-
-@pytest.mark.parametrize(
-    ("authorization", "allowed"),
-    [
-        (basic("prometheus", PASSWORD), True),
-        (basic("prometheus", PASSWORD, "bAsIc"), True),
-        (basic("jürgen", "other"), True),
-        (basic("prometheus", "other"), False),
-        (basic("jürgen", PASSWORD), False),
-        (basic("prometheus", ""), False),
-        (basic("prometheus", "\0" + PASSWORD), False),
-        (basic("nobody", PASSWORD), False),
-        (basic("nobody", "other"), False),
-        (basic("", ""), False),
-        (basic("prometheus", PASSWORD, "Bearer"), False),
-        ("Basic " + base64.b64encode(b"prometheus").decode(), False),
-        ("Basic " + base64.b64encode(b"\xff\xfe:\xff").decode(), False),
-        ("Basic ü", False),
-        ("Basic a", False),
-        ("Basic !!!!", False),
-        ("Basic", False),
-        ("", False),
-        (None, False),
-    ],
-)
-def test_authenticate(config: WebConfig, authorization: str | None, allowed: bool) -> None:
-    """Only a user's own password gets in, the first time and from the cache."""
-    assert config.authenticate(authorization) is allowed
-    assert config.authenticate(authorization) is allowed
-
-
-@pytest.mark.parametrize("variant", ["2a", "2b", "2y"])
-def test_hash_variants(write: Write, variant: str) -> None:
-    """The prefixes of htpasswd, Go and Python all work."""
-    config = load(write(f"basic_auth_users: {{p: '${variant}{HASH[3:]}'}}"))
-    assert config.authenticate(basic("p", PASSWORD))
-    assert not config.authenticate(basic("p", "wrong"))
-
-
-def test_long_password(write: Write) -> None:
-    """A password counts up to bcrypt's 72 bytes, as with htpasswd and Go."""
-    hashed = bcrypt.hashpw(b"x" * 72, bcrypt.gensalt(4)).decode()
-    config = load(write(f"basic_auth_users: {{p: {hashed}}}"))
-    assert config.authenticate(basic("p", "x" * 100))
-    assert not config.authenticate(basic("p", "x" * 71))
-
-
-def test_empty_password(write: Write) -> None:
-    """An empty password is a password; a header without the colon before it is malformed."""
-    config = load(write(f"basic_auth_users: {{p: {bcrypt.hashpw(b'', SALT).decode()}}}"))
-    assert config.authenticate(basic("p", ""))
-    assert not config.authenticate("Basic " + base64.b64encode(b"p").decode())
-
-
-def test_import_loads_neither_ssl_nor_gevent() -> None:
-    """Importing the module before Locust leaves `ssl` and `gevent` for Locust to import and patch."""
-    code = "import sys, locust_otel.exporter.endpoint.web_config; print({'ssl', 'gevent'} & set(sys.modules))"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout == "set()\n"
-
-
-def test_one_bcrypt_for_many_scrapes(config: WebConfig, checks: list[bytes]) -> None:
-    """A thousand scrapes with one password, right or wrong, cost one bcrypt check."""
-    for password in (PASSWORD, "wrong"):
-        checks.clear()
-        answers = {config.authenticate(basic("prometheus", password)) for _ in range(1000)}
-        assert answers == {password == PASSWORD}
-        assert checks == [HASH.encode()]
-
-
-def test_one_bcrypt_for_simultaneous_scrapes(config: WebConfig, checks: list[bytes]) -> None:
-    """Scrapers that ask the same at once wait for one check."""
-    greenlets = [gevent.spawn(config.authenticate, basic("prometheus", PASSWORD)) for _ in range(20)]
-    gevent.joinall(greenlets)
-    assert [greenlet.value for greenlet in greenlets] == [True] * 20
-    assert len(checks) == 1
-
-
-def test_unknown_users_cost_a_check(config: WebConfig, checks: list[bytes]) -> None:
-    """An unknown user is checked against a user's hash, always the same one for a name, and each name once."""
-    names = [f"nobody{number}" for number in range(64)]
-    for name in names:
-        assert not config.authenticate(basic(name, PASSWORD))
-    assert len(checks) == 64
-    assert set(checks) == {HASH.encode(), OTHER_HASH.encode()}
-    first = checks[0]
-    checks.clear()
-    for number in range(10):
-        assert not config.authenticate(basic(names[0], f"guess {number}"))
-    assert checks == [first] * 10
-
-
-def test_wrong_passwords_are_bounded(config: WebConfig, checks: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flood of wrong passwords forgets the oldest wrong one, and never the right one."""
-    monkeypatch.setattr(access, "_MAX_WRONG", 10)
-    assert config.authenticate(basic("prometheus", PASSWORD))
-    for number in range(50):
-        assert not config.authenticate(basic("prometheus", f"guess {number}"))
-    assert config._passwords is not None
-    assert len(config._passwords._wrong) == 10
-    assert len(checks) == 51
-    assert config.authenticate(basic("prometheus", PASSWORD))
-    assert not config.authenticate(basic("prometheus", "guess 49"))
-    assert len(checks) == 51
-    assert not config.authenticate(basic("prometheus", "guess 0"))
-    assert len(checks) == 52
-
-
-def test_keeps_no_password(config: WebConfig) -> None:
-    """Neither passwords nor a plain digest of one stay in memory: the same password is kept differently."""
-    again = WebConfig(users=config.users)
-    kept = []
-    for each in (config, again):
-        assert each.authenticate(basic("prometheus", PASSWORD))
-        assert each._passwords is not None
-        kept.append(each._passwords._right[b"prometheus"])
-    assert [len(digest) for digest in kept] == [32, 32]
-    assert kept[0] != kept[1]
-
-
-def test_one_check_at_a_time(config: WebConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Different passwords at once are checked one after the other."""
-    running, most = 0, 0
-    checkpw = bcrypt.checkpw
-
-    def _watched(password: bytes, hashed: bytes) -> bool:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        outcome = checkpw(password, hashed)
-        running -= 1
-        return outcome
-
-    monkeypatch.setattr(bcrypt, "checkpw", _watched)
-    gevent.joinall([gevent.spawn(config.authenticate, basic("prometheus", str(n))) for n in range(20)])
-    assert most == 1
-
-
-def test_greenlets_run_during_a_check(write: Write) -> None:
-    """While bcrypt runs, other greenlets do: the load goes on."""
-    hashed = bcrypt.hashpw(b"x", bcrypt.gensalt(10)).decode()
-    config = load(write(f"basic_auth_users: {{p: {hashed}}}"))
-    ticks = 0
-
-    def _tick() -> None:
-        nonlocal ticks
-        while True:
-            ticks += 1
-            gevent.sleep(0.001)
-
-    ticker = gevent.spawn(_tick)
-    try:
-        assert config.authenticate(basic("p", "x"))
-    finally:
-        ticker.kill()
-    assert ticks >= 5  # 40 to 60 of them on an idle machine; 0 when the check holds the loop
-
-
 # Served for real
 
 
@@ -566,14 +361,15 @@ def test_served_over_tls(write: Write, tmp_path: Path) -> None:
             f"basic_auth_users: {{p: {OTHER_HASH}}}\n"
         )
     )
-    with serving(config) as url, requests.Session() as session:
+    with serving(rich_snapshot(), web_config=config) as served, requests.Session() as session:
+        url = f"{served.url}/metrics"
         session.trust_env = False
         with pytest.raises(requests.exceptions.SSLError):
             session.get(url, timeout=10)
         session.verify = str(tmp_path / "ca.pem")
         assert session.get(url, timeout=10).status_code == 401
         answer = session.get(url, timeout=10, auth=("p", "other"))
-        assert (answer.status_code, answer.text) == (200, "metrics")
+        assert (answer.status_code, "locust_requests_total" in answer.text) == (200, True)
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
@@ -592,14 +388,15 @@ def test_served_to_verified_clients(write: Write, tmp_path: Path) -> None:
         client = authority.issue_cert("client@example.org")
         pems[name] = str(tmp_path / f"{name}.pem")
         client.private_key_and_cert_chain_pem.write_to_path(pems[name])
-    with serving(config) as url:
+    with serving(rich_snapshot(), web_config=config) as served:
+        url = f"{served.url}/metrics"
 
-        def _get(cert: str | None) -> str:
+        def _get(cert: str | None) -> int:
             with requests.Session() as session:
                 session.trust_env = False
-                return session.get(url, timeout=10, cert=cert, verify=str(tmp_path / "ca.pem")).text
+                return session.get(url, timeout=10, cert=cert, verify=str(tmp_path / "ca.pem")).status_code
 
-        assert _get(pems["good"]) == "metrics"
+        assert _get(pems["good"]) == 200
         for cert in (pems["stranger"], None):
             with pytest.raises(requests.exceptions.ConnectionError):
                 _get(cert)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from random import Random
 from typing import Any
@@ -16,8 +16,8 @@ from opentelemetry.sdk.resources import Resource
 from locust_otel.core.catalogue import CATALOGUE, Kind
 from locust_otel.core.families import Family, HistogramPoint, families
 from locust_otel.core.snapshot import Exemplar, SeriesKey, Snapshot
-from locust_otel.exporter.otlp.metrics import COST_PER_PIECE, Encoder, Piece
-from locust_otel.plugin.series import Aggregate
+from locust_otel.exporter.otlp.metrics import POINTS_PER_BATCH, Batch, Encoder
+from tests.unit.factories import Load
 from tests.unit.otlp_sinks import NOW, PROCESS_START, RUN_START, Decoded, decode, health, record, snapshot, worker
 
 OK = SeriesKey("GET", "/", "Shopper", "success")
@@ -28,9 +28,9 @@ TRACE_ID, SPAN_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 CUMULATIVE, DELTA = 2, 1  # of the protocol's enum AggregationTemporality
 
 
-def aggregate() -> Aggregate:
+def aggregate() -> Load:
     """Return requests of which every kind of number is there."""
-    result = Aggregate(slow_s=2.0, max_names=5, thresholds_s=(0.3,))
+    result = Load(slow_s=2.0, max_names=5, thresholds_s=(0.3,))
     record(result, OK, TIMES_MS, 1_000)
     record(result, FAILED, [5, 70_000], 10)
     record(result, NO_USER, [3])
@@ -45,14 +45,14 @@ def encoder(*, is_exponential: bool = False, is_delta: bool = False) -> Encoder:
     return Encoder(Resource({"service.name": "shop"}), "1.2.3", is_exponential=is_exponential, is_delta=is_delta)
 
 
-def pieces(of: Encoder, taken: Snapshot) -> list[Piece]:
-    """Return a snapshot in pieces."""
-    return list(of.pieces(families(taken), int(taken.time * 1e9)))
+def batches(of: Encoder, taken: Snapshot) -> list[Batch]:
+    """Return a snapshot in batches."""
+    return list(of.batches(families(taken), int(taken.time * 1e9)))
 
 
 def points(of: Encoder, taken: Snapshot) -> list[Decoded]:
     """Return the points of a snapshot as they were on the wire."""
-    return [point for piece in pieces(of, taken) for point in decode(piece.data)]
+    return [point for batch in batches(of, taken) for point in decode(batch.data)]
 
 
 def histogram(of: Encoder, key: SeriesKey = OK, taken: Snapshot | None = None) -> Any:
@@ -141,9 +141,9 @@ def test_temporality(is_exponential: bool, is_delta: bool, temporality: int) -> 
 
 
 def test_resource_and_scope() -> None:
-    """Each piece says who tells, and with which version of this package."""
-    (piece,) = pieces(encoder(), snapshot(None))
-    (resource,) = piece.data.resource_metrics
+    """Each batch says who tells, and with which version of this package."""
+    (batch,) = batches(encoder(), snapshot(None))
+    (resource,) = batch.data.resource_metrics
     (scope,) = resource.scope_metrics
     assert dict(resource.resource.attributes) == {"service.name": "shop"}
     assert (scope.scope.name, scope.scope.version) == ("locust_otel", "1.2.3")
@@ -164,7 +164,7 @@ def test_times() -> None:
             of_process += 1
             assert p.point.start_time_unix_nano == int(PROCESS_START * 1e9)
     assert of_run > 10
-    assert of_process == 7  # exports and their seconds by outcome, rejected, folded, listener errors
+    assert of_process == 9  # exports and seconds by outcome, rejected, folded, listener errors, restarts, merged
 
 
 def test_before_the_first_run() -> None:
@@ -225,7 +225,7 @@ def test_exponential_buckets() -> None:
 def test_exponential_buckets_at_powers_of_two() -> None:
     """A duration on an edge belongs to the bucket below it: 1 s is in bucket -1, just above it in bucket 0."""
     for time_ms, index in ((1000, -1), (1000.0001, 0), (2000, 15), (500, -17), (4000, 31)):
-        result = Aggregate(slow_s=5.0, max_names=5)
+        result = Load(slow_s=5.0, max_names=5)
         record(result, OK, [time_ms])
         point = histogram(encoder(is_exponential=True), taken=snapshot(result))
         assert (point.positive.offset, list(point.positive.bucket_counts)) == (index, [1])
@@ -233,7 +233,7 @@ def test_exponential_buckets_at_powers_of_two() -> None:
 
 def test_empty_histograms() -> None:
     """A series whose requests have no duration has an empty histogram of either kind."""
-    result = Aggregate(slow_s=5.0, max_names=5)
+    result = Load(slow_s=5.0, max_names=5)
     result.of(OK).unmeasured = 3
     taken = snapshot(result)
     explicit = histogram(encoder(), taken=taken)
@@ -257,29 +257,23 @@ def test_exemplars(is_exponential: bool) -> None:
     ]
 
 
-def many(names: int) -> Aggregate:
+def many(names: int) -> Load:
     """Return an aggregate with this many request series."""
-    result = Aggregate(slow_s=5.0, max_names=names)
+    result = Load(slow_s=5.0, max_names=names)
     for number in range(names):
         record(result, SeriesKey("GET", f"/{number}", "Shopper", "success"), [number])
     return result
 
 
-def cost(decoded: Iterable[Decoded]) -> float:
-    """Return the cost of points as the encoder reckons it."""
-    return sum(1.0 if p.point.DESCRIPTOR.name != "NumberDataPoint" else 0.3 for p in decoded)
-
-
-def test_pieces() -> None:
-    """Each piece is of bounded cost and all but the last are full; together they are all points, each once."""
+def test_batches() -> None:
+    """All batches but the last are full; together they are all points, each once."""
     taken = snapshot(many(700), workers=tuple(worker(f"host-{i}") for i in range(20)))
-    found = [decode(piece.data) for piece in pieces(encoder(), taken)]
-    assert [piece.points for piece in pieces(encoder(), taken)] == list(map(len, found))
-    assert len(found) > 5
-    costs = [cost(piece) for piece in found]
-    assert max(costs) <= COST_PER_PIECE + 1
-    assert min(costs[:-1]) >= COST_PER_PIECE - 1
-    keys = Counter(p.key for piece in found for p in piece)
+    found = [decode(batch.data) for batch in batches(encoder(), taken)]
+    assert [batch.points for batch in batches(encoder(), taken)] == list(map(len, found))
+    assert len(found) > 3
+    assert {len(batch) for batch in found[:-1]} == {POINTS_PER_BATCH}
+    assert 0 < len(found[-1]) <= POINTS_PER_BATCH
+    keys = Counter(p.key for batch in found for p in batch)
     expected = Counter(
         (family.metric.otlp, attributes(family, point.labels)) for family in families(taken) for point in family.points
     )
@@ -287,16 +281,16 @@ def test_pieces() -> None:
     assert set(keys.values()) == {1}
 
 
-def test_a_full_last_piece() -> None:
-    """Where the points fill the last piece to the brim, no empty one follows."""
+def test_a_full_last_batch() -> None:
+    """Where the points fill the last batch to the brim, no empty one follows."""
     for names in range(197, 202):
         taken = snapshot(many(names))
-        assert all(piece.points == len(decode(piece.data)) > 0 for piece in pieces(encoder(), taken))
+        assert all(batch.points == len(decode(batch.data)) > 0 for batch in batches(encoder(), taken))
 
 
 def test_nothing_to_tell() -> None:
-    """No families, no piece."""
-    assert list(encoder().pieces(iter(()), 1)) == []
+    """No families, no batch."""
+    assert list(encoder().batches(iter(()), 1)) == []
 
 
 class Receiver:
@@ -306,9 +300,9 @@ class Receiver:
         self.sums: dict[Any, list[float]] = {}
         self.until: dict[Any, int] = {}
 
-    def take(self, piece: Piece) -> None:
-        """Take a piece."""
-        for p in decode(piece.data):
+    def take(self, batch: Batch) -> None:
+        """Take a batch."""
+        for p in decode(batch.data):
             kind = p.metric.WhichOneof("data")
             if kind == "gauge":
                 continue
@@ -335,7 +329,7 @@ class Receiver:
 def test_deltas(is_exponential: bool) -> None:
     """Sums of deltas are the cumulative values, though half of the pushes are lost, and each starts where one ended."""
     random = Random(11)
-    result = Aggregate(slow_s=2.0, max_names=400)
+    result = Load(slow_s=2.0, max_names=400)
     delta = encoder(is_exponential=is_exponential, is_delta=True)
     receiver = Receiver()
     lost = 0
@@ -343,29 +337,29 @@ def test_deltas(is_exponential: bool) -> None:
         for name in random.sample(range(250), 60):
             record(result, SeriesKey("GET", f"/{name}", "Shopper", "success"), [random.lognormvariate(4, 2)], 10)
         taken = snapshot(result, time=RUN_START + second, workers=(worker(lags_s=[0.001] * second),))
-        for piece in pieces(delta, taken):
+        for batch in batches(delta, taken):
             if second < 6 and random.random() < 0.5:
                 lost += 1
                 continue
-            receiver.take(piece)
-            delta.acknowledge(piece)
+            receiver.take(batch)
+            delta.acknowledge(batch)
     assert lost >= 3
     whole = Receiver()
-    for piece in pieces(encoder(is_exponential=is_exponential, is_delta=False), taken):
-        whole.take(piece)
+    for batch in batches(encoder(is_exponential=is_exponential, is_delta=False), taken):
+        whole.take(batch)
     assert receiver.sums.keys() == whole.sums.keys()
     for key, values in whole.sums.items():
         assert receiver.sums[key] == pytest.approx(values, rel=1e-9, abs=1e-9), key
     assert sum(v[0] for k, v in receiver.sums.items() if k[0] == "locust.request.duration") == 360
 
 
-def test_delta_of_a_lost_piece() -> None:
-    """What a lost piece had is told again by the next push, though a later piece of the same push arrived."""
+def test_delta_of_a_lost_batch() -> None:
+    """What a lost batch had is told again by the next push, though a later batch of the same push arrived."""
     result, delta = many(250), encoder(is_delta=True)
-    lost, *arrived = pieces(delta, snapshot(result))
+    lost, *arrived = batches(delta, snapshot(result))
     assert arrived
-    for piece in arrived:
-        delta.acknowledge(piece)
+    for batch in arrived:
+        delta.acknowledge(batch)
     keys = {p.key: p.value for p in decode(lost.data) if p.metric.WhichOneof("data") != "gauge"}
     again = {p.key: p for p in points(delta, snapshot(result, time=NOW + 5)) if p.metric.WhichOneof("data") != "gauge"}
     assert {key: again[key].value for key in keys} == keys
@@ -376,8 +370,8 @@ def test_delta_of_a_lost_piece() -> None:
 def test_delta_without_change() -> None:
     """What has not changed since the last push is told as 0."""
     result, delta = aggregate(), encoder(is_delta=True)
-    for piece in pieces(delta, snapshot(result)):
-        delta.acknowledge(piece)
+    for batch in batches(delta, snapshot(result)):
+        delta.acknowledge(batch)
     again = [
         p for p in points(delta, snapshot(result, time=NOW + 5)) if p.metric.WhichOneof("data") in {"sum", "histogram"}
     ]
@@ -390,16 +384,16 @@ def test_cumulative_values_do_not_depend_on_what_arrived() -> None:
     """A cumulative point tells everything since the start, whatever was acknowledged."""
     result, cumulative = aggregate(), encoder()
     first = [p.value for p in points(cumulative, snapshot(result))]
-    for piece in pieces(cumulative, snapshot(result)):
-        cumulative.acknowledge(piece)
+    for batch in batches(cumulative, snapshot(result)):
+        cumulative.acknowledge(batch)
     assert [p.value for p in points(cumulative, snapshot(result))] == first
 
 
 def test_series_of_a_new_run() -> None:
     """After `forget` the series of a new run are told from its start."""
     delta = encoder(is_delta=True)
-    for piece in pieces(delta, snapshot(aggregate())):
-        delta.acknowledge(piece)
+    for batch in batches(delta, snapshot(aggregate())):
+        delta.acknowledge(batch)
     delta.forget_run()
     fresh = points(delta, snapshot(aggregate(), run_id="run-2", of_bridge=health()))
     totals = {p.key: p for p in fresh if p.metric.name == "locust.requests"}

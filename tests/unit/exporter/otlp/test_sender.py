@@ -6,8 +6,6 @@ import gzip
 import logging
 import socket
 import ssl
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
@@ -40,11 +38,12 @@ from locust_otel.core.events import Event
 from locust_otel.core.families import families
 from locust_otel.core.snapshot import SeriesKey
 from locust_otel.exporter.otlp import logs
+from locust_otel.exporter.otlp.grpc import GrpcSender
 from locust_otel.exporter.otlp.metrics import Encoder
-from locust_otel.exporter.otlp.pusher import make
-from locust_otel.exporter.otlp.sender import Outcome
+from locust_otel.exporter.otlp.outcome import Outcome
+from locust_otel.exporter.otlp.sender import HttpSender, Sender
 from locust_otel.exporter.otlp.settings import Signal, Target, resolve
-from locust_otel.plugin.series import Aggregate
+from tests.unit.factories import Load
 from tests.unit.otlp_sinks import (
     SECRET,
     Answer,
@@ -70,10 +69,10 @@ OK = Outcome(ok=True)
 
 def metrics() -> Any:
     """Return metrics to send."""
-    requests = Aggregate(slow_s=2.0, max_names=5)
+    requests = Load(slow_s=2.0, max_names=5)
     record(requests, SeriesKey("GET", "/", "Shopper", "success"), range(100))
     encoder = Encoder(RESOURCE, "1.2.3", is_exponential=False, is_delta=False)
-    return next(iter(encoder.pieces(families(snapshot(requests)), 1_764_000_061_000_000_000))).data
+    return next(iter(encoder.batches(families(snapshot(requests)), 1_764_000_061_000_000_000))).data
 
 
 def events(count: int = 3) -> Any:
@@ -81,14 +80,17 @@ def events(count: int = 3) -> Any:
     return [logs.record(Event("e", f"text {i}"), RESOURCE, InstrumentationScope("x")) for i in range(count)]
 
 
+def make(signal: Signal, where: Target) -> Sender:
+    """Return the sender of a signal."""
+    return GrpcSender(signal, where) if where.protocol == "grpc" else HttpSender(signal, where)
+
+
 def send(where: Target, signal: Signal = Signal.METRICS, times: int = 1) -> Outcome:
     """Send, and return what came of the last one."""
     sender = make(signal, where)
-    try:
-        for _ in range(times):
-            outcome = sender.send(metrics() if signal is Signal.METRICS else events())
-    finally:
-        sender.shut_down()
+    for _ in range(times):
+        outcome = sender.send(metrics() if signal is Signal.METRICS else events())
+    sender.cut()
     return outcome
 
 
@@ -365,7 +367,7 @@ def test_stale_connection() -> None:
         assert closed.wait(1)
         assert sender.send(metrics()) == OK
         assert sender.send(metrics()) == OK
-        sender.shut_down()
+        sender.cut()
     assert len(sink.received) == 3
     assert sink.connections == 2
 
@@ -389,7 +391,7 @@ def test_connection_after_a_failure() -> None:
     with HttpSink(reply("503 Busy", b"x" * 100_000, "text/plain"), reply(body=b"\xff" * 70_000), reply()) as sink:
         sender = make(Signal.METRICS, target(sink.url))
         assert [sender.send(metrics()).ok for _ in range(4)] == [False, False, True, True]
-        sender.shut_down()
+        sender.cut()
     assert len(sink.received) == 4
 
 
@@ -423,22 +425,6 @@ def test_slow_answer(answer: Callable[[Any], None]) -> None:
     assert perf_counter() - started < 0.9
     assert not outcome.ok
     assert not outcome.is_permanent
-
-
-def test_loop_while_waiting() -> None:
-    """Other greenlets run on while a push waits for its answer."""
-    beats = 0
-
-    def beat() -> None:
-        nonlocal beats
-        while True:
-            gevent.sleep(0.01)
-            beats += 1
-
-    heart = gevent.spawn(beat)
-    answered(silent, timeout_s=0.3)
-    heart.kill()
-    assert beats > 10
 
 
 def tls_context() -> ssl.SSLContext:
@@ -695,38 +681,6 @@ def test_grpc_deadline(collector: GrpcSink) -> None:
         gevent.sleep(0.5)  # the handler ends
 
 
-BLACK_HOLE = """
-import locust, gevent, socket
-from opentelemetry.sdk.metrics.export import MetricsData
-from locust_otel.exporter.otlp.pusher import make
-from locust_otel.exporter.otlp.settings import Signal, Target
-hole = socket.create_server(("127.0.0.1", 0))
-where = Target(f"http://127.0.0.1:{hole.getsockname()[1]}", "grpc", {}, 0.4, "none", None, None, None)
-beats = 0
-def beat():
-    global beats
-    while True:
-        gevent.sleep(0.01)
-        beats += 1
-gevent.spawn(beat)
-outcome = make(Signal.METRICS, where).send(MetricsData([]))
-print(outcome.ok, beats)
-"""
-
-
-def test_grpc_in_a_process_of_its_own() -> None:
-    """With nobody else to tell gRPC of gevent, a black hole stops no other greenlet."""
-    command = [sys.executable, "-W", "ignore", "-c", BLACK_HOLE]
-    for _ in range(3):  # a fork of this process, in which gRPC has threads by now, may fail before its exec
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
-        if done.returncode == 0:
-            break
-    assert done.returncode == 0, done.stderr
-    ok, beats = done.stdout.split()
-    assert ok == "False"
-    assert int(beats) > 10
-
-
 def test_grpc_connection_refused() -> None:
     """Nobody listens there: a failure, at once."""
     with socket.socket() as probe:
@@ -792,22 +746,3 @@ def test_cut_off_in_the_headers(head: bytes, ok: bool) -> None:
     with HttpSink(lambda connection: connection.sendall(head)) as sink:
         outcome = send(target(sink.url))
     assert outcome == (Outcome(ok=True) if ok else Outcome(ok=False, reason="200 with an answer that was cut off"))
-
-
-def test_several_at_a_time() -> None:
-    """Greenlets that push at the same time through one sender each get the outcome of their own push."""
-
-    def late(connection: Any) -> None:
-        gevent.sleep(0.1)
-        connection.sendall(reply("503 Busy"))
-
-    with HttpSink(late, reply()) as sink:
-        sender = make(Signal.METRICS, target(sink.url))
-        pushes = []
-        for _ in range(4):
-            pushes.append(gevent.spawn(sender.send, metrics()))
-            gevent.sleep(0.01)
-        outcomes = [push.get() for push in pushes]
-        sender.shut_down()
-    assert [outcome.reason for outcome in outcomes] == ["503 Busy", "", "", ""]
-    assert [outcome.ok for outcome in outcomes] == [False, True, True, True]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from locust_otel.review.analysis import text
+from locust_otel.review.analysis import rendering
 from locust_otel.review.analysis.analyze import analyze
 from locust_otel.review.analysis.finding import Analysis, Pattern
 from locust_otel.review.analysis.timeline import Floats
@@ -199,10 +199,10 @@ def test_output() -> None:
     """Every analysis can be said as text, with its figures, and as JSON that any parser takes."""
     for analysis in analyses():
         console = Console(width=100, record=True, file=io.StringIO())
-        text.print_to(analysis, console)
+        rendering.print_to(analysis, console)
         told = console.export_text()
         assert analysis.main.pattern.value.upper() in told
         assert "GET /a" in told
-        document = json.loads(text.written(analysis))
+        document = json.loads(rendering.written(analysis))
         assert document["pattern"] == analysis.main.pattern.value
         assert 0 <= document["findings"][0]["confidence"] <= 1

@@ -9,7 +9,7 @@ import pytest
 
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.review.check import csv_file
-from locust_otel.review.check.findings import Findings
+from locust_otel.review.check.assessments import Assessments
 from locust_otel.slo.file import load
 from tests.unit import check_files
 from tests.unit.check_files import EXAMPLE, GOLDEN, row, slo, statuses
@@ -18,13 +18,13 @@ P95 = "o: {sli: latency, target: 95%, within: 2s}"
 CART = "o: {sli: latency, target: 95%, within: 2s, match: {name: [/a, /b]}}"
 
 
-def judged(tmp_path: Path, objectives: str, *rows: str, **of_file: object) -> Findings:
+def judged(tmp_path: Path, objectives: str, *rows: str, **of_file: object) -> Assessments:
     """Return what the lines say of the objectives."""
     (tmp_path / "run_stats.csv").write_text(check_files.csv_file(*rows), encoding="utf-8")
     return csv_file.source(str(tmp_path / "run"))(slo(objectives, **of_file))  # type: ignore[arg-type]
 
 
-def one(found: Findings) -> str:
+def one(found: Assessments) -> str:
     """Return the status of the only objective."""
     return statuses(found)["o"]
 

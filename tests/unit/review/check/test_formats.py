@@ -10,7 +10,7 @@ import pytest
 
 from locust_otel.core.errors import ExitCode
 from locust_otel.review.check import formats
-from locust_otel.review.check.findings import Finding, Findings, counted, undecided
+from locust_otel.review.check.assessments import Assessment, Assessments, counted, undecided
 from locust_otel.review.check.formats import Report
 from locust_otel.slo.counts import Counts
 from locust_otel.slo.objectives import Match
@@ -30,7 +30,7 @@ SLO = slo(
 )
 
 
-def finding(number: int, **changes: object) -> Finding:
+def assessment(number: int, **changes: object) -> Assessment:
     """Return one of the four: met, missed, undecided, invalid."""
     objective = SLO.objectives[number]
     made = (
@@ -42,9 +42,9 @@ def finding(number: int, **changes: object) -> Finding:
     return replace(made, result=replace(made.result, **changes))  # type: ignore[arg-type]
 
 
-def report(*findings: Finding, notes: tuple[str, ...] = ()) -> Report:
-    """Return a report of findings, by default of all four."""
-    return Report(SLO, Findings("run.json", findings or tuple(map(finding, range(4))), notes))
+def report(*assessments: Assessment, notes: tuple[str, ...] = ()) -> Report:
+    """Return a report of assessments, by default of all four."""
+    return Report(SLO, Assessments("run.json", assessments or tuple(map(assessment, range(4))), notes))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def report(*findings: Finding, notes: tuple[str, ...] = ()) -> Report:
 )  # fmt: skip
 def test_the_worst_decides(numbers: tuple[int, ...], code: ExitCode, verdict: str) -> None:
     """Invalid before missed before undecided before met."""
-    made = report(*map(finding, numbers))
+    made = report(*map(assessment, numbers))
     assert (made.code, made.verdict.value) == (code, verdict)
 
 
@@ -90,7 +90,7 @@ def test_json() -> None:
 
 def test_json_of_a_percentile() -> None:
     """Where only the number of requests is known, good and bad ones are not."""
-    (found,) = json.loads(formats.as_json(report(finding(1, told="p95 2.10 s", counts=Counts(1000)))))["objectives"]
+    (found,) = json.loads(formats.as_json(report(assessment(1, told="p95 2.10 s", counts=Counts(1000)))))["objectives"]
     assert (found["actual"], found["requests"], found["good"], found["bad"]) == ("p95 2.10 s", 1000, None, None)
 
 
@@ -124,10 +124,10 @@ def test_github() -> None:
 
 def hostile(text: str) -> Report:
     """Return a report with a text wherever somebody else's text can stand."""
-    made = finding(1, note=text, worst=Worst(text, text, Counts(9, 1), 0.1))
+    made = assessment(1, note=text, worst=Worst(text, text, Counts(9, 1), 0.1))
     match = Match(names=(text,), methods=(text,))
     result: Result = replace(made.result, objective=replace(made.result.objective, match=match))
-    return Report(SLO, Findings(text, (replace(made, result=result),), (text,)), text)
+    return Report(SLO, Assessments(text, (replace(made, result=result),), (text,)), text)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -13,7 +13,7 @@ from locust import stats as locust_stats
 
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.review.check import json_file
-from locust_otel.review.check.findings import Findings
+from locust_otel.review.check.assessments import Assessments
 from locust_otel.review.check.rounding import Threshold, rounded
 from locust_otel.slo.file import load
 from tests.unit import check_files
@@ -22,7 +22,7 @@ from tests.unit.check_files import EXAMPLE, GOLDEN, slo, statuses
 P95 = "o: {sli: latency, target: 95%, within: 2s}"
 
 
-def judged(tmp_path: Path, objectives: str, *requests: object) -> Findings:
+def judged(tmp_path: Path, objectives: str, *requests: object) -> Assessments:
     """Return what a file of such requests says of the objectives."""
     (tmp_path / "run.json").write_text(check_files.json_file(*requests))  # type: ignore[arg-type]
     return json_file.source(str(tmp_path / "run"))(slo(objectives))

@@ -86,14 +86,11 @@ def test_an_end_within_the_warm_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize("is_cut", [False, True])
 def test_a_generator_that_was_too_slow(tmp_path: Path, is_cut: bool) -> None:
     """What a run with a slow generator has said holds; without it, it follows from the intervals."""
-    from locust_otel.plugin.series import Aggregate
-    from tests.unit.factories import record
+    from tests.unit.factories import Load, record
     from tests.unit.tapes import HOME, Tape
 
     slo = parse(SLO_TEXT.encode(), "slo.yaml")
-    tape = Tape(
-        tmp_path, Aggregate(slow_s=2.0, max_names=9, thresholds_s=(0.3,)), slo, workers=(worker(reasons=("lag",)),)
-    )
+    tape = Tape(tmp_path, Load(slow_s=2.0, max_names=9, thresholds_s=(0.3,)), slo, workers=(worker(reasons=("lag",)),))
     assert tape.progress is not None
     for second in range(1, 6):
         record(tape.aggregate, HOME, [10] * 5)

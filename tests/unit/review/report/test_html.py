@@ -11,11 +11,10 @@ import pytest
 
 from locust_otel.cli import main
 from locust_otel.core.snapshot import SeriesKey
-from locust_otel.plugin.series import Aggregate
 from locust_otel.review.report import story
 from locust_otel.slo.file import parse
 from locust_otel.wire.record import Mark
-from tests.unit.factories import record
+from tests.unit.factories import Load, record
 from tests.unit.tapes import SLO_TEXT, Tape, small
 
 EVIL = '<script>alert("$x_1$")</script>|`*'
@@ -52,7 +51,7 @@ class Tags(HTMLParser):
 
 def run(folder: Path, seconds: int = 60, slow_ms: float = 20.0) -> Path:
     """Return the record of a run with hostile names."""
-    tape = Tape(folder, Aggregate(slow_s=2.0, max_names=10, thresholds_s=(0.3,)), parse(SLO_TEXT.encode(), "slo.yaml"))
+    tape = Tape(folder, Load(slow_s=2.0, max_names=10, thresholds_s=(0.3,)), parse(SLO_TEXT.encode(), "slo.yaml"))
     good, bad = (SeriesKey("GET", EVIL, "Shopper", outcome) for outcome in ("success", "failure"))
     for second in range(1, seconds + 1):
         record(tape.aggregate, good, [slow_ms, 2 * slow_ms, 30.0, 40.0], 7)

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from locust_otel.cli import main
-from locust_otel.plugin.series import Aggregate
 from locust_otel.review.report import openmetrics
 from locust_otel.review.report.command import REPORT_FORMATS
 from locust_otel.review.report.kinds import FORMATS
 from locust_otel.slo.file import parse
 from locust_otel.wire.record import Mark
-from tests.unit.factories import expected_samples, parsed_samples, record, rich_aggregate, sample_key, worker
+from tests.unit.factories import Load, expected_samples, parsed_samples, record, rich_load, sample_key, worker
 from tests.unit.tapes import HOME, SLO_TEXT, Tape, small
 
 START = 1_764_000_000.25
@@ -53,7 +52,7 @@ def test_each_scrape_is_what_would_have_been_scraped(tmp_path: Path) -> None:
     """At the end of an interval the samples are those of the run's own families, with job and instance."""
     workers = (worker("host-0", lags_s=(0.001, 0.02)), worker("host-1", lags_s=(0.5,)))
     tape = Tape(
-        tmp_path, rich_aggregate(), workers=workers, worker_states={"running": 2}, workers_expected=2,
+        tmp_path, rich_load(), workers=workers, worker_states={"running": 2}, workers_expected=2,
         info={"host": "http://shop", "team": 'q"\n\\ü'}, marks={("latency", "fault"): 1},
     )  # fmt: skip
     tape.interval(1.0, marks=(Mark(0.5, "latency", "fault"),))
@@ -108,7 +107,7 @@ def test_samples_of_a_series_stand_side_by_side(tmp_path: Path, monkeypatch: pyt
 
 def test_a_long_gap_keeps_the_values(tmp_path: Path) -> None:
     """Where an interval is long, scrapes within it have what was known at its start."""
-    tape = Tape(tmp_path, Aggregate(slow_s=5.0, max_names=9))
+    tape = Tape(tmp_path, Load(slow_s=5.0, max_names=9))
     record(tape.aggregate, HOME, [1])
     tape.interval(1.0)
     record(tape.aggregate, HOME, [1])

@@ -189,7 +189,7 @@ def test_the_package_ships_them() -> None:
     root = Path(__file__).parents[4]
     settings = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
     included = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
-    wanted = {f"dashboards/{file.name}": f"locust_otel/mixin/json/{file.name}" for file in files()}
+    wanted = {f"dashboards/{file.name}": f"locust_otel/slo/rules/json/{file.name}" for file in files()}
     assert {source: to for source, to in included.items() if source.startswith("dashboards")} == wanted
 
 

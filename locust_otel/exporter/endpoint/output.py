@@ -1,0 +1,215 @@
+"""`/metrics` as an output: Prometheus scrapes it; at the end of a run it stays until the last scrape."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import resource
+import socket
+from contextlib import suppress
+from threading import Thread
+from time import monotonic, sleep
+from typing import TYPE_CHECKING
+
+from locust_otel.core.errors import ConfigurationError
+from locust_otel.core.marks import TOKEN_VARIABLE
+from locust_otel.core.options import DEFAULT_PORT, LAST_PORT
+from locust_otel.exporter.endpoint.marking import Marking
+from locust_otel.exporter.endpoint.scrapers import PROMETHEUS, Scrapers
+from locust_otel.exporter.output import Output
+from locust_otel.exporter.run import Run
+from locust_otel.exporter.session import Session
+from locust_otel.exporter.settings import Settings
+
+if TYPE_CHECKING:
+    from locust_otel.exporter.endpoint.app import PageSource
+    from locust_otel.exporter.endpoint.server import Server
+
+logger = logging.getLogger(__name__)
+
+_BACKLOG = 512
+_BUSY_S = 2.0  # in which the port of an exporter that has died must be free again
+
+
+class Endpoint(Output):
+    """Serves `/metrics`, the live page and marks.
+
+    Args:
+        session: Its numbers are served.
+        page: The page at `/`.
+    """
+
+    def __init__(self, session: Session, page: PageSource) -> None:
+        self._session = session
+        self._page = page
+        self._scrapers = Scrapers()
+        self._server: Server | None = None
+        self._loading: Thread | None = None
+        self._last_run_id = ""
+
+    def start(self, settings: Settings) -> None:
+        """Listen, and serve.
+
+        Raises:
+            ConfigurationError: The address cannot be listened on.
+        """
+        session = self._session
+        if settings.port is None or not session.scopes:
+            return
+        kept: dict[str, int] = session.keep("endpoint", {})
+        self._scrapers = session.keep("scrapers", self._scrapers)
+        is_first = not kept
+        listener = _listen(settings, session.origin.port_offset) if is_first else _again(settings, kept["port"])
+        port = listener.getsockname()[1]
+        with session.lock:
+            kept["port"] = port
+        _allow_many_files()
+        web_config = settings.web_config
+        is_tls = web_config is not None and web_config.ssl_context is not None
+        session.url = _url(settings.host, port, is_tls=is_tls)
+        # Who comes before it is loaded waits in the socket's queue; the load test does not.
+        self._loading = Thread(target=self._serve, args=(settings, listener), daemon=True, name="endpoint-start")
+        self._loading.start()
+        session.exports.declare(PROMETHEUS)
+        if is_first:
+            logger.info("Metrics for Prometheus at %s", session.url)
+
+    def _serve(self, settings: Settings, listener: socket.socket) -> None:
+        from locust_otel.exporter.endpoint.access import WebConfig  # noqa: PLC0415  # 0.1 s with uvicorn
+        from locust_otel.exporter.endpoint.app import Application  # noqa: PLC0415  # likewise
+        from locust_otel.exporter.endpoint.server import Server  # noqa: PLC0415  # likewise
+
+        web_config = settings.web_config or WebConfig()
+        marking = Marking(self._session.mark, self._active_run_id, os.environ.get(TOKEN_VARIABLE, ""))
+        application = Application(self._session, self._page, self._scrapers, marking, web_config)
+        server = Server(application, web_config.ssl_context)
+        server.start(listener)
+        self._server = server
+
+    def finish(self, run: Run) -> None:
+        """Wait until every recent scraper has the final values, or the time is up."""
+        session, run_id = self._session, run.run_id
+        self._last_run_id = run_id
+        awaited = self._scrapers.awaited(run_id)
+        if self._loading is None or not awaited or session.hurry.is_set():
+            return
+        limits = (max(awaited.values()), session.grace_s, session.settings.linger.limit_s)
+        patience_s = min(limit for limit in limits if limit is not None)
+        if patience_s <= 0:
+            return
+        logger.info(
+            "Waiting up to %.1f s for %s to scrape the final values; press Ctrl-C to end it now.",
+            patience_s,
+            " and ".join(sorted(awaited)),
+        )
+        until = monotonic() + patience_s
+        while self._scrapers.awaited(run_id) and (left_s := until - monotonic()) > 0:
+            if session.hurry.wait(min(left_s, 0.05)):
+                return
+
+    def stop(self, deadline_s: float) -> None:
+        """Stop listening, and let answers under way finish for at most half a second."""
+        if self._loading is not None:
+            self._loading.join(max(deadline_s - monotonic(), 0.0))
+        if self._server is not None:
+            self._server.stop(max(deadline_s - monotonic(), 0.0))
+
+    @property
+    def account(self) -> str:
+        """Requests in the last scrape."""
+        if self._loading is None or self._session.settings.from_workers:
+            return ""
+        total = self._scrapers.last_total(self._last_run_id)
+        return "never scraped" if total is None else f"last scrape {total:,}"
+
+    def _active_run_id(self) -> str | None:
+        run = self._session.run
+        return run.run_id if run is not None and run.is_active else None
+
+
+def _listen(settings: Settings, offset: int) -> socket.socket:
+    """Return a socket that listens on the first free port.
+
+    Raises:
+        ConfigurationError: No port is free, or the address cannot be used.
+    """
+    first = (settings.port or 0) + (offset if settings.port else 0)
+    last = first if settings.port_is_named else max(LAST_PORT, first + LAST_PORT - DEFAULT_PORT)
+    port = first
+    while True:
+        try:
+            listener = _bound(settings.host, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or port >= last:
+                raise _cannot_listen(error, settings, port) from error
+            port += 1
+        else:
+            break
+    if port != first:
+        logger.warning("Port %d is taken; /metrics is on port %d. Prometheus must know.", first, port)
+    return listener
+
+
+def _again(settings: Settings, port: int) -> socket.socket:
+    """Return a socket that listens on the port of the exporter before this one.
+
+    Raises:
+        ConfigurationError: Another process has taken the port.
+    """
+    until = monotonic() + _BUSY_S
+    while True:
+        try:
+            return _bound(settings.host, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or monotonic() > until:
+                raise _cannot_listen(error, settings, port) from error
+        sleep(0.02)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _cannot_listen(error: OSError, settings: Settings, port: int) -> ConfigurationError:
+    if error.errno == errno.EADDRINUSE:
+        return ConfigurationError(
+            "--prometheus-port",
+            f"port {port} of {settings.host} is taken by another process.",
+            "Give a free one, or leave the flag out to have one chosen.",
+            slug="prometheus-port-taken",
+        )
+    if error.errno == errno.EACCES:
+        return ConfigurationError(
+            "--prometheus-port",
+            f"port {port} is reserved for the system.",
+            "Give one from 1024 up.",
+            slug="prometheus-port-reserved",
+        )
+    return ConfigurationError(
+        "--prometheus-host",
+        f"{settings.host}:{port} cannot be listened on: {error.strerror or error}.",
+        "Give an address of this machine: 127.0.0.1, 0.0.0.0.",
+        slug="prometheus-host",
+    )
+
+
+def _url(host: str, port: int, *, is_tls: bool) -> str:
+    """Return a URL that can be opened on this machine."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"{'https' if is_tls else 'http'}://{shown}:{port}/metrics"
+
+
+def _allow_many_files() -> None:
+    """Raise the limit of open files, of which each connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,174 @@
+"""All requests of one run: the sum of the last that each source has told.
+
+A source is this host's own Locust, or a worker of its master. What it tells is cumulative, so the larger number wins:
+a report that comes twice counts once, and one that comes late does no harm.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+
+from locust_otel.core.cardinality import ErrorTypes, Names
+from locust_otel.core.catalogue import OTHER
+from locust_otel.core.histogram import Layout
+from locust_otel.core.snapshot import ErrorKey, Exemplar, RequestsSnapshot, SeriesKey, SeriesSnapshot
+from locust_otel.wire.report import Piece, ReportError, SeriesReport, fingerprint
+
+
+@dataclass(slots=True)
+class _Series:
+    """A series of the run; `counts` and `exemplars` are shared with the last snapshot while `frozen` is one."""
+
+    key: SeriesKey
+    counts: array[int]
+    measured: int = 0
+    unmeasured: int = 0
+    sum_s: float = 0.0
+    body_bytes: int = 0
+    exemplars: dict[int, Exemplar] = field(default_factory=dict)
+    frozen: SeriesSnapshot | None = None
+
+    def thaw(self) -> None:
+        """Let go of what the last snapshot shares; to be called before anything is changed."""
+        if self.frozen is not None:
+            self.frozen = None
+            self.counts = self.counts[:]
+            self.exemplars = self.exemplars.copy()
+
+    def snapshot(self) -> SeriesSnapshot:
+        """Return what is counted; the same object as long as nothing changes."""
+        if self.frozen is None:
+            self.frozen = SeriesSnapshot(
+                self.key, self.counts, self.measured, self.unmeasured, self.sum_s, self.body_bytes, self.exemplars
+            )
+        return self.frozen
+
+
+@dataclass(slots=True)
+class _Told:
+    """The last that a source told of a series, and the series of the run that it is part of."""
+
+    merged: _Series
+    is_folded: bool
+    counts: dict[int, int] = field(default_factory=dict)
+    unmeasured: int = 0
+    sum_s: float = 0.0
+    body_bytes: int = 0
+
+
+class Merged:
+    """The requests of a run.
+
+    Args:
+        layout: Where the bounds lie; the threshold of slow requests is one of them.
+        slow_s: Seconds above which a request is slow.
+        names: Which methods and names have series of their own.
+    """
+
+    def __init__(self, layout: Layout, slow_s: float, names: Names) -> None:
+        self.layout = layout
+        self.slow_s = slow_s
+        self.names = names
+        self._fingerprint = fingerprint(layout)
+        self._error_types = ErrorTypes()
+        self._series: dict[SeriesKey, _Series] = {}
+        self._told: dict[tuple[str, SeriesKey], _Told] = {}
+        self._errors: dict[ErrorKey, int] = {}
+        self._user_errors: dict[tuple[str, str], int] = {}
+        self._told_errors: dict[tuple[str, tuple[str, ...]], int] = {}
+        self._told_names: set[str] = set()
+
+    def merge(self, source: str, piece: Piece) -> bool:
+        """Put what a source tells in the place of what it told last.
+
+        Returns:
+            Whether the source should be told which names have series of their own, since it has others.
+
+        Raises:
+            ReportError: It counts between other bounds; nothing of it was merged.
+        """
+        if piece.layout != self._fingerprint:
+            raise ReportError("it counts between other bounds than this run")
+        last = len(self.layout.bounds)
+        if any(series.counts and max(series.counts) > last for series in piece.series):
+            raise ReportError("it tells of buckets that this run does not have")
+        has_others = False
+        for series in piece.series:
+            has_others |= self._replace(source, series)
+        for key, number in piece.errors:
+            if new := self._new(source, key, number):
+                method, name = self.names.admitted(key.method, key.name)
+                merged = ErrorKey(method, name, self._error_types.admitted(key.error_type))
+                self._errors[merged] = self._errors.get(merged, 0) + new
+        for (user_class, error_type), number in piece.user_errors:
+            if new := self._new(source, (user_class, error_type), number):
+                user_error = (user_class, self._error_types.admitted(error_type))
+                self._user_errors[user_error] = self._user_errors.get(user_error, 0) + new
+        if not has_others or source in self._told_names:
+            return False
+        self._told_names.add(source)
+        return True
+
+    def _new(self, source: str, key: tuple[str, ...], number: int) -> int:
+        """Return how many of an error are new, and note what was told."""
+        known = self._told_errors.get((source, key), 0)
+        self._told_errors[source, key] = max(number, known)
+        return max(number - known, 0)
+
+    def _replace(self, source: str, told: SeriesReport) -> bool:
+        """Put a series in the place of the source's last one; return whether its name had to be folded."""
+        old = self._told.get((source, told.key))
+        if old is None:
+            old = self._told[source, told.key] = self._first(told.key)
+        series, known = old.merged, old.counts
+        series.thaw()
+        counts, added = series.counts, 0
+        for index, count in told.counts.items():
+            if (difference := count - known.get(index, 0)) > 0:
+                known[index] = count
+                counts[index] += difference
+                added += difference
+        series.measured += added
+        series.unmeasured += max(told.unmeasured - old.unmeasured, 0)
+        # Added as a difference, which is never negative: `s + new - old` can end a rounding error below `s`, and to
+        # Prometheus a sum that falls is a reset.
+        series.sum_s += max(told.sum_s - old.sum_s, 0.0)
+        series.body_bytes += max(told.body_bytes - old.body_bytes, 0)
+        old.unmeasured = max(told.unmeasured, old.unmeasured)
+        old.sum_s = max(told.sum_s, old.sum_s)
+        old.body_bytes = max(told.body_bytes, old.body_bytes)
+        for index, exemplar in told.exemplars.items():
+            last = series.exemplars.get(index)
+            if index <= len(self.layout.classic_bounds) and (last is None or last.timestamp < exemplar.timestamp):
+                series.exemplars[index] = exemplar
+        return old.is_folded
+
+    def _first(self, key: SeriesKey) -> _Told:
+        """Return what the first report of a source's series is compared with: nothing."""
+        method, name = self.names.admitted(key.method, key.name)
+        merged = SeriesKey(method, name, key.user_class, key.outcome)
+        series = self._series.get(merged)
+        if series is None:
+            series = self._series[merged] = _Series(merged, self.layout.empty())
+        return _Told(series, name != key.name)
+
+    @property
+    def total(self) -> int:
+        """Requests so far."""
+        return sum(series.measured + series.unmeasured for series in self._series.values())
+
+    @property
+    def folded(self) -> int:
+        """Requests counted under the name `_OTHER`."""
+        return sum(s.measured + s.unmeasured for s in self._series.values() if s.key.name == OTHER)
+
+    def snapshot(self) -> RequestsSnapshot:
+        """Return all that was told so far."""
+        return RequestsSnapshot(
+            layout=self.layout,
+            slow_s=self.slow_s,
+            series=tuple(series.snapshot() for series in self._series.values()),
+            errors=self._errors.copy(),
+            user_errors=self._user_errors.copy(),
+        )

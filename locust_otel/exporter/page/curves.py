@@ -1,0 +1,233 @@
+"""The curves of the live page, one point a second, and the requests of each endpoint in the last ten seconds.
+
+Both follow from the differences between snapshots that are a second apart. A series that has not changed costs nothing.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
+from math import isnan, nan
+from typing import NamedTuple
+
+from locust_otel.core.histogram import Layout
+from locust_otel.core.snapshot import RunSnapshot, SeriesSnapshot, Snapshot, WorkerSnapshot
+from locust_otel.exporter.session import Session
+from locust_otel.slo.counts import Endpoint
+
+MAX_POINTS = 900
+"""Points that are kept: fifteen minutes."""
+
+RECENT_S = 10
+"""Seconds that percentiles and the rates of endpoints look back."""
+
+QUANTILES = (0.5, 0.95, 0.99)
+
+COLUMNS = ("at_s", "requests", "failures", "bytes", "users", "p50_s", "p95_s", "p99_s", "cpu", "lag_s")
+"""The values of a point: seconds since the start of the run, three rates a second, users, the percentiles of the last
+`RECENT_S`, the CPU of the busiest generating process as a share of a core, and the mean lag of all of them."""
+
+# Workers report every three seconds. With these weights, the last second first, a report counts the same whenever it
+# arrives: each three weights that lie three seconds apart add up to 8.
+_EVEN = (1, 2, 3, 3, 3, 3, 3, 3, 2, 1)
+_MIN_LENGTH_S = 0.5  # between two points: over a shorter time, as before the end of a run, a rate means nothing
+_CHUNK = 32  # counts that are compared at a time; within a second few of a series change
+_UNSETTLED = 2  # snapshots of a successor in which requests arrive that were reported to the process before it
+
+
+class RecentRequests(NamedTuple):
+    """Requests of the last `RECENT_S`.
+
+    Attributes:
+        rate: Requests a second; None before the first point.
+        failure_rate: Failed requests a second; None before the first point.
+        times_s: Percentiles in seconds, as `QUANTILES`; None where no request was measured.
+    """
+
+    rate: float | None
+    failure_rate: float | None
+    times_s: tuple[float | None, ...]
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Requests of one endpoint in one second; `counts` by index of the bounds."""
+
+    requests: int = 0
+    failures: int = 0
+    counts: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Second:
+    """Changes between two snapshots."""
+
+    length_s: float
+    tallies: dict[Endpoint, _Tally] = field(default_factory=dict)
+    body_bytes: int = 0
+    lag_s: float = 0.0
+    lags: int = 0
+
+    @property
+    def requests(self) -> int:
+        return sum(tally.requests for tally in self.tallies.values())
+
+    @property
+    def failures(self) -> int:
+        return sum(tally.failures for tally in self.tallies.values())
+
+
+@dataclass(slots=True)
+class _Points:
+    """The points of a run, kept for a successor of this process; NaN where there is no value."""
+
+    run_id: str = ""
+    columns: dict[str, array[float]] = field(default_factory=lambda: {name: array("d") for name in COLUMNS})
+
+    def add(self, values: Sequence[float | None]) -> None:
+        for column, value in zip(self.columns.values(), values, strict=True):
+            column.append(nan if value is None else value)
+            del column[:-MAX_POINTS]
+
+
+class Curves:
+    """The curves of the current or last run.
+
+    Values are read with the lock of the session held.
+
+    Args:
+        session: Its run, and where the points are kept.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._points: _Points = session.keep("curves", _Points())
+        self._unsettled = _UNSETTLED if self.run_id else 0
+        self._restart((), 0.0)
+
+    @property
+    def run_id(self) -> str:
+        """The run; empty before the first point."""
+        return self._points.run_id
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Add the point of a snapshot, once a second."""
+        run = snapshot.run
+        if run is None:
+            return
+        if self.run_id != run.run_id:
+            with self._session.lock:
+                self._points.run_id = run.run_id
+                for column in self._points.columns.values():
+                    del column[:]
+                self._restart((), 0.0)
+            self._unsettled = 0
+        if self._unsettled:
+            self._unsettled -= 1
+            self._restart(run.requests.series, run.elapsed_s)
+            self._new_lags(snapshot.workers)
+        elif run.elapsed_s - self._elapsed_s >= _MIN_LENGTH_S:
+            second = self._new_second(run)
+            second.lags, second.lag_s = self._new_lags(snapshot.workers)
+            with self._session.lock:
+                self._is_distributed = snapshot.workers_expected is not None
+                self._recent.append(second)
+                self._points.add(self._new_point(snapshot, run))
+
+    def _restart(self, series: tuple[SeriesSnapshot, ...], elapsed_s: float) -> None:
+        """Take the next differences to these values."""
+        self._series = series
+        self._elapsed_s = elapsed_s
+        self._lags: dict[str, tuple[int, float]] = {}
+        self._recent: deque[_Second] = deque(maxlen=RECENT_S)
+        self._is_distributed = False
+
+    def _new_second(self, run: RunSnapshot) -> _Second:
+        second = _Second(run.elapsed_s - self._elapsed_s)
+        nothing = run.requests.layout.empty()
+        known = iter(self._series)  # series are only added, at the end
+        for new in run.requests.series:
+            old = next(known, None)
+            if old is new:
+                continue
+            tally = second.tallies.setdefault(new.key[:2], _Tally())
+            requests = new.total - (old.total if old is not None else 0)
+            tally.requests += requests
+            tally.failures += requests if new.key.outcome == "failure" else 0
+            second.body_bytes += new.body_bytes - (old.body_bytes if old is not None else 0)
+            for index, count in _differences(old.counts if old is not None else nothing, new.counts):
+                tally.counts[index] = tally.counts.get(index, 0) + count
+        self._series, self._elapsed_s = run.requests.series, run.elapsed_s
+        return second
+
+    def _new_lags(self, workers: Sequence[WorkerSnapshot]) -> tuple[int, float]:
+        """Return how often the lag was measured since the last snapshot, and the sum in seconds."""
+        before = self._lags
+        self._lags = {worker.worker: (sum(worker.lag_counts), worker.lag_sum_s) for worker in workers}
+        number, sum_s = 0, 0.0
+        for name, (count, lag_s) in self._lags.items():
+            old_count, old_lag_s = before.get(name, (count, lag_s))
+            if count > old_count:
+                number, sum_s = number + count - old_count, sum_s + max(lag_s - old_lag_s, 0.0)
+        return number, sum_s
+
+    def _new_point(self, snapshot: Snapshot, run: RunSnapshot) -> list[float | None]:
+        weighted = list(zip(_EVEN if self._is_distributed else (1,), reversed(self._recent), strict=False))
+        length_s = sum(weight * second.length_s for weight, second in weighted)
+        lags = sum(weight * second.lags for weight, second in weighted)
+        cpu = [worker.cpu_ratio for worker in snapshot.workers if worker.cpu_ratio is not None]
+        return [
+            run.elapsed_s,
+            sum(weight * second.requests for weight, second in weighted) / length_s,
+            sum(weight * second.failures for weight, second in weighted) / length_s,
+            sum(weight * second.body_bytes for weight, second in weighted) / length_s,
+            sum(run.users.values()),
+            *self.recent(run.requests.layout).times_s,
+            max(cpu, default=None),
+            sum(weight * second.lag_s for weight, second in weighted) / lags if lags else None,
+        ]
+
+    def recent(self, layout: Layout, endpoint: Endpoint | None = None) -> RecentRequests:
+        """Return the recent requests of an endpoint, or of all."""
+        counts = layout.empty()
+        requests = failures = length_s = 0.0
+        weights = _EVEN if self._is_distributed else repeat(1)
+        for weight, second in zip(weights, reversed(self._recent), strict=False):
+            length_s += weight * second.length_s
+            for tally in second.tallies.values() if endpoint is None else (second.tallies.get(endpoint, _Tally()),):
+                requests += weight * tally.requests
+                failures += weight * tally.failures
+                for index, count in tally.counts.items():
+                    counts[index] += count
+        times_s = tuple(layout.quantile(counts, q) for q in QUANTILES)
+        if not length_s:
+            return RecentRequests(None, None, times_s)
+        return RecentRequests(requests / length_s, failures / length_s, times_s)
+
+    def columns(self) -> Mapping[str, list[float | None]]:
+        """Return all points by `COLUMNS`, rounded for a picture."""
+        return {name: [rounded(value) for value in column] for name, column in self._points.columns.items()}
+
+    def last(self) -> Mapping[str, float | None]:
+        """Return the last point; empty before the first."""
+        return {name: rounded(column[-1]) for name, column in self._points.columns.items() if column}
+
+
+def _differences(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield the indexes at which counts have changed, and by how much."""
+    for start in range(0, len(new), _CHUNK):
+        before, after = old[start : start + _CHUNK], new[start : start + _CHUNK]
+        if before != after:
+            for index, (a, b) in enumerate(zip(before, after, strict=True), start):
+                if a != b:
+                    yield index, b - a
+
+
+def rounded(value: float | None) -> float | None:
+    """Return a value with the digits that a picture can show; None for NaN."""
+    if value is None or isnan(value):
+        return None
+    return round(value, 1) if value >= 1000 else float(f"{value:.4g}")

@@ -1,0 +1,215 @@
+"""What the parts of the exporter share: the settings, the run that goes on, and the way back to Locust's process.
+
+All that is known of a run is kept here, and is what a successor gets where this process dies: `saved` is that as bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from threading import Event as Flag
+from threading import RLock
+from time import time
+from typing import Any, TypeVar
+
+from locust_otel.core.catalogue import Scope
+from locust_otel.core.events import MARK, Event, RateLimit
+from locust_otel.core.families import ALL_SCOPES, MASTER_SCOPES, WORKER_SCOPES
+from locust_otel.core.marks import Marked, cleaned
+from locust_otel.core.snapshot import HealthSnapshot, Snapshot, WorkerSnapshot
+from locust_otel.exporter.event_queue import EventQueue
+from locust_otel.exporter.exports import Exports
+from locust_otel.exporter.run import Run
+from locust_otel.exporter.settings import Settings
+from locust_otel.exporter.workers import Workers
+from locust_otel.wire import frames
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The Locust process that this exporter stands beside.
+
+    Attributes:
+        name: Its name among the generating processes, `host-0`.
+        is_master: Whether workers generate the load for it.
+        is_worker: Whether it generates load for a master.
+        port_offset: Ports above the first that its own numbers are served on.
+        start_time: When it began to measure, in Unix time.
+        restarts: Exporters that have died before this one.
+        versions: Of this package and of Python.
+    """
+
+    name: str
+    is_master: bool = False
+    is_worker: bool = False
+    port_offset: int = 0
+    start_time: float = 0.0
+    restarts: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class State:
+    """What a successor needs to go on.
+
+    Attributes:
+        run: The current or last run; None before the first.
+        before: The run before that, for what its workers had not reported yet.
+        concluded: The run of which the account was logged last.
+        received: Messages of Locust's process that are part of all this.
+        kept: What outputs keep, by their names.
+    """
+
+    run: Run | None = None
+    before: Run | None = None
+    concluded: str = ""
+    received: int = 0
+    merged_reports: int = 0
+    workers: Workers = field(default_factory=Workers)
+    exports: Exports = field(default_factory=Exports)
+    events: EventQueue = field(default_factory=EventQueue)
+    kept: dict[str, Any] = field(default_factory=dict)
+
+
+class Session:
+    """The exporter of one Locust process.
+
+    Args:
+        settings: What the user asked for.
+        origin: The process.
+        tell: Sends a message of `wire.frames` to it; may be called from every thread.
+        state: What the exporter before this one has saved.
+
+    Attributes:
+        lock: To be held while anything here is read in several steps, or changed.
+        scopes: Which metrics are exported.
+        hurry: Set where nobody should be waited for any more.
+        grace_s: Seconds that are left to wait for scrapers at the end; None for as long as the settings say.
+        url: Where `/metrics` is; None where it is not served.
+        listeners: Called with each event; from any thread.
+        on_mark: Called after each mark; must not wait for `lock`.
+    """
+
+    def __init__(
+        self, settings: Settings, origin: Origin, tell: Callable[..., None], state: State | None = None
+    ) -> None:
+        self.settings = settings
+        self.origin = origin
+        self.tell = tell
+        self.lock = RLock()
+        self.state = state or State()
+        self.hurry = Flag()
+        self.grace_s: float | None = None
+        self.url: str | None = None
+        self.listeners: list[Callable[[Event], None]] = []
+        self.on_mark: Callable[[], None] = lambda: None
+        # Marks are counted and recorded one and all; only so many of them are worth a line.
+        self._mark_rate = RateLimit(burst=50, per_second=1.0)
+
+    @property
+    def scopes(self) -> frozenset[Scope]:
+        """Which metrics are exported here."""
+        if self.origin.is_worker:
+            return WORKER_SCOPES
+        return MASTER_SCOPES if self.settings.from_workers and self.origin.is_master else ALL_SCOPES
+
+    @property
+    def run(self) -> Run | None:
+        """The current or last run; None before the first."""
+        return self.state.run
+
+    @property
+    def exports(self) -> Exports:
+        """What the outputs did so far."""
+        return self.state.exports
+
+    @property
+    def events(self) -> EventQueue:
+        """Events that wait to be pushed."""
+        return self.state.events
+
+    def keep(self, name: str, value: _T) -> _T:
+        """Return what an output has kept in the process before this one, else `value`; it is saved from now on.
+
+        It must be picklable, and be changed only while `lock` is held.
+        """
+        with self.lock:
+            kept: _T = self.state.kept.setdefault(name, value)
+            return kept
+
+    def saved(self) -> bytes:
+        """Return all that is known, for a successor."""
+        with self.lock:
+            return pickle.dumps(self.state, protocol=pickle.HIGHEST_PROTOCOL)
+
+    def add_event(self, event: Event) -> None:
+        """Take in something that happened."""
+        self.events.add(event)
+        for listener in self.listeners:
+            listener(event)
+
+    def mark(self, text: object, kind: object, timestamp: float | None = None) -> Marked | None:
+        """Mark something in the run that goes on, and return when; None where none does.
+
+        Raises:
+            MarkError: The text or the kind is none.
+        """
+        mark, word = cleaned(text, kind)
+        if self.origin.is_worker:  # whose master has the marks
+            run = self.run
+            if run is None or not run.is_active:
+                return None
+            self.tell(frames.MARKED, mark, word)
+            return Marked(run.run_id, time())
+        with self.lock:
+            run = self.run
+            if run is None or not run.is_active:
+                return None
+            return self.note_mark(run, mark, word, timestamp)
+
+    def note_mark(self, run: Run, mark: str, kind: str, timestamp: float | None = None) -> Marked:
+        """Note a mark in a run, whether it goes on or not."""
+        with self.lock:
+            run.mark(mark, kind)
+        marked = Marked(run.run_id, timestamp or time())
+        if self._mark_rate.allows():
+            logger.info("Marked (%s): %s", kind, mark)
+            attributes = {"run_id": run.run_id, "mark": mark, "kind": kind}
+            self.add_event(Event(MARK, f"Marked ({kind}): {mark}", attributes=attributes, timestamp=marked.time))
+        self.on_mark()
+        return marked
+
+    def workers(self) -> tuple[WorkerSnapshot, ...]:
+        """Return how the generating processes are."""
+        return self.state.workers.snapshots(self.origin.name if not self.origin.is_master else None)
+
+    def snapshot(self) -> Snapshot:
+        """Return everything that is known now."""
+        with self.lock:
+            run, workers = self.run, self.state.workers
+            return Snapshot(
+                time=time(),
+                process_start_time=self.origin.start_time,
+                run=run.snapshot() if run is not None else None,
+                worker_states=dict(workers.states),
+                workers_expected=workers.expected,
+                workers=self.workers(),
+                health=HealthSnapshot(
+                    exports=self.exports.counts(),
+                    last_exports=self.exports.last_success.copy(),
+                    rejected_points=self.exports.rejected.copy(),
+                    folded_requests=run.merged.folded if run is not None else 0,
+                    listener_errors=workers.total_errors,
+                    unreconciled=run.unreconciled if run is not None else None,
+                    versions=self.origin.versions,
+                    restarts=self.origin.restarts,
+                    merged_reports=self.state.merged_reports,
+                ),
+                is_final=run is not None and run.is_final,
+            )

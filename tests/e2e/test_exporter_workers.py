@@ -1,0 +1,128 @@
+"""Which of the processes of a run have an exporter, how large that is, and what becomes of a worker's own."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import psutil
+
+from tests.backends.servers import free_port
+from tests.e2e.exporters import RESTARTS, TITLE, falls, memory, title, titled
+from tests.e2e.harness import (
+    SHOP_FAULTS,
+    Distributed,
+    Metrics,
+    Outcome,
+    Process,
+    Stage,
+    Totals,
+    forking,
+    free_ports,
+    load,
+    played,
+    settled,
+    total,
+)
+
+MAX_EXPORTER_BYTES = 96 * 2**20
+
+
+def _beside(*processes: Process) -> dict[str, object]:
+    """Return the exporters of each Locust process, by its id, and the bytes of each exporter."""
+    pids = [pid for process in processes for pid in titled(process)]
+    beside: dict[int, list[str]] = {}
+    for pid in pids:
+        beside.setdefault(psutil.Process(pid).ppid(), []).append(title(pid))
+    return {"beside": beside, "sizes": [memory(pid) for pid in pids]}
+
+
+def counts_local(stage: Stage) -> Outcome:
+    """A process that runs its own users."""
+    shop, port = stage.shop(), free_port()
+    process = stage.start(
+        "locust-otel", "run", *load(shop.url, run_time="5s"), "--prometheus-port", str(port), "--run-id", "r"
+    )
+    stage.scrape(port).wait_for(lambda page: page.requests > 300, "300 requests")
+    seen = _beside(process)
+    return Outcome(code=process.wait(), log=process.log, more={"expected": {process.pid: 1}, **seen})
+
+
+def counts_forked(stage: Stage) -> Outcome:
+    """Two forked workers, which have none."""
+    shop, port = stage.shop(), free_port()
+    arguments = [*load(shop.url, run_time="6s"), *forking(), "--prometheus-port", str(port), "--run-id", "r"]
+    process = stage.start("locust-otel", "run", *arguments)
+    stage.scrape(port).wait_for(lambda page: page.requests > 300, "300 requests")
+    seen = _beside(process)
+    return Outcome(code=process.wait(), log=process.log, more={"expected": {process.pid: 1}, **seen})
+
+
+def counts_from_workers(stage: Stage) -> Outcome:
+    """A master and two workers that export for themselves."""
+    shop, port = stage.shop(), free_ports(3)
+    flags = ["--export-from", "workers", "--prometheus-port", str(port)]
+    group = Distributed(stage, *load(shop.url, run_time="6s"), "--run-id", "r", everywhere=flags)
+    stage.scrape(port + 1).wait_for(lambda page: page.requests > 100, "100 requests of a worker")
+    seen = _beside(group.master, *group.workers)
+    expected = {process.pid: 1 for process in (group.master, *group.workers)}
+    return Outcome(code=group.wait(), log=group.master.log, more={"expected": expected, **seen})
+
+
+@played(counts_local, counts_forked, counts_from_workers)
+def test_each_locust_process_that_should_has_one_exporter(outcome: Outcome) -> None:
+    """One beside a local process and a master, none beside their workers unless they export; each has its name."""
+    beside = outcome.more["beside"]
+    assert {pid: len(titles) for pid, titles in beside.items()} == outcome.more["expected"]
+    assert {title for titles in beside.values() for title in titles} == {f"{TITLE} r"}
+    assert 0 < max(outcome.more["sizes"]) < MAX_EXPORTER_BYTES
+
+
+def killed_beside_workers(stage: Stage) -> Outcome:
+    """Two workers export for themselves, and the exporter of each is killed in the middle of the load."""
+    shop, port = stage.shop(*SHOP_FAULTS), free_ports(3)
+    flags = ["--export-from", "workers", "--prometheus-port", str(port)]
+    group = Distributed(
+        stage,
+        *load(shop.url, users=11, run_time="10s"),
+        *("--stop-timeout", "5"),
+        everywhere=flags,
+        env={"TEST_BUSY_S": "5"},
+    )
+    scrapers = [stage.scrape(port + offset, intervals_s=[0.25], patience_s=10) for offset in (1, 2)]
+    for scraper in scrapers:
+        scraper.wait_for(lambda page: page.requests > 50, "50 requests")
+    killed = [pid for worker in group.workers for pid in titled(worker)]
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    for scraper in scrapers:
+        scraper.wait_for(lambda page: page.value(RESTARTS) == 1, "it is back")
+    code = group.wait()
+    left = [pid for process in (group.master, *group.workers) for pid in process.children()]
+    for scraper in scrapers:
+        scraper.stop()
+    return Outcome(
+        code=code,
+        log="".join(worker.log for worker in group.workers),
+        locust=stage.totals()[0],
+        shop=settled(shop),
+        more={"pages": [scraper.pages for scraper in scrapers], "killed": len(killed), "left": left},
+    )
+
+
+@played(killed_beside_workers)
+def test_an_exporter_beside_a_worker_is_replaced_too(outcome: Outcome) -> None:
+    """What both workers' pages have adds up to Locust's totals and the shop's, and nothing has fallen."""
+    assert outcome.more["killed"] == 2
+    summed: Totals = {}
+    for pages in outcome.more["pages"]:
+        assert falls(pages) == []
+        for key, (requests, failures) in Metrics(pages[-1]).totals.items():
+            before = summed.get(key, (0, 0))
+            summed[key] = (before[0] + requests, before[1] + failures)
+    assert summed == outcome.locust
+    assert outcome.shop == outcome.http
+    assert total(summed) > 200
+    assert outcome.log.count("and was replaced") == 2
+    assert outcome.more["left"] == []
+    assert outcome.tracebacks == 0

@@ -1,0 +1,166 @@
+"""Tests of a run: its phases, its clock, and the account of its requests."""
+
+from __future__ import annotations
+
+import pickle
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from locust_otel.core.catalogue import RUN_STATES
+from locust_otel.core.marks import MAX_SINGLE
+from locust_otel.core.snapshot import SeriesKey
+from locust_otel.exporter.run import Phase, Run
+from locust_otel.slo.progress import Progress
+from tests.unit.factories import Load, objectives, record
+
+KEY = SeriesKey("GET", "/", "Shopper", "success")
+START = 1_764_000_000.25
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Stop the clock."""
+    now = SimpleNamespace(s=500.0)
+    monkeypatch.setattr("locust_otel.exporter.run.monotonic", lambda: now.s)
+    return now
+
+
+def begun(*times_ms: float, **changes: Any) -> Run:
+    """Return a run that has just begun, with these requests."""
+    load = Load(slow_s=2.0, thresholds_s=(0.3,))
+    record(load, KEY, times_ms)
+    values: dict[str, Any] = {
+        "run_id": "nightly", "info": {"host": "http://shop"}, "start_time": START, "started_s": 500.0, "settings": {},
+        "merged": load.merged, "progress": None, "users": {"Shopper": 3, "Admin": 0},
+        "users_target": {"Shopper": 3, "Admin": 1},
+    }  # fmt: skip
+    return Run(**values | changes)
+
+
+def test_a_run_that_goes_on(clock: SimpleNamespace) -> None:
+    """It says who it is, since when and for how long, with which users."""
+    run = begun(1, 2)
+    clock.s += 61.5
+    taken = run.snapshot()
+    assert (taken.run_id, taken.state, taken.active) == ("nightly", "spawning", True)
+    assert (taken.start_time, taken.elapsed_s, taken.info) == (START, 61.5, {"host": "http://shop"})
+    assert (taken.users, taken.users_target) == ({"Shopper": 3, "Admin": 0}, {"Shopper": 3, "Admin": 1})
+    assert (taken.requests.total, taken.slo) == (2, None)
+
+
+def test_a_run_that_stopped(clock: SimpleNamespace) -> None:
+    """Its clock stands still from the first stop on, nobody is asked for any more, and its requests stay."""
+    run = begun(1)
+    clock.s += 20
+    run.stop(510.0)
+    run.stop(515.0)
+    taken = run.snapshot()
+    assert (taken.state, taken.active, taken.elapsed_s) == ("stopped", False, 10.0)
+    assert taken.users_target == {"Shopper": 0, "Admin": 0}
+    assert taken.users == {"Shopper": 3, "Admin": 0}  # who are still ending
+    assert taken.requests.total == 1
+    run.finish()
+    assert run.snapshot().users == {"Shopper": 0, "Admin": 0}
+
+
+def test_objectives_are_judged() -> None:
+    """On the very requests that the snapshot has."""
+    run = begun(1, 2, 400, progress=Progress(objectives(), START))
+    slo = run.snapshot().slo
+    assert slo is not None
+    assert [(point.name, point.good, point.bad) for point in slo] == [
+        ("availability", 3, 0), ("latency", 2, 1), ("mean", 3, 0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("phase", [Phase.WAITING, Phase.SPAWNING, Phase.RUNNING, Phase.STOPPING])
+def test_phases_while_it_goes_on(phase: Phase) -> None:
+    """It goes as Locust says; each has a state of the catalogue."""
+    run = begun()
+    run.go_on(phase)
+    assert (run.phase, run.is_active, run.is_final) == (phase, True, False)
+    assert run.snapshot().state in RUN_STATES
+    run.go_on(Phase.STOPPED)  # Locust says that before `test_stop` is fired, which stops the clock
+    assert (run.phase, run.stopped_s) == (phase, None)
+
+
+ENDINGS: dict[str, Any] = {
+    "stop": lambda run: run.stop(501.0), "finish": lambda run: run.finish(), "lose": lambda run: run.lose(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("calls", "phase", "state", "elapsed_s"),
+    [
+        (["stop"], Phase.STOPPED, "stopped", 1.0),
+        (["stop", "stop"], Phase.STOPPED, "stopped", 1.0),
+        (["stop", "finish"], Phase.FINAL, "stopped", 1.0),
+        (["finish"], Phase.FINAL, "stopped", 2.0),
+        (["finish", "stop", "finish", "lose"], Phase.FINAL, "stopped", 2.0),
+        (["lose"], Phase.LOST, "lost", 2.0),
+        (["stop", "lose"], Phase.LOST, "lost", 1.0),
+        (["lose", "finish", "stop", "lose"], Phase.LOST, "lost", 2.0),
+    ],
+)  # fmt: skip
+def test_ends(clock: SimpleNamespace, calls: list[str], phase: Phase, state: str, elapsed_s: float) -> None:
+    """Each end has one phase, and nothing takes a run back from it; its clock does not go on."""
+    run = begun()
+    clock.s = 502.0
+    for call in calls:
+        ENDINGS[call](run)
+        run.go_on(Phase.RUNNING)
+        clock.s += 10
+    assert (run.phase, run.is_active) == (phase, False)
+    assert run.is_final == (phase is not Phase.STOPPED)
+    taken = run.snapshot()
+    assert (taken.state, taken.active, taken.elapsed_s) == (state, False, elapsed_s)
+
+
+def test_account_of_a_local_run() -> None:
+    """What Locust counted less what was recorded, in either direction; nothing where Locust counts none."""
+    run = begun(1, 2, 3)
+    assert (run.locust_total, run.unreconciled) == (None, None)
+    for missing in (0, 2, -2):
+        run.missing = missing
+        assert (run.locust_total, run.unreconciled) == (3 + missing, missing)
+
+
+def test_account_of_a_distributed_run() -> None:
+    """What the workers' reports to the master said, whatever a worker says of its own."""
+    run = begun(1, 2, 3, counted=0)
+    run.missing = 7
+    for counted in (0, 3, 5):
+        run.counted = counted
+        assert (run.locust_total, run.unreconciled) == (counted, counted - 3)
+
+
+def test_marks(clock: SimpleNamespace) -> None:
+    """They are counted, and kept with their times; however many there are, memory is bounded."""
+    run = begun()
+    clock.s += 7
+    for _ in range(MAX_SINGLE + 5):
+        run.mark("again", "note")
+    run.mark("db", "fault")
+    assert run.marks == {("again", "note"): MAX_SINGLE + 5, ("db", "fault"): 1}
+    assert run.marked == [(7.0, "again", "note")] * MAX_SINGLE
+    assert run.snapshot().marks == run.marks
+    many = begun()
+    for number in range(1_000):
+        many.mark(f"user {number}", "note")
+    assert len(many.marks) == 101
+    assert many.marks["_OTHER", "_OTHER"] == 900
+
+
+def test_a_copy_goes_on(clock: SimpleNamespace) -> None:
+    """A successor of the exporter has the same run, in the same phase, on the same clock."""
+    run = begun(1, 2, progress=Progress(objectives(), START))
+    run.go_on(Phase.RUNNING)
+    run.mark("db", "fault")
+    copy: Run = pickle.loads(pickle.dumps(run))  # noqa: S301  # our own
+    clock.s += 3
+    assert copy.snapshot() == run.snapshot()
+    assert copy.phase is Phase.RUNNING
+    copy.finish()
+    assert (copy.is_final, run.is_final) == (True, False)

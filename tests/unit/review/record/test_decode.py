@@ -1,0 +1,163 @@
+"""Tests of what the lines of a record say: what no record of this version says is refused, with the place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from locust_otel.core.errors import LocustOtelError
+from locust_otel.review.record.reader import load
+from locust_otel.wire.record import Mark, RecordedEvent, RecordError
+from tests.unit.factories import record, rich_load, worker
+from tests.unit.tapes import HOME, Tape, lines, packed, small
+
+
+@pytest.fixture(scope="module")
+def intact(tmp_path_factory: pytest.TempPathFactory) -> Tape:
+    """Give a complete small record."""
+    return small(tmp_path_factory.mktemp("record"))
+
+
+def _changed(place: int = 0, /, **changes: Any) -> Callable[[list[dict[str, Any]]], None]:
+    """Return what changes an interval, the first one if no other is named."""
+
+    def change(entries: list[dict[str, Any]]) -> None:
+        [entry for entry in entries if entry["type"] == "interval"][place].update(changes)
+
+    return change
+
+
+def _first(**changes: Any) -> Callable[[list[dict[str, Any]]], None]:
+    def change(entries: list[dict[str, Any]]) -> None:
+        entries[0].update(changes)
+
+    return change
+
+
+RUBBISH: dict[str, tuple[Callable[[list[dict[str, Any]]], None], str]] = {
+    "a later version": (_first(version=3), "record-version"),
+    "no version": (_first(version=None), "record-version"),
+    "another format": (_first(format="other"), "record-format"),
+    "no first line": (lambda entries: entries.reverse(), "record-format"),
+    "other edges": (_first(bounds=[0.0, 1.0]), "record-rubbish"),
+    "no start": (_first(start_time=None), "record-rubbish"),
+    "an unknown type": (lambda entries: entries.insert(1, {"type": "?"}), "record-rubbish"),
+    "no type": (lambda entries: entries.insert(1, {"a": 1}), "record-rubbish"),
+    "a line after the end": (lambda entries: entries.append({"type": "warm", "at": 1}), "record-rubbish"),
+    "a series that is none": (_changed(series=[[7, 0, 1.0, 0, [5, 1]]]), "record-rubbish"),
+    "a series twice": (_changed(series=[[0, 0, 1.0, 0, 5, 1], [0, 0, 1.0, 0, [5, 1]]]), "record-rubbish"),
+    "a bucket beyond": (_changed(series=[[0, 0, 1.0, 0, [999, 1]]]), "record-rubbish"),
+    "a count below zero": (_changed(series=[[0, 0, 1.0, 0, [5, -1]]]), "record-rubbish"),
+    "half a pair": (_changed(series=[[0, 0, 1.0, 0, [5]]]), "record-rubbish"),
+    "a count that is none": (_changed(series=[[0, 0, 1.0, 0, [5, 1.5]]]), "record-rubbish"),
+    "a sum below zero": (_changed(series=[[0, 0, -1.0, 0, [5, 1]]]), "record-rubbish"),
+    "an entry of version 1": (_changed(series=[[0, 0, 1.0, 0, 5, 1]]), "record-rubbish"),
+    "a place below zero": (_changed(series=[[-1, 0, 1.0, 0, [5, 1]]]), "record-rubbish"),
+    "a place that is none": (_changed(series=[[True, 0, 1.0, 0, [5, 1]]]), "record-rubbish"),
+    "a count that falls": (_changed(2, series=[[0, 0, 9.0, 99, [111, 1], [28, 1]]]), "record-rubbish"),
+    "a sum that falls": (_changed(2, series=[[0, 0, 0.25, 99, [200, 1]]]), "record-rubbish"),
+    "bytes that fall": (_changed(2, series=[[0, 0, 9.0, 1, [200, 1]]]), "record-rubbish"),
+    "errors that fall": (_changed(2, errors=[[0, 0]]), "record-rubbish"),
+    "a time too large": (_changed(elapsed_s=10**400), "record-rubbish"),
+    "a gap in time": (_changed(to=9.0), "record-rubbish"),
+    "a state": (_changed(state="asleep"), "record-rubbish"),
+    "an error that is none": (_changed(errors=[[3, 1]]), "record-rubbish"),
+    "users": (_changed(users={"User": "many"}), "record-rubbish"),
+    "a key that is missing": (lambda entries: entries[2].pop("users"), "record-rubbish"),
+}
+
+
+@pytest.mark.parametrize("name", RUBBISH)
+def test_rubbish_is_refused(intact: Tape, tmp_path: Path, name: str) -> None:
+    """What no version 2 says is refused, with the file, the line and what is wrong there."""
+    change, slug = RUBBISH[name]
+    entries = lines(intact.path)
+    change(entries)
+    path = packed(tmp_path / "changed.jsonl.gz", entries)
+    with pytest.raises(RecordError) as caught:
+        load(path)
+    assert caught.value.slug == slug
+    assert str(caught.value).startswith(f"{path}:")
+
+
+def test_version_1_is_refused(intact: Tape, tmp_path: Path) -> None:
+    """A record of the version before is refused, and the sentence says which version reads it."""
+    entries = lines(intact.path)
+    entries[0]["version"] = 1
+    path = packed(tmp_path / "old.jsonl.gz", entries)
+    with pytest.raises(RecordError) as caught:
+        load(path)
+    assert str(caught.value) == f"{path}:1: this is of version 1; locust-otel 0.1 reads it. (record-version)"
+
+
+def test_keys_of_later_additions_are_ignored(intact: Tape, tmp_path: Path) -> None:
+    """A key that version 2 does not know yet changes nothing."""
+    entries = [{**entry, "new": [1]} for entry in lines(intact.path)]
+    read = load(packed(tmp_path / "newer.jsonl.gz", entries))
+    assert read.intervals == load(intact.path).intervals
+    assert read.is_complete
+
+
+def rich(folder: Path) -> Tape:
+    """Return a record in which every kind of line says something."""
+    workers = (worker("host-0", lags_s=(0.001, 0.02)), worker("host-1", reasons=("lag",), cpu_ratio=None))
+    tape = Tape(folder, rich_load(), workers=workers, worker_states={"running": 2}, workers_expected=2)
+    event = RecordedEvent(0.75, "locust.run.start", "It starts", "INFO", {"n": 1})
+    tape.interval(1.0, marks=(Mark(0.5, "latency", "fault"),), events=(event,))
+    record(tape.aggregate, HOME, [33.3], 5)
+    tape.interval(2.0)
+    tape.end()
+    return tape
+
+
+def paths(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the way to every value within a value; of the many edges of a histogram to the first."""
+    items: Sequence[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        items = list(value.items())
+    elif isinstance(value, list):
+        items = list(enumerate(value[:20]))
+    return [path, *(way for key, inner in items for way in paths(inner, (*path, key)))]
+
+
+ODD = st.one_of(
+    st.none(), st.booleans(), st.text(max_size=3), st.integers(),
+    st.sampled_from([0, -1, 1, 2**31, 2**48, 2**63, 2**64, 10**400, 1e308, -1e308, math.nan, math.inf, -math.inf, 0.5]),
+    st.sampled_from([[], {}, [[]], [1, 2], [1, 2**63], [10**9, 1], [[0, 0, 1.0, 0, [1, True]]]]),
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_any_line_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """A record with one value spoilt is refused with its place, or every number in it is still a number."""
+    folder = tmp_path_factory.mktemp("hostile")
+    entries = lines(rich(folder).path)
+    *way, last = data.draw(st.sampled_from([path for path in paths(entries) if len(path) > 1]))
+    place: Any = entries
+    for key in way:
+        place = place[key]
+    place[last] = data.draw(ODD)
+    path = packed(folder / "spoilt.jsonl.gz", entries)
+    try:
+        read = load(path)
+    except LocustOtelError as error:
+        assert str(error).startswith(f"{path}:")  # noqa: PT017  # one of many
+        return
+    requests = read.requests()
+    assert requests.total >= 0
+    assert all(math.isfinite(series.sum_s) and min(series.counts) >= 0 for series in requests.series)
+    for interval in read.intervals:
+        assert 0 <= interval.start_s < interval.end_s < math.inf
+        for delta in interval.counts.values():
+            assert delta.measured == sum(delta.counts.values()) >= 0
+            assert min(delta.unmeasured, delta.body_bytes, delta.sum_s) >= 0
+        for reading in interval.workers:
+            assert all(count > 0 for count in reading.lag_counts.values())
+            assert 0 <= reading.lag_sum_s < math.inf
