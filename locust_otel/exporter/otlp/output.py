@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 METRICS, LOGS = "otlp_metrics", "otlp_logs"
 """Values of the label `exporter`."""
 
-FLUSH_S = 2.0
+FLUSH_S = 1.8
 """Longest push of the final values."""
 
 LATE_S = 4.0
