@@ -68,7 +68,8 @@ class Intake:
         state.workers.vitals = {}  # until they report from this run
         if not session.origin.is_worker:
             attributes = {"run_id": run.run_id, **run.info, "users_target": told["users_target"]}
-            session.add_event(Event(RUN_START, f"Run {run.run_id} starts", attributes=attributes))
+            event = Event(RUN_START, f"Run {run.run_id} starts", attributes=attributes, timestamp=run.start_time)
+            session.add_event(event)
         return run
 
     def report(self, source: str, data: bytes) -> None:

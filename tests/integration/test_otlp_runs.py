@@ -161,7 +161,7 @@ def _totals(server: QueryServer, run_id: str) -> Totals:
 def check(outcome: Outcome, push: Push, server: QueryServer) -> None:
     """Check that a server has every request of a run, and all of the last page of `/metrics`."""
     everything = total(outcome.locust)
-    assert everything > 100
+    assert everything > 100, outcome.log[-3000:]
     selector = f'{{run_id="{push.run_id}"}}'
     # The process has ended, but who took its last push may still be writing it.
     deadline = time.monotonic() + 30

@@ -183,11 +183,11 @@ class OtlpOutput(Output):
 
     def _work(self, way: _Way, settings: OtlpSettings) -> None:
         """Push at each turn, in a thread."""
+        interval_s = settings.interval_s
+        next_turn = monotonic() + interval_s
         self._load(settings)
         with way.turn:
             way.sender = _made(way)
-        interval_s = settings.interval_s
-        next_turn = monotonic() + interval_s
         while not self._is_stopped:
             way.wake.wait(max(next_turn - monotonic(), 0.0))
             if self._is_stopped:
