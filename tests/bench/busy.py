@@ -35,7 +35,7 @@ USERS, WAIT_S = 200, 0.1
 CPU_S = 5
 """Seconds that the CPU is measured over: all that happens now and then happens in them."""
 
-_ACCOUNT = re.compile(r"requests: Locust ([\d,]+) · recorded ([\d,]+) .*OTLP ([\d,]+)")
+_ACCOUNT = re.compile(r"requests: Locust ([\d,]+) · recorded ([\d,]+) .*OTLP ([\d,]+|never)")
 
 
 class Second(NamedTuple):

@@ -60,7 +60,7 @@ def measured_calibration() -> list[dict[str, Any]]:
 def faults() -> dict[str, Any]:
     """Return the worst of the table in `reliability.md`."""
     page_text = (DOCS / "reliability.md").read_text()
-    rows = re.findall(r"^\| (?:http|grpc|scraper): .*?\| ([\d.]+) s \| ([\d.]+) s \|", page_text, re.M)
+    rows = re.findall(r"^\| (?:http|grpc|scraper|exporter): .*?\| ([\d.]+) s \| ([\d.]+) s \|", page_text, re.M)
     gaps, exits = ([float(row[column]) for row in rows] for column in (0, 1))
     return {"faults": len(rows), "gap_s": max(gaps), "exit_s": max(exits)}
 

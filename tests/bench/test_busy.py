@@ -101,14 +101,14 @@ def _longest_ms(runs: list[Measured], of: Callable[[Measured], Iterable[float]])
 def test_full_collections_are_shorter(figures: Figures, tmp_path: Path, series: int) -> None:
     """A full garbage collection of Locust is told: alone, with the bridge, and without the freeze."""
     took: dict[str, list[float]] = {"without us": [], "with us": [], "with us, --no-gc-freeze": []}
-    for number in range(3):
+    for number in range(ROUNDS):
         for name, of in took.items():
             folder = tmp_path / f"{number}{name}"
             folder.mkdir()
             flags = ("--no-gc-freeze",) if "freeze" in name else ()
             with Stage(folder) as stage:
                 busy = Busy(stage, "" if "without" in name else "http", series=series, flags=flags)
-                busy.wait_for(4 * series)
+                busy.wait_for(2 * series)
                 of.append(busy.end() * 1e3)
     for name, of in took.items():
         figures.told(f"full collection of Locust, {series:,} series, {name}", max(of), " ms", f"best {min(of):.1f} ms")

@@ -19,6 +19,7 @@ from locust_otel.review.record.reader import Record
 from locust_otel.review.record.reader import load as read_record
 from tests.backends.servers import free_port
 from tests.e2e.harness import (
+    DEADLINE_S,
     QUICK,
     SHOP_FAULTS,
     Distributed,
@@ -96,7 +97,7 @@ class Watched:
         patience_s: float = 10.0,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        self._stage = stage
+        self._stage, self._mode = stage, mode
         self.shop = stage.shop(*SHOP_FAULTS)
         self.port = free_port()
         arguments = [
@@ -122,11 +123,16 @@ class Watched:
         """Return when so many requests were scraped."""
         self.scraper.wait_for(lambda page: page.requests > requests, f"{requests} requests")
 
-    def until(self, elapsed_s: float) -> None:
-        """Return when the run is so old."""
-        self.scraper.wait_for(
-            lambda page: page.by("locust_run_elapsed_seconds").get((), 0) > elapsed_s, f"{elapsed_s} s of the run"
-        )
+    def until_idle(self) -> None:
+        """Return when users have done their work, and workers have reported it, which they do every three seconds."""
+        quiet_s = 1.5 if self._mode == "local" else 4.5
+        count, since = 0, time.monotonic()
+        deadline = since + DEADLINE_S
+        while not count or time.monotonic() - since < quiet_s:
+            assert time.monotonic() < deadline, "users do not come to rest"
+            time.sleep(0.2)
+            if (now := self.shop.stats()["total"]) != count:
+                count, since = now, time.monotonic()
 
     def kill(self) -> tuple[int, float]:
         """Kill the exporter, and return its id and when that was, in Unix time."""

@@ -76,6 +76,13 @@ class Endpoint(Output):
             logger.info("Metrics for Prometheus at %s", session.url)
 
     def _serve(self, settings: Settings, listener: socket.socket) -> None:
+        try:
+            self._server = self._started(settings, listener)
+        except Exception:  # in a thread, where nobody else would hear of it
+            logger.exception("/metrics is not served")
+            listener.close()
+
+    def _started(self, settings: Settings, listener: socket.socket) -> Server:
         from locust_otel.exporter.endpoint.access import WebConfig  # noqa: PLC0415  # 0.1 s with uvicorn
         from locust_otel.exporter.endpoint.app import Application  # noqa: PLC0415  # likewise
         from locust_otel.exporter.endpoint.server import Server  # noqa: PLC0415  # likewise
@@ -85,7 +92,7 @@ class Endpoint(Output):
         application = Application(self._session, self._page, self._scrapers, marking, web_config)
         server = Server(application, web_config.ssl_context)
         server.start(listener)
-        self._server = server
+        return server
 
     def finish(self, run: Run) -> None:
         """Wait until every recent scraper has the final values, or the time is up."""

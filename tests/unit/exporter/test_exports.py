@@ -112,3 +112,23 @@ def test_a_count_that_cannot_be_saved_counts() -> None:
     exports.save = fail
     exports.note("a", ok=True, seconds=1.0)
     assert exports.counts() == (ExportCount("a", "success", 1, 1.0),)
+
+
+def test_each_change_is_saved_at_once() -> None:
+    """Another process goes on with what was saved, and no count is lost to a disk that is full."""
+    saved: list[bytes] = []
+    exports, successor = Exports(), Exports()
+    exports.save = saved.append
+    exports.note("a", ok=True, seconds=0.5, rejected=2)
+    exports.note("a", ok=False, seconds=1.0)
+    successor.restore(saved[-1])
+    for each in (exports, successor):
+        each.save = _full
+        each.note("a", ok=True, seconds=0.25)
+    assert successor.counts() == exports.counts()
+    assert successor.rejected == exports.rejected == {"a": 2}
+    assert successor.last_success.keys() == {"a"}
+
+
+def _full(_: bytes) -> None:
+    raise OSError(28, "No space left on device")

@@ -466,6 +466,23 @@ def test_an_exporter_that_says_nothing_at_the_end(
     assert "The exporter did not answer for 0.3 s and was ended; its last values are missing." in caplog.text
 
 
+def test_an_exporter_that_was_silent_before_the_end(
+    exporters: Exporters, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is given less time for an answer and for its end than one that was well."""
+    monkeypatch.setattr(link_module, "_LAST_ANSWER_S", 0.05)
+    monkeypatch.setattr(link_module, "_LAST_S", 0.05)
+    link = Link({}, {})
+    link.start()
+    exporters.last_words = lambda _: None
+    gevent.sleep(link_module.SILENCE_S + 0.05)
+    with pytest.raises(TimeoutError, match=r"within 0\.05 s"):
+        link.ask("verdict", timeout_s=60)
+    link.close(interrupted)
+    assert exporters.last.is_dead
+    assert "and was ended; its last values are missing." in caplog.text
+
+
 def test_an_exporter_that_dies_at_the_end(exporters: Exporters, caplog: pytest.LogCaptureFixture) -> None:
     """It is not replaced, and what may be missing is said."""
     link = Link({}, {})
