@@ -262,7 +262,8 @@ class Busy:
         scrapes = {name: of[len(before[name]) :] for name, of in self.scrapes().items()}
         text = gzip.decompress(scrape(self.url, TEXT).body) if self.url else b""
         collection_s = self.end()
-        pushes = map(int, _lines(self._sink.log)) if self._sink is not None else ()
+        lines = _lines(self._sink.log) if self._sink is not None else ()
+        pushes = [int(line) for line in lines if line.isdigit()]  # and what it says of connections that were cut
         return Measured(measured, looks, scrapes, text, max(pushes, default=0), self.is_whole, collection_s)
 
     def end(self) -> float:
