@@ -275,7 +275,7 @@ class Busy:
         self.locust.send(signal.SIGTERM)
         self.locust.wait()
         log = self.locust.log
-        assert "Traceback" not in log, log[-3000:]
+        assert "Traceback" not in log, log[log.index("Traceback") :][:3000]
         if self.url:
             account = _ACCOUNT.search(log)
             assert account is not None, log[-3000:]

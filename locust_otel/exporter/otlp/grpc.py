@@ -67,7 +67,7 @@ class _Stub:
 
 
 class GrpcSender:
-    """Pushes over gRPC."""
+    """Pushes one signal over gRPC, for one thread at a time."""
 
     def __init__(self, signal: Signal, target: Target) -> None:
         self._signal = signal
@@ -93,7 +93,7 @@ class GrpcSender:
         self._stub = self._exporter._client = _Stub(self._exporter._client, answer)
 
     def send(self, data: Any) -> Outcome:
-        """Push."""
+        """Push metrics (a `MetricsData`) or events (a sequence of log records)."""
         if self._is_cut:
             self._is_cut = False
             self._connect()
@@ -102,7 +102,7 @@ class GrpcSender:
         return self._stub.outcome
 
     def cut(self) -> None:
-        """Close the channel, which ends what is under way."""
+        """Close the channel, which ends what is under way; called from another thread."""
         self._is_cut = True
         self._exporter.shutdown()
 

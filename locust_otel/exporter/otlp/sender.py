@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from threading import Timer
 from time import time
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakSet
 
 import requests
@@ -35,50 +35,41 @@ _COMPRESSIONS = {"none": Compression.NoCompression, "gzip": Compression.Gzip, "d
 _RETRYABLE = frozenset({429, 502, 503, 504})  # as the OTLP specification lists them
 
 
-class Sender(Protocol):
-    """Pushes one signal; one thread calls it at a time."""
-
-    def send(self, data: Any) -> Outcome:
-        """Push metrics (a `MetricsData`) or events (a sequence of log records)."""
-        ...
-
-    def cut(self) -> None:
-        """End what is under way; called from another thread. The next push connects anew."""
-        ...
-
-
 class _Adapter(HTTPAdapter):
     """Knows the sockets that it has open, so that another thread can end what they wait for.
 
     Attributes:
-        cuts: How often that was done.
+        is_cut: Whether that was done.
     """
 
-    cuts = 0
-
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        """Have each connection remembered."""
-        super().init_poolmanager(*arguments, **options)
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_cut = False
         self._sockets: WeakSet[socket.socket] = WeakSet()
-        self.poolmanager.pool_classes_by_scheme = {
-            scheme: type("Pool", (pool,), {"ConnectionCls": self._remembered(pool.ConnectionCls)})
-            for scheme, pool in self.poolmanager.pool_classes_by_scheme.items()
-        }
+
+    def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
+        """Have each connection remembered."""
+        pool: Any = super().get_connection_with_tls_context(*arguments, **options)
+        if "ConnectionCls" not in vars(pool):
+            pool.ConnectionCls = self._remembered(pool.ConnectionCls)
+        return pool
 
     def cut(self) -> None:
         """End what is under way."""
-        self.cuts += 1
+        self.is_cut = True
         for open_socket in list(self._sockets):
             with contextlib.suppress(OSError):  # it has ended by itself
-                open_socket.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(open_socket, socket.SHUT_RDWR)  # that of TLS is for the thread that reads
 
     def _remembered(self, connection_type: Any) -> Any:
-        sockets = self._sockets
+        adapter = self
 
         class Remembered(connection_type):  # type: ignore[misc]  # it is one of two
             def connect(self) -> None:
                 super().connect()
-                sockets.add(self.sock)
+                adapter._sockets.add(self.sock)
+                if adapter.is_cut:  # before there was a socket
+                    raise TimeoutError
 
         return Remembered
 
@@ -104,31 +95,29 @@ class _Session(requests.Session):
         options |= {"allow_redirects": False, "stream": True}
         if self.verify is not True:  # else requests prefers the bundle of REQUESTS_CA_BUNDLE to it
             options["verify"] = self.verify
+        adapter = self.adapter
+        adapter.is_cut = False
         # The timeout of requests begins anew with each byte that trickles in.
-        timer = Timer(options["timeout"], self.adapter.cut)
+        timer = Timer(options["timeout"], adapter.cut)
         timer.daemon = True
         timer.start()
         try:
-            self._try_twice(method, url, options)
+            for _ in range(2):
+                try:
+                    with super().request(method, url, **options) as response:
+                        self.outcome = judged(response, self._response_type)
+                except (requests.RequestException, HTTPError, OSError) as error:
+                    self.outcome = Outcome(ok=False, reason=_named(error))
+                    if type(error) is requests.ConnectionError and not adapter.is_cut:
+                        continue
+                break
         finally:
             timer.cancel()
+        if adapter.is_cut and not self.outcome.ok:
+            self.outcome = Outcome(ok=False, reason="no answer in time")
         answer = requests.Response()
         answer.status_code = 200
         return answer
-
-    def _try_twice(self, method: str, url: str, options: dict[str, Any]) -> None:
-        cuts = self.adapter.cuts
-        for _ in range(2):
-            try:
-                with super().request(method, url, **options) as response:
-                    self.outcome = judged(response, self._response_type)
-            except (requests.RequestException, HTTPError, OSError) as error:
-                self.outcome = Outcome(ok=False, reason=_named(error))
-                if type(error) is requests.ConnectionError and self.adapter.cuts == cuts:
-                    continue
-            if self.adapter.cuts != cuts and not self.outcome.ok:
-                self.outcome = Outcome(ok=False, reason="no answer in time")
-            return
 
 
 def judged(response: requests.Response, response_type: Any) -> Outcome:
@@ -203,7 +192,7 @@ def _named(error: Exception) -> str:
 
 
 class HttpSender:
-    """Pushes over HTTP."""
+    """Pushes one signal over HTTP, for one thread at a time."""
 
     def __init__(self, signal: Signal, target: Target) -> None:
         is_metrics = signal is Signal.METRICS
@@ -221,11 +210,11 @@ class HttpSender:
         )
 
     def send(self, data: Any) -> Outcome:
-        """Push."""
+        """Push metrics (a `MetricsData`) or events (a sequence of log records)."""
         self._session.outcome = NOT_SENT
         self._exporter.export(data)
         return self._session.outcome
 
     def cut(self) -> None:
-        """End what is under way."""
+        """End what is under way, from another thread; the next push connects anew."""
         self._session.adapter.cut()

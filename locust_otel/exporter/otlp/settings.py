@@ -97,11 +97,6 @@ class _Environment:
                 return variable, value
         return None
 
-    def own_endpoint(self) -> tuple[str, str] | None:
-        variable = f"{self._own}ENDPOINT"
-        value = self._variables.get(variable, "").strip()
-        return (variable, value) if value else None
-
 
 def resolve(
     endpoint: str | None,
@@ -158,13 +153,11 @@ def _target(signal: Signal, endpoint: str | None, protocol: str | None, variable
     if exporters and "otlp" not in exporters:
         return None
     environment = _Environment(signal, variables)
-    base = ("--otlp-endpoint", endpoint) if endpoint else None
-    own = None if base else environment.own_endpoint()
-    common = base or environment.find("ENDPOINT")
-    if own is None and common is None and not exporters and protocol is None:
+    found = ("--otlp-endpoint", endpoint) if endpoint else environment.find("ENDPOINT")
+    if found is None and not exporters and protocol is None:
         return None
     spoken = _protocol(environment, protocol)
-    where, url = own or common or ("the default endpoint", f"http://localhost:{_DEFAULT_PORTS[spoken]}")
+    where, url = found or ("the default endpoint", f"http://localhost:{_DEFAULT_PORTS[spoken]}")
     problems: list[ConfigurationError] = []
 
     def read(parse: Callable[..., _T], *arguments: Any) -> _T | None:
@@ -181,7 +174,7 @@ def _target(signal: Signal, endpoint: str | None, protocol: str | None, variable
     files = [read(_file, environment, name) for name in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")]
     if problems or checked is None or headers is None or timeout_s is None or compression is None:
         raise ConfigurationError.of(problems)
-    is_base = spoken == "http/protobuf" and not own
+    is_base = spoken == "http/protobuf" and where != f"{_PREFIX}{signal.name}_ENDPOINT"
     endpoint = f"{checked.rstrip('/')}/{signal.value}" if is_base else checked
     return Target(endpoint, spoken, headers, timeout_s, compression, *files)
 

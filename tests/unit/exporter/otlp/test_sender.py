@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 import logging
 import socket
 import ssl
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
@@ -32,6 +35,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from urllib3.connection import HTTPConnection
 
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.core.events import Event
@@ -41,7 +45,7 @@ from locust_otel.exporter.otlp import logs
 from locust_otel.exporter.otlp.grpc import GrpcSender
 from locust_otel.exporter.otlp.metrics import Encoder
 from locust_otel.exporter.otlp.outcome import Outcome
-from locust_otel.exporter.otlp.sender import HttpSender, Sender
+from locust_otel.exporter.otlp.sender import HttpSender
 from locust_otel.exporter.otlp.settings import Signal, Target, resolve
 from tests.unit.factories import Load
 from tests.unit.otlp_sinks import (
@@ -80,7 +84,7 @@ def events(count: int = 3) -> Any:
     return [logs.record(Event("e", f"text {i}"), RESOURCE, InstrumentationScope("x")) for i in range(count)]
 
 
-def make(signal: Signal, where: Target) -> Sender:
+def make(signal: Signal, where: Target) -> GrpcSender | HttpSender:
     """Return the sender of a signal."""
     return GrpcSender(signal, where) if where.protocol == "grpc" else HttpSender(signal, where)
 
@@ -417,14 +421,90 @@ def trickling_head(connection: Any) -> None:
         connection.sendall(b"X-%d: 1\r\n" % number)
 
 
-@pytest.mark.parametrize("answer", [silent, trickling, trickling_head])
-def test_slow_answer(answer: Callable[[Any], None]) -> None:
+def trickling_to_the_end(connection: Any) -> None:
+    """Answer drop by drop with a body that ends with the connection."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nConnection: close\r\n\r\n")
+    for _ in range(40):
+        gevent.sleep(0.05)
+        connection.sendall(b"\xff")
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+@pytest.mark.parametrize("answer", [silent, trickling, trickling_head, trickling_to_the_end])
+def test_slow_answer(tmp_path: Path, answer: Callable[[Any], None], is_tls: bool) -> None:
     """A push whose answer comes too late, or drop by drop, ends within the timeout of the target."""
-    started = perf_counter()
-    outcome = answered(answer, timeout_s=0.3)
-    assert perf_counter() - started < 0.9
-    assert not outcome.ok
-    assert not outcome.is_permanent
+    CA.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with HttpSink(answer, ssl_context=tls_context() if is_tls else None) as sink:
+        started = perf_counter()
+        outcome = send(target(sink.url, timeout_s=0.3, certificate=str(tmp_path / "ca.pem") if is_tls else None))
+        assert perf_counter() - started < 0.9
+    assert outcome == Outcome(ok=False, reason="no answer in time")
+
+
+def test_a_connection_that_comes_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the time is up before there is a connection, it is not used: its answer would have no deadline."""
+    connect = HTTPConnection.connect
+
+    def late(self: HTTPConnection) -> None:
+        gevent.sleep(0.3)
+        connect(self)
+
+    monkeypatch.setattr(HTTPConnection, "connect", late)
+    with HttpSink() as sink:
+        assert send(target(sink.url, timeout_s=0.1)) == Outcome(ok=False, reason="no answer in time")
+    assert sink.received == []
+
+
+def test_a_timeout_of_one_push_is_none_of_the_next() -> None:
+    """After a push that was ended, the next one arrives."""
+    with HttpSink(silent, reply()) as sink:
+        sender = make(Signal.METRICS, target(sink.url, timeout_s=0.3))
+        assert [sender.send(metrics()).ok for _ in range(2)] == [False, True]
+
+
+THREADS = """
+import json, socket, threading, time
+from opentelemetry.sdk.metrics.export import MetricsData
+from locust_otel.exporter.otlp.push import sender_of
+from locust_otel.exporter.otlp.settings import Signal, Target
+
+hole = socket.create_server(("127.0.0.1", 0))
+
+def trickle():
+    connection = hole.accept()[0]
+    try:
+        for _ in range(100):
+            connection.sendall(b"H")
+            time.sleep(0.05)
+    except OSError:
+        pass
+
+def ended(protocol, timeout_s, cut_after_s):
+    where = Target(f"http://127.0.0.1:{hole.getsockname()[1]}", protocol, {}, timeout_s, "none", None, None, None)
+    sender = sender_of(Signal.METRICS, where)
+    threading.Thread(target=trickle, daemon=True).start()
+    timer = threading.Timer(cut_after_s, sender.cut)
+    timer.daemon = True
+    timer.start()
+    started = time.monotonic()
+    outcome = sender.send(MetricsData([]))
+    return outcome.ok, time.monotonic() - started
+
+print(json.dumps([ended(*case) for case in %s]))
+"""
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_in_threads(protocol: str) -> None:
+    """In a process of plain threads, as the exporter is, a trickle ends in time, and at once where it is cut."""
+    cases = [(protocol, 0.4, 9), (protocol, 9, 0.4)]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", THREADS % cases], capture_output=True, text=True, check=False, timeout=50
+    )
+    assert done.returncode == 0, done.stderr
+    for ok, seconds in json.loads(done.stdout):
+        assert not ok
+        assert seconds < 2
 
 
 def tls_context() -> ssl.SSLContext:
