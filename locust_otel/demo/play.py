@@ -29,7 +29,7 @@ from locust_otel.demo.live import LiveView, results
 from locust_otel.demo.live import table as page_table
 from locust_otel.demo.stack import Stack, find, metrics_port
 from locust_otel.plugin.bridge import Bridge
-from locust_otel.plugin.desktop import open_page
+from locust_otel.plugin.command import open_page
 from locust_otel.slo.file import load as load_slo
 from locust_otel.slo.objectives import Slo
 from locust_otel.slo.text import table as slo_table

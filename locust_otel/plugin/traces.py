@@ -1,12 +1,19 @@
-"""From a request to the trace it belongs to: the W3C `traceparent` header it carried.
+"""The W3C `traceparent` of requests: users send it, and a recorded request is traced by it.
 
+No tracing SDK is needed on this side: the header names a trace, and the service under test continues it.
 https://www.w3.org/TR/trace-context/#traceparent-header
 """
 
 from __future__ import annotations
 
+import functools
 import re
-from typing import NamedTuple
+from collections.abc import Iterable
+from random import Random
+from typing import Any, NamedTuple
+
+_HEADER = "traceparent"
+_MARK = "_locust_otel_propagates"
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _SAMPLED = 0x01
@@ -41,3 +48,65 @@ def of_request(response: object, context: object) -> SpanContext | None:
         if callable(get) and (found := parse(get("traceparent") or get("Traceparent"))):
             return found
     return None
+
+
+class Propagator:
+    """Makes headers, and lets users send them.
+
+    Attributes:
+        ratio: Share of the requests whose trace is sampled, in [0, 1]; None to send no header.
+    """
+
+    def __init__(self) -> None:
+        self.ratio: float | None = None
+        self._random = Random()  # noqa: S311  # ids, no secrets; and one of our own, not to disturb the users' seeds
+
+    def header(self) -> str:
+        """Return a header's value: a new trace and span, sampled or not."""
+        bits = self._random.getrandbits
+        sampled = self._random.random() < (self.ratio or 0)
+        return f"00-{bits(128) | 1:032x}-{bits(64) | 1:016x}-{sampled:02x}"
+
+    def instrument(self, user_classes: Iterable[type[Any]]) -> None:
+        """Let each future user of these classes send the header, if it has a client like HttpUser and FastHttpUser.
+
+        Locust has no event for a user that is made, so the constructors of the user's classes are wrapped, once each.
+        """
+        for user_class in user_classes:
+            if _MARK not in vars(user_class):
+                setattr(user_class, _MARK, True)
+                user_class.__init__ = self._constructor(user_class.__init__)
+
+    def _constructor(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def construct(user: Any, *arguments: Any, **options: Any) -> None:
+            original(user, *arguments, **options)
+            client = getattr(user, "client", None)
+            if callable(getattr(client, "request", None)) and hasattr(client, "request_event"):
+                self._wrap(client)
+
+        return construct
+
+    def _wrap(self, client: Any) -> None:
+        if _MARK in vars(client):
+            return
+        request = client.request
+
+        @functools.wraps(request)
+        def traced(*arguments: Any, **options: Any) -> Any:
+            headers = options.get("headers")
+            if self.ratio is not None and not _has_own(headers) and not any(map(_has_own, _defaults(client))):
+                options["headers"] = {**(headers or {}), _HEADER: self.header()}
+            return request(*arguments, **options)
+
+        client.request = traced
+        setattr(client, _MARK, True)
+
+
+def _defaults(client: Any) -> tuple[Any, Any]:
+    """Return the headers that a client sends with each request: those of HttpUser's, and those of FastHttpUser's."""
+    return getattr(client, "headers", None), getattr(getattr(client, "client", None), "default_headers", None)
+
+
+def _has_own(headers: Any) -> bool:
+    return bool(headers) and any(str(name).lower() == _HEADER for name in headers)

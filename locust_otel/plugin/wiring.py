@@ -28,7 +28,6 @@ from locust_otel.core.marks import DEFAULT_KIND, cleaned
 from locust_otel.core.settings import flags_of, values_of
 from locust_otel.plugin import runners, web_page
 from locust_otel.plugin.bridge import Bridge
-from locust_otel.plugin.desktop import open_page
 from locust_otel.plugin.generator import host_name
 from locust_otel.plugin.life import Life
 from locust_otel.plugin.link import Link, NoLink
@@ -204,13 +203,6 @@ def _on_init(environment: Environment, **_: object) -> None:
         if isinstance(environment.runner, MasterRunner) and getattr(environment.parsed_options, "processes", None):
             _end_forked_workers()
         sys.exit(ExitCode.BAD_CONFIGURATION)
-
-
-def on_init_open(environment: Environment, **_: object) -> None:
-    """Open the live page, as `locust-otel run --open` asks for; a listener for `init`, after ours."""
-    bridge = _bridges.get(environment)
-    if bridge is not None and bridge.url is not None and not isinstance(environment.runner, WorkerRunner):
-        open_page(bridge.url)
 
 
 def _end_forked_workers() -> None:

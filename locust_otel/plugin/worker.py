@@ -12,7 +12,8 @@ import gevent
 from locust_otel.core.settings import Flags
 from locust_otel.plugin import runners
 from locust_otel.plugin.link import Link, NoLink
-from locust_otel.plugin.local import A_TURN_S, CurrentRun, LocalNode, Order
+from locust_otel.plugin.local import A_TURN_S, LocalNode
+from locust_otel.plugin.node import CurrentRun, Order
 from locust_otel.plugin.reporter import Reporter
 from locust_otel.wire.report import encode
 
@@ -72,7 +73,7 @@ class WorkerNode(LocalNode):
         told = getattr(self.environment.parsed_options, RUN_OPTION, None)
         if told is None:
             logger.warning("The master runs without locust-otel: nobody merges what this worker records.")
-            order = Order(self._ids.next(), self._flags.slow_s or 5.0, self._flags.max_names, None, [], [])
+            order = Order(self._next_run_id(), self._flags.slow_s or 5.0, self._flags.max_names, None, [], [])
         else:
             order = Order(*told)
         if self._to_master is not None and self._farewells:

@@ -1,4 +1,4 @@
-"""Tests of opening the live page in a browser."""
+"""Tests of `locust-otel run`: opening the live page in a browser."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from locust_otel.plugin.desktop import open_page
+from locust_otel.plugin.command import open_page
 
 URL = "http://127.0.0.1:9646/metrics"
 
