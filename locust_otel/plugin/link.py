@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import logging
 import os
 import signal
@@ -447,9 +448,8 @@ def _spawned(theirs: int, checkpoints: list[int]) -> int:
     home = str(Path(__file__).parents[2])
     if home not in (*site.getsitepackages(), site.getusersitepackages()):
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (home, environment.get("PYTHONPATH"))))
-    # Moved out of the way first: one of them may have the number that another is to get.
-    sources = [os.dup(fd) for fd in (theirs, *checkpoints)]
-    high = [_moved_up(fd) for fd in sources]
+    # Copied out of the way first: one of them may have the number that another is to get.
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (theirs, *checkpoints)]
     try:
         return os.posix_spawn(
             sys.executable,
@@ -464,12 +464,3 @@ def _spawned(theirs: int, checkpoints: list[int]) -> int:
     finally:
         for fd in high:
             os.close(fd)
-
-
-def _moved_up(fd: int) -> int:
-    """Return a copy of a descriptor above those that the exporter gets, and close this one."""
-    import fcntl  # noqa: PLC0415  # POSIX only, as all of this
-
-    moved: int = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)
-    os.close(fd)
-    return moved

@@ -19,7 +19,7 @@ from locust_otel.plugin.reporter import SERIES_PER_PIECE, Reporter
 from locust_otel.plugin.series import Requests
 from locust_otel.plugin.traces import Propagator
 from locust_otel.wire import frames
-from locust_otel.wire.report import EVENTS_PER_REPORT, encode_counts, encode_event, encode_slow
+from locust_otel.wire.report import EVENTS_PER_REPORT, encode_event
 
 logger = logging.getLogger(__name__)
 
@@ -143,16 +143,16 @@ class LocalNode(Node):
             "missing": None if locust_total is None else locust_total - self.recorder.requests.total,
             "errors": self.recorder.errors,
             "events": [encode_event(event) for event in events],
-            "slow": [encode_slow(request) for request in slow],
+            "slow": [encode_event(request) for request in slow],
             "slow_dropped": dropped,
             "vitals": [
                 generator.cpu_ratio,
                 generator.memory_bytes,
                 generator.reasons,
                 generator.lag_sum_s,
-                encode_counts(generator.lag_counts, _positions(generator.lag_counts)),
+                _nonzero(generator.lag_counts),
                 pacing.sum_s,
-                encode_counts(pacing.counts, _positions(pacing.counts)),
+                _nonzero(pacing.counts),
             ],
         }
 
@@ -180,6 +180,6 @@ class LocalNode(Node):
             self._events.append(Event(USER_ERROR, f"{error_type} in a task of {user_class}", "ERROR", attributes))
 
 
-def _positions(counts: Iterable[int]) -> list[int]:
-    """Return the indexes of the counts that are not 0."""
-    return [index for index, count in enumerate(counts) if count]
+def _nonzero(counts: Iterable[int]) -> dict[int, int]:
+    """Return the counts that are not 0, by index."""
+    return {index: count for index, count in enumerate(counts) if count}

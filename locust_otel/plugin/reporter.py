@@ -32,7 +32,7 @@ class Reporter:
         self.run_id = run_id
         self._requests = requests
         self._layout = fingerprint(requests.layout)
-        self._touched: dict[Series, list[int]] = {}
+        self._touched: dict[Series, Collection[int]] = {}
         self._errors: dict[ErrorKey, None] = {}
         self._healing: list[Series | ErrorKey] = []
         self._healed_at_once = 0
@@ -40,13 +40,12 @@ class Reporter:
 
     def touched(self, series: Series, indexes: Collection[int]) -> None:
         """Note that these buckets of a series have changed."""
-        known = self._touched.get(series)
-        if known is None:
-            self._touched[series] = list(indexes)
-        else:
-            known += indexes
-            if len(known) > _MAX_NOTES:  # the exporter has not read for long
-                known[:] = set(known)
+        if series not in self._touched:
+            self._touched[series] = indexes
+            return
+        known = self._touched[series] = [*self._touched[series], *indexes]
+        if len(known) > _MAX_NOTES:  # the exporter has not read for long
+            known[:] = set(known)
 
     def touched_error(self, key: ErrorKey) -> None:
         """Note that the count of failed requests of a kind has changed."""
@@ -88,16 +87,15 @@ class Reporter:
     def last(self, tail: Mapping[str, Any] | None) -> bytes:
         """Return the piece that ends a report: errors, and what the process says of itself."""
         errors, user_errors = self._requests.errors, self._requests.user_errors
-        told = [[*key, errors[key]] for key in self._errors]
+        told = [(key, errors[key]) for key in self._errors]
         self._errors.clear()
-        return encode(self.run_id, self._layout, [], told, [[*key, count] for key, count in user_errors.items()], tail)
+        return encode(self.run_id, self._layout, [], told, list(user_errors.items()), tail)
 
 
 def _entry(series: Series, indexes: Collection[int]) -> tuple[Any, ...]:
     method, name, user_class, outcome = series.key
-    exemplars: list[Any] = []
-    if series.exemplars:
-        exemplars = [[i, e.duration_s, e.trace_id, e.span_id, e.timestamp] for i, e in series.exemplars.items()]
+    exemplars = series.exemplars
+    if exemplars:
         series.exemplars = {}
     return (
         method,

@@ -183,16 +183,22 @@ class Requests:
     def tally(self, most: int | None = None) -> bool:
         """Count what is pending in this many series, or in all; return whether any are left."""
         dirty, bounds, followers = self.dirty, self.layout.bounds, self.followers
-        chosen = list(dirty if most is None else islice(dirty, most))
-        for series in chosen:
+        measured, unmeasured, sum_s = 0, 0, 0.0
+        for series in list(dirty if most is None else islice(dirty, most)):
             del dirty[series]
-            sum_s, size = series.sum_s, len(series.pending) // 2
-            indexes = series.tally(bounds) if size else []
-            self.measured += len(indexes)
-            self.unmeasured += size - len(indexes)
-            self.sum_s += series.sum_s - sum_s
+            indexes: list[int] = []
+            size = len(series.pending)
+            if size:
+                before_s = series.sum_s
+                indexes = series.tally(bounds)
+                sum_s += series.sum_s - before_s
+                measured += len(indexes)
+                unmeasured += size // 2 - len(indexes)
             for follower in followers:
                 follower.touched(series, indexes)
+        self.measured += measured
+        self.unmeasured += unmeasured
+        self.sum_s += sum_s
         return bool(dirty)
 
     def count_unmeasured(self, series: Series, body_bytes: int) -> None:
