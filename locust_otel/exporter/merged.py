@@ -6,8 +6,10 @@ a report that comes twice counts once, and one that comes late does no harm.
 
 from __future__ import annotations
 
+import pickle
 from array import array
 from dataclasses import dataclass, field
+from typing import Any
 
 from locust_otel.core.cardinality import ErrorTypes, Names
 from locust_otel.core.catalogue import OTHER
@@ -28,9 +30,11 @@ class _Series:
     body_bytes: int = 0
     exemplars: dict[int, Exemplar] = field(default_factory=dict)
     frozen: SeriesSnapshot | None = None
+    saved: bytes | None = None
 
     def thaw(self) -> None:
         """Let go of what the last snapshot shares; to be called before anything is changed."""
+        self.saved = None
         if self.frozen is not None:
             self.frozen = None
             self.counts = self.counts[:]
@@ -44,6 +48,11 @@ class _Series:
             )
         return self.frozen
 
+    def save(self) -> bytes:
+        """Return what does not follow from what the sources told."""
+        self.saved = pickle.dumps((self.key, self.sum_s, self.exemplars), pickle.HIGHEST_PROTOCOL)
+        return self.saved
+
 
 @dataclass(slots=True)
 class _Told:
@@ -55,6 +64,13 @@ class _Told:
     unmeasured: int = 0
     sum_s: float = 0.0
     body_bytes: int = 0
+    saved: bytes | None = None
+
+    def save(self, source: str, key: SeriesKey) -> bytes:
+        """Return it, and where it belongs."""
+        numbers = (self.counts, self.unmeasured, self.sum_s, self.body_bytes)
+        self.saved = pickle.dumps((source, key, self.merged.key, self.is_folded, *numbers), pickle.HIGHEST_PROTOCOL)
+        return self.saved
 
 
 class Merged:
@@ -123,6 +139,7 @@ class Merged:
             old = self._told[source, told.key] = self._first(told.key)
         series, known = old.merged, old.counts
         series.thaw()
+        old.saved = None
         counts, added = series.counts, 0
         for index, count in told.counts.items():
             if (difference := count - known.get(index, 0)) > 0:
@@ -152,6 +169,30 @@ class Merged:
         if series is None:
             series = self._series[merged] = _Series(merged, self.layout.empty())
         return _Told(series, name != key.name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a successor needs; called each second, so a series is pickled again only where it has changed."""
+        series, told = list(self._series.values()), list(self._told.items())
+        return {
+            **vars(self),
+            "_series": [s.saved or s.save() for s in series],
+            "_told": [t.saved or t.save(source, key) for (source, key), t in told],
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        series, told = state.pop("_series"), state.pop("_told")
+        vars(self).update(state)
+        self._series, self._told = {}, {}
+        for key, sum_s, exemplars in map(pickle.loads, series):
+            self._series[key] = _Series(key, self.layout.empty(), sum_s=sum_s, exemplars=exemplars)
+        for source, key, merged_key, *fields in map(pickle.loads, told):
+            last = self._told[source, key] = _Told(self._series[merged_key], *fields)
+            merged = last.merged
+            for index, count in last.counts.items():
+                merged.counts[index] += count
+            merged.measured += sum(last.counts.values())
+            merged.unmeasured += last.unmeasured
+            merged.body_bytes += last.body_bytes
 
     @property
     def total(self) -> int:
