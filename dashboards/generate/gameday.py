@@ -26,7 +26,7 @@ from dashboards.generate.panels import (
     timeline,
     values,
 )
-from locust_otel.gameday.plan import FAULT_END, FAULT_START
+from locust_otel.gameday.mark_client import FAULT_END, FAULT_START
 
 UID = "locust-otel-gameday"
 STATES = values(_0=("quiet", GREEN), _1=("pending", ORANGE), _2=("firing", VERMILLION), _3=("broken", GREY))

@@ -1,4 +1,4 @@
-"""How many series a run may have: which method and name get series of their own, and which error types."""
+"""Limits of the series of a run: the methods, names and error types that get series of their own."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Names:
     """Decides under which method and name a request is counted.
 
     Args:
-        most: Methods and names that get series of their own.
-        kept: Names that objectives ask for, which are never too many.
+        most: Number of methods and names that get series of their own.
+        kept: Names of objectives, which always get one.
     """
 
     def __init__(self, most: int, kept: Iterable[str] = ()) -> None:
@@ -23,12 +23,6 @@ class Names:
         self._kept = frozenset(kept)
         self._names: set[tuple[str, str]] = set()
         self._methods: set[str] = set()
-        self._closed = False
-
-    @property
-    def is_full(self) -> bool:
-        """Whether no further method and name gets a series of its own."""
-        return self._closed or len(self._names) >= self._most
 
     @property
     def all(self) -> frozenset[tuple[str, str]]:
@@ -39,13 +33,13 @@ class Names:
         """Give series of their own to these methods and names, besides those that have one, and to no others."""
         self._names.update(names)
         self._methods.update(method for method, _ in self._names)
-        self._closed = True
+        self._most = 0
 
     def admitted(self, method: str, name: str) -> tuple[str, str]:
         """Return the method and name to count under: the given ones, or `_OTHER` once there are too many."""
         if (method, name) in self._names:
             return method, name
-        if not self.is_full or name in self._kept:
+        if len(self._names) < self._most or name in self._kept:
             self._names.add((method, name))
             self._methods.add(method)
             return method, name

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 OTHER = "_OTHER"
-"""The label value that takes what went over a limit; OpenTelemetry uses it the same way."""
+"""Label value that counts all values over a limit, as in OpenTelemetry."""
 
 
 class Kind(Enum):
@@ -24,7 +25,7 @@ class Kind(Enum):
 
 
 class Scope(Enum):
-    """What a metric tells of, and so which process exports it: each number has one source.
+    """Subject of a metric, and so which process exports it: each number has one source.
 
     With one merged endpoint the master (or a local run) exports all of them. Where workers export too, each of them
     has its own `REQUESTS`, `GENERATOR` and `HEALTH`, and the master only `RUN`, `SLO` and its own `HEALTH`.
@@ -45,20 +46,20 @@ class Metric:
     """One metric.
 
     Attributes:
-        otlp: Name over OTLP, `locust.request.duration`.
+        scope: Its subject.
         kind: Its type.
-        scope: What it tells of.
-        help: One sentence, as it stands in the exposition.
-        labels: Label names in their order; `run labels` of the user come on top for `RUN_INFO`.
-        unit: UCUM code, `s`, `By` or `1`; empty for what has no unit.
+        otlp: Name over OTLP, `locust.request.duration`.
+        labels: Label names in their order; `RUN_INFO` has the user's run labels after them.
+        unit: UCUM code, `s`, `By` or `1`; empty without a unit.
+        help: One sentence, as in the exposition.
     """
 
-    otlp: str
-    kind: Kind
     scope: Scope
+    kind: Kind
+    otlp: str
+    labels: tuple[str, ...]
+    unit: str
     help: str
-    labels: tuple[str, ...] = ("run_id",)
-    unit: str = ""
 
     @property
     def name(self) -> str:
@@ -72,180 +73,109 @@ class Metric:
 
 
 _C, _G, _H = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
+_request = partial(Metric, Scope.REQUESTS)
+_run = partial(Metric, Scope.RUN)
+_slo = partial(Metric, Scope.SLO)
+_generator = partial(Metric, Scope.GENERATOR)
+_health = partial(Metric, Scope.HEALTH)
+
+_RUN = ("run_id",)
 _ENDPOINT = ("run_id", "method", "name")
-
-REQUESTS = Metric(
-    "locust.requests", _C, Scope.REQUESTS, "Requests of the run, by outcome as Locust judged it.",
-    (*_ENDPOINT, "user_class", "outcome"),
-)  # fmt: skip
-REQUEST_DURATION = Metric(
-    "locust.request.duration", _H, Scope.REQUESTS, "Response times, of all requests that have one.",
-    (*_ENDPOINT, "user_class", "outcome"), "s",
-)  # fmt: skip
-REQUEST_ERRORS = Metric(
-    "locust.request.errors", _C, Scope.REQUESTS,
-    "Failed requests, by HTTP status from 400 up or else by the class of the exception.",
-    (*_ENDPOINT, "error_type"),
-)  # fmt: skip
-SLOW_REQUESTS = Metric(
-    "locust.slow_requests", _C, Scope.REQUESTS, "Requests slower than --slow-request, failed ones too.",
-    (*_ENDPOINT, "user_class"),
-)  # fmt: skip
-RESPONSE_BODY = Metric(
-    "locust.response.body", _C, Scope.REQUESTS, "Bytes of response bodies, as far as Locust knows their length.",
-    _ENDPOINT, "By",
-)  # fmt: skip
-USER_ERRORS = Metric(
-    "locust.user_errors", _C, Scope.REQUESTS, "Exceptions that escaped from a user's task.",
-    ("run_id", "user_class", "error_type"),
-)  # fmt: skip
-
-USERS = Metric("locust.users", _G, Scope.RUN, "Simulated users running now.", ("run_id", "user_class"))
-USERS_TARGET = Metric(
-    "locust.users.target", _G, Scope.RUN, "Simulated users asked for; 0 once the run has stopped.",
-    ("run_id", "user_class"),
-)  # fmt: skip
-RUN_STATE = Metric(
-    "locust.run.state", _G, Scope.RUN, "1 for the state the run is in, 0 for the others.", ("run_id", "state")
-)
-RUN_INFO = Metric(
-    "locust.run.info", _G, Scope.RUN, "Always 1; what is run, with Locust's version and the labels of --run-label.",
-    ("run_id", "host", "locustfile", "profile", "version"),
-)  # fmt: skip
-RUN_START = Metric("locust.run.start_time", _G, Scope.RUN, "When the run started, in Unix time.", unit="s")
-RUN_ELAPSED = Metric(
-    "locust.run.elapsed",
-    _G,
-    Scope.RUN,
-    "Seconds since the run started; stands still once it has stopped.",
-    unit="s",
-)
-RUN_ACTIVE = Metric("locust.run.active", _G, Scope.RUN, "1 from the start of the run to its stop, then 0.")
-RUN_VALID = Metric(
-    "locust.run.valid", _G, Scope.RUN,
-    "1 while the load generator keeps up; 0 while it is too slow for its latencies to be believed.",
-)  # fmt: skip
-RUN_INVALID = Metric(
-    "locust.run.invalid", _G, Scope.RUN,
-    "1 for each reason for which locust_run_valid is 0: no CPU left, a late event loop, workers missing.",
-    ("run_id", "reason"),
-)  # fmt: skip
-WORKERS = Metric(
-    "locust.workers", _G, Scope.RUN, "Workers by state, as Locust's master sees them.", ("run_id", "state")
-)
-WORKERS_EXPECTED = Metric(
-    "locust.workers.expected", _G, Scope.RUN, "Workers asked for, or those there and missing where more came."
-)
-
+_SERIES = (*_ENDPOINT, "user_class", "outcome")
 _OBJECTIVE = ("run_id", "slo", "slo_service")
-SLO_EVENTS = Metric(
-    "locust.slo.events", _C, Scope.SLO, "Requests judged since the warm-up, by objective.", (*_OBJECTIVE, "outcome")
-)
-SLO_MEAN_SECONDS = Metric(
-    "locust.slo.mean", _C, Scope.SLO, "Sum of the durations judged since the warm-up, of objectives on the mean.",
-    _OBJECTIVE, "s",
-)  # fmt: skip
-SLO_MEAN_REQUESTS = Metric(
-    "locust.slo.mean.requests", _C, Scope.SLO, "Requests judged since the warm-up, of objectives on the mean.",
-    _OBJECTIVE,
-)  # fmt: skip
-SLO_OBJECTIVE = Metric(
-    "locust.slo.objective", _G, Scope.SLO, "Share of good requests that is asked for.", _OBJECTIVE, "1"
-)
-SLO_THRESHOLD = Metric(
-    "locust.slo.threshold", _G, Scope.SLO, "Duration that is asked for: of a request, or on average.", _OBJECTIVE, "s"
-)
-SLO_MIN_REQUESTS = Metric(
-    "locust.slo.min_requests", _G, Scope.SLO, "Judged requests below which nothing is decided.", _OBJECTIVE
-)
-SLO_STATUS = Metric(
-    "locust.slo.status", _G, Scope.SLO, "1 for how the objective stands so far, 0 for the others.",
-    (*_OBJECTIVE, "status"),
-)  # fmt: skip
-MARKS = Metric(
-    "locust.marks", _C, Scope.RUN, "What was marked in the run: faults, deployments, an abort.",
-    ("run_id", "mark", "kind"),
-)  # fmt: skip
+_WORKER = ("run_id", "worker")
+_EXPORT = ("exporter", "outcome")
 
-WORKER_CPU = Metric(
-    "locust.worker.cpu.utilization", _G, Scope.GENERATOR,
-    "Share of one CPU core the generating process used over the last second; it can use no more than 1.",
-    ("run_id", "worker"), "1",
-)  # fmt: skip
-WORKER_MEMORY = Metric(
-    "locust.worker.memory",
-    _G,
-    Scope.GENERATOR,
-    "Resident memory of the generating process.",
-    ("run_id", "worker"),
-    "By",
-)
-WORKER_USERS = Metric(
-    "locust.worker.users", _G, Scope.GENERATOR, "Simulated users on this worker.", ("run_id", "worker")
-)
-GENERATOR_LAG = Metric(
-    "locust.generator.lag", _H, Scope.GENERATOR,
-    "How late the event loop of the generating process wakes up what is due; added to latencies it measures.",
-    ("run_id", "worker"), "s",
-)  # fmt: skip
+# A table: kind, name, labels and unit in the first line of each metric, its help in the second.
+# fmt: off
+REQUESTS = _request(_C, "locust.requests", _SERIES, "",
+    "Requests of the run, by outcome as Locust judged it.")
+REQUEST_DURATION = _request(_H, "locust.request.duration", _SERIES, "s",
+    "Response times, of all requests that have one.")
+REQUEST_ERRORS = _request(_C, "locust.request.errors", (*_ENDPOINT, "error_type"), "",
+    "Failed requests, by HTTP status from 400 up or else by the class of the exception.")
+SLOW_REQUESTS = _request(_C, "locust.slow_requests", (*_ENDPOINT, "user_class"), "",
+    "Requests slower than --slow-request, failed ones too.")
+RESPONSE_BODY = _request(_C, "locust.response.body", _ENDPOINT, "By",
+    "Bytes of response bodies, as far as Locust knows their length.")
+USER_ERRORS = _request(_C, "locust.user_errors", ("run_id", "user_class", "error_type"), "",
+    "Exceptions that escaped from a user's task.")
 
-SCHEDULE_LAG = Metric(
-    "locust.schedule.lag", _H, Scope.GENERATOR,
-    "How late tasks of users with constant_pacing or constant_throughput begin; what was asked less often meanwhile.",
-    ("run_id", "worker"), "s",
-)  # fmt: skip
+USERS = _run(_G, "locust.users", ("run_id", "user_class"), "",
+    "Simulated users running now.")
+USERS_TARGET = _run(_G, "locust.users.target", ("run_id", "user_class"), "",
+    "Simulated users asked for; 0 once the run has stopped.")
+RUN_STATE = _run(_G, "locust.run.state", ("run_id", "state"), "",
+    "1 for the state the run is in, 0 for the others.")
+RUN_INFO = _run(_G, "locust.run.info", ("run_id", "host", "locustfile", "profile", "version"), "",
+    "Always 1; what is run, with Locust's version and the labels of --run-label.")
+RUN_START = _run(_G, "locust.run.start_time", _RUN, "s",
+    "When the run started, in Unix time.")
+RUN_ELAPSED = _run(_G, "locust.run.elapsed", _RUN, "s",
+    "Seconds since the run started; stands still once it has stopped.")
+RUN_ACTIVE = _run(_G, "locust.run.active", _RUN, "",
+    "1 from the start of the run to its stop, then 0.")
+RUN_VALID = _run(_G, "locust.run.valid", _RUN, "",
+    "1 while the load generator keeps up; 0 while it is too slow for its latencies to be believed.")
+RUN_INVALID = _run(_G, "locust.run.invalid", ("run_id", "reason"), "",
+    "1 for each reason for which locust_run_valid is 0: no CPU left, a late event loop, workers missing.")
+WORKERS = _run(_G, "locust.workers", ("run_id", "state"), "",
+    "Workers by state, as Locust's master sees them.")
+WORKERS_EXPECTED = _run(_G, "locust.workers.expected", _RUN, "",
+    "Workers asked for, or those there and missing where more came.")
 
-_HEALTH: tuple[str, ...] = ()
-EXPORTS = Metric(
-    "locust_otel.exports",
-    _C,
-    Scope.HEALTH,
-    "Scrapes answered and pushes made, by outcome.",
-    ("exporter", "outcome"),
-)
-EXPORT_DURATION = Metric(
-    "locust_otel.export", _C, Scope.HEALTH, "Seconds spent on exports, waits for the network included.",
-    ("exporter", "outcome"), "s",
-)  # fmt: skip
-LAST_EXPORT = Metric(
-    "locust_otel.last_export.timestamp", _G, Scope.HEALTH, "When an export last succeeded, in Unix time.",
-    ("exporter",), "s",
-)  # fmt: skip
-REJECTED_POINTS = Metric(
-    "locust_otel.rejected_points", _C, Scope.HEALTH,
-    "Points and records that the other side took a push without, and said so.", ("exporter",),
-)  # fmt: skip
-EXPORTER_RESTARTS = Metric(
-    "locust_otel.exporter.restarts", _C, Scope.HEALTH,
-    "Times that the exporter process was replaced after it had died.", _HEALTH,
-)  # fmt: skip
-REPORTS_MERGED = Metric(
-    "locust_otel.reports.merged", _C, Scope.HEALTH,
-    "Reports merged into the next one because the exporter had not read the last one yet.", _HEALTH,
-)  # fmt: skip
-FOLDED_REQUESTS = Metric(
-    "locust_otel.folded_requests", _C, Scope.HEALTH,
-    "Requests counted under the name _OTHER since --max-request-names was reached.", _HEALTH,
-)  # fmt: skip
-LISTENER_ERRORS = Metric(
-    "locust_otel.listener_errors", _C, Scope.HEALTH, "Events and worker reports this bridge could not make sense of.",
-    _HEALTH,
-)  # fmt: skip
-SERIES = Metric(
-    "locust_otel.series",
-    _G,
-    Scope.HEALTH,
-    "Request series held: method, name, user class and outcome.",
-    _HEALTH,
-)
-UNRECONCILED = Metric(
-    "locust_otel.unreconciled_requests", _G, Scope.HEALTH,
-    "Requests Locust counted in this run less the requests recorded here; anything but 0 is a fault.", _HEALTH,
-)  # fmt: skip
-BUILD_INFO = Metric(
-    "locust_otel.build_info", _G, Scope.HEALTH, "Always 1; versions of this bridge and of Python.",
-    ("version", "python_version"),
-)  # fmt: skip
+SLO_EVENTS = _slo(_C, "locust.slo.events", (*_OBJECTIVE, "outcome"), "",
+    "Requests judged since the warm-up, by objective.")
+SLO_MEAN_SECONDS = _slo(_C, "locust.slo.mean", _OBJECTIVE, "s",
+    "Sum of the durations judged since the warm-up, of objectives on the mean.")
+SLO_MEAN_REQUESTS = _slo(_C, "locust.slo.mean.requests", _OBJECTIVE, "",
+    "Requests judged since the warm-up, of objectives on the mean.")
+SLO_OBJECTIVE = _slo(_G, "locust.slo.objective", _OBJECTIVE, "1",
+    "Share of good requests that is asked for.")
+SLO_THRESHOLD = _slo(_G, "locust.slo.threshold", _OBJECTIVE, "s",
+    "Duration that is asked for: of a request, or on average.")
+SLO_MIN_REQUESTS = _slo(_G, "locust.slo.min_requests", _OBJECTIVE, "",
+    "Judged requests below which nothing is decided.")
+SLO_STATUS = _slo(_G, "locust.slo.status", (*_OBJECTIVE, "status"), "",
+    "1 for how the objective stands so far, 0 for the others.")
+
+MARKS = _run(_C, "locust.marks", ("run_id", "mark", "kind"), "",
+    "What was marked in the run: faults, deployments, an abort.")
+
+WORKER_CPU = _generator(_G, "locust.worker.cpu.utilization", _WORKER, "1",
+    "Share of one CPU core the generating process used over the last second; it can use no more than 1.")
+WORKER_MEMORY = _generator(_G, "locust.worker.memory", _WORKER, "By",
+    "Resident memory of the generating process.")
+WORKER_USERS = _generator(_G, "locust.worker.users", _WORKER, "",
+    "Simulated users on this worker.")
+GENERATOR_LAG = _generator(_H, "locust.generator.lag", _WORKER, "s",
+    "How late the event loop of the generating process wakes up what is due; added to latencies it measures.")
+SCHEDULE_LAG = _generator(_H, "locust.schedule.lag", _WORKER, "s",
+    "How late tasks of users with constant_pacing or constant_throughput begin; what was asked less often meanwhile.")
+
+EXPORTS = _health(_C, "locust_otel.exports", _EXPORT, "",
+    "Scrapes answered and pushes made, by outcome.")
+EXPORT_DURATION = _health(_C, "locust_otel.export", _EXPORT, "s",
+    "Seconds spent on exports, waits for the network included.")
+LAST_EXPORT = _health(_G, "locust_otel.last_export.timestamp", ("exporter",), "s",
+    "When an export last succeeded, in Unix time.")
+REJECTED_POINTS = _health(_C, "locust_otel.rejected_points", ("exporter",), "",
+    "Points and records that the other side took a push without, and said so.")
+EXPORTER_RESTARTS = _health(_C, "locust_otel.exporter.restarts", (), "",
+    "Times that the exporter process was replaced after it had died.")
+REPORTS_MERGED = _health(_C, "locust_otel.reports.merged", (), "",
+    "Reports merged into the next one because the exporter had not read the last one yet.")
+FOLDED_REQUESTS = _health(_C, "locust_otel.folded_requests", (), "",
+    "Requests counted under the name _OTHER since --max-request-names was reached.")
+LISTENER_ERRORS = _health(_C, "locust_otel.listener_errors", (), "",
+    "Events and worker reports this bridge could not make sense of.")
+SERIES = _health(_G, "locust_otel.series", (), "",
+    "Request series held: method, name, user class and outcome.")
+UNRECONCILED = _health(_G, "locust_otel.unreconciled_requests", (), "",
+    "Requests Locust counted in this run less the requests recorded here; anything but 0 is a fault.")
+BUILD_INFO = _health(_G, "locust_otel.build_info", ("version", "python_version"), "",
+    "Always 1; versions of this bridge and of Python.")
+# fmt: on
 
 CATALOGUE: tuple[Metric, ...] = tuple(m for m in dict(globals()).values() if isinstance(m, Metric))
 """All of them, in the order of export."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -50,3 +51,16 @@ class ConfigurationError(LocustOtelError):
         error.problems = flat
         error.args = ("\n".join(map(str, flat)),)
         return error
+
+    @property
+    def fields(self) -> list[tuple[str, str, str, str]]:
+        """Where, found, remedy and slug of each problem, for another process; `of_fields` is the way back."""
+        return [(problem.where, problem.found, problem.remedy, problem.slug) for problem in self.problems]
+
+    @classmethod
+    def of_fields(cls, fields: Iterable[Sequence[str]]) -> ConfigurationError:
+        """Return the error of these fields; there must be at least one problem."""
+        return cls.of([cls(where, found, remedy, slug=slug) for where, found, remedy, slug in fields])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ConfigurationError.of_fields, (self.fields,)

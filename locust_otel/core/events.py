@@ -1,4 +1,4 @@
-"""What happened, as opposed to how much: events of a run, at a bounded rate, for whoever collects logs."""
+"""Events of a run for log collectors, and a limit of their rate."""
 
 from __future__ import annotations
 
@@ -43,16 +43,10 @@ class Event:
 
 
 class RateLimit:
-    """Allows a burst, and a steady rate in the long run.
+    """Allows a burst, and one a second in the long run."""
 
-    Args:
-        burst: How many at once.
-        per_second: How many in the long run.
-    """
-
-    def __init__(self, burst: float = 10, per_second: float = 1.0, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, burst: float = 10, clock: Callable[[], float] = monotonic) -> None:
         self._burst = burst
-        self._per_second = per_second
         self._clock = clock
         self._allowance = burst
         self._checked = clock()
@@ -60,7 +54,7 @@ class RateLimit:
     def allows(self) -> bool:
         """Return whether one more is allowed now, and count it if so."""
         now = self._clock()
-        self._allowance = min(self._allowance + (now - self._checked) * self._per_second, self._burst)
+        self._allowance = min(self._allowance + (now - self._checked), self._burst)
         self._checked = now
         if self._allowance < 1:
             return False

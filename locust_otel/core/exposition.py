@@ -28,7 +28,7 @@ class Format(Enum):
 
 
 def negotiate(accept: str) -> Format:
-    """Return the format an `Accept` header prefers; text where it names none of ours.
+    """Return the format an `Accept` header prefers; text if it names none of ours.
 
     Of OpenMetrics only versions 1.x count, or none named; `q` decides, then the order.
     """
@@ -36,28 +36,31 @@ def negotiate(accept: str) -> Format:
     for item in accept.split(","):
         media_type, *rest = (part.strip() for part in item.split(";"))
         parameters = dict(part.split("=", 1) for part in rest if "=" in part)
+        try:
+            quality = min(float(parameters.get("q", "1")), 1.0)
+        except ValueError:
+            continue
         offered = _offered(media_type.lower(), parameters)
-        quality = _quality(parameters.get("q", "1"))
         if offered is not None and quality > best_quality:
             best, best_quality = offered, quality
     return best
 
 
 def _offered(media_type: str, parameters: Mapping[str, str]) -> Format | None:
-    if media_type == "application/vnd.google.protobuf":
-        asked = (parameters.get("proto"), parameters.get("encoding"))
-        return Format.PROTOBUF if asked == ("io.prometheus.client.MetricFamily", "delimited") else None
-    if media_type == "application/openmetrics-text":
-        version = parameters.get("version", "").strip('"')
-        return Format.OPENMETRICS if version.startswith("1.") or not version else None
-    return Format.TEXT if media_type in {"text/plain", "text/*", "*/*"} else None
+    match media_type:
+        case "application/vnd.google.protobuf":
+            asked = parameters.get("proto"), parameters.get("encoding")
+            return Format.PROTOBUF if asked == ("io.prometheus.client.MetricFamily", "delimited") else None
+        case "application/openmetrics-text":
+            version = parameters.get("version", "").strip('"')
+            return Format.OPENMETRICS if version.startswith("1.") or not version else None
+        case "text/plain" | "text/*" | "*/*":
+            return Format.TEXT
+    return None
 
 
-def _quality(text: str) -> float:
-    try:
-        return min(max(float(text), 0.0), 1.0)
-    except ValueError:
-        return 0.0
+_Series = dict[tuple[str, ...], tuple[object, bytes]]
+"""By the labels of a series: its value or the source of its numbers, and the bytes rendered of it."""
 
 
 class Exposition:
@@ -71,24 +74,22 @@ class Exposition:
         self._kept: dict[str, _Series] = {}
 
     def render(self, families: Iterable[Family]) -> list[bytes]:
-        """Return the exposition in pieces: the series one by one, and what stands between them."""
-        kept: dict[str, _Series] = {}
+        """Return the exposition in pieces: the series one by one, and the headings between them."""
+        before, self._kept = self._kept, {}  # series of an earlier run go
         pieces: list[bytes] = []
         for family in families:
             name = family.metric.name
-            if series := self._rendered(family, self._kept.get(name, {})):
-                kept[name] = series
+            if series := self._rendered(family, before.pop(name, {})):
+                self._kept[name] = series
                 points = [point for _, point in series.values()]
-                pieces.append(self._heading(family, points))
-                pieces += points
-        # Only the series of this rendering stay: those of an earlier run are gone.
-        self._kept = kept
+                pieces += [self._heading(family, points), *points]
         return pieces
 
     def _rendered(self, family: Family, before: _Series) -> _Series:
         series: _Series = {}
         for point in family.points:
-            last = before.get(point.labels)
+            # Taken out, so that the old bytes of a series go when there are new ones: never two renderings in memory.
+            last = before.pop(point.labels, None)
             state: object
             if isinstance(point, Point):
                 state = point.value
@@ -108,10 +109,6 @@ class Exposition:
         raise NotImplementedError
 
 
-_Series = dict[tuple[str, ...], tuple[object, bytes]]
-"""By the labels of a series: its value or the source of its numbers, and what was rendered of it."""
-
-
 class TextExposition(Exposition):
     """Renders families as text."""
 
@@ -120,7 +117,7 @@ class TextExposition(Exposition):
         self._openmetrics = is_openmetrics
 
     def render(self, families: Iterable[Family]) -> list[bytes]:
-        """Return the exposition in pieces: the series one by one, and what stands between them."""
+        """Return the exposition in pieces: the series one by one, and the headings between them."""
         pieces = super().render(families)
         return [*pieces, b"# EOF\n"] if self._openmetrics else pieces
 
@@ -186,7 +183,7 @@ def _bucket_ends(bounds: tuple[float, ...]) -> tuple[str, ...]:
 
 
 def _encoded(text: str) -> bytes:
-    # What the file system or the environment held of bytes that are no UTF-8 came as lone surrogates.
+    # Bytes that are not UTF-8 in a file name or an environment variable arrive as lone surrogates.
     return text.encode("utf-8", "replace")
 
 

@@ -1,6 +1,6 @@
-"""From a snapshot to families of points: what every exporter sends, whatever its format.
+"""Families of points from a snapshot, for every format and protocol.
 
-A family is a metric of the catalogue with its points. Both come one after the other: nothing is held twice.
+A family is a metric of the catalogue with its points. Both are generated one after the other: nothing is held twice.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from locust_otel.core import catalogue
 from locust_otel.core.catalogue import INVALID_REASONS, OUTCOMES, RUN_STATES, SLO_STATUSES, WORKER_STATES, Metric, Scope
 from locust_otel.core.histogram import Layout
-from locust_otel.core.snapshot import Exemplar, ObjectivePoint, RunSnapshot, SeriesSnapshot, Snapshot
+from locust_otel.core.snapshot import Exemplar, ObjectivePoint, RunSnapshot, SeriesSnapshot, Snapshot, WorkerSnapshot
 
 ALL_SCOPES = frozenset(Scope)
 MASTER_SCOPES = frozenset({Scope.RUN, Scope.SLO, Scope.HEALTH})
@@ -34,7 +34,7 @@ class HistogramPoint:
         counts: As `layout` shapes them.
         sum: Sum of what was counted, in the unit of the metric.
         exemplars: By index into the classic view.
-        source: Where the numbers come from; the same object again means the same numbers. None where that is not known.
+        source: Source of the numbers; the same object again means the same numbers. None if unknown.
     """
 
     labels: tuple[str, ...]
@@ -69,130 +69,120 @@ def families(snapshot: Snapshot, scopes: frozenset[Scope] = ALL_SCOPES) -> Itera
             yield Family(metric, label_names, start_time, points)
 
 
-_Draft = tuple[Metric, tuple[str, ...], Iterator[Point | HistogramPoint]]
+_Points = Iterator[Point | HistogramPoint]
+_Draft = tuple[Metric, tuple[str, ...], _Points]
+_Values = Iterable[tuple[tuple[str, ...], float]]
+"""Labels and value of each point of a counter or gauge."""
 
 
 def _all(snapshot: Snapshot) -> Iterator[_Draft]:
     run = snapshot.run
+    run_id = run.run_id if run is not None else ""
     if run is not None:
         yield from _requests(run)
-        yield from _run(run, snapshot)
-    yield from _workers(snapshot, run.run_id if run else "")
+        yield from _run(run, snapshot.invalid_reasons)
+    yield from _workers(snapshot, run_id)
     if run is not None:
         if run.slo is not None:
-            yield from _slo(run.run_id, run.slo)
-        yield _plain(catalogue.MARKS, (((run.run_id, *mark), count) for mark, count in run.marks.items()))
-    yield from _generator(snapshot, run.run_id if run else "")
+            yield from _slo(run_id, run.slo)
+        yield _plain(catalogue.MARKS, (((run_id, *mark), count) for mark, count in run.marks.items()))
+    yield from _generator(snapshot.workers, run_id)
     yield from _health(snapshot)
 
 
-def _plain(metric: Metric, points: Iterable[tuple[tuple[str, ...], float]]) -> _Draft:
-    return metric, metric.labels, (Point(labels, value) for labels, value in points)
+def _plain(metric: Metric, values: _Values) -> _Draft:
+    return metric, metric.labels, (Point(labels, value) for labels, value in values)
+
+
+def _histograms(metric: Metric, points: Iterator[HistogramPoint]) -> _Draft:
+    return metric, metric.labels, points
 
 
 def _requests(run: RunSnapshot) -> Iterator[_Draft]:
     run_id, requests = run.run_id, run.requests
+    layout = requests.layout
     # Outcomes side by side: a ratio of failures needs both, so both are there from the first request on, at 0.
-    pairs: dict[tuple[str, str, str], dict[str, SeriesSnapshot]] = {}
+    totals: dict[tuple[str, ...], int] = {}
+    pairs: dict[tuple[str, ...], list[SeriesSnapshot]] = {}
+    body_bytes: dict[tuple[str, ...], int] = {}
     for series in requests.series:
-        pairs.setdefault(series.key[:3], {})[series.key.outcome] = series
-
-    yield _plain(
-        catalogue.REQUESTS,
-        (
-            ((run_id, *pair, outcome), outcomes[outcome].total if outcome in outcomes else 0)
-            for pair, outcomes in pairs.items()
-            for outcome in OUTCOMES
-        ),
-    )
-    yield (
+        method, name, user_class, outcome = series.key
+        pair, endpoint = (run_id, method, name, user_class), (run_id, method, name)
+        for possible in OUTCOMES:
+            totals.setdefault((*pair, possible), 0)
+        totals[*pair, outcome] = series.total
+        pairs.setdefault(pair, []).append(series)
+        body_bytes[endpoint] = body_bytes.get(endpoint, 0) + series.body_bytes
+    yield _plain(catalogue.REQUESTS, totals.items())
+    yield _histograms(
         catalogue.REQUEST_DURATION,
-        catalogue.REQUEST_DURATION.labels,
-        (HistogramPoint((run_id, *s.key), requests.layout, s.counts, s.sum_s, s.exemplars, s) for s in requests.series),
+        (HistogramPoint((run_id, *s.key), layout, s.counts, s.sum_s, s.exemplars, s) for s in requests.series),
     )
     yield _plain(catalogue.REQUEST_ERRORS, (((run_id, *key), count) for key, count in requests.errors.items()))
-    yield _plain(
-        catalogue.SLOW_REQUESTS,
-        (
-            ((run_id, *pair), sum(requests.slow(series) for series in outcomes.values()))
-            for pair, outcomes in pairs.items()
-        ),
-    )
-    body_bytes: dict[tuple[str, str], int] = {}
-    for series in requests.series:
-        endpoint = series.key[:2]
-        body_bytes[endpoint] = body_bytes.get(endpoint, 0) + series.body_bytes
-    yield _plain(catalogue.RESPONSE_BODY, (((run_id, *endpoint), count) for endpoint, count in body_bytes.items()))
+    yield _plain(catalogue.SLOW_REQUESTS, ((pair, sum(map(requests.slow, both))) for pair, both in pairs.items()))
+    yield _plain(catalogue.RESPONSE_BODY, body_bytes.items())
     yield _plain(catalogue.USER_ERRORS, (((run_id, *key), count) for key, count in requests.user_errors.items()))
 
 
-def _run(run: RunSnapshot, snapshot: Snapshot) -> Iterator[_Draft]:
+def _run(run: RunSnapshot, invalid_reasons: frozenset[str]) -> Iterator[_Draft]:
     run_id = run.run_id
-    of_run = (run_id,)
+    labels = (run_id,)
     yield _plain(catalogue.USERS, (((run_id, name), count) for name, count in run.users.items()))
     yield _plain(catalogue.USERS_TARGET, (((run_id, name), count) for name, count in run.users_target.items()))
     yield _plain(catalogue.RUN_STATE, (((run_id, state), state == run.state) for state in RUN_STATES))
     yield catalogue.RUN_INFO, ("run_id", *run.info), iter([Point((run_id, *run.info.values()), 1)])
-    yield _plain(catalogue.RUN_START, [(of_run, run.start_time)])
-    yield _plain(catalogue.RUN_ELAPSED, [(of_run, run.elapsed_s)])
-    yield _plain(catalogue.RUN_ACTIVE, [(of_run, run.active)])
-    reasons = snapshot.invalid_reasons
-    yield _plain(catalogue.RUN_VALID, [(of_run, not reasons)])
-    yield _plain(catalogue.RUN_INVALID, (((run_id, reason), reason in reasons) for reason in INVALID_REASONS))
+    yield _plain(catalogue.RUN_START, [(labels, run.start_time)])
+    yield _plain(catalogue.RUN_ELAPSED, [(labels, run.elapsed_s)])
+    yield _plain(catalogue.RUN_ACTIVE, [(labels, run.active)])
+    yield _plain(catalogue.RUN_VALID, [(labels, not invalid_reasons)])
+    yield _plain(catalogue.RUN_INVALID, (((run_id, reason), reason in invalid_reasons) for reason in INVALID_REASONS))
 
 
 def _slo(run_id: str, slo: tuple[ObjectivePoint, ...]) -> Iterator[_Draft]:
-    def plain(metric: Metric, values: Callable[[ObjectivePoint], Iterable[tuple[tuple[str, ...], float]]]) -> _Draft:
-        return _plain(
-            metric,
-            (((run_id, p.name, p.service, *more), value) for p in slo for more, value in values(p)),
-        )
+    def plain(metric: Metric, value: Callable[[ObjectivePoint], float | None]) -> _Draft:
+        """Return a metric with a point for each objective that has a value."""
+        values = ((labels(point), value(point)) for point in slo)
+        return _plain(metric, ((names, number) for names, number in values if number is not None))
 
-    def of_mean(value: float, point: ObjectivePoint) -> list[tuple[tuple[str, ...], float]]:
-        return [((), value)] if point.target is None else []
+    def labels(point: ObjectivePoint) -> tuple[str, ...]:
+        return run_id, point.name, point.service
 
-    def known(value: float | None) -> list[tuple[tuple[str, ...], float]]:
-        return [] if value is None else [((), value)]
-
-    yield plain(
-        catalogue.SLO_EVENTS,
-        lambda p: zip([("good",), ("bad",)], (p.good, p.bad), strict=True) if p.target is not None else (),
-    )
-    yield plain(catalogue.SLO_MEAN_SECONDS, lambda p: of_mean(p.sum_s, p))
-    yield plain(catalogue.SLO_MEAN_REQUESTS, lambda p: of_mean(p.good, p))
-    yield plain(catalogue.SLO_OBJECTIVE, lambda p: known(p.target))
-    yield plain(catalogue.SLO_THRESHOLD, lambda p: known(p.within_s))
-    yield plain(catalogue.SLO_MIN_REQUESTS, lambda p: known(p.min_requests))
-    yield plain(catalogue.SLO_STATUS, lambda p: [((status,), status == p.status) for status in SLO_STATUSES])
+    ratios = [point for point in slo if point.target is not None]
+    events = (((*labels(p), event), count) for p in ratios for event, count in (("good", p.good), ("bad", p.bad)))
+    yield _plain(catalogue.SLO_EVENTS, events)
+    yield plain(catalogue.SLO_MEAN_SECONDS, lambda p: p.sum_s if p.target is None else None)
+    yield plain(catalogue.SLO_MEAN_REQUESTS, lambda p: p.good if p.target is None else None)
+    yield plain(catalogue.SLO_OBJECTIVE, lambda p: p.target)
+    yield plain(catalogue.SLO_THRESHOLD, lambda p: p.within_s)
+    yield plain(catalogue.SLO_MIN_REQUESTS, lambda p: p.min_requests)
+    statuses = (((*labels(p), status), status == p.status) for p in slo for status in SLO_STATUSES)
+    yield _plain(catalogue.SLO_STATUS, statuses)
 
 
 def _workers(snapshot: Snapshot, run_id: str) -> Iterator[_Draft]:
     if snapshot.workers_expected is None:
         return
-    yield _plain(
-        catalogue.WORKERS, (((run_id, state), snapshot.worker_states.get(state, 0)) for state in WORKER_STATES)
-    )
+    states = snapshot.worker_states
+    yield _plain(catalogue.WORKERS, (((run_id, state), states.get(state, 0)) for state in WORKER_STATES))
     yield _plain(catalogue.WORKERS_EXPECTED, [((run_id,), snapshot.workers_expected)])
 
 
-def _generator(snapshot: Snapshot, run_id: str) -> Iterator[_Draft]:
-    workers = snapshot.workers
-    yield _plain(catalogue.WORKER_CPU, (((run_id, w.worker), w.cpu_ratio) for w in workers if w.cpu_ratio is not None))
+def _generator(workers: Sequence[WorkerSnapshot], run_id: str) -> Iterator[_Draft]:
+    named = [((run_id, worker.worker), worker) for worker in workers]
+    yield _plain(catalogue.WORKER_CPU, ((labels, w.cpu_ratio) for labels, w in named if w.cpu_ratio is not None))
     yield _plain(
-        catalogue.WORKER_MEMORY, (((run_id, w.worker), w.memory_bytes) for w in workers if w.memory_bytes is not None)
+        catalogue.WORKER_MEMORY, ((labels, w.memory_bytes) for labels, w in named if w.memory_bytes is not None)
     )
-    yield _plain(catalogue.WORKER_USERS, (((run_id, w.worker), w.users) for w in workers))
-    yield (
+    yield _plain(catalogue.WORKER_USERS, ((labels, w.users) for labels, w in named))
+    yield _histograms(
         catalogue.GENERATOR_LAG,
-        catalogue.GENERATOR_LAG.labels,
-        (HistogramPoint((run_id, w.worker), w.lag_layout, w.lag_counts, w.lag_sum_s, {}) for w in workers),
+        (HistogramPoint(labels, w.lag_layout, w.lag_counts, w.lag_sum_s, {}) for labels, w in named),
     )
-    yield (
+    yield _histograms(
         catalogue.SCHEDULE_LAG,
-        catalogue.SCHEDULE_LAG.labels,
         (
-            HistogramPoint((run_id, w.worker), w.schedule_layout, w.schedule_counts, w.schedule_sum_s, {})
-            for w in workers
+            HistogramPoint(labels, w.schedule_layout, w.schedule_counts, w.schedule_sum_s, {})
+            for labels, w in named
             if w.schedule_layout is not None
         ),
     )

@@ -1,13 +1,15 @@
-"""What may be marked in a run: texts of one line, kinds of one short word, and so many different ones and no more.
+"""Marks of a run: what may be marked, how a mark is asked for over HTTP, and how that is answered.
 
-A mark says that something happened, for whoever reads the curves: a fault was injected, a version was deployed.
+A mark tells those who read the curves that something happened: a fault was injected, a version was deployed. It is a
+text of one line and of a kind. A run has a limited number of different ones.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from locust_otel.core.catalogue import OTHER
 from locust_otel.core.errors import LocustOtelError
@@ -25,36 +27,35 @@ START, END = "-start", "-end"
 """What follows the kind where a mark is the start and the end of something that lasts: `fault-start`, `fault-end`."""
 
 ABORT_KIND = "abort"
-"""Kind of what has ended a run."""
+"""Kind of the mark of what has ended a run."""
 
 ABORT_TEXT = "slo-abort "
-"""What the mark of --slo-abort begins with; from it the verdict on a run in Prometheus is made."""
+"""Start of the mark of --slo-abort, from which `check` knows that the run was aborted."""
 
 MARK_PATH = "/-/mark"
-"""Where a run may be marked over HTTP, beside `/metrics`."""
+"""Where a run may be marked over HTTP, beside `/metrics`: a POST of `{"mark": "db killed", "kind": "fault"}`."""
+
+MAX_BODY_BYTES = 4096
 
 SERVICE = "locust-otel"
-"""What answers there calls itself so."""
+"""Name that the load test gives itself at this path."""
 
 TOKEN_VARIABLE = "LOCUST_OTEL_MARK_TOKEN"  # noqa: S105  # the name of a variable
-"""Environment variable with the token that others than this machine must show to mark."""
+"""Environment variable with the token that clients on other machines must send to mark."""
 
 DEFAULT_KIND = "mark"
 
 _KIND = re.compile(r"[a-z0-9_-]{1,30}")
+_EXAMPLE = '{"mark": "db primary killed", "kind": "fault"}'
+_KEYS = frozenset({"mark", "kind"})
 
 
 class MarkError(LocustOtelError, ValueError):
-    """What is to be marked is none, or its kind is."""
+    """A mark or its kind cannot be used."""
 
 
 class Marked(NamedTuple):
-    """What was marked.
-
-    Attributes:
-        run_id: The run it was marked in.
-        time: Unix time in seconds.
-    """
+    """The run that was marked, and the Unix time in seconds."""
 
     run_id: str
     time: float
@@ -85,3 +86,54 @@ def cleaned(text: object, kind: object) -> tuple[str, str]:
 def folded(known: Mapping[tuple[str, str], int], mark: str, kind: str) -> tuple[str, str]:
     """Return what a mark is counted as in a run that knows these: itself, or one of the others."""
     return (mark, kind) if (mark, kind) in known or len(known) < MAX_DISTINCT else (OTHER, OTHER)
+
+
+Mark = Callable[[object, object], Marked | None]
+"""Marks a text of a kind: returns None if no run is active, raises MarkError if they cannot be used."""
+
+
+class MarkAnswer(NamedTuple):
+    """The answer: HTTP status, body, and the body's type."""
+
+    status: int
+    body: str
+    content_type: str = "text/plain"
+
+
+def answered(body: bytes | None, content_type: str, mark: Mark) -> MarkAnswer:
+    """Mark what a request asks for, and return the answer.
+
+    Args:
+        body: None if there is no body, it is too long, or its length was not sent.
+        content_type: Of the body, with parameters or without.
+        mark: Marks it.
+    """
+    try:
+        values = _decoded(body, content_type)
+        marked = mark(values["mark"], values.get("kind", DEFAULT_KIND))
+    except MarkError as error:
+        return MarkAnswer(400, f"{error}\n")
+    if marked is None:
+        return MarkAnswer(409, "No run goes on that could be marked.\n")
+    return MarkAnswer(200, json.dumps(marked._asdict()) + "\n", "application/json")
+
+
+def _decoded(body: bytes | None, content_type: str) -> dict[str, Any]:
+    """Return the object in the body of a request, which has a `mark`.
+
+    Raises:
+        MarkError: The body is not such an object.
+    """
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise MarkError("Send the mark as JSON, with Content-Type: application/json.")
+    if body is None:
+        raise MarkError(f"Send a body of at most {MAX_BODY_BYTES} bytes, with its Content-Length.")
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError):
+        raise MarkError(f"The body is not JSON; send {_EXAMPLE}.") from None
+    if not isinstance(values, dict) or "mark" not in values:
+        raise MarkError(f'Send an object with a "mark": {_EXAMPLE}.')
+    if unknown := sorted(values.keys() - _KEYS):
+        raise MarkError(f'{unknown[0][:40]!r} is not known here; "mark" and "kind" are.')
+    return values

@@ -11,33 +11,28 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.core.options import DEFAULT_MAX_NAMES, DEFAULT_PORT, OPTIONS, Option
 
-DEFAULT_SLOW_S = 5.0
-
-_RESERVED_LABELS = frozenset(
-    {"job", "instance", "le", "quantile", "run_id", "host", "locustfile", "profile", "version"}
-)
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,99}")
+_RESERVED_LABELS = {"job", "instance", "le", "quantile", "run_id", "host", "locustfile", "profile", "version"}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h)?")
 _SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SWITCH = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
 _T = TypeVar("_T")
 
-
-@dataclass(frozen=True, slots=True)
-class _Port:
-    number: int | None
+Values = Mapping[str, Any]
+"""Given values by the names of the options: text, a list of texts, or None; as the wire carries them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Linger:
-    """How long `/metrics` stays up at exit; `limit_s` is None for `auto`."""
+    """Limit of the time that `/metrics` stays up at exit, in seconds; None for `auto`."""
 
     limit_s: float | None
 
@@ -50,10 +45,10 @@ class Flags:
         port: Port of `/metrics`; None where it is off.
         port_is_named: Whether the user named it; such a port is never replaced by another.
         host: Address to listen on.
-        linger: How long to stay up at exit.
+        linger: Time to stay up at exit.
         run_id: The given one, or None for one made at the start of the run.
         run_labels: Labels for `locust_run_info`.
-        slow_s: Seconds above which a request is slow; None where no flag says so.
+        slow_s: Seconds above which a request is slow; None without the flag.
         max_names: Methods and names with series of their own.
         from_workers: Whether workers serve their own numbers.
         trace_ratio: Share of requests whose `traceparent` says sampled; None to send none.
@@ -61,22 +56,21 @@ class Flags:
         gc_freeze: Whether what was loaded before the first run is left out of garbage collections.
     """
 
-    port: int | None
-    port_is_named: bool
-    host: str
-    linger: Linger
-    run_id: str | None
-    run_labels: Mapping[str, str]
-    slow_s: float | None
-    max_names: int
-    from_workers: bool
-    trace_ratio: float | None
+    port: int | None = DEFAULT_PORT
+    port_is_named: bool = False
+    host: str = "127.0.0.1"
+    linger: Linger = Linger(None)
+    run_id: str | None = None
+    run_labels: Mapping[str, str] = field(default_factory=dict)
+    slow_s: float | None = None
+    max_names: int = DEFAULT_MAX_NAMES
+    from_workers: bool = False
+    trace_ratio: float | None = None
     slo_abort: bool = False
     gc_freeze: bool = True
 
 
-Values = Mapping[str, Any]
-"""What was given by the names of the options: text, a list of texts, or None; as the wire carries it."""
+_DEFAULTS = Flags()
 
 
 class Reader:
@@ -104,23 +98,13 @@ class Reader:
             self.problems.append(problem)
             return otherwise
 
-    def flags(self) -> Flags:
-        """Return the flags."""
-        read = self.read
-        return Flags(
-            port=read("prometheus_port", _port, _Port(DEFAULT_PORT)).number,
-            port_is_named=self.is_given("prometheus_port"),
-            host=read("prometheus_host", _host, "127.0.0.1"),
-            linger=read("prometheus_linger", _linger, Linger(None)),
-            trace_ratio=read("propagate_traces", _ratio, None),
-            run_id=read("run_id", _run_id, None),
-            run_labels=read("run_label", _run_labels, {}),
-            slow_s=read("slow_request", _slow, None),
-            max_names=read("max_request_names", _max_names, DEFAULT_MAX_NAMES),
-            from_workers=read("export_from", _export_from, False),
-            slo_abort=read("slo_abort", lambda value: _switch(value, "--slo-abort"), False),
-            gc_freeze=not read("no_gc_freeze", lambda value: _switch(value, "--no-gc-freeze"), False),
-        )
+    def flags(self) -> dict[str, Any]:
+        """Return the fields of `Flags`."""
+        fields: dict[str, Any] = {"port_is_named": self.is_given("prometheus_port")}
+        for rule in _RULES:
+            dest = rule.flag.removeprefix("--").replace("-", "_")
+            fields[rule.field] = self.read(dest, rule.read, getattr(_DEFAULTS, rule.field))
+        return fields
 
 
 def values_of(options: object, given: Mapping[str, object] | None = None) -> dict[str, Any]:
@@ -138,13 +122,13 @@ def flags_of(values: Values) -> Flags:
     """Return the flags, for a process that reads no files.
 
     Raises:
-        ConfigurationError: Something cannot be used; it tells of all problems at once.
+        ConfigurationError: Something cannot be used; it has all problems.
     """
     reader = Reader(values)
-    flags = reader.flags()
+    fields = reader.flags()
     if reader.problems:
         raise ConfigurationError.of(reader.problems)
-    return flags
+    return Flags(**fields)
 
 
 def new_run_id(now: datetime | None = None) -> str:
@@ -179,48 +163,22 @@ def _value(option: Option, options: object, given: Mapping[str, object]) -> Any:
     return [item.strip() for item in text.strip("[]").split(",")] if option.is_list else text
 
 
-def _port(value: object) -> _Port:
-    text = str(value).strip()
-    if text.lower() == "off":
-        return _Port(None)
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise ConfigurationError(
-            "--prometheus-port",
-            f"{text!r} is not a port.",
-            "Give a number from 0 (any free port) to 65535, or off.",
-            slug="prometheus-port",
-        )
-    return _Port(int(text))
+def _word(value: object) -> str:
+    return str(value).strip().lower()
 
 
-def _host(value: object) -> str:
+def _whole(value: object) -> int:
     text = str(value).strip()
-    if not re.fullmatch(r"[A-Za-z0-9.:_%-]+", text):
-        raise ConfigurationError(
-            "--prometheus-host",
-            f"{text!r} is not an address.",
-            "Give an address of this machine: 127.0.0.1, 0.0.0.0.",
-            slug="prometheus-host",
-        )
-    return text
+    if not text.isascii() or not text.isdigit():
+        raise ValueError
+    return int(text)
 
 
 def _linger(value: object) -> Linger:
-    if str(value).strip().lower() == "auto":
+    word = _word(value)
+    if word == "auto":
         return Linger(None)
-    return Linger(0.0 if str(value).strip().lower() == "off" else duration(value, "--prometheus-linger"))
-
-
-def _run_id(value: object) -> str:
-    text = str(value)
-    if not _RUN_ID.fullmatch(text):
-        raise ConfigurationError(
-            "--run-id",
-            f"{text!r} cannot name a run.",
-            "Use up to 100 letters, digits and . _ : + - and begin with a letter or digit.",
-            slug="run-id",
-        )
-    return text
+    return Linger(0.0 if word == "off" else duration(value, "--prometheus-linger"))
 
 
 def _run_labels(value: Any) -> dict[str, str]:
@@ -228,75 +186,76 @@ def _run_labels(value: Any) -> dict[str, str]:
     labels: dict[str, str] = {}
     for item in items:
         name, equals, text = str(item).partition("=")
+        wrong = remedy = slug = ""
         if not equals or not _LABEL_NAME.fullmatch(name):
-            raise ConfigurationError(
-                "--run-label",
-                f"{item!r} is not a label.",
-                "Write name=value, the name of letters, digits and underscores: --run-label git_sha=3f9a2c1.",
-                slug="run-label",
-            )
-        if name in _RESERVED_LABELS or name.startswith("__"):
-            raise ConfigurationError(
-                "--run-label",
-                f"the label {name!r} is reserved.",
-                f"Choose another name: run_{name.strip('_')}=...",
-                slug="run-label-reserved",
-            )
-        if name in labels:
-            raise ConfigurationError(
-                "--run-label", f"{name!r} is given twice.", "Give each label once.", slug="run-label-twice"
-            )
+            wrong, slug = f"{item!r} is not a label.", "run-label"
+            remedy = "Write name=value, the name of letters, digits and underscores: --run-label git_sha=3f9a2c1."
+        elif name in _RESERVED_LABELS or name.startswith("__"):
+            wrong, slug = f"the label {name!r} is reserved.", "run-label-reserved"
+            remedy = f"Choose another name: run_{name.strip('_')}=..."
+        elif name in labels:
+            wrong, remedy, slug = f"{name!r} is given twice.", "Give each label once.", "run-label-twice"
+        if wrong:
+            raise ConfigurationError("--run-label", wrong, remedy, slug=slug)
         labels[name] = text
     return labels
 
 
-def _slow(value: object) -> float:
-    seconds = duration(value, "--slow-request")
-    if not 0 < seconds < math.inf:
-        raise ConfigurationError(
-            "--slow-request",
-            f"{value!r} would make every request slow.",
-            "Give a time above zero, 5s.",
-            slug="slow-request",
-        )
-    return seconds
+class _Rule(NamedTuple):
+    """One flag: the field that it sets, and the text of a refusal.
+
+    A value is refused if `parse` raises `ValueError` or `KeyError`, or if `is_valid` is false for the result.
+    """
+
+    flag: str
+    field: str
+    parse: Callable[[Any], Any]
+    is_valid: Callable[[Any], object] = lambda _: True
+    wrong: str = ""
+    remedy: str = ""
+    slug: str = ""
+
+    def read(self, value: Any) -> Any:
+        """Return the value of the field."""
+        with suppress(ValueError, KeyError):
+            parsed = self.parse(value)
+            if self.is_valid(parsed):
+                return parsed
+        slug = self.slug or self.flag.removeprefix("--")
+        raise ConfigurationError(self.flag, f"{value!r} {self.wrong}", self.remedy, slug=slug)
 
 
-def _ratio(value: object) -> float:
-    try:
-        ratio = float(str(value))
-    except ValueError:
-        ratio = math.nan
-    if not 0 <= ratio <= 1:
-        raise ConfigurationError(
-            "--propagate-traces", f"{value!r} is not a ratio.", "Give a number from 0 to 1.", slug="propagate-traces"
-        )
-    return ratio
-
-
-def _max_names(value: object) -> int:
-    text = str(value).strip()
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 100_000:
-        raise ConfigurationError(
-            "--max-request-names",
-            f"{text!r} is not a number of names.",
-            "Give a whole number from 1 to 100000.",
-            slug="max-request-names",
-        )
-    return int(text)
-
-
-def _switch(value: object, flag: str) -> bool:
-    text = str(value).strip().lower()
-    if text not in {"true", "false", "1", "0", "yes", "no", "on", "off"}:
-        raise ConfigurationError(flag, f"{text!r} is not known.", "Write true or false.", slug="switch")
-    return text in {"true", "1", "yes", "on"}
-
-
-def _export_from(value: object) -> bool:
-    text = str(value).strip().lower()
-    if text not in {"master", "workers"}:
-        raise ConfigurationError(
-            "--export-from", f"{text!r} is not known.", "Give master or workers.", slug="export-from"
-        )
-    return text == "workers"
+# A table: flag and field in the first line, then the parser and the check, then the text of a refusal.
+# fmt: off
+_RULES = (
+    _Rule("--prometheus-port", "port",
+        lambda value: None if _word(value) == "off" else _whole(value), lambda port: port is None or port <= 65535,
+        "is not a port.", "Give a number from 0 (any free port) to 65535, or off."),
+    _Rule("--prometheus-host", "host",
+        lambda value: str(value).strip(), re.compile(r"[A-Za-z0-9.:_%-]+").fullmatch,
+        "is not an address.", "Give an address of this machine: 127.0.0.1, 0.0.0.0."),
+    _Rule("--prometheus-linger", "linger", _linger),
+    _Rule("--propagate-traces", "trace_ratio",
+        lambda value: float(str(value)), lambda ratio: 0 <= ratio <= 1,
+        "is not a ratio.", "Give a number from 0 to 1."),
+    _Rule("--run-id", "run_id",
+        str, re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,99}").fullmatch,
+        "cannot name a run.", "Use up to 100 letters, digits and . _ : + - and begin with a letter or digit."),
+    _Rule("--run-label", "run_labels", _run_labels),
+    _Rule("--slow-request", "slow_s",
+        lambda value: duration(value, "--slow-request"), lambda seconds: 0 < seconds < math.inf,
+        "would make every request slow.", "Give a time above zero, 5s."),
+    _Rule("--max-request-names", "max_names",
+        _whole, lambda number: 1 <= number <= 100_000,
+        "is not a number of names.", "Give a whole number from 1 to 100000."),
+    _Rule("--export-from", "from_workers",
+        lambda value: {"master": False, "workers": True}[_word(value)], lambda _: True,
+        "is not known.", "Give master or workers."),
+    _Rule("--slo-abort", "slo_abort",
+        lambda value: _SWITCH[_word(value)], lambda _: True,
+        "is not known.", "Write true or false.", "switch"),
+    _Rule("--no-gc-freeze", "gc_freeze",
+        lambda value: not _SWITCH[_word(value)], lambda _: True,
+        "is not known.", "Write true or false.", "switch"),
+)
+# fmt: on

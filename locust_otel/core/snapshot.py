@@ -1,4 +1,4 @@
-"""Frozen values: what is known at one moment, made in one piece and then read at leisure.
+"""Frozen values: all that is known at one moment.
 
 A snapshot shares no mutable state with the run it was taken of, so outputs may render it in threads of their own, and
 two outputs of one snapshot cannot disagree. A series that has not changed is the same object as in the last snapshot.
@@ -6,7 +6,7 @@ two outputs of one snapshot cannot disagree. A series that has not changed is th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from locust_otel.core.histogram import Layout
 
 
 class SeriesKey(NamedTuple):
-    """What one request series is about; `outcome` is `success` or `failure`."""
+    """Identity of a request series; `outcome` is `success` or `failure`."""
 
     method: str
     name: str
@@ -24,15 +24,14 @@ class SeriesKey(NamedTuple):
 
 
 class ErrorKey(NamedTuple):
-    """What one kind of failed request is about."""
+    """Identity of a kind of failed request."""
 
     method: str
     name: str
     error_type: str
 
 
-@dataclass(frozen=True, slots=True)
-class Exemplar:
+class Exemplar(NamedTuple):
     """One request of a bucket that can be followed into the trace it belongs to.
 
     Attributes:
@@ -50,7 +49,7 @@ class Exemplar:
 
 @dataclass(frozen=True, slots=True)
 class SlowRequest:
-    """One request above the threshold, as the log tells of it.
+    """One request above the threshold.
 
     Attributes:
         status: HTTP status, or the class of the exception; empty where there is neither.
@@ -72,11 +71,10 @@ class SeriesSnapshot:
     """All requests so far of one method, name, user class and outcome.
 
     Attributes:
-        counts: As the layout of the run shapes them; nobody changes them any more.
+        counts: As the layout of the run shapes them; never changed again.
         measured: The sum of `counts`.
         unmeasured: Requests without a usable duration, which `counts` leaves out.
         sum_s: Sum of the measured durations in seconds.
-        body_bytes: Bytes of the response bodies.
         exemplars: At most one a bucket, by index into the classic view.
     """
 
@@ -96,13 +94,12 @@ class SeriesSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSnapshot:
-    """How one generating process is.
+    """State of one generating process.
 
     Attributes:
         worker: Host and index, `host-0`.
         cpu_ratio: Share of one core in [0, 1] and a little above; None before the first measurement.
         memory_bytes: Resident memory; None before the first measurement.
-        users: Simulated users on it.
         lag_counts: How late its event loop was, as `lag_layout` shapes it.
         lag_sum_s: Sum of those delays in seconds.
         reasons: Why its latencies cannot be believed, of `catalogue.INVALID_REASONS`; empty where they can.
@@ -122,11 +119,6 @@ class WorkerSnapshot:
     schedule_layout: Layout | None = None
     schedule_counts: Sequence[int] = ()
     schedule_sum_s: float = 0.0
-
-    @property
-    def keeps_up(self) -> bool:
-        """Whether it is fast enough for its latencies to be believed."""
-        return not self.reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +143,7 @@ class RequestsSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class ObjectivePoint:
-    """How one objective stands.
+    """State of one objective.
 
     Attributes:
         target: Share of good requests, in (0, 1); None for an objective on the mean.
@@ -175,10 +167,9 @@ class ObjectivePoint:
 
 @dataclass(frozen=True, slots=True)
 class RunSnapshot:
-    """What a run is and how it stands.
+    """State of a run.
 
     Attributes:
-        run_id: Its identity.
         info: Labels of `locust_run_info` besides `run_id`.
         state: One of `catalogue.RUN_STATES`.
         active: Whether it has not stopped yet.
@@ -186,8 +177,7 @@ class RunSnapshot:
         elapsed_s: Seconds from start to now, or to its stop.
         users: Running users by class.
         users_target: Users asked for by class.
-        requests: Its requests.
-        marks: What was marked in it, by mark and kind, and how often.
+        marks: How often each mark and kind was marked.
         slo: Its objectives; None without an SLO file.
     """
 
@@ -206,7 +196,7 @@ class RunSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class ExportCount:
-    """What one exporter did so far, by outcome."""
+    """Exports of one exporter with one outcome, and the seconds they took."""
 
     exporter: str
     outcome: str
@@ -216,7 +206,7 @@ class ExportCount:
 
 @dataclass(frozen=True, slots=True)
 class HealthSnapshot:
-    """How the bridge itself is."""
+    """State of the bridge itself."""
 
     exports: tuple[ExportCount, ...]
     last_exports: Mapping[str, float]
@@ -240,7 +230,6 @@ class Snapshot:
         worker_states: Number of workers by state; empty in a local run.
         workers_expected: None in a local run.
         workers: The generating processes.
-        health: The bridge itself.
         is_final: Whether the run is over and nothing will be added to it.
     """
 
@@ -255,11 +244,6 @@ class Snapshot:
 
     @property
     def invalid_reasons(self) -> frozenset[str]:
-        """Why the numbers of now cannot be believed; empty where they can."""
-        return invalid_reasons(self.workers, self.worker_states)
-
-
-def invalid_reasons(workers: Iterable[WorkerSnapshot], states: Mapping[str, int]) -> frozenset[str]:
-    """Return why the numbers of these workers cannot be believed; empty where they can."""
-    missing = ("workers",) if states.get("missing") else ()
-    return frozenset(chain(missing, *(worker.reasons for worker in workers)))
+        """Reasons why the current numbers are not valid; empty if they are."""
+        missing = ("workers",) if self.worker_states.get("missing") else ()
+        return frozenset(chain(missing, *(worker.reasons for worker in self.workers)))

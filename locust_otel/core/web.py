@@ -1,25 +1,101 @@
-"""HTTP requests of our commands to servers that the user has named."""
+"""HTTP requests of our commands to servers that the user has named: proxies and certificates are the environment's.
+
+It is `urllib`, not `requests`, which would send credentials of `~/.netrc`, and trusts its own list of certificates.
+"""
 
 from __future__ import annotations
 
+import json
 import urllib.request
+from http.client import HTTPException
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from locust_otel.core.errors import ConfigurationError, LocustOtelError
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: it would take the credentials to another host, and turn a POST into a GET."""
-
-    def redirect_request(self, *_: object, **__: object) -> None:
-        """Take the redirect for the answer."""
+JSON = "application/json"
 
 
-def opener(*handlers: urllib.request.BaseHandler) -> urllib.request.OpenerDirector:
-    """Return what opens requests and follows no redirect.
+class _AnyStatus(urllib.request.HTTPErrorProcessor):
+    """Returns each response as it came. A redirect would take the credentials to another host, and a POST to a GET."""
+
+    def http_response(self, request: Any, response: Any) -> Any:  # noqa: ARG002  # the base's signature
+        """Return the response."""
+        return response
+
+    https_response = http_response
+
+
+class Reply(NamedTuple):
+    """The status and the body of a response; the body is cut one byte above the limit of its request."""
+
+    status: int
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the server did what it was asked."""
+        return 200 <= self.status < 300
+
+
+class UnreachableError(LocustOtelError):
+    """No response came; the text is the system's (`Connection refused`), else the name of the error.
+
+    Attributes:
+        cause: The error.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        reason = getattr(error, "reason", None)
+        self.cause = reason if isinstance(reason, BaseException) else error
+        super().__init__(getattr(self.cause, "strerror", None) or type(self.cause).__name__)
+
+
+def send(  # noqa: PLR0913  # all that requests differ in
+    url: str,
+    body: bytes | None = None,
+    *,
+    content_type: str = JSON,
+    authorization: str = "",
+    timeout_s: float,
+    max_bytes: int = 64 << 20,
+    uses_proxy: bool = True,
+) -> Reply:
+    """Send a GET, or with a body a POST, and return the response, whatever its status.
 
     Args:
-        handlers: Further handlers, as `urllib.request.build_opener` takes them.
+        url: A URL of http or https.
+        body: Content of a POST.
+        content_type: Type of the body.
+        authorization: Value of the header; empty for none. No error contains it.
+        timeout_s: Seconds to wait for each part of the response.
+        max_bytes: Limit of the body.
+        uses_proxy: Whether the request goes through the proxy that the environment names.
+
+    Raises:
+        UnreachableError: There is no server, or its response is not HTTP.
     """
-    return urllib.request.build_opener(_NoRedirect(), *handlers)
+    headers = {"Accept": JSON, "Content-Type": body and content_type, "Authorization": authorization}
+    present = {name: value for name, value in headers.items() if value}
+    request = urllib.request.Request(url, body, present)  # noqa: S310  # callers take http and https only
+    opener = urllib.request.build_opener(_AnyStatus(), urllib.request.ProxyHandler(None if uses_proxy else {}))
+    try:
+        with opener.open(request, timeout=timeout_s) as response:
+            return Reply(response.status, response.read(max_bytes + 1))
+    except (OSError, HTTPException, ValueError) as error:  # a URLError is an OSError
+        raise UnreachableError(error) from error
+
+
+def decoded(body: bytes) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: It is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise ValueError("The JSON is nested too deeply.") from None
 
 
 def is_server(url: str) -> bool:
@@ -31,7 +107,25 @@ def is_server(url: str) -> bool:
         return False
 
 
-def reason(error: BaseException) -> str:
-    """Return why a server was not reached: `Connection refused`, or the name of the error where it does not say."""
-    cause = getattr(error, "reason", None) or error
-    return getattr(cause, "strerror", None) or type(cause).__name__
+def base_of(url: str, flag: str, variable: str, example: str, *, slug: str) -> str:
+    """Return the URL of a server, which a flag holds, as a base for paths.
+
+    Raises:
+        ConfigurationError: It is no base, or it holds credentials, which belong into an environment variable.
+    """
+    if not is_server(url) or not url.isascii() or not url.isprintable() or set("@?# ") & set(url):
+        found = "Credentials do not belong in a URL." if "@" in url else f"{url[:200]!r} is not the URL of a server."
+        raise ConfigurationError(flag, found, f"Write {example}; credentials go into {variable}.", slug=slug)
+    return url.rstrip("/")
+
+
+def header_value(value: str, variable: str, *, slug: str) -> str:
+    """Return the value of an `Authorization` header, which an environment variable holds; it may be empty.
+
+    Raises:
+        ConfigurationError: It cannot be the value of a header; no error quotes it.
+    """
+    if not value.isascii() or not value.isprintable():
+        found, remedy = "The value is not one line of ASCII.", "Write the value of the header: Bearer TOKEN."
+        raise ConfigurationError(variable, found, remedy, slug=slug)
+    return value

@@ -1,36 +1,31 @@
-"""The faults active in the demo shop, asked together; the time is handed in."""
+"""The faults that are active in the demo shop, and their joint effect at a given time."""
 
 from __future__ import annotations
 
-import dataclasses
 import random
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import NamedTuple
 
 from locust_otel.demo.faults import RequestContext, ShopFault
 
 
-@dataclass(frozen=True, slots=True)
-class _Active:
+class _Active(NamedTuple):
     fault: ShopFault
     since_s: float
     rng: random.Random
 
 
 class ActiveFaults:
-    """Active faults, at most one of each name; activating it again replaces it.
+    """The active faults, at most one of a name; activating it again replaces it.
 
-    Times are seconds of any monotonic clock, the same for all calls.
-
-    Args:
-        seed: Each activation starts its own sequence of random numbers from it and the fault's name.
+    Times are seconds of any monotonic clock, the same for all calls. Each activation starts its own sequence of random
+    numbers from the seed and the fault's name.
     """
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._active: dict[str, _Active] = {}
-
-    def __len__(self) -> int:
-        return len(self._active)
 
     def activate(self, fault: ShopFault, now_s: float) -> None:
         """Activate a fault, from now on."""
@@ -48,25 +43,26 @@ class ActiveFaults:
     def describe(self, now_s: float) -> list[dict[str, object]]:
         """Return name, parameters and age in seconds of each active fault."""
         return [
-            {"name": name, **dataclasses.asdict(active.fault), "age_s": now_s - active.since_s}
+            {"name": name, **asdict(active.fault), "age_s": now_s - active.since_s}
             for name, active in self._active.items()
         ]
 
     def work_s(self, route: str, now_s: float, in_flight: int, service_s: float) -> float:
         """Return the seconds to add while the worker is held."""
         return sum(
-            active.fault.work_s(RequestContext(route, now_s - active.since_s, in_flight, service_s))
-            for active in self._active.values()
-            if active.fault.concerns(route)
+            active.fault.work_s(RequestContext(now_s - active.since_s, in_flight, service_s))
+            for active in self._concerning(route)
         )
 
     def delay_s(self, route: str, now_s: float, in_flight: int, service_s: float) -> float:
         """Return the seconds to add once the worker is free again."""
         return sum(
-            active.fault.delay_s(RequestContext(route, now_s - active.since_s, in_flight, service_s), active.rng)
-            for active in self._active.values()
-            if active.fault.concerns(route)
+            active.fault.delay_s(RequestContext(now_s - active.since_s, in_flight, service_s), active.rng)
+            for active in self._concerning(route)
         )
+
+    def _concerning(self, route: str) -> Iterator[_Active]:
+        return (active for active in self._active.values() if active.fault.concerns(route))
 
     def hold_s(self, now_s: float) -> float:
         """Return for how many seconds from now nothing may begin or end."""
@@ -74,12 +70,8 @@ class ActiveFaults:
 
     def forced_status(self, route: str) -> int | None:
         """Return the status a fault answers this request with, or None."""
-        for active in self._active.values():
-            if active.fault.concerns(route):
-                status = active.fault.forced_status(active.rng)
-                if status is not None:
-                    return status
-        return None
+        statuses = (active.fault.forced_status(active.rng) for active in self._concerning(route))
+        return next((status for status in statuses if status is not None), None)
 
     def pool_size(self, normal: int) -> int:
         """Return the size of the database pool."""

@@ -25,16 +25,12 @@ def add_to(commands: Any) -> None:
     )  # fmt: skip
     add("--seed", type=int, default=1, help="service times and faults of the shop follow from it (default %(default)s)")
     add("--shop-port", type=int, default=0, metavar="PORT", help="0 takes a free one (default %(default)s)")
-    add(
-        "--slo",
-        metavar="FILE",
-        help="objectives that decide the exit code (default: those of the demo shop, which do not)",
-    )
+    objectives = "objectives that decide the exit code (default: those of the demo shop, which do not)"
+    add("--slo", metavar="FILE", help=objectives)
     add("--prometheus-port", metavar="PORT", help="port of /metrics, or off (default 9646 or the next free one)")
     add("--run-record", metavar="DIR", help="write a record of the run into this folder")
-    add(
-        "--stack", action="store_true", help="with a real Prometheus and Alertmanager beside it, and their alerts shown"
-    )
+    stack = "with a real Prometheus and Alertmanager beside it, and their alerts shown"
+    add("--stack", action="store_true", help=stack)
     add("--open", action="store_true", help="open the live page in a browser, where there is a desktop")
     demo.set_defaults(command=run)
 

@@ -1,7 +1,7 @@
-"""The faults the demo shop can be given: what each does to a request, as plain arithmetic.
+"""The faults of the demo shop: their effects on a request, as plain arithmetic.
 
-A fault sleeps nowhere and reads no clock: it is asked about a `RequestContext`, with the age of the fault in it, and
-answers in seconds, connections or a status. Randomness comes from a generator handed in, so that the n-th
+A fault neither sleeps nor reads a clock: it takes a `RequestContext`, with the age of the fault in it, and returns
+seconds, connections or a status. Randomness comes from a generator handed in, so that the n-th
 request a fault sees meets the same fate for the same seed.
 """
 
@@ -22,19 +22,11 @@ from locust_otel.demo.latency import SERVICES
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """What a fault may know of one request.
+    """The properties of a request that a fault depends on."""
 
-    Attributes:
-        route: Template of the route, as in `latency.SERVICES`.
-        age_s: Seconds since the fault was activated.
-        in_flight: Requests the shop is working on or keeps waiting, this one included.
-        service_s: Seconds of service drawn for the request, without any fault.
-    """
-
-    route: str
-    age_s: float
-    in_flight: int
-    service_s: float
+    age_s: float  # since the fault was activated
+    in_flight: int  # requests that the shop works on or keeps waiting, this one included
+    service_s: float  # drawn for the request, without any fault
 
 
 def _number(default: float, unit: str, meaning: str, low: float, high: float = math.inf) -> Any:
@@ -215,17 +207,13 @@ def build(name: str, parameters: Mapping[str, object]) -> ShopFault:
     values: dict[str, Any] = {}
     for key, value in parameters.items():
         if key not in fields:
-            raise ConfigurationError(
-                f"fault {name}",
-                f"{key!r} is not a parameter.",
-                f"Write one of {', '.join(fields)}.",
-                slug="fault-parameter",
-            )
+            remedy = f"Write one of {', '.join(fields)}."
+            raise _error(name, f"{key!r} is not a parameter.", remedy, slug="fault-parameter")
         values[key] = _value(name, fields[key], value)
     try:
         return kind(**values)
     except ValueError as error:
-        raise ConfigurationError(f"fault {name}", f"{error}.", "Change one.", slug="fault-value") from None
+        raise _error(name, f"{error}.", "Change one.") from None
 
 
 def parse(text: str) -> ShopFault:
@@ -239,38 +227,29 @@ def parse(text: str) -> ShopFault:
     for part in filter(None, rest.split(",")):
         key, equals, value = part.partition("=")
         if not equals:
-            raise ConfigurationError(
-                f"fault {name}", f"{part!r} has no value.", "Write key=value.", slug="fault-parameter"
-            )
+            raise _error(name, f"{part!r} has no value.", "Write key=value.", slug="fault-parameter")
         parameters[key] = value
     return build(name, parameters)
 
 
 def _value(name: str, field: dataclasses.Field[Any], value: object) -> object:
-    where = f"fault {name}"
     kind: type[Any] = type(field.default)
-    meta = field.metadata
     if kind is str:
         if value in SERVICES or (value == "" and field.default == ""):
             return value
-        raise ConfigurationError(
-            where,
-            f"{field.name} {value!r} is not a route.",
-            f"Write one of {', '.join(SERVICES)}.",
-            slug="fault-value",
-        )
-    low, high = meta["low"], meta["high"]
+        raise _error(name, f"{field.name} {value!r} is not a route.", f"Write one of {', '.join(SERVICES)}.")
+    low, high = field.metadata["low"], field.metadata["high"]
     number = _finite(value)
     if number is None or not low <= number <= high or (kind is int and not number.is_integer()):
         span = f"from {low:g} up" if high == math.inf else f"from {low:g} to {high:g}"
         what = "a whole number" if kind is int else "a number"
-        raise ConfigurationError(
-            where,
-            f"{field.name} {value!r} is not {what} {span}.",
-            f"Its unit is {meta['unit']}, its default {field.default:g}.",
-            slug="fault-value",
-        )
+        remedy = f"Its unit is {field.metadata['unit']}, its default {field.default:g}."
+        raise _error(name, f"{field.name} {value!r} is not {what} {span}.", remedy)
     return kind(number)
+
+
+def _error(name: str, found: str, remedy: str, *, slug: str = "fault-value") -> ConfigurationError:
+    return ConfigurationError(f"fault {name}", found, remedy, slug=slug)
 
 
 def _finite(value: object) -> float | None:

@@ -1,4 +1,4 @@
-"""How long the demo shop takes for each route, and the load it can carry: the documented figures.
+"""The service times of the demo shop by route, and the load it can carry: the documented figures.
 
 A request holds one worker for `app + database` seconds and, for the database part of it, one connection.
 Both are drawn from lognormal distributions with the means below, so the capacity of a mix of routes is
@@ -32,19 +32,12 @@ _QUERY_SIGMA = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What one route costs.
-
-    Attributes:
-        method: The one HTTP method the route answers.
-        app_mean_s: Mean seconds on a worker, without the database.
-        sigma: Standard deviation of the logarithm of those seconds; 0.4 puts p99 at 2.3 times the mean.
-        queries: Database queries, `QUERY_MEAN_S` each, made one after the other on one connection.
-    """
+    """The costs of one route, which answers one HTTP method."""
 
     method: str
-    app_mean_s: float
-    sigma: float
-    queries: int
+    app_mean_s: float  # on a worker, without the database
+    sigma: float  # standard deviation of the logarithm of those seconds; 0.4 puts p99 at 2.3 times the mean
+    queries: int  # of `QUERY_MEAN_S` each, made one after the other on one connection
 
     @property
     def db_mean_s(self) -> float:
@@ -65,21 +58,12 @@ SERVICES: Mapping[str, Service] = {
 }
 """Each route of the shop by its template, as `/_stats` and the faults spell it."""
 
-WEBSHOP_MIX: Mapping[str, float] = {
-    "/api/products": 5,
-    "/api/products/[id]": 3,
-    "/api/cart": 1,
-    "/api/orders": 1,
-}
+WEBSHOP_MIX: Mapping[str, float] = {"/api/products": 5, "/api/products/[id]": 3, "/api/cart": 1, "/api/orders": 1}
 """Task weights of `locustfiles/webshop.py`; the one login of each user is left out."""
 
 
 def capacity_rps(
-    mix: Mapping[str, float],
-    *,
-    workers: int = WORKERS,
-    db_connections: int = DB_CONNECTIONS,
-    time_scale: float = 1.0,
+    mix: Mapping[str, float], *, workers: int = WORKERS, db_connections: int = DB_CONNECTIONS, time_scale: float = 1.0
 ) -> float:
     """Return the requests/s beyond which the shop's queues grow, for a mix of routes.
 
@@ -99,21 +83,14 @@ def capacity_rps(
     weight = sum(mix.values())
     db_s = time_scale * sum(share * SERVICES[route].db_mean_s for route, share in mix.items()) / weight
     app_s = time_scale * sum(share * SERVICES[route].app_mean_s for route, share in mix.items()) / weight
-    by_workers = workers / (app_s + db_s) if app_s + db_s else math.inf
-    by_database = db_connections / db_s if db_s else math.inf
-    return min(by_workers, by_database)
+    return min(workers / (app_s + db_s), db_connections / db_s) if time_scale else math.inf
 
 
 class LatencyModel:
-    """Draws service times; the n-th request of a route gets the same ones for the same seed.
-
-    Args:
-        seed: Same seed, same sequence on each route, whatever happens on the others.
-        time_scale: Factor on all times; 0 makes the shop answer at once.
-    """
+    """Draws service times: for the same seed the same sequence on each route, whatever happens on the others."""
 
     def __init__(self, seed: int, time_scale: float = 1.0) -> None:
-        self.time_scale = time_scale
+        self._time_scale = time_scale
         # Not cryptography: a reproducible load model.
         self._rngs = {route: random.Random(f"{seed}:{route}") for route in SERVICES}  # noqa: S311
 
@@ -126,7 +103,7 @@ class LatencyModel:
         service, rng = SERVICES[route], self._rngs[route]
         app_s = _lognormal(rng, service.app_mean_s, service.sigma)
         db_s = sum(_lognormal(rng, QUERY_MEAN_S, _QUERY_SIGMA) for _ in range(service.queries))
-        return self.time_scale * app_s, self.time_scale * db_s
+        return self._time_scale * app_s, self._time_scale * db_s
 
 
 def _lognormal(rng: random.Random, mean: float, sigma: float) -> float:

@@ -1,8 +1,11 @@
-"""What a person watches while a load test runs: a table that is redrawn in a terminal, plain lines elsewhere."""
+"""The display of a running load test and of its alerts: redrawn in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -10,15 +13,22 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from locust_otel.core.words import clock, duration
+from locust_otel.demo.webhook import Message
 from locust_otel.slo.counts import Counts
 from locust_otel.slo.objectives import Objective, Slo, spoken
 from locust_otel.slo.text import line as slo_line
 from locust_otel.slo.text import table as slo_table
 from locust_otel.slo.verdict import Result, Status, Worst
 
+SHOWN = 6
+"""Messages of the webhook that are shown below the alerts; all are kept."""
+
+_STYLES = {"firing": "bold red", "pending": "yellow", "resolved": "green"}
+_IDENTITY = ("alertname", "severity", "slo", "run_id", "window", "instance", "exporter")
+
 PLAIN_INTERVAL_S = 5.0
 """Seconds between two lines where there is no terminal."""
-
 
 Row = Mapping[str, Any]
 """One endpoint, or all of them, as the live page has it: `requests` and `failures` since the start, `rate` in requests
@@ -26,19 +36,13 @@ a second, `p50_s` and the like in seconds; None where there was no request latel
 
 
 class LiveView:
-    """Shows snapshots of a run as they come.
+    """Shows the values of the live page: as a table in a terminal, else as a line every `PLAIN_INTERVAL_S`.
 
-    Args:
-        console: Where to; a table where it is a terminal, else a line every `PLAIN_INTERVAL_S`.
-        run_time_s: How long the run is to last; None for open end.
-        below: Gives what else stands below the table, in a terminal.
+    What `below` returns is drawn below the table.
     """
 
     def __init__(
-        self,
-        console: Console,
-        run_time_s: float | None,
-        below: Callable[[], Iterable[RenderableType]] = tuple,
+        self, console: Console, run_time_s: float, below: Callable[[], Iterable[RenderableType]] = tuple
     ) -> None:
         self._console = console
         self._below = below
@@ -58,12 +62,7 @@ class LiveView:
             self._live.stop()
 
     def show(self, page: Mapping[str, Any], slo: Slo | None) -> None:
-        """Draw the values of the live page.
-
-        Args:
-            page: What `bridge.ask("page")` returns.
-            slo: The SLO file of the run.
-        """
+        """Draw the values of the live page, which `bridge.ask("page")` returns; nothing before the run."""
         run = page["run"]
         if run is None:
             return
@@ -79,10 +78,9 @@ class LiveView:
 
     def _screen(self, page: Mapping[str, Any], slo: Slo | None) -> RenderableType:
         run = page["run"]
-        of = f" of {_clock(self._run_time_s)}" if self._run_time_s else ""
         title = Text.assemble(
             (run["id"], "bold"),
-            f"  {run['state']}  {_clock(run['elapsed_s'])}{of}  ",
+            f"  {run['state']}  {clock(int(run['elapsed_s']))} of {clock(self._run_time_s)}  ",
             (f"{run['users']}/{run['users_target']} users", "bold"),
         )
         objectives = _objectives(page, slo) if slo is not None and page["slo"] is not None else ()
@@ -116,15 +114,15 @@ def _objectives(page: Mapping[str, Any], slo: Slo) -> Iterator[RenderableType]:
 
 def _line(run: Mapping[str, Any], total: Row) -> str:
     return (
-        f"{_clock(run['elapsed_s'])}  {run['users']} users  {_rate(total['rate'])} req/s"
-        f"  p50 {_time(total['p50_s'])}  p95 {_time(total['p95_s'])}  p99 {_time(total['p99_s'])}"
+        f"{clock(int(run['elapsed_s']))}  {run['users']} users  {_rate(total['rate'])} req/s"
+        f"  p50 {duration(total['p50_s'])}  p95 {duration(total['p95_s'])}  p99 {duration(total['p99_s'])}"
         f"  {total['requests']:,} requests  {total['failures']:,} failed ({_share(total)})"
     )
 
 
 def table(page: Mapping[str, Any]) -> Table:
     """Return the endpoints as a table, with their sum: lately while the run is active, else as a whole."""
-    result = Table(box=None, pad_edge=False, header_style="dim", show_footer=False)
+    result = Table(box=None, pad_edge=False, header_style="dim")
     result.add_column("method", no_wrap=True, min_width=6)
     result.add_column("name", ratio=1, overflow="ellipsis", no_wrap=True)
     lately = f"last {page['recent_s']:.0f} s: req/s" if page["recent_s"] is not None else "req/s"
@@ -138,24 +136,12 @@ def table(page: Mapping[str, Any]) -> Table:
             f"{row['failures']:,}",
             Text(_share(row), style="red" if row["failures"] else "dim"),
             _rate(row["rate"]),
-            _time(row["p50_s"]),
-            _time(row["p95_s"]),
-            _time(row["p99_s"]),
+            duration(row["p50_s"]),
+            duration(row["p95_s"]),
+            duration(row["p99_s"]),
             style="bold" if row is page["total"] else "",
         )
     return result
-
-
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    return (
-        f"{seconds:.2f} s"
-        if seconds >= 1
-        else f"{seconds * 1000:.0f} ms"
-        if seconds >= 0.01
-        else f"{seconds * 1000:.1f} ms"
-    )
 
 
 def _rate(rate: float | None) -> str:
@@ -166,6 +152,85 @@ def _share(row: Row) -> str:
     return f"{row['failures'] / row['requests']:.1%}" if row["requests"] else "–"
 
 
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}:{rest:02d}"
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert that Prometheus holds, `pending` or `firing`; the labels of its key tell it from others."""
+
+    key: tuple[str, ...]
+    state: str
+    since: datetime
+    summary: str
+
+    @property
+    def title(self) -> str:
+        """Name, severity and objective."""
+        return " ".join(filter(None, self.key[:3]))
+
+
+def alerts(document: Mapping[str, Any]) -> list[Alert]:
+    """Return the alerts of Prometheus' `/api/v1/alerts`, firing ones first; those that notify nobody are left out."""
+    result = [
+        Alert(
+            tuple(alert["labels"].get(label, "") for label in _IDENTITY),
+            alert["state"],
+            datetime.fromisoformat(alert["activeAt"]),
+            alert["annotations"].get("summary", ""),
+        )
+        for alert in document["data"]["alerts"]
+        if alert["labels"].get("severity") != "none"
+    ]
+    return sorted(result, key=lambda alert: (alert.state != "firing", alert.key))
+
+
+class Board:
+    """Keeps what is known, and what of it is new."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self._alerts: list[Alert] = []
+        self._news: deque[str] = deque()
+
+    def got(self, message: Message) -> None:
+        """Take what the webhook got."""
+        self.messages.append(message)
+        self._news.append(f"webhook  {message.line}")
+
+    def update(self, now: Iterable[Alert], at: datetime) -> None:
+        """Take the alerts that Prometheus holds now."""
+        before = {alert.key: alert for alert in self._alerts}
+        self._alerts = list(now)
+        for alert in self._alerts:
+            known = before.pop(alert.key, None)
+            if known is None or known.state != alert.state:
+                self._news.append(f"alert    {at:%H:%M:%S}Z  {alert.state}  {alert.title}  {alert.summary}")
+        for gone in before.values():
+            self._news.append(f"alert    {at:%H:%M:%S}Z  over  {gone.title}")
+
+    def news(self) -> Iterator[str]:
+        """Yield what has changed since the last call, a line each."""
+        while self._news:
+            yield self._news.popleft()
+
+    def screen(self, at: datetime) -> Iterator[RenderableType]:
+        """Yield what stands below the live table."""
+        yield Text()
+        if not self._alerts:
+            yield Text("alerts: none is pending or firing", style="dim")
+        else:
+            table = Table(box=None, pad_edge=False, header_style="dim")
+            for column in ("alert", "severity", "objective", "state", "for"):
+                table.add_column(column, no_wrap=True)
+            for alert in self._alerts:
+                state = Text(alert.state, style=_STYLES.get(alert.state, ""))
+                table.add_row(*alert.key[:3], state, f"{max(0, (at - alert.since).total_seconds()):.0f} s")
+            yield table
+        yield from self.notifications(SHOWN)
+
+    def notifications(self, last: int = 0) -> Iterator[RenderableType]:
+        """Yield what the webhook got, all of it or the last so many."""
+        shown = self.messages[-last:]
+        if not shown:
+            yield Text("webhook: nothing has come", style="dim")
+        for message in shown:
+            style = _STYLES.get(message.status, "")
+            yield Text(f"webhook  {message.line}", style=style, no_wrap=True, overflow="ellipsis")

@@ -1,4 +1,4 @@
-"""`locust-otel demo`: the shop, a load test against it with the bridge on, and at the end whose count says what."""
+"""`locust-otel demo`: the shop, a load test against it with the bridge on, and at the end the counts of all three."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 from argparse import Namespace
+from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 import locust.main  # first of all: it patches sockets and locks, and what is imported before keeps the unpatched ones
 
 import gevent  # isort: skip
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 import locust_otel
@@ -27,7 +28,8 @@ from locust_otel.demo import shop
 from locust_otel.demo.faults import parse as parse_fault
 from locust_otel.demo.live import LiveView, results
 from locust_otel.demo.live import table as page_table
-from locust_otel.demo.stack import Stack, find, metrics_port
+from locust_otel.demo.stack import Stack, find, metrics_port, shipped
+from locust_otel.demo.stack import running as running_stack
 from locust_otel.plugin.bridge import Bridge
 from locust_otel.plugin.command import open_page
 from locust_otel.slo.file import load as load_slo
@@ -37,60 +39,53 @@ from locust_otel.slo.text import table as slo_table
 FRAME_S = 0.5
 """Seconds between two drawings; one takes some milliseconds of the load's event loop."""
 
-
 _VERDICTS = (ExitCode.MISSED, ExitCode.UNDECIDED, ExitCode.NOT_VALID)
 
 
 class _Demo:
-    """What of a demo goes on inside of Locust."""
+    """The part of a demo that runs inside of Locust: it shows the run."""
 
-    def __init__(
-        self, console: Console, run_time_s: float | None, slo: Slo, stack: Stack | None, *, is_opened: bool
-    ) -> None:
+    def __init__(self, console: Console, run_time_s: float, slo: Slo, stack: Stack | None, *, is_opened: bool) -> None:
         self.bridge: Bridge | None = None
-        self._slo = slo
-        self._is_opened = is_opened
-        self._stack = stack
         self._console = console
-        self._run_time_s = run_time_s
-        self._view: LiveView | None = None
-        self._greenlet: gevent.Greenlet | None = None
+        self._slo = slo
+        self._stack = stack
+        self._is_opened = is_opened
+        self._view = LiveView(console, run_time_s, self._below)
+        self._drawing: gevent.Greenlet | None = None
 
     def on_init(self, environment: Any, **_: object) -> None:
         """Show the run, in the process that knows all of it."""
         if isinstance(environment.runner, locust.runners.WorkerRunner):
             return
-        self.bridge = locust_otel.attach(environment)
-        self.bridge.remember("page")
-        url = self.bridge.url or "off"
-        self._console.print(f"[bold]metrics[/bold]  [cyan]{url}[/cyan]", highlight=False, soft_wrap=True)
+        self.bridge = bridge = locust_otel.attach(environment)
+        bridge.remember("page")
+        self._console.print(f"[bold]metrics[/bold]  [cyan]{bridge.url or 'off'}[/cyan]", soft_wrap=True)
         if environment.web_ui is not None:
             web = f"http://127.0.0.1:{environment.parsed_options.web_port}"
-            self._console.print(f"[bold]web UI[/bold]   [cyan]{web}[/cyan]", highlight=False)
-        if self._is_opened and self.bridge.url is not None:
-            open_page(self.bridge.url)
-        stack = self._stack
-        below = (lambda: stack.board.screen(datetime.now(UTC))) if stack is not None else tuple
-        self._view = LiveView(self._console, self._run_time_s, below)
+            self._console.print(f"[bold]web UI[/bold]   [cyan]{web}[/cyan]")
+        if self._is_opened and bridge.url is not None:
+            open_page(bridge.url)
         self._view.start()
-        self._greenlet = gevent.spawn(self._draw)
+        self._drawing = gevent.spawn(self._draw, bridge)
 
     def on_quitting(self, **_: object) -> None:
         """Leave the terminal to what comes after."""
-        if self._greenlet is not None and self._view is not None:
-            self._greenlet.kill()
-            self._greenlet = None
+        if self._drawing is not None:
+            self._drawing.kill()
+            self._drawing = None
             self._view.stop()
 
-    def _draw(self) -> None:
-        assert self._view is not None  # noqa: S101  # for the type checker
-        assert self.bridge is not None  # noqa: S101  # likewise
+    def _below(self) -> Iterable[RenderableType]:
+        return () if self._stack is None else self._stack.board.screen(datetime.now(UTC))
+
+    def _draw(self, bridge: Bridge) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                self._view.show(self.bridge.ask("page"), self._slo)
+                self._view.show(bridge.ask("page"), self._slo)
             if self._stack is not None and not self._console.is_terminal:
                 for line in self._stack.board.news():
-                    self._console.print(line, highlight=False, soft_wrap=True)
+                    self._console.print(line, soft_wrap=True)
             gevent.sleep(FRAME_S)
 
 
@@ -105,24 +100,24 @@ def run(options: Namespace) -> int:
     run_time_s = duration(options.run_time, "--run-time")
     if run_time_s < 1:
         raise ConfigurationError("--run-time", f"{options.run_time!r} is no run.", "Give 1s or more.", slug="run-time")
-    slo_file = options.slo or str(locustfile("slo.yaml"))
+    slo_file = options.slo or str(shipped("locustfiles/slo.yaml"))
     slo = load_slo(slo_file)
-    stack = None
+    servers = None
     if options.stack:
-        port = metrics_port(options.prometheus_port)
-        options.prometheus_port = str(port)
-        stack = Stack(find(), slo_file, port)
-    console = Console()
+        options.prometheus_port = str(metrics_port(options.prometheus_port))
+        servers = find()
+    console = Console(highlight=False)
     if not console.is_terminal:  # a file or a pipe has no width; the tables need this much
-        console = Console(width=110)
+        console = Console(width=110, highlight=False)
     with ExitStack() as ends, tempfile.TemporaryDirectory(prefix="locust-otel-demo-") as folder:
-        if stack is not None:
-            ends.enter_context(stack)
+        stack = None
+        if servers is not None:
+            stack = ends.enter_context(running_stack(servers, slo_file, int(options.prometheus_port)))
             for name, url in stack.urls.items():
-                console.print(f"[bold]{name:12}[/bold] [cyan]{url}[/cyan]", highlight=False)
+                console.print(f"[bold]{name:12}[/bold] [cyan]{url}[/cyan]")
         report, log = Path(folder, "locust.json"), Path(folder, "locust.log")
         with shop.start(port=options.shop_port, seed=options.seed, faults=options.fault) as running:
-            console.print(f"[bold]shop[/bold]     [cyan]{running.url}[/cyan]", highlight=False)
+            console.print(f"[bold]shop[/bold]     [cyan]{running.url}[/cyan]")
             sys.argv[1:] = _locust_arguments(
                 options, running.url, run_time_s, report, log if console.is_terminal else None
             )
@@ -143,35 +138,31 @@ def run(options: Namespace) -> int:
                 return code
             _conclude(console, demo.bridge, slo, report, running)
             if stack is not None:
-                console.print("\n[bold]what the webhook got[/bold]", highlight=False)
-                console.print(*stack.board.notifications(), sep="\n", highlight=False)
+                console.print("\n[bold]what the webhook got[/bold]")
+                console.print(*stack.board.notifications(), sep="\n")
     # A demo that has shown a fault has not failed; with objectives of one's own it is a test like any other.
     return code if options.slo or code not in _VERDICTS else ExitCode.OK
 
 
 def _locust_arguments(options: Namespace, url: str, run_time_s: float, report: Path, log: Path | None) -> list[str]:
-    arguments = ["--locustfile", str(locustfile("webshop.py")), "--host", url]
-    arguments += ["--users", str(options.users), "--spawn-rate", str(options.spawn_rate)]
-    arguments += ["--run-time", f"{run_time_s:.0f}s", "--stop-timeout", "10", "--only-summary"]
     # A checkout with an empty cart fails on purpose; a demo that has shown it has not failed.
-    arguments += ["--exit-code-on-error", "0", "--json-file", str(report.with_suffix(""))]  # Locust appends .json
-    arguments += ["--slo", options.slo or str(locustfile("slo.yaml"))]
-    arguments += ["--autostart"] if options.web_ui else ["--headless"]
-    if options.processes:
-        arguments += ["--processes", str(options.processes)]
-    if log is not None:  # lines in between would break the table
-        arguments += ["--logfile", str(log)]
-    if options.prometheus_port is not None:
-        arguments += ["--prometheus-port", options.prometheus_port]
-    if options.run_record is not None:
-        arguments += ["--run-record", options.run_record]
-    return arguments
-
-
-def locustfile(name: str) -> Path:
-    """Return the path of an example: in an installed package beside this module, in a checkout in its own folder."""
-    installed = Path(__file__).with_name("locustfiles") / name
-    return installed if installed.exists() else Path(__file__).parents[2] / "locustfiles" / name
+    flags = {
+        "--locustfile": shipped("locustfiles/webshop.py"),
+        "--host": url,
+        "--users": options.users,
+        "--spawn-rate": options.spawn_rate,
+        "--run-time": f"{run_time_s:.0f}s",
+        "--stop-timeout": 10,
+        "--exit-code-on-error": 0,
+        "--json-file": report.with_suffix(""),  # Locust appends .json
+        "--slo": options.slo or shipped("locustfiles/slo.yaml"),
+        "--processes": options.processes,
+        "--logfile": log,  # lines in between would break the table
+        "--prometheus-port": options.prometheus_port,
+        "--run-record": options.run_record,
+    }
+    arguments = [str(part) for flag, value in flags.items() if value is not None for part in (flag, value)]
+    return [*arguments, "--only-summary", "--autostart" if options.web_ui else "--headless"]
 
 
 def _conclude(console: Console, bridge: Bridge, slo: Slo, report: Path, running: shop.ShopProcess) -> None:
@@ -182,30 +173,28 @@ def _conclude(console: Console, bridge: Bridge, slo: Slo, report: Path, running:
     entries = json.loads(report.read_text())
     served = running.stats()["requests"]
     counts = {
-        "Locust": (sum(e["num_requests"] for e in entries), sum(e["num_failures"] for e in entries)),
+        "Locust": (sum(entry["num_requests"] for entry in entries), sum(entry["num_failures"] for entry in entries)),
         "bridge": (page["total"]["requests"], page["total"]["failures"]),
-        "shop": (sum(s["count"] for s in served), sum(s["count"] for s in served if int(s["status"]) >= 400)),
+        "shop": (sum(row["count"] for row in served), sum(row["count"] for row in served if row["status"] >= 400)),
     }
     console.print()
     console.print(page_table(page))
     if page["slo"] is not None:
         console.print()
         console.print(slo_table(results(page, slo), has_worst=True))
-    table = Table(title="who counted what", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column("")
-    table.add_column("requests", justify="right")
-    table.add_column("failed", justify="right")
+    table = Table("", title="who counted what", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in ("requests", "failed"):
+        table.add_column(column, justify="right")
     for who, (requests, failed) in counts.items():
         table.add_row(who, f"{requests:,}", f"{failed:,}")
     console.print()
     console.print(table)
-    agree = len(set(counts.values())) == 1
-    console.print("[green]All three agree.[/green]" if agree else "[yellow]They differ.[/yellow]")
+    all_agree = len(set(counts.values())) == 1
+    console.print("[green]All three agree.[/green]" if all_agree else "[yellow]They differ.[/yellow]")
     target = urlsplit(bridge.url or "http://127.0.0.1:9646").netloc
     console.print(
         "\nYour own load test:  [bold]locust-otel run -f locustfile.py[/bold] and all of Locust's arguments,\n"
         "and in prometheus.yml:  [bold]scrape_configs: [{job_name: locust, scrape_interval: 5s, "
         f"static_configs: [{{targets: ['{target}']}}]}}][/bold]",
-        highlight=False,
         soft_wrap=True,
     )

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import gevent
-from gevent.event import Event
+from gevent.event import AsyncResult
 
 _MAX_OVERSLEPT_S = 0.05  # a machine that stood still is not made up for
-
-
-class _Turn:
-    """One request waiting for a place; `admitted_s` says since when it has it."""
-
-    __slots__ = ("admitted_s", "event")
-
-    def __init__(self) -> None:
-        self.event = Event()
-        self.admitted_s = 0.0
 
 
 class Pool:
@@ -27,27 +19,32 @@ class Pool:
     def __init__(self, size: int) -> None:
         self._size = size
         self._in_use = 0
-        self._waiting: deque[_Turn] = deque()
+        self._waiting: deque[AsyncResult] = deque()  # the result is when the request got its place
         self._overslept_s = 0.0
 
-    def acquire(self, timeout_s: float) -> bool:
-        """Take a place within this many seconds; return False when there was none."""
+    @contextmanager
+    def place(self, timeout_s: float) -> Iterator[bool]:
+        """Hold a place in the context; False, without one, if none became free within the timeout."""
+        has_place = self._acquire(timeout_s)
+        try:
+            yield has_place
+        finally:
+            if has_place:
+                self._in_use -= 1
+                self._admit()
+
+    def _acquire(self, timeout_s: float) -> bool:
         if self._in_use < self._size and not self._waiting:
             self._in_use += 1
             return True
-        turn = _Turn()
+        turn = AsyncResult()
         self._waiting.append(turn)
-        turn.event.wait(timeout_s)
-        if turn.event.is_set():  # whoever set it has counted us in
-            self._oversleep(time.monotonic() - turn.admitted_s)
+        turn.wait(timeout_s)
+        if turn.ready():  # `_admit` has counted it in
+            self._oversleep(time.monotonic() - turn.value)
             return True
         self._waiting.remove(turn)
         return False
-
-    def release(self) -> None:
-        """Give a place back."""
-        self._in_use -= 1
-        self._admit()
 
     def occupy(self, seconds: float) -> None:
         """Sleep on a place taken.
@@ -71,9 +68,7 @@ class Pool:
     def _admit(self) -> None:
         while self._waiting and self._in_use < self._size:
             self._in_use += 1
-            turn = self._waiting.popleft()
-            turn.admitted_s = time.monotonic()
-            turn.event.set()
+            self._waiting.popleft().set(time.monotonic())
 
     def _oversleep(self, seconds: float) -> None:
         self._overslept_s = min(_MAX_OVERSLEPT_S, self._overslept_s + seconds)

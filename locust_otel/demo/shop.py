@@ -26,7 +26,6 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterable, Sequence
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -48,10 +47,8 @@ class ShopError(LocustOtelError):
 class ShopProcess:
     """A running demo shop; a context manager that stops it.
 
-    Attributes:
-        url: `http://127.0.0.1:PORT`, without a slash at the end.
-        port: The port it listens on.
-        pid: The process id.
+    Its `url` is `http://127.0.0.1:PORT`, without a slash at the end. The methods that ask the shop something raise
+    OSError if it does not answer.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], url: str) -> None:
@@ -61,54 +58,28 @@ class ShopProcess:
         self.pid = process.pid
 
     def stats(self) -> dict[str, Any]:
-        """Return `GET /_stats`, parsed: `requests`, `total`, `in_flight`, `refused`, `routes`.
-
-        Raises:
-            OSError: The shop does not answer.
-        """
+        """Return `GET /_stats`, parsed: `requests`, `total`, `in_flight`, `refused`, `routes`."""
         return self._call("GET", "/_stats")
 
     def reset_stats(self) -> None:
-        """Count from 0 again.
-
-        Raises:
-            OSError: The shop does not answer.
-        """
+        """Count from 0 again."""
         self._call("DELETE", "/_stats")
 
     def faults(self) -> dict[str, Any]:
-        """Return `GET /_faults`, parsed: the lists `active` and `available`.
-
-        Raises:
-            OSError: The shop does not answer.
-        """
+        """Return `GET /_faults`, parsed: the lists `active` and `available`."""
         return self._call("GET", "/_faults")
 
     def inject(self, name: str, **parameters: float | str) -> None:
-        """Activate a fault.
-
-        Raises:
-            OSError: The shop does not answer, or (as `urllib.error.HTTPError` 400) knows no such fault.
-        """
+        """Activate a fault; raises `urllib.error.HTTPError` 400, an OSError, if the shop knows no such fault."""
         self._call("POST", "/_faults", {"name": name, **parameters})
 
     def clear_faults(self) -> None:
-        """End all faults.
-
-        Raises:
-            OSError: The shop does not answer.
-        """
+        """End all faults."""
         self._call("DELETE", "/_faults")
 
     def stop(self) -> int:
         """End the process and return its exit code, 0 unless it had to be killed; may be called again."""
-        if self._process.poll() is None:
-            self._process.terminate()
-        try:
-            code = self._process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
+        code = end(self._process, _STOP_TIMEOUT_S)
         if self._process.stdout is not None:
             self._process.stdout.close()
         return code
@@ -116,9 +87,7 @@ class ShopProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _call(self, method: str, path: str, document: object = None) -> dict[str, Any]:
@@ -129,6 +98,17 @@ class ShopProcess:
         with opener.open(request, timeout=_CONTROL_TIMEOUT_S) as response:
             parsed: dict[str, Any] = json.load(response)
         return parsed
+
+
+def end(process: subprocess.Popen[bytes], timeout_s: float) -> int:
+    """Terminate a process, kill it after the timeout, and return its exit code."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        return process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def start(  # noqa: PLR0913  # keyword-only, one for each flag
@@ -144,33 +124,21 @@ def start(  # noqa: PLR0913  # keyword-only, one for each flag
     """Start the shop as a process of its own and return it once it listens.
 
     The process ends with `stop()`, or by itself when the calling process is gone. A Ctrl-C in the terminal
-    does not reach it: the load against it may still be draining.
-
-    Args:
-        port: On 127.0.0.1; 0 takes a free one.
-        seed: Service times, faults and tokens follow from it.
-        faults: Active from the start, each `NAME` or `NAME:key=value,key=value`.
-        workers: Requests served at the same time.
-        db_connections: Size of the database pool.
-        queue_timeout_s: Seconds a request waits for a worker, and for a connection, before its 503.
-        time_scale: Factor on all service times; 0: none.
+    does not reach it: the load against it may still be draining. The arguments are the flags of the shop's command.
 
     Raises:
         ShopError: The process ended, or did not listen within 20 s; what was wrong is on its standard error.
     """
-    command = [sys.executable, "-m", "locust_otel.demo.shop", "--parent-pid", str(os.getpid())]
-    command += ["--port", str(port), "--seed", str(seed)]
-    command += ["--workers", str(workers), "--db-connections", str(db_connections)]
-    command += ["--queue-timeout", str(queue_timeout_s), "--time-scale", str(time_scale)]
-    for fault in faults:
-        command += ["--fault", fault]
+    command = [sys.executable, "-m", "locust_otel.demo.shop", f"--parent-pid={os.getpid()}", f"--port={port}"]
+    command += [f"--seed={seed}", f"--workers={workers}", f"--db-connections={db_connections}"]
+    command += [f"--queue-timeout={queue_timeout_s}", f"--time-scale={time_scale}"]
+    command += [f"--fault={fault}" for fault in faults]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)  # noqa: S603
-    shop = ShopProcess(process, "")
     assert process.stdout is not None  # noqa: S101  # it is a pipe
     readable, _, _ = select.select([process.stdout], [], [], _START_TIMEOUT_S)
     line = process.stdout.readline().decode() if readable else ""
     if not line.startswith(_READY):
-        code = shop.stop()
+        code = ShopProcess(process, "").stop()
         raise ShopError(f"The demo shop did not start on port {port} (exit code {code}).")
     return ShopProcess(process, line.removeprefix(_READY).strip())
 
@@ -225,21 +193,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=DEFAULT_PORT, help="0 takes a free one (default %(default)s)")
     add("--seed", type=int, default=1, help="service times, faults and tokens follow from it")
     add("--workers", type=_at_least_one, default=WORKERS, help="requests served at once (default %(default)s)")
-    add(
-        "--db-connections",
-        type=_at_least_one,
-        default=DB_CONNECTIONS,
-        help="database pool (default %(default)s)",
-    )
+    add("--db-connections", type=_at_least_one, default=DB_CONNECTIONS, help="database pool (default %(default)s)")
     add("--queue-timeout", type=float, default=QUEUE_TIMEOUT_S, help="s in a queue before a 503 (%(default)s)")
     add("--time-scale", type=float, default=1.0, help="factor on all service times; 0: answer at once")
-    add(
-        "--fault",
-        action="append",
-        default=[],
-        metavar="NAME[:k=v,...]",
-        help="active from the start; repeatable",
-    )
+    active = "active from the start; repeatable"
+    add("--fault", action="append", default=[], metavar="NAME[:k=v,...]", help=active)
     add("--parent-pid", type=int, help="end when this parent process is gone")
     return parser
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
@@ -21,28 +22,51 @@ from locust_otel.core.errors import ConfigurationError
 from locust_otel.demo import faults as fault_models
 from locust_otel.demo.active import ActiveFaults
 from locust_otel.demo.latency import DB_CONNECTIONS, QUEUE_TIMEOUT_S, SERVICES, WORKERS, LatencyModel
-from locust_otel.demo.ledger import Ledger
 from locust_otel.demo.pool import Pool
-from locust_otel.demo.storefront import ShopAnswer, ShopRequest, Storefront, json_answer, template_of
+from locust_otel.demo.storefront import ShopAnswer, ShopRequest, Storefront, error_answer, json_answer, template_of
 
 UNKNOWN_ROUTE = "(unknown)"
-"""How `/_stats` names every path that is no route."""
+"""The name in `/_stats` of every path that is no route."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _BACKLOG = 2048  # a thousand users may connect within one turn of the loop
 
 
-class Shop:
-    """The WSGI application.
+class _Ledger:
+    """The shop's own count, exact: the other side of what a load generator reports."""
 
-    Args:
-        seed: Service times, faults and tokens follow from it.
-        workers: Requests served at the same time.
-        db_connections: Size of the database pool.
-        queue_timeout_s: Seconds a request waits for a worker, and for a connection, before its 503.
-        time_scale: Factor on all service times; 0: none.
-    """
+    def __init__(self) -> None:
+        self.refused = 0
+        self._requests: Counter[tuple[str, str, int]] = Counter()
+        # Requests, seconds of service, seconds, and the longest.
+        self._routes: dict[str, tuple[int, float, float, float]] = {}
+
+    def record(self, method: str, route: str, status: int, *, elapsed_s: float, service_s: float) -> None:
+        """Count one answer, with the seconds since its request was read and those of service among them."""
+        self._requests[method, route, status] += 1
+        count, sum_service_s, sum_s, max_s = self._routes.get(route, (0, 0.0, 0.0, 0.0))
+        self._routes[route] = (count + 1, sum_service_s + service_s, sum_s + elapsed_s, max(max_s, elapsed_s))
+
+    def document(self, in_flight: int) -> dict[str, object]:
+        """Return what `GET /_stats` shows; lists are empty before the first request."""
+        return {
+            "requests": [
+                {"method": method, "route": route, "status": status, "count": count}
+                for (method, route, status), count in sorted(self._requests.items())
+            ],
+            "total": self._requests.total(),
+            "in_flight": in_flight,
+            "refused": self.refused,
+            "routes": [
+                {"route": route, "count": count, "service_s": service_s, "sum_s": sum_s, "max_s": max_s}
+                for route, (count, service_s, sum_s, max_s) in sorted(self._routes.items())
+            ],
+        }
+
+
+class Shop:
+    """The WSGI application; its arguments are the flags of `python -m locust_otel.demo.shop`."""
 
     def __init__(
         self,
@@ -54,7 +78,7 @@ class Shop:
         time_scale: float = 1.0,
     ) -> None:
         self.faults = ActiveFaults(seed)
-        self._ledger = Ledger()
+        self._ledger = _Ledger()
         self._storefront = Storefront(seed)
         self._model = LatencyModel(seed, time_scale)
         self._workers = Pool(workers)
@@ -67,7 +91,7 @@ class Shop:
         """Answer one request; raises OSError when the client goes away within its request."""
         path: str = environ["PATH_INFO"]
         method: str = environ["REQUEST_METHOD"]
-        respond = self._control if is_control(path) else self._serve
+        respond = self._control if path.startswith("/_") or path == "/healthz" else self._serve
         answer = respond(method, path, environ)
         body = b"" if method == "HEAD" else answer.body
         headers = [("Content-Type", answer.content_type), ("Content-Length", str(len(body)))]
@@ -101,9 +125,9 @@ class Shop:
         try:
             if service is None:
                 route = UNKNOWN_ROUTE
-                answer = json_answer(404, {"error": "no such route"})
+                answer = error_answer(404, "no such route")
             elif method != service.method:
-                answer = json_answer(405, {"error": f"this route answers {service.method}"})
+                answer = error_answer(405, f"this route answers {service.method}")
             else:
                 request = ShopRequest(
                     item=item,
@@ -127,31 +151,22 @@ class Shop:
     def _work(self, route: str, request: ShopRequest) -> tuple[ShopAnswer, float]:
         app_s, db_s = self._model.draw(route)
         drawn_s = app_s + db_s
-        if not self._workers.acquire(self._queue_timeout_s):
-            return json_answer(503, {"error": "no worker became free in time"}), 0.0
-        try:
+        with self._workers.place(self._queue_timeout_s) as has_worker:
+            if not has_worker:
+                return error_answer(503, "no worker became free in time"), 0.0
             self._hold()
             app_s += self.faults.work_s(route, time.monotonic(), self._in_flight, drawn_s)
             self._workers.occupy(app_s)
-            if not self._query(db_s):
-                return json_answer(503, {"error": "no database connection became free in time"}), app_s
+            with self._database.place(self._queue_timeout_s) as has_connection:
+                if not has_connection:
+                    return error_answer(503, "no database connection became free in time"), app_s
+                self._database.occupy(db_s)
             self._hold()
-        finally:
-            self._workers.release()
         _sleep(self.faults.delay_s(route, time.monotonic(), self._in_flight, drawn_s))
         status = self.faults.forced_status(route)
         if status is not None:
-            return json_answer(status, {"error": "injected fault"}), app_s + db_s
+            return error_answer(status, "injected fault"), app_s + db_s
         return self._storefront.answer(route, request), app_s + db_s
-
-    def _query(self, seconds: float) -> bool:
-        if not self._database.acquire(self._queue_timeout_s):
-            return False
-        try:
-            self._database.occupy(seconds)
-        finally:
-            self._database.release()
-        return True
 
     def _hold(self) -> None:
         while (seconds := self.faults.hold_s(time.monotonic())) > 0:
@@ -160,50 +175,35 @@ class Shop:
     def _control(self, method: str, path: str, environ: dict[str, Any]) -> ShopAnswer:
         head, _, name = path.removeprefix("/").partition("/")
         if head not in ("healthz", "_stats", "_faults") or (name and head != "_faults"):
-            return json_answer(404, {"error": "no such control route"})
+            return error_answer(404, "no such control route")
         match head, method:
             case "healthz", "GET":
                 return json_answer(200, {"status": "ok"})
             case "_stats", "GET" | "DELETE":
-                return self._stats(method)
+                if method == "DELETE":
+                    self._ledger = _Ledger()
+                return json_answer(200, self._ledger.document(self._in_flight))
             case "_faults", "GET" | "POST" | "DELETE":
                 return self._change_faults(method, name, environ)
-        return json_answer(405, {"error": f"{head} does not answer {method}"})
-
-    def _stats(self, method: str) -> ShopAnswer:
-        if method == "DELETE":
-            self._ledger.reset()
-        return json_answer(200, self._ledger.document(self._in_flight))
+        return error_answer(405, f"{head} does not answer {method}")
 
     def _change_faults(self, method: str, name: str, environ: dict[str, Any]) -> ShopAnswer:
         if method == "POST":
-            return self._post_fault(environ["wsgi.input"].read())
-        if method == "DELETE" and not self.clear(name or None) and name:
-            return json_answer(404, {"error": f"no active fault {name!r}", "slug": "fault-inactive"})
-        return self._fault_list()
-
-    def _fault_list(self) -> ShopAnswer:
+            try:
+                document = json.loads(environ["wsgi.input"].read())
+            except ValueError:
+                document = None
+            if not isinstance(document, dict):
+                return error_answer(400, "the body must be a JSON object", slug="fault-body")
+            kind = str(document.pop("name", ""))
+            try:
+                self.activate(fault_models.build(kind, document))
+            except ConfigurationError as error:
+                return error_answer(400, str(error), slug=error.slug)
+        elif method == "DELETE" and not self.clear(name or None) and name:
+            return error_answer(404, f"no active fault {name!r}", slug="fault-inactive")
         active = self.faults.describe(time.monotonic())
         return json_answer(200, {"active": active, "available": fault_models.available()})
-
-    def _post_fault(self, body: bytes) -> ShopAnswer:
-        try:
-            document = json.loads(body)
-        except ValueError:
-            document = None
-        if not isinstance(document, dict):
-            return json_answer(400, {"error": "the body must be a JSON object", "slug": "fault-body"})
-        name = document.pop("name", "")
-        try:
-            self.activate(fault_models.build(str(name), document))
-        except ConfigurationError as error:
-            return json_answer(400, {"error": str(error), "slug": error.slug})
-        return self._fault_list()
-
-
-def is_control(path: str) -> bool:
-    """Return whether a path is one of the shop's control routes, which neither queue nor count."""
-    return path.startswith("/_") or path == "/healthz"
 
 
 def _sleep(seconds: float) -> None:

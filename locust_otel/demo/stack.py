@@ -7,31 +7,28 @@ ended by their own process ids. The rules are made from the SLO file of the demo
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import gevent
 import yaml
 
+from locust_otel.core import web
 from locust_otel.core.errors import ConfigurationError, LocustOtelError
 from locust_otel.core.options import DEFAULT_PORT, LAST_PORT
-from locust_otel.demo.board import Board, alerts
-from locust_otel.demo.webhook import Receiver
+from locust_otel.demo import shop, webhook
+from locust_otel.demo.live import Board, alerts
 from locust_otel.slo.file import load
 from locust_otel.slo.rules.printer import rule_files
 
@@ -42,7 +39,6 @@ _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 10.0
 _NAMES = {"prometheus": ("prometheus",), "alertmanager": ("alertmanager", "prometheus-alertmanager")}
 _TEMPLATE = "prometheus/alertmanager/default.tmpl"
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class StackError(LocustOtelError):
@@ -57,33 +53,31 @@ def find() -> dict[str, Path]:
     """
     fetched = [folder / ".backends" / "bin" for folder in (Path.cwd(), Path(__file__).parents[2])]
     search = os.pathsep.join([os.environ.get("PATH", os.defpath), *map(str, fetched)])
-    found = {
-        server: next((path for name in names if (path := shutil.which(name, path=search))), None)
+    servers = {
+        server: Path(path)
         for server, names in _NAMES.items()
+        if (path := next(filter(None, (shutil.which(name, path=search) for name in names)), None))
     }
-    missing = [server for server, path in found.items() if path is None]
-    if missing:
+    if missing := [server for server in _NAMES if server not in servers]:
         raise ConfigurationError(
             "--stack",
             f"{' and '.join(missing)} not found on PATH or in .backends/bin.",
             "In a checkout run `make backends`; else install them: https://prometheus.io/download/.",
             slug="stack-missing",
         )
-    return {server: Path(path) for server, path in found.items() if path is not None}
+    return servers
 
 
 def shipped(name: str) -> Path:
-    """Return a file of `deploy/`: in an installed package beside this module, in a checkout in its own folder."""
-    installed = Path(__file__).with_name("deploy") / name
-    return installed if installed.exists() else Path(__file__).parents[2] / "deploy" / name
+    """Return a file of `deploy/` or `locustfiles/`: beside this module in a package, at the top in a checkout."""
+    installed = Path(__file__).parent / name
+    return installed if installed.exists() else Path(__file__).parents[2] / name
 
 
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def metrics_port(wanted: str | None) -> int:
@@ -94,28 +88,19 @@ def metrics_port(wanted: str | None) -> int:
     """
     if wanted is not None:
         if not wanted.isdecimal() or not 0 < int(wanted) < 65_536:
-            raise ConfigurationError(
-                "--prometheus-port",
-                f"{wanted!r} leaves --stack nothing to scrape.",
-                "Give a port, or leave it out.",
-                slug="stack-port",
-            )
+            found, remedy = f"{wanted!r} leaves --stack nothing to scrape.", "Give a port, or leave it out."
+            raise ConfigurationError("--prometheus-port", found, remedy, slug="stack-port")
         return int(wanted)
     for port in range(DEFAULT_PORT, LAST_PORT + 1):
-        with closing(socket.socket()) as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
-    raise ConfigurationError(
-        "--prometheus-port", f"{DEFAULT_PORT} to {LAST_PORT} are taken.", "Give a free port.", slug="stack-port"
-    )
+    found = f"{DEFAULT_PORT} to {LAST_PORT} are taken."
+    raise ConfigurationError("--prometheus-port", found, "Give a free port.", slug="stack-port")
 
 
 def prometheus_configuration(target: str, alertmanager: str) -> dict[str, Any]:
     """Return the shipped configuration with these addresses, and the pace of a demo."""
-    config: dict[str, Any] = yaml.safe_load(shipped("prometheus/prometheus.yml").read_text())
+    config: dict[str, Any] = yaml.safe_load(shipped("deploy/prometheus/prometheus.yml").read_text())
     config["global"] |= {"scrape_interval": f"{INTERVAL_S}s", "evaluation_interval": f"{INTERVAL_S}s"}
     config["rule_files"] = ["rules/*.yaml"]
     config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager]
@@ -125,147 +110,106 @@ def prometheus_configuration(target: str, alertmanager: str) -> dict[str, Any]:
 
 def alertmanager_configuration(webhook: str) -> dict[str, Any]:
     """Return the shipped configuration with its webhooks at `webhook`, an address and port."""
-    config: dict[str, Any] = yaml.safe_load(shipped("alertmanager/alertmanager.yml").read_text())
+    config: dict[str, Any] = yaml.safe_load(shipped("deploy/alertmanager/alertmanager.yml").read_text())
     for receiver in config["receivers"]:
         for hook in receiver.get("webhook_configs", ()):
             hook["url"] = urlsplit(hook["url"])._replace(netloc=webhook).geturl()
     return config
 
 
-class Stack:
-    """Prometheus, Alertmanager and a webhook receiver; a context manager that ends them.
+class Stack(NamedTuple):
+    """The running servers: the alerts that are known, and the URL of each server by its name."""
 
-    Args:
-        servers: Of `find`.
-        slo: The SLO file that the rules are made from.
-        port: Of `/metrics` on 127.0.0.1.
+    board: Board
+    urls: Mapping[str, str]
 
-    Attributes:
-        board: What is known of alerts.
-        urls: Where the servers are, once entered.
+
+@contextmanager
+def running(servers: Mapping[str, Path], slo: str, port: int) -> Iterator[Stack]:
+    """Run Prometheus, Alertmanager and a receiver of webhooks for as long as the context lasts.
+
+    The servers are those of `find`, the rules are made from the SLO file, and the port is that of `/metrics`.
+
+    Raises:
+        StackError: A server did not start.
     """
-
-    def __init__(self, servers: Mapping[str, Path], slo: str, port: int) -> None:
-        self.board = Board()
-        self.urls: dict[str, str] = {}
-        self._servers = servers
-        self._slo = slo
-        self._target = f"127.0.0.1:{port}"
-        self._ends = ExitStack()
-
-    def __enter__(self) -> Self:
-        with ExitStack() as ends:
-            folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="locust-otel-stack-")))
-            receiver = Receiver(self.board.got)
-            receiver.start()
-            ends.callback(receiver.stop)
-            addresses = {server: f"127.0.0.1:{free_port()}" for server in self._servers}
-            self._write(folder, addresses["alertmanager"], f"127.0.0.1:{receiver.port}")
-            for server, command in self._commands(folder, addresses).items():
-                self.urls[server] = f"http://{addresses[server]}"
-                ends.enter_context(_Process(server, command, folder, f"{self.urls[server]}/-/ready"))
-            watching = gevent.spawn(self._watch)
-            ends.callback(watching.kill)
-            self._ends = ends.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ends.close()
-
-    def _write(self, folder: Path, alertmanager: str, webhook: str) -> None:
-        slo = load(self._slo)
-        rules = folder / "rules"
-        rules.mkdir()
-        for name, text in rule_files(dataclasses.replace(slo, scrape_interval_s=Decimal(INTERVAL_S))).items():
-            (rules / name).write_text(text)
-        prometheus = prometheus_configuration(self._target, alertmanager)
-        (folder / "prometheus.yml").write_text(yaml.safe_dump(prometheus, sort_keys=False))
-        (folder / "alertmanager.yml").write_text(yaml.safe_dump(alertmanager_configuration(webhook), sort_keys=False))
-
-    def _commands(self, folder: Path, addresses: Mapping[str, str]) -> dict[str, list[str]]:
-        alertmanager, prometheus = self._servers["alertmanager"], self._servers["prometheus"]
-        return {
-            "alertmanager": [
-                *_templates_in_place(alertmanager),
-                str(alertmanager),
-                f"--config.file={folder / 'alertmanager.yml'}",
-                f"--storage.path={folder / 'alertmanager'}",
-                f"--web.listen-address={addresses['alertmanager']}",
-                "--cluster.listen-address=",  # else it opens 0.0.0.0:9094
-            ],
-            "prometheus": [
-                str(prometheus),
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'prometheus'}",
-                f"--web.listen-address={addresses['prometheus']}",
-                "--enable-feature=native-histograms,exemplar-storage",
-            ],
-        }
-
-    def _watch(self) -> None:
-        while True:
-            self.look()
-            gevent.sleep(INTERVAL_S)
-
-    def look(self) -> None:
-        """Ask Prometheus for its alerts; where it does not answer, what is known stays."""
-        try:
-            with _opener.open(f"{self.urls['prometheus']}/api/v1/alerts", timeout=5) as answer:
-                document = json.load(answer)
-        except (OSError, ValueError):
-            return
-        self.board.update(alerts(document), datetime.now(UTC))
+    addresses = {server: f"127.0.0.1:{free_port()}" for server in ("alertmanager", "prometheus")}
+    stack = Stack(Board(), {server: f"http://{address}" for server, address in addresses.items()})
+    with ExitStack() as ends:
+        folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="locust-otel-stack-")))
+        receiver = webhook.serve(stack.board.got)
+        ends.callback(receiver.stop, timeout=0)
+        (folder / "rules").mkdir()
+        for name, text in rule_files(dataclasses.replace(load(slo), scrape_interval_s=Decimal(INTERVAL_S))).items():
+            (folder / "rules" / name).write_text(text)
+        for name, configuration in {
+            "prometheus": prometheus_configuration(f"127.0.0.1:{port}", addresses["alertmanager"]),
+            "alertmanager": alertmanager_configuration(f"127.0.0.1:{receiver.server_port}"),
+        }.items():
+            (folder / f"{name}.yml").write_text(yaml.safe_dump(configuration, sort_keys=False))
+        for server, command in _commands(servers, folder, addresses).items():
+            ends.enter_context(_started(server, command, folder, f"{stack.urls[server]}/-/ready"))
+        watching = gevent.spawn(_watch, stack)
+        ends.callback(watching.kill)
+        yield stack
 
 
-class _Process:
-    """One server, from entering to leaving."""
+def _commands(servers: Mapping[str, Path], folder: Path, addresses: Mapping[str, str]) -> dict[str, list[str]]:
+    return {
+        "alertmanager": [
+            *_templates_in_place(servers["alertmanager"]),
+            str(servers["alertmanager"]),
+            f"--config.file={folder / 'alertmanager.yml'}",
+            f"--storage.path={folder / 'alertmanager'}",
+            f"--web.listen-address={addresses['alertmanager']}",
+            "--cluster.listen-address=",  # else it opens 0.0.0.0:9094
+        ],
+        "prometheus": [
+            str(servers["prometheus"]),
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'prometheus'}",
+            f"--web.listen-address={addresses['prometheus']}",
+            "--enable-feature=native-histograms,exemplar-storage",
+        ],
+    }
 
-    def __init__(self, name: str, command: Sequence[str], folder: Path, ready: str) -> None:
-        self._name = name
-        self._command = command
-        self._log = folder / f"{name}.log"
-        self._ready = ready
 
-    def __enter__(self) -> Self:
-        with self._log.open("wb") as log:
-            # A Ctrl-C in the terminal does not reach it: the last scrape is still to come.
-            self._process = subprocess.Popen(  # noqa: S603
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-            )
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        try:
-            while not self._is_ready():
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    last = "\n".join(self._log.read_text(errors="replace").splitlines()[-5:])
-                    raise StackError(f"{self._name} did not start; it printed last:\n{last}")
-                time.sleep(0.05)
-        except BaseException:
-            self._stop()
-            raise
-        return self
+@contextmanager
+def _started(name: str, command: Sequence[str], folder: Path, ready: str) -> Iterator[None]:
+    """Run one server for as long as the context lasts, which begins once the URL `ready` is answered."""
+    path = folder / f"{name}.log"
+    with path.open("wb") as log:
+        # A Ctrl-C in the terminal does not reach it: the last scrape is still to come.
+        process = subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    try:
+        while not _is_ready(ready):
+            if process.poll() is not None or time.monotonic() > deadline:
+                last = "\n".join(path.read_text(errors="replace").splitlines()[-5:])
+                raise StackError(f"{name} did not start; it printed last:\n{last}")
+            time.sleep(0.05)
+        yield
+    finally:
+        shop.end(process, _STOP_TIMEOUT_S)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop()
 
-    def _is_ready(self) -> bool:
-        try:
-            with _opener.open(self._ready, timeout=2):
-                return True
-        except OSError:
-            return False
+def _is_ready(url: str) -> bool:
+    try:
+        return web.send(url, timeout_s=2, uses_proxy=False).is_success
+    except web.UnreachableError:
+        return False
 
-    def _stop(self) -> None:
-        if self._process.poll() is None:
-            self._process.terminate()
-        try:
-            self._process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+
+def _watch(stack: Stack) -> None:
+    """Ask Prometheus for its alerts, again and again; while it does not answer, the board keeps what it has."""
+    while True:
+        with suppress(web.UnreachableError, ValueError):
+            reply = web.send(f"{stack.urls['prometheus']}/api/v1/alerts", timeout_s=5, uses_proxy=False)
+            if reply.is_success:
+                stack.board.update(alerts(web.decoded(reply.body)), datetime.now(UTC))
+        gevent.sleep(INTERVAL_S)
 
 
 def _templates_in_place(binary: Path) -> list[str]:

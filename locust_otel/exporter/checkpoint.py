@@ -1,7 +1,4 @@
-"""What a successor of this process goes on with: two files in memory, of which one is always whole.
-
-They are written in turn, so a process that is killed while it writes one leaves the other.
-"""
+"""State for the next exporter, in two files in memory: they are written in turn, so one is always whole."""
 
 from __future__ import annotations
 
@@ -14,11 +11,7 @@ _HEAD = struct.Struct(">QQI")  # number, length, checksum
 
 
 class Checkpoint:
-    """Writes and reads checkpoints.
-
-    Args:
-        files: Two open files that outlive this process.
-    """
+    """Writes and reads checkpoints, in two open files that outlive this process."""
 
     def __init__(self, files: Sequence[int]) -> None:
         self._files = files
@@ -26,8 +19,7 @@ class Checkpoint:
 
     def read(self) -> bytes | None:
         """Return the last that was written whole; None where there is none."""
-        found = [(number, data) for number, data in map(_read, self._files) if data is not None]
-        self._number, data = max(found, default=(0, None))
+        self._number, data = max(map(_read, self._files))
         return data
 
     def write(self, data: bytes) -> None:
@@ -43,15 +35,13 @@ class Checkpoint:
         os.pwrite(file, _HEAD.pack(self._number, len(data), zlib.crc32(data)), 0)
 
 
-def _read(file: int) -> tuple[int, bytes | None]:
-    head = os.pread(file, _HEAD.size, 0)
-    if len(head) < _HEAD.size:
-        return 0, None
-    number, length, checksum = _HEAD.unpack(head)
-    if length != os.fstat(file).st_size - _HEAD.size:
-        return number, None
-    data = b""
-    while len(data) < length and (chunk := os.pread(file, length - len(data), _HEAD.size + len(data))):
-        data += chunk
-    is_whole = number > 0 and len(data) == length and zlib.crc32(data) == checksum
-    return number, data if is_whole else None
+def _read(descriptor: int) -> tuple[int, bytes | None]:
+    """Return number and content of a checkpoint; 0 and None if it is not whole."""
+    with open(descriptor, "rb", closefd=False) as file:
+        file.seek(0)
+        head, data = file.read(_HEAD.size), file.read()
+    if len(head) == _HEAD.size:
+        number, length, checksum = _HEAD.unpack(head)
+        if number and length == len(data) and checksum == zlib.crc32(data):
+            return number, data
+    return 0, None

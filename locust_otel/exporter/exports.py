@@ -1,4 +1,4 @@
-"""What the outputs did so far: the account behind our own health metrics."""
+"""Exports: the events that wait for a push, and the counts of all exports for our health metrics."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
 from time import time
-from typing import Any
 
+from locust_otel.core.events import Event
 from locust_otel.core.snapshot import ExportCount
+
+MAX_WAITING = 500
+"""Events kept until they are pushed; further ones are dropped and counted."""
 
 
 class Exports:
@@ -17,8 +20,8 @@ class Exports:
 
     Attributes:
         last_success: When each exporter last succeeded, in Unix time.
-        rejected: Points and records that the other side refused of what it took, by exporter.
-        save: Called with all of it as bytes after each change, before anybody is shown it; must not wait.
+        rejected: Data points and log records that the other side refused in a partial success, by exporter.
+        save: Called with all counts as bytes after each change, before anything shows them; must not wait.
     """
 
     def __init__(self) -> None:
@@ -28,16 +31,8 @@ class Exports:
         self._counts: dict[tuple[str, str], tuple[int, float]] = {}
         self._lock = Lock()
 
-    def __getstate__(self) -> tuple[Any, ...]:
-        with self._lock:
-            return self.last_success.copy(), self.rejected.copy(), self._counts.copy()
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.__init__()  # type: ignore[misc]
-        self.last_success, self.rejected, self._counts = state
-
     def restore(self, saved: bytes) -> None:
-        """Take over what another process has saved."""
+        """Continue with the counts that another process has saved."""
         self.last_success, self.rejected, self._counts = pickle.loads(saved)  # noqa: S301  # our own
 
     def declare(self, exporter: str) -> None:
@@ -64,3 +59,42 @@ class Exports:
         """Return the counts so far."""
         with self._lock:
             return tuple(ExportCount(*key, count, seconds) for key, (count, seconds) in self._counts.items())
+
+
+class EventQueue:
+    """Events that wait to be pushed; every method may be called from every thread.
+
+    Attributes:
+        dropped: Events that found no place.
+    """
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._waiting: list[Event] = []
+        self._lock = Lock()
+
+    def __getstate__(self) -> tuple[int, list[Event]]:
+        with self._lock:
+            return self.dropped, self._waiting.copy()
+
+    def __setstate__(self, state: tuple[int, list[Event]]) -> None:
+        self.dropped, self._waiting = state
+        self._lock = Lock()
+
+    def add(self, event: Event) -> None:
+        """Add an event; where too many wait, drop it."""
+        with self._lock:
+            if len(self._waiting) >= MAX_WAITING:
+                self.dropped += 1
+            else:
+                self._waiting.append(event)
+
+    def peek(self, limit: int) -> list[Event]:
+        """Return the events that wait longest, and leave them there."""
+        with self._lock:
+            return self._waiting[:limit]
+
+    def remove(self, count: int) -> None:
+        """Remove the events that wait longest, now that they were pushed."""
+        with self._lock:
+            del self._waiting[:count]

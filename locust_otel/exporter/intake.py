@@ -1,4 +1,4 @@
-"""Takes in what Locust's process tells: runs, reports, marks, what its runner says.
+"""Takes in the messages of Locust's process: runs, reports, marks, the state of its runner.
 
 Each method takes one message of `wire.frames`, with the session's lock held.
 """
@@ -6,7 +6,8 @@ Each method takes one message of `wire.frames`, with the session's lock held.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from locust_otel.core.cardinality import Names
@@ -35,60 +36,63 @@ class Intake:
         self._session = session
         self._slow_log = slow_log
 
-    def begin(self, told: Mapping[str, Any]) -> Run:
+    def begin(self, message: Mapping[str, Any]) -> Run:
         """Begin a run, and return it."""
         session, settings = self._session, self._session.settings
         state, slo = session.state, settings.slo
-        # A worker records as its master says, whatever the worker itself was told.
-        slow_s = told.get("slow_s", settings.slow_s)
-        thresholds_s = told.get("thresholds_s", slo.thresholds_s if slo is not None else ())
+        # A worker records as its master says, whatever options the worker itself has.
+        slow_s = message.get("slow_s", settings.slow_s)
+        thresholds_s = message.get("thresholds_s", slo.thresholds_s if slo is not None else ())
         names = Names(settings.max_names, slo.names if slo is not None else ())
-        is_judged = slo is not None and not session.origin.is_worker
         run = Run(
-            run_id=told["run_id"],
-            info=told["info"],
-            start_time=told["start_time"],
-            started_s=told["started_s"],
+            run_id=message["run_id"],
+            info=message["info"],
+            start_time=message["start_time"],
+            started_s=message["started_s"],
             settings={
                 "slow_request_s": slow_s,
                 "max_request_names": settings.max_names,
                 "export_from": "workers" if settings.from_workers else "master",
                 "slo_abort": settings.slo_abort,
                 "propagate_traces": settings.trace_ratio,
-                **told["settings"],
+                **message["settings"],
             },
             merged=Merged(layout((slow_s, *thresholds_s)), slow_s, names),
-            progress=Progress(slo, told["start_time"]) if is_judged and slo is not None else None,
-            is_headless=told["is_headless"],
-            only_summary=told["only_summary"],
+            progress=Progress(slo, message["start_time"]) if slo is not None else None,
+            is_headless=message["is_headless"],
+            only_summary=message["only_summary"],
         )
         if session.origin.is_master:
             run.counted = 0
         state.before, state.run = state.run, run
         state.workers.vitals = {}  # until they report from this run
         if not session.origin.is_worker:
-            attributes = {"run_id": run.run_id, **run.info, "users_target": told["users_target"]}
-            event = Event(RUN_START, f"Run {run.run_id} starts", attributes=attributes, timestamp=run.start_time)
-            session.add_event(event)
+            attributes = {"run_id": run.run_id, **run.info, "users_target": message["users_target"]}
+            text = f"Run {run.run_id} starts"
+            session.add_event(Event(RUN_START, text, attributes=attributes, timestamp=run.start_time))
         return run
 
     def report(self, source: str, data: bytes) -> None:
         """Take in a piece that the process itself has reported."""
-        self._guarded(source, lambda: self._merge(source, decode(data)))
+        with self._refusals(source):
+            self._merge(source, decode(data))
 
-    def worker(self, source: str, counted: int, pieces: Sequence[bytes] | None) -> None:
+    def worker(self, source: str, counted: int, pieces: Any) -> None:
         """Take in a worker's report.
 
         Args:
             source: The worker.
             counted: Requests that Locust counted in it.
-            pieces: Our part; None where there is none.
+            pieces: Our part, a list of pieces; None where there is none.
         """
-        self._guarded(source, lambda: self._merge_worker(source, counted, pieces))
+        with self._refusals(source):
+            self._merge_worker(source, counted, pieces)
 
-    def _guarded(self, source: str, merge: Any) -> None:
+    @contextmanager
+    def _refusals(self, source: str) -> Iterator[None]:
+        """Count the reports that are refused, and log the first one of each source."""
         try:
-            merge()
+            yield
         except ReportError as error:
             workers = self._session.state.workers
             workers.refused += 1
@@ -106,16 +110,16 @@ class Intake:
         if type(pieces) is not list:
             raise other_version(pieces)
         decoded = [decode(piece) for piece in pieces]
-        run_id = decoded[-1].run_id if decoded else ""
-        tail = decoded[-1].tail if decoded else None
+        run_id, tail = (decoded[-1].run_id, decoded[-1].tail) if decoded else ("", None)
         if run is not None and run_id in {"", run.run_id}:
             # Without a run too: what such a worker counted is missing here, and must show.
             before = run.reset.get(source, 0)
             if tail is not None:
                 run.reset[source] = tail.reset
             run.counted = (run.counted or 0) + counted + run.reset.get(source, 0) - before
-            run.unfinished.discard(source)
-            if tail is None or not tail.is_over:
+            if tail is not None and tail.is_over:
+                run.unfinished.discard(source)
+            else:
                 run.unfinished.add(source)
         elif counted and self._run_of(run_id) is None:
             raise ReportError(
@@ -135,35 +139,31 @@ class Intake:
         if tail is None:
             return
         workers.errors[source] = max(tail.errors, workers.errors.get(source, 0))
-        if session.run is not None and run is session.run:  # what a run before says of its delays is none of this one
+        if run is not None and run is session.run:  # the delays of an earlier run are not those of this one
             workers.vitals[source] = tail.vitals
         if run is not None and not session.origin.is_master:
             run.reset[source], run.missing = tail.reset, tail.missing
         for event in tail.events:
             session.add_event(event)
-        if tail.slow or tail.slow_dropped:
-            name = workers.names.get(source, source)
-            self._slow_log.take(name, tail.slow, tail.slow_dropped)
+        self._slow_log.take(workers.names.get(source, source), tail.slow, tail.slow_dropped)
 
     def _run_of(self, run_id: str) -> Run | None:
         state = self._session.state
         return next((run for run in (state.run, state.before) if run is not None and run.run_id == run_id), None)
 
-    def status(self, told: Mapping[str, Any]) -> None:
-        """Note what Locust's runner says now."""
+    def status(self, message: Mapping[str, Any]) -> None:
+        """Note the state of Locust's runner."""
         state = self._session.state
         workers = state.workers
-        workers.users = told["worker_users"]
-        workers.names = told.get("worker_names", {})
-        workers.states = told.get("worker_states", {})
-        workers.expected = told.get("workers_expected")
-        state.merged_reports = told.get("merged_reports", 0)
-        run = self._run_of(told["run_id"])
-        if run is None:
-            return
-        run.go_on(Phase(told["state"]))
-        run.users = told["users"]
-        run.users_target = told["users_target"]
+        workers.users = message["worker_users"]
+        workers.names = message.get("worker_names", {})
+        workers.states = message.get("worker_states", {})
+        workers.expected = message.get("workers_expected")
+        state.merged_reports = message.get("merged_reports", 0)
+        run = self._run_of(message["run_id"])
+        if run is not None:
+            run.go_on(Phase(message["state"]))
+            run.users, run.users_target = message["users"], message["users_target"]
 
     def mark(self, run_id: str, text: str, kind: str, timestamp: float) -> None:
         """Mark something; a run that has just stopped takes the marks that were on their way."""
@@ -171,9 +171,9 @@ class Intake:
         if run is not None and not run.is_final:
             self._session.note_mark(run, text, kind, timestamp)
 
-    def event(self, told: Any) -> None:
+    def event(self, message: Any) -> None:
         """Take in an event."""
-        self._session.add_event(decode_event(told))
+        self._session.add_event(decode_event(message))
 
     def stopped(self, run_id: str, stopped_s: float) -> None:
         """Stop the clock of a run."""

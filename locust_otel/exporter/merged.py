@@ -1,6 +1,6 @@
-"""All requests of one run: the sum of the last that each source has told.
+"""All requests of one run: the sum of the last reports of all sources.
 
-A source is this host's own Locust, or a worker of its master. What it tells is cumulative, so the larger number wins:
+A source is this host's own Locust, or a worker of its master. Its numbers are cumulative, so the larger number wins:
 a report that comes twice counts once, and one that comes late does no harm.
 """
 
@@ -49,17 +49,16 @@ class _Series:
         return self.frozen
 
     def save(self) -> bytes:
-        """Return what does not follow from what the sources told."""
+        """Return what does not follow from the reports of the sources."""
         self.saved = pickle.dumps((self.key, self.sum_s, self.exemplars), pickle.HIGHEST_PROTOCOL)
         return self.saved
 
 
 @dataclass(slots=True)
-class _Told:
-    """The last that a source told of a series, and the series of the run that it is part of."""
+class _Reported:
+    """The largest numbers that a source has reported of a series, and the series of the run."""
 
     merged: _Series
-    is_folded: bool
     counts: dict[int, int] = field(default_factory=dict)
     unmeasured: int = 0
     sum_s: float = 0.0
@@ -69,7 +68,7 @@ class _Told:
     def save(self, source: str, key: SeriesKey) -> bytes:
         """Return it, and where it belongs."""
         numbers = (self.counts, self.unmeasured, self.sum_s, self.body_bytes)
-        self.saved = pickle.dumps((source, key, self.merged.key, self.is_folded, *numbers), pickle.HIGHEST_PROTOCOL)
+        self.saved = pickle.dumps((source, key, self.merged.key, *numbers), pickle.HIGHEST_PROTOCOL)
         return self.saved
 
 
@@ -89,14 +88,14 @@ class Merged:
         self._fingerprint = fingerprint(layout)
         self._error_types = ErrorTypes()
         self._series: dict[SeriesKey, _Series] = {}
-        self._told: dict[tuple[str, SeriesKey], _Told] = {}
+        self._reported: dict[tuple[str, SeriesKey], _Reported] = {}
         self._errors: dict[ErrorKey, int] = {}
         self._user_errors: dict[tuple[str, str], int] = {}
-        self._told_errors: dict[tuple[str, tuple[str, ...]], int] = {}
-        self._told_names: set[str] = set()
+        self._reported_errors: dict[tuple[str, tuple[str, ...]], int] = {}
+        self._informed: set[str] = set()
 
     def merge(self, source: str, piece: Piece) -> bool:
-        """Put what a source tells in the place of what it told last.
+        """Replace the last numbers of a source by new ones.
 
         Returns:
             Whether the source should be told which names have series of their own, since it has others.
@@ -121,72 +120,72 @@ class Merged:
             if new := self._new(source, (user_class, error_type), number):
                 user_error = (user_class, self._error_types.admitted(error_type))
                 self._user_errors[user_error] = self._user_errors.get(user_error, 0) + new
-        if not has_others or source in self._told_names:
+        if not has_others or source in self._informed:
             return False
-        self._told_names.add(source)
+        self._informed.add(source)
         return True
 
     def _new(self, source: str, key: tuple[str, ...], number: int) -> int:
-        """Return how many of an error are new, and note what was told."""
-        known = self._told_errors.get((source, key), 0)
-        self._told_errors[source, key] = max(number, known)
+        """Return how many of an error are new, and note the number."""
+        known = self._reported_errors.get((source, key), 0)
+        self._reported_errors[source, key] = max(number, known)
         return max(number - known, 0)
 
-    def _replace(self, source: str, told: SeriesReport) -> bool:
+    def _replace(self, source: str, report: SeriesReport) -> bool:
         """Put a series in the place of the source's last one; return whether its name had to be folded."""
-        old = self._told.get((source, told.key))
+        old = self._reported.get((source, report.key))
         if old is None:
-            old = self._told[source, told.key] = self._first(told.key)
+            old = self._reported[source, report.key] = self._first(report.key)
         series, known = old.merged, old.counts
         series.thaw()
         old.saved = None
         counts, added = series.counts, 0
-        for index, count in told.counts.items():
+        for index, count in report.counts.items():
             if (difference := count - known.get(index, 0)) > 0:
                 known[index] = count
                 counts[index] += difference
                 added += difference
         series.measured += added
-        series.unmeasured += max(told.unmeasured - old.unmeasured, 0)
+        series.unmeasured += max(report.unmeasured - old.unmeasured, 0)
         # Added as a difference, which is never negative: `s + new - old` can end a rounding error below `s`, and to
         # Prometheus a sum that falls is a reset.
-        series.sum_s += max(told.sum_s - old.sum_s, 0.0)
-        series.body_bytes += max(told.body_bytes - old.body_bytes, 0)
-        old.unmeasured = max(told.unmeasured, old.unmeasured)
-        old.sum_s = max(told.sum_s, old.sum_s)
-        old.body_bytes = max(told.body_bytes, old.body_bytes)
-        for index, exemplar in told.exemplars.items():
+        series.sum_s += max(report.sum_s - old.sum_s, 0.0)
+        series.body_bytes += max(report.body_bytes - old.body_bytes, 0)
+        old.unmeasured = max(report.unmeasured, old.unmeasured)
+        old.sum_s = max(report.sum_s, old.sum_s)
+        old.body_bytes = max(report.body_bytes, old.body_bytes)
+        for index, exemplar in report.exemplars.items():
             last = series.exemplars.get(index)
             if index <= len(self.layout.classic_bounds) and (last is None or last.timestamp < exemplar.timestamp):
                 series.exemplars[index] = exemplar
-        return old.is_folded
+        return series.key.name != report.key.name
 
-    def _first(self, key: SeriesKey) -> _Told:
+    def _first(self, key: SeriesKey) -> _Reported:
         """Return what the first report of a source's series is compared with: nothing."""
         method, name = self.names.admitted(key.method, key.name)
         merged = SeriesKey(method, name, key.user_class, key.outcome)
         series = self._series.get(merged)
         if series is None:
             series = self._series[merged] = _Series(merged, self.layout.empty())
-        return _Told(series, name != key.name)
+        return _Reported(series)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a successor needs; called each second, so a series is pickled again only where it has changed."""
-        series, told = list(self._series.values()), list(self._told.items())
+        series, reported = list(self._series.values()), list(self._reported.items())
         return {
             **vars(self),
             "_series": [s.saved or s.save() for s in series],
-            "_told": [t.saved or t.save(source, key) for (source, key), t in told],
+            "_reported": [t.saved or t.save(source, key) for (source, key), t in reported],
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        series, told = state.pop("_series"), state.pop("_told")
+        series, reported = state.pop("_series"), state.pop("_reported")
         vars(self).update(state)
-        self._series, self._told = {}, {}
+        self._series, self._reported = {}, {}
         for key, sum_s, exemplars in map(pickle.loads, series):
             self._series[key] = _Series(key, self.layout.empty(), sum_s=sum_s, exemplars=exemplars)
-        for source, key, merged_key, *fields in map(pickle.loads, told):
-            last = self._told[source, key] = _Told(self._series[merged_key], *fields)
+        for source, key, merged_key, *fields in map(pickle.loads, reported):
+            last = self._reported[source, key] = _Reported(self._series[merged_key], *fields)
             merged = last.merged
             for index, count in last.counts.items():
                 merged.counts[index] += count
@@ -205,7 +204,7 @@ class Merged:
         return sum(s.measured + s.unmeasured for s in self._series.values() if s.key.name == OTHER)
 
     def snapshot(self) -> RequestsSnapshot:
-        """Return all that was told so far."""
+        """Return all requests so far."""
         return RequestsSnapshot(
             layout=self.layout,
             slow_s=self.slow_s,

@@ -1,4 +1,4 @@
-"""The contract of an output: where the numbers of a run go."""
+"""The contract of an output, which delivers the numbers of a run."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from locust_otel.exporter.settings import Settings
 
 
 class Output:
-    """One way out; what a kind of output does not need it leaves as it is here.
+    """Base of all outputs; each overrides the methods that it needs.
 
-    Each method but `note` is called by one thread at a time. `finish` may take its time, since each output has a thread
-    of its own for it; the others return soon.
+    Each method but `note` is called by one thread at a time. `finish` runs in a thread of its own and may take long;
+    the others return soon.
     """
 
     tells = False
-    """Whether its `finish` adds events, which other outputs are to deliver: it is called before theirs."""
+    """Set if its `finish` adds events, which other outputs deliver: it is called before theirs."""
 
     def start(self, settings: Settings) -> None:
         """Start, before any run.
 
         Raises:
-            ConfigurationError: It cannot be had; the load test does not start then.
+            ConfigurationError: It cannot start; the load test is refused.
         """
 
     def begin(self, run: Run) -> None:
@@ -37,13 +37,13 @@ class Output:
         """Take an event; called from any thread."""
 
     def answer(self, question: str, argument: object) -> Any:  # noqa: ARG002
-        """Return what Locust's process asks for; None where somebody else has the answer."""
+        """Return the answer to a question of Locust's process; None if this output has none."""
         return None
 
     def finish(self, run: Run) -> None:
         """Deliver the final values of a run, to which nothing will be added.
 
-        Returns when they have arrived, when that is given up, or soon after `Session.hurry` is set.
+        Return when they have arrived, after a time limit, or soon after `Session.hurry` is set.
         """
 
     def stop(self, deadline_s: float) -> None:
@@ -51,5 +51,5 @@ class Output:
 
     @property
     def account(self) -> str:
-        """How many requests have arrived, for the line at the end of a run: `last scrape 12,345`; empty for nothing."""
+        """Number of requests that arrived, for the line at the end of a run: `last scrape 12,345`; or empty."""
         return ""

@@ -1,7 +1,8 @@
-"""One run of a load test, as the exporter knows it: its identity, its phase, its clock, its requests."""
+"""One run of a load test in the exporter: its identity, phase, clock and requests."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,19 +12,22 @@ from typing import Any
 from locust_otel.core.marks import MAX_SINGLE, folded
 from locust_otel.core.snapshot import RunSnapshot
 from locust_otel.exporter.merged import Merged
+from locust_otel.slo.objectives import Window
 from locust_otel.slo.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 
 class Phase(StrEnum):
-    """What a run is in the middle of."""
+    """Phase of a run."""
 
-    WAITING = "waiting"  # it was begun, and Locust has not said how it goes
+    WAITING = "waiting"  # it has begun, and Locust has not said its state yet
     SPAWNING = "spawning"
     RUNNING = "running"
     STOPPING = "stopping"
     STOPPED = "stopped"  # its clock has stopped; reports may still come
     FINAL = "final"  # nothing will be added
-    LOST = "lost"  # its Locust has gone without a word; nothing will be added
+    LOST = "lost"  # its Locust has died; nothing will be added
 
 
 _ENDED = frozenset({Phase.STOPPED, Phase.FINAL, Phase.LOST})
@@ -32,27 +36,30 @@ _SHOWN = {Phase.WAITING: "spawning", Phase.FINAL: "stopped"}
 
 @dataclass(slots=True)
 class Run:
-    """A run that goes on or is over.
+    """A run, under way or over.
 
     Attributes:
         run_id: Its identity.
         info: Labels of `locust_run_info` besides the id.
         start_time: Unix time in seconds.
         started_s: When it started, on the monotonic clock of this machine, which Locust's process shares.
-        settings: What it was started with, as far as its numbers depend on it.
+        settings: Those that its numbers depend on.
         merged: Its requests.
-        progress: How its objectives fare; None without an SLO file.
+        progress: Its objectives; None without an SLO file.
         is_headless: Whether its Locust has no web UI.
         only_summary: Whether Locust was asked to print nothing while it runs.
-        phase: What it is in the middle of.
         counted: Requests that Locust's workers have counted, by their reports to the master; None without a master.
         missing: Requests that the only process has counted less those it has recorded; None where Locust counts none.
-        reset: Requests that a reset of Locust's table threw away, by source; they are counted all the same.
+        reset: Requests that a reset of Locust's table removed, by source; they are counted all the same.
         users: Running users by class.
         users_target: Users asked for by class.
-        unfinished: Sources that owe the report after their users' end.
-        marks: What was marked in it, by mark and kind, and how often.
-        marked: The same one by one: seconds since the start, mark, kind; so many and no more.
+        unfinished: Sources that have not sent the report after their users' end.
+        marks: How often each mark and kind was marked.
+        marked: The first `MAX_SINGLE` of them: seconds since the start, mark, kind.
+        stopped_s: When its clock stopped, on the clock of `started_s`; None before.
+        burning: Pairs that are logged as burning: name of the objective, and window.
+        table_s: When the last table of objectives was logged, in seconds since the start.
+        has_verdict: Whether its verdict is logged.
     """
 
     run_id: str
@@ -74,15 +81,18 @@ class Run:
     marks: dict[tuple[str, str], int] = field(default_factory=dict)
     marked: list[tuple[float, str, str]] = field(default_factory=list)
     stopped_s: float | None = None
+    burning: set[tuple[str, Window]] = field(default_factory=set)
+    table_s: float = 0.0
+    has_verdict: bool = False
 
     @property
     def is_active(self) -> bool:
-        """Whether it has not stopped."""
+        """True until it stops."""
         return self.phase not in _ENDED
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing will be added to it."""
+        """True once nothing will be added to it."""
         return self.phase in {Phase.FINAL, Phase.LOST}
 
     @property
@@ -103,7 +113,7 @@ class Run:
         return self.missing if self.counted is None else self.counted - self.merged.total
 
     def go_on(self, phase: Phase) -> None:
-        """Note how Locust says it goes; nothing changes for a run that is over."""
+        """Note the phase that Locust reports; nothing changes for a run that is over."""
         if self.is_active and phase not in _ENDED:
             self.phase = phase
 
@@ -119,7 +129,7 @@ class Run:
             self.phase = Phase.FINAL
 
     def lose(self) -> None:
-        """Note that its Locust has gone without a word."""
+        """Note that its Locust has died."""
         if not self.is_final:
             self.stop(monotonic())
             self.phase = Phase.LOST
@@ -132,7 +142,7 @@ class Run:
             self.marked.append((self.elapsed_s, mark, kind))
 
     def snapshot(self) -> RunSnapshot:
-        """Return how it stands."""
+        """Return its state now."""
         requests, elapsed_s = self.merged.snapshot(), self.elapsed_s
         # Workers that quit at once have not told the master that their users are gone.
         users = dict.fromkeys(self.users_target, 0) if self.is_final else dict(self.users)
@@ -148,4 +158,27 @@ class Run:
             requests=requests,
             marks=self.marks.copy(),
             slo=self.progress.judge(requests, elapsed_s).points() if self.progress is not None else None,
+        )
+
+
+def log_account(run: Run, accounts: list[str]) -> None:
+    """Log where every request of a run has arrived."""
+    parts = []
+    reset = sum(run.reset.values())
+    if run.locust_total is not None:
+        parts.append(f"Locust {run.locust_total:,}" + (f" ({reset:,} before a reset)" if reset else ""))
+    parts.append(f"recorded {run.merged.total:,}")
+    logger.info("requests: %s", " · ".join([*parts, *filter(None, accounts)]))
+    if run.unfinished:
+        logger.warning(
+            "%d workers left without their last report: Locust waits half a second for it, and what they did in up "
+            "to three seconds before is missing, in Locust's table as well as here.",
+            len(run.unfinished),
+        )
+    if run.unreconciled:
+        logger.warning(
+            "Run %s does not add up: Locust counted %+d requests against those recorded here; "
+            "locust_otel_unreconciled_requests says so too.",
+            run.run_id,
+            run.unreconciled,
         )

@@ -1,6 +1,6 @@
-"""What the parts of the exporter share: the settings, the run that goes on, and the way back to Locust's process.
+"""The shared state of the exporter's parts: the settings, the current run, and the way back to Locust's process.
 
-All that is known of a run is kept here, and is what a successor gets where this process dies: `saved` is that as bytes.
+All that is known of a run is in `State`. If this process dies, a successor reads it from what `saved` returned last.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from locust_otel.core.catalogue import Scope
 from locust_otel.core.events import MARK, Event, RateLimit
 from locust_otel.core.families import ALL_SCOPES, MASTER_SCOPES, WORKER_SCOPES
 from locust_otel.core.marks import Marked, cleaned
-from locust_otel.core.snapshot import HealthSnapshot, Snapshot, WorkerSnapshot
-from locust_otel.exporter.event_queue import EventQueue
-from locust_otel.exporter.exports import Exports
+from locust_otel.core.snapshot import HealthSnapshot, Snapshot
+from locust_otel.exporter.exports import EventQueue, Exports
 from locust_otel.exporter.run import Run
 from locust_otel.exporter.settings import Settings
 from locust_otel.exporter.workers import Workers
@@ -33,13 +32,13 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """The Locust process that this exporter stands beside.
+    """The Locust process of this exporter.
 
     Attributes:
         name: Its name among the generating processes, `host-0`.
         is_master: Whether workers generate the load for it.
         is_worker: Whether it generates load for a master.
-        port_offset: Ports above the first that its own numbers are served on.
+        port_offset: Distance from the first port to the port of its own numbers.
         start_time: When it began to measure, in Unix time.
         restarts: Exporters that have died before this one.
         versions: Of this package and of Python.
@@ -56,14 +55,14 @@ class Origin:
 
 @dataclass(slots=True)
 class State:
-    """What a successor needs to go on.
+    """Everything that a successor needs.
 
     Attributes:
         run: The current or last run; None before the first.
         before: The run before that, for what its workers had not reported yet.
-        concluded: The run of which the account was logged last.
+        concluded: The run whose account was logged last.
         received: Messages of Locust's process that are part of all this.
-        kept: What outputs keep, by their names.
+        kept: State of the outputs by their names.
     """
 
     run: Run | None = None
@@ -72,7 +71,6 @@ class State:
     received: int = 0
     merged_reports: int = 0
     workers: Workers = field(default_factory=Workers)
-    exports: Exports = field(default_factory=Exports)
     events: EventQueue = field(default_factory=EventQueue)
     kept: dict[str, Any] = field(default_factory=dict)
 
@@ -88,10 +86,10 @@ class Session:
 
     Attributes:
         lock: To be held while anything here is read in several steps, or changed.
-        scopes: Which metrics are exported.
-        hurry: Set where nobody should be waited for any more.
-        grace_s: Seconds that are left to wait for scrapers at the end; None for as long as the settings say.
-        url: Where `/metrics` is; None where it is not served.
+        exports: Counts of the outputs' own exports, which have a checkpoint of their own.
+        hurry: Set when nothing is worth a wait any more.
+        grace_s: Seconds left to wait for scrapers at the end; None for as long as the settings say.
+        url: URL of `/metrics`; None where it is not served.
         listeners: Called with each event; from any thread.
         on_mark: Called after each mark; must not wait for `lock`.
     """
@@ -104,17 +102,18 @@ class Session:
         self.tell = tell
         self.lock = RLock()
         self.state = state or State()
+        self.exports = Exports()
         self.hurry = Flag()
         self.grace_s: float | None = None
         self.url: str | None = None
         self.listeners: list[Callable[[Event], None]] = []
         self.on_mark: Callable[[], None] = lambda: None
-        # Marks are counted and recorded one and all; only so many of them are worth a line.
-        self._mark_rate = RateLimit(burst=50, per_second=1.0)
+        # Every mark is counted and recorded; only so many get a log line.
+        self._mark_rate = RateLimit(burst=50)
 
     @property
     def scopes(self) -> frozenset[Scope]:
-        """Which metrics are exported here."""
+        """Scopes of the metrics that are exported here."""
         if self.origin.is_worker:
             return WORKER_SCOPES
         return MASTER_SCOPES if self.settings.from_workers and self.origin.is_master else ALL_SCOPES
@@ -125,17 +124,12 @@ class Session:
         return self.state.run
 
     @property
-    def exports(self) -> Exports:
-        """What the outputs did so far."""
-        return self.state.exports
-
-    @property
     def events(self) -> EventQueue:
         """Events that wait to be pushed."""
         return self.state.events
 
     def keep(self, name: str, value: _T) -> _T:
-        """Return what an output has kept in the process before this one, else `value`; it is saved from now on.
+        """Return the state of an output in the process before this one, else `value`; it is saved from now on.
 
         It must be picklable, and be changed only while `lock` is held.
         """
@@ -149,32 +143,29 @@ class Session:
             return pickle.dumps(self.state, protocol=pickle.HIGHEST_PROTOCOL)
 
     def add_event(self, event: Event) -> None:
-        """Take in something that happened."""
+        """Take in an event."""
         self.events.add(event)
         for listener in self.listeners:
             listener(event)
 
     def mark(self, text: object, kind: object, timestamp: float | None = None) -> Marked | None:
-        """Mark something in the run that goes on, and return when; None where none does.
+        """Mark something in the current run, and return when; None if no run is active.
 
         Raises:
-            MarkError: The text or the kind is none.
+            MarkError: The text or the kind is not valid.
         """
         mark, word = cleaned(text, kind)
-        if self.origin.is_worker:  # whose master has the marks
-            run = self.run
-            if run is None or not run.is_active:
-                return None
-            self.tell(frames.MARKED, mark, word)
-            return Marked(run.run_id, time())
         with self.lock:
             run = self.run
             if run is None or not run.is_active:
                 return None
-            return self.note_mark(run, mark, word, timestamp)
+            if not self.origin.is_worker:
+                return self.note_mark(run, mark, word, timestamp)
+            self.tell(frames.MARKED, mark, word)  # the master of a worker has its marks
+            return Marked(run.run_id, time())
 
     def note_mark(self, run: Run, mark: str, kind: str, timestamp: float | None = None) -> Marked:
-        """Note a mark in a run, whether it goes on or not."""
+        """Note a mark in a run, active or not."""
         with self.lock:
             run.mark(mark, kind)
         marked = Marked(run.run_id, timestamp or time())
@@ -184,10 +175,6 @@ class Session:
             self.add_event(Event(MARK, f"Marked ({kind}): {mark}", attributes=attributes, timestamp=marked.time))
         self.on_mark()
         return marked
-
-    def workers(self) -> tuple[WorkerSnapshot, ...]:
-        """Return how the generating processes are."""
-        return self.state.workers.snapshots(self.origin.name if not self.origin.is_master else None)
 
     def snapshot(self) -> Snapshot:
         """Return everything that is known now."""
@@ -199,7 +186,7 @@ class Session:
                 run=run.snapshot() if run is not None else None,
                 worker_states=dict(workers.states),
                 workers_expected=workers.expected,
-                workers=self.workers(),
+                workers=workers.snapshots(None if self.origin.is_master else self.origin.name),
                 health=HealthSnapshot(
                     exports=self.exports.counts(),
                     last_exports=self.exports.last_success.copy(),

@@ -1,16 +1,19 @@
-"""The settings of the exporter: the flags, and what the files and environment variables behind them say.
+"""The settings of the exporter: flags, files and environment variables.
 
-Everything is read before anything starts, and every problem is told at once.
+Everything is read before anything starts, and all problems are reported at once.
 """
 
 from __future__ import annotations
 
+import os
+import pickle
 import tempfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from locust_otel.core.errors import ConfigurationError
+from locust_otel.core.options import DEFAULT_SLOW_S
 from locust_otel.core.settings import Flags, Reader, Values, duration
 from locust_otel.exporter.otlp.settings import OtlpSettings
 from locust_otel.exporter.otlp.settings import resolve as resolve_otlp
@@ -19,18 +22,17 @@ from locust_otel.slo.objectives import Slo
 if TYPE_CHECKING:
     from locust_otel.exporter.endpoint.access import WebConfig
 
-DEFAULT_SLOW_S = 5.0
 MIN_OTLP_INTERVAL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(Flags):
-    """What the user asked for.
+    """Settings of the exporter: the flags, and the contents of the files that they name.
 
     Attributes:
         slow_s: Seconds above which a request is slow.
         web_config: TLS, users and headers of `/metrics`.
-        otlp: What is pushed where; None for nothing.
+        otlp: Targets of pushes; None to push nothing.
         slo: The objectives; None without an SLO file, and on workers, whose master judges.
         run_record: Folder for the record of each run; None for no record, and on workers, whose master writes it.
     """
@@ -50,62 +52,53 @@ def resolve(values: Values, *, is_worker: bool = False) -> Settings:
         is_worker: Whether a master decides about objectives; the SLO file need not be here then.
 
     Raises:
-        ConfigurationError: Something cannot be used; it tells of all problems at once.
+        ConfigurationError: Something cannot be used; it has all problems.
     """
     reader = Reader(values)
-    flags, problems = reader.flags(), reader.problems
-    slo = reader.read("slo", _slo, None) if not is_worker else None
-    slow_s = flags.slow_s or (float(slo.slow_s) if slo is not None else DEFAULT_SLOW_S)
+    fields = reader.flags()
+    slo = None if is_worker else reader.read("slo", _slo, None)
+    if fields["slow_s"] is None:
+        fields["slow_s"] = DEFAULT_SLOW_S if slo is None else float(slo.slow_s)
     settings = Settings(
-        **{field.name: getattr(flags, field.name) for field in fields(Flags)} | {"slow_s": slow_s},
+        **fields,
         web_config=reader.read("prometheus_web_config", _web_config, None),
         otlp=_otlp(reader, values),
         slo=slo,
-        run_record=reader.read("run_record", _writable_folder, None) if not is_worker else None,
+        run_record=None if is_worker else reader.read("run_record", _writable_folder, None),
     )
+    contradictions = []
     if settings.slo_abort and not reader.is_given("slo") and not is_worker:
-        problems.append(
-            ConfigurationError(
-                "--slo-abort",
-                "there is no SLO file to abort for.",
-                "Give one with --slo.",
-                slug="contradictory-flags",
-            )
-        )
-    if settings.port is None:
-        needing = {"--prometheus-web-config": settings.web_config, "--export-from workers": settings.from_workers}
-        problems += [
-            ConfigurationError(
-                flag,
-                "needs /metrics, which --prometheus-port off disables.",
-                f"Leave out {flag}, or give a port.",
-                slug="contradictory-flags",
-            )
-            for flag, asked in needing.items()
-            if asked
-        ]
+        contradictions.append(("--slo-abort", "there is no SLO file to abort for.", "Give one with --slo."))
+    needing = {"--prometheus-web-config": settings.web_config, "--export-from workers": settings.from_workers}
+    for flag in (flag for flag, value in needing.items() if value and settings.port is None):
+        found = "needs /metrics, which --prometheus-port off disables."
+        contradictions.append((flag, found, f"Leave out {flag}, or give a port."))
+    problems = reader.problems + [ConfigurationError(*texts, slug="contradictory-flags") for texts in contradictions]
     if problems:
         raise ConfigurationError.of(problems)
     return settings
 
 
 def _otlp(reader: Reader, values: Values) -> OtlpSettings | None:
-    endpoint = values["otlp_endpoint"] or None
-    if endpoint and "@" in str(endpoint).partition("//")[2].partition("/")[0]:
-        reader.problems.append(
-            ConfigurationError(
-                "--otlp-endpoint",
-                "there is a password in the URL, and Locust sends its options to every worker.",
-                "Put it into the environment variable OTEL_EXPORTER_OTLP_HEADERS.",
-                slug="otlp-endpoint-secret",
-            )
-        )
+    endpoint = reader.read("otlp_endpoint", _without_password, "")
+    if reader.is_given("otlp_endpoint") and not endpoint:
         return None
     try:
-        return resolve_otlp(endpoint, values["otlp_protocol"] or None, reader.read("otlp_interval", _interval, None))
+        return resolve_otlp(endpoint, values["otlp_protocol"], reader.read("otlp_interval", _interval, None))
     except ConfigurationError as problem:
         reader.problems.append(problem)
         return None
+
+
+def _without_password(value: object) -> str:
+    if "@" in str(value).partition("//")[2].partition("/")[0]:
+        raise ConfigurationError(
+            "--otlp-endpoint",
+            "there is a password in the URL, and Locust sends its options to every worker.",
+            "Put it into the environment variable OTEL_EXPORTER_OTLP_HEADERS.",
+            slug="otlp-endpoint-secret",
+        )
+    return str(value)
 
 
 def _interval(value: object) -> float:
@@ -127,9 +120,31 @@ def _web_config(value: object) -> WebConfig:
 
 
 def _slo(value: object) -> Slo:
-    from locust_otel.slo.file import load  # noqa: PLC0415  # 0.1 s and 10 MiB of validation where there is no file
+    """Read the file in a child process: what validates it takes 11 MiB, and is needed only once."""
+    receiver, sender = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            with open(sender, "wb") as file:
+                pickle.dump(_loaded(str(value)), file)
+        finally:
+            os._exit(0)
+    os.close(sender)
+    with open(receiver, "rb") as file:
+        slo: Slo | ConfigurationError = pickle.load(file)  # noqa: S301  # our own
+    os.waitpid(child, 0)
+    if isinstance(slo, ConfigurationError):
+        raise slo
+    return slo
 
-    return load(str(value))
+
+def _loaded(path: str) -> Slo | ConfigurationError:
+    from locust_otel.slo.file import load  # noqa: PLC0415  # see above
+
+    try:
+        return load(path)
+    except ConfigurationError as error:
+        return error
 
 
 def _writable_folder(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The log of slow requests: one structured line and one event for each, at a limited rate."""
+"""The log of slow requests: a structured line and an event for each, at a limited rate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import NamedTuple
 
 from locust_otel.core.events import SLOW_REQUEST, Event, RateLimit
 from locust_otel.core.snapshot import SlowRequest, Snapshot
@@ -19,19 +18,10 @@ from locust_otel.exporter.session import Session
 logger = logging.getLogger(__name__)
 
 BURST = 10
-"""Lines at once; Locust stops sending a worker's log to the master after 70 lines in 10 seconds."""
-
-LINES_PER_SECOND = 1.0
-"""Lines in the long run."""
+"""Lines at once, then one a second; Locust stops sending a worker's log to the master after 70 lines in 10 seconds."""
 
 MAX_WAITING = 20
 """Slow requests that wait for their line, the latest ones; further ones are only counted."""
-
-
-class _Waiting(NamedTuple):
-    run_id: str
-    worker: str
-    request: SlowRequest
 
 
 @dataclass(slots=True)
@@ -39,11 +29,11 @@ class _Kept:
     """State for a successor of this process.
 
     Attributes:
-        waiting: Slow requests that are not logged yet.
+        waiting: Slow requests that are not logged yet: run, worker and request.
         not_logged: Slow requests since the last line that will not be logged.
     """
 
-    waiting: deque[_Waiting] = field(default_factory=deque)
+    waiting: deque[tuple[str, str, SlowRequest]] = field(default_factory=deque)
     not_logged: int = 0
 
 
@@ -60,20 +50,14 @@ class SlowLog(Output):
     def __init__(self, session: Session, clock: Callable[[], float] = monotonic) -> None:
         self._session = session
         self._kept = session.keep("slow_log", _Kept())
-        self._rate = RateLimit(BURST, LINES_PER_SECOND, clock)
+        self._rate = RateLimit(BURST, clock)
 
     def take(self, worker: str, requests: Sequence[SlowRequest], dropped: int) -> None:
-        """Take the slow requests of a report.
-
-        Args:
-            worker: Name of the generating process.
-            requests: The slow requests.
-            dropped: Further slow requests that the process did not keep.
-        """
+        """Take the slow requests of a worker's report, and the number of those that the worker did not keep."""
         with self._session.lock:
             kept, run = self._kept, self._session.run
             run_id = run.run_id if run is not None else ""
-            kept.waiting += [_Waiting(run_id, worker, request) for request in requests]
+            kept.waiting += [(run_id, worker, request) for request in requests]
             kept.not_logged += dropped
             while len(kept.waiting) > MAX_WAITING:
                 kept.waiting.popleft()
@@ -103,17 +87,8 @@ class SlowLog(Output):
                 kept.not_logged = 0
                 text = line(known)
                 logger.warning(text)
-                self._session.add_event(
-                    Event(
-                        SLOW_REQUEST,
-                        text,
-                        "WARN",
-                        known,
-                        timestamp=request.timestamp,
-                        trace_id=request.trace_id,
-                        span_id=request.span_id,
-                    )
-                )
+                about = (request.timestamp, request.trace_id, request.span_id)
+                self._session.add_event(Event(SLOW_REQUEST, text, "WARN", known, *about))
 
 
 def line(known: Mapping[str, str | float]) -> str:
@@ -140,8 +115,7 @@ def fields(request: SlowRequest, run_id: str, worker: str, not_logged: int) -> d
 
 def _quoted(value: object) -> str:
     text = str(value)
-    plain = text.isprintable() and not any(c in ' "=\\' for c in text)
-    if plain:
+    if text.isprintable() and not set(text) & set(' "=\\'):
         return text
     quoted = json.dumps(text, ensure_ascii=False)
     return quoted if quoted.isprintable() else json.dumps(text)  # JSON leaves separators and C1 controls as they are

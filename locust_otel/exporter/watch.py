@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import astuple
 from typing import Any
 
 from locust_otel.core.errors import ExitCode
@@ -16,7 +16,7 @@ from locust_otel.exporter.run import Run
 from locust_otel.exporter.session import Session
 from locust_otel.slo import text
 from locust_otel.slo.burn import Burning
-from locust_otel.slo.objectives import Window, spoken
+from locust_otel.slo.objectives import spoken
 from locust_otel.slo.progress import Progress, Standing
 from locust_otel.slo.verdict import Status, exit_code
 from locust_otel.wire import frames
@@ -27,32 +27,6 @@ LINE_INTERVAL_S = 10.0
 """Seconds between two tables in the log of a headless run."""
 
 _SEVERITY = {Status.MET: "INFO", Status.MISSED: "ERROR", Status.UNDECIDED: "WARN", Status.INVALID: "WARN"}
-
-
-def decide(run: Run | None) -> ExitCode:
-    """Return the exit code for the verdict on the last run; no run is never a pass.
-
-    The lock of the session must be held.
-    """
-    if run is None or run.progress is None:
-        return ExitCode.UNDECIDED
-    standing = run.progress.judge(run.merged.snapshot(), run.elapsed_s)
-    return exit_code(standing.results, is_aborted=standing.aborted is not None)
-
-
-@dataclass(slots=True)
-class _Kept:
-    """State for a successor of this process.
-
-    Attributes:
-        burning: Pairs that are logged as burning: name of the objective, and window.
-        logged_s: When the last table was logged, in seconds since the start of the run.
-        concluded: Run whose verdict is logged; empty for none.
-    """
-
-    burning: set[tuple[str, Window]] = field(default_factory=set)
-    logged_s: float = 0.0
-    concluded: str = ""
 
 
 class Watch(Output):
@@ -66,14 +40,10 @@ class Watch(Output):
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._kept = session.keep("watch", _Kept())
         self._stopping = ""  # the run that this process has asked Locust to stop
 
     def begin(self, run: Run) -> None:
         """Log a run time that is far from the period."""
-        with self._session.lock:
-            self._kept.burning = set()
-            self._kept.logged_s = 0.0
         run_time_s = run.settings.get("run_time_s")
         slo = run.progress.slo if run.progress is not None else None
         if slo is not None and run_time_s and not 0.5 <= run_time_s / float(slo.period_s) <= 2:
@@ -97,8 +67,8 @@ class Watch(Output):
             critical = next((pair for pair in pairs if pair.window.severity == "critical"), None)
             if critical is not None and self._session.settings.slo_abort and progress.aborted is None:
                 self._abort(run, progress, critical)
-            elif elapsed_s - self._kept.logged_s >= LINE_INTERVAL_S and run.is_headless and not run.only_summary:
-                self._kept.logged_s = elapsed_s
+            elif elapsed_s - run.table_s >= LINE_INTERVAL_S and run.is_headless and not run.only_summary:
+                run.table_s = elapsed_s
                 standing = progress.judge(taken.requests, elapsed_s)
                 if not standing.is_warming_up:
                     logger.info("objectives so far:\n%s", text.written(text.table(standing.results)))
@@ -106,12 +76,24 @@ class Watch(Output):
                 self._stopping = run.run_id
                 self._session.tell(frames.ABORT, run.run_id)
 
+    def answer(self, question: str, argument: object) -> Any:  # noqa: ARG002
+        """Return the exit code for `verdict`, and the fields of each `ObjectivePoint` for `objectives`."""
+        if question not in {"verdict", "objectives"}:
+            return None
+        run = self._session.run
+        standing = run.progress.judge(run.merged.snapshot(), run.elapsed_s) if run and run.progress else None
+        if standing is None:  # no run is never a pass
+            return int(ExitCode.UNDECIDED) if question == "verdict" else None
+        if question == "verdict":
+            return int(exit_code(standing.results, is_aborted=standing.aborted is not None))
+        return [astuple(point) for point in standing.points()]
+
     def finish(self, run: Run) -> None:
         """Log and report the verdict, once."""
         with self._session.lock:
-            if run.progress is None or self._kept.concluded == run.run_id:
+            if run.progress is None or run.has_verdict:
                 return
-            self._kept.concluded = run.run_id
+            run.has_verdict = True
             self._conclude(run, run.progress.judge(run.merged.snapshot(), run.elapsed_s))
 
     def _conclude(self, run: Run, standing: Standing) -> None:
@@ -142,10 +124,10 @@ class Watch(Output):
         """Log and report the pairs that have begun to burn."""
         now = {(pair.objective.name, pair.window): pair for pair in pairs}
         for key, pair in now.items():
-            if key not in self._kept.burning:
+            if key not in run.burning:
                 logger.warning("%s", text.burning(pair))
                 self._report(run, SLO_BURNING, text.burning(pair), "WARN", _attributes(pair))
-        self._kept.burning = set(now)
+        run.burning = set(now)
 
     def _abort(self, run: Run, progress: Progress, pair: Burning) -> None:
         progress.aborted = pair

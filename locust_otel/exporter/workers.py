@@ -1,4 +1,4 @@
-"""The generating processes: how each says it is, and what Locust's master says of its workers."""
+"""The generating processes: the state that each reports, and the master's list of its workers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from locust_otel.wire.report import Vitals
 
 @dataclass(slots=True)
 class Workers:
-    """What is known of the generating processes.
+    """The generating processes.
 
     Attributes:
-        vitals: How each source said it is in the current run.
-        names: Names of the workers that are there, `host-0`, by source; a local Locust has none.
+        vitals: Last state of each source in the current run.
+        names: Names of the connected workers, `host-0`, by source; a local Locust has none.
         users: Simulated users by source.
         states: Number of workers by state.
-        expected: How many there should be; None where there are none.
-        errors: Events that a source could not make sense of.
+        expected: Number of workers asked for; None in a local run.
+        errors: Events that each source could not use.
         refused: Reports that were refused.
-        strangers: Sources of which a report was refused, which is logged once.
+        strangers: Sources whose refused reports are logged.
     """
 
     vitals: dict[str, Vitals] = field(default_factory=dict)
@@ -36,15 +36,11 @@ class Workers:
 
     @property
     def total_errors(self) -> int:
-        """Events and reports that could not be made sense of."""
+        """Events and reports that could not be used."""
         return self.refused + sum(self.errors.values())
 
     def snapshots(self, local: str | None) -> tuple[WorkerSnapshot, ...]:
-        """Return how the processes are that are there and have reported.
-
-        Args:
-            local: Name of the only process, which is its source too; None where there are workers.
-        """
+        """Return the connected processes that have reported; `local` is name and source of the only one, if so."""
         names = self.names if local is None else {local: local}
         return tuple(
             _snapshot(vitals, name, self.users.get(source, 0))
@@ -56,20 +52,15 @@ class Workers:
 def _snapshot(vitals: Vitals, name: str, users: int) -> WorkerSnapshot:
     bounds = layout()
     lags, delays = bounds.empty(), bounds.empty()
-    for counts, told in ((lags, vitals.lag_counts), (delays, vitals.schedule_counts)):
-        for index, count in told.items():
+    for counts, reported in ((lags, vitals.lag_counts), (delays, vitals.schedule_counts)):
+        for index, count in reported.items():
             if index < len(counts):
                 counts[index] = count
+    schedule = (bounds, delays) if any(delays) else (None, ())
     return WorkerSnapshot(
         worker=name,
-        cpu_ratio=vitals.cpu_ratio,
-        memory_bytes=vitals.memory_bytes,
         users=users,
         lag_layout=bounds,
-        lag_counts=lags,
-        lag_sum_s=vitals.lag_sum_s,
-        reasons=vitals.reasons,
-        schedule_layout=bounds if any(delays) else None,
-        schedule_counts=delays if any(delays) else (),
-        schedule_sum_s=vitals.schedule_sum_s,
+        schedule_layout=schedule[0],
+        **(vitals._asdict() | {"lag_counts": lags, "schedule_counts": schedule[1]}),
     )

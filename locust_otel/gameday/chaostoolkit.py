@@ -16,9 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from locust_otel.core import catalogue
-from locust_otel.gameday.api import TIMEOUT_S
-from locust_otel.gameday.load import MarkSender
-from locust_otel.gameday.plan import FAULT_END, FAULT_START
+from locust_otel.gameday.mark_client import FAULT_END, FAULT_START, TIMEOUT_S, MarkSender
 from locust_otel.review.prometheus import Prometheus, of_run
 from locust_otel.slo.rules.promql import selector
 
@@ -34,7 +32,7 @@ def before_activity_control(context: Mapping[str, Any], metrics: str = DEFAULT_M
 
 
 def after_activity_control(context: Mapping[str, Any], metrics: str = DEFAULT_METRICS, **_: object) -> None:
-    """Mark the end of an action, whatever came of it."""
+    """Mark the end of an action, successful or not."""
     _mark(context, FAULT_END, metrics)
 
 
@@ -50,15 +48,9 @@ def _mark(context: Mapping[str, Any], kind: str, metrics: str) -> None:
 def alert_is(  # noqa: PLR0913, PLR0917  # an experiment names them
     prometheus: str, alert: str, state: str = "firing", run_id: str = "", severity: str = "", wait_s: float = 0.0
 ) -> bool:
-    """Probe whether an alert is `firing`, `pending` or `inactive`, and wait for it to be.
+    """Probe whether an alert is `firing`, `pending` or `inactive`, and wait for that.
 
-    Args:
-        prometheus: URL of the Prometheus.
-        alert: Name of the alert.
-        state: What it should be.
-        run_id: Of the load test; empty takes any, and alerts that are of none.
-        severity: Of the alert; empty takes any.
-        wait_s: Seconds to wait.
+    An empty severity accepts any; an empty run_id accepts any, and alerts without this label.
 
     Raises:
         ConfigurationError: Prometheus does not answer.
@@ -67,7 +59,7 @@ def alert_is(  # noqa: PLR0913, PLR0917  # an experiment names them
     server = Prometheus.of_environment(prometheus, timeout_s=TIMEOUT_S)
     deadline = time.monotonic() + wait_s
     while True:
-        states = {found.get("alertstate") for found, _ in server.query(alerts)}
+        states = {labels.get("alertstate") for labels, _ in server.query(alerts)}
         if state in states or (state == "inactive" and not states):
             return True
         if time.monotonic() >= deadline:
@@ -83,5 +75,5 @@ def verdict(prometheus: str, run_id: str) -> str:
     """
     server = Prometheus.of_environment(prometheus, timeout_s=TIMEOUT_S)
     samples = server.query(of_run(catalogue.SLO_STATUS.name, run_id))
-    found = {labels.get("status") for labels, value in samples if value}
-    return next((status for status in ("invalid", "missed", "undecided", "met") if status in found), "undecided")
+    statuses = {labels.get("status") for labels, value in samples if value}
+    return next((status for status in ("invalid", "missed", "undecided", "met") if status in statuses), "undecided")

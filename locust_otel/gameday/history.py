@@ -1,4 +1,4 @@
-"""What Prometheus has stored of a run: its counters at every scrape, its alerts at every evaluation, its marks.
+"""A run as Prometheus has stored it, counters at every scrape and alerts at every evaluation; or by its record.
 
 Samples are read as they were stored, at their own times, not at the steps of a range query: a time in the scorecard is
 that of a scrape or of an evaluation.
@@ -6,14 +6,17 @@ that of a scrape or of an evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
 from locust_otel.core import catalogue
-from locust_otel.review.prometheus import Prometheus, SampleSeries, of_run
+from locust_otel.core.catalogue import Metric
+from locust_otel.review.prometheus import Prometheus, SampleSeries, by_exporter, exporters_of_requests, of_run
+from locust_otel.review.record.reader import Record
 from locust_otel.slo.counts import Counts
 from locust_otel.slo.rules import names
 from locust_otel.slo.rules.promql import selector
@@ -27,8 +30,8 @@ class Episode(NamedTuple):
 
     Attributes:
         pending_at: When its condition first held.
-        firing_at: When it first fired; None where it never did.
-        resolved_at: The first evaluation without it; None where it goes on.
+        firing_at: When it first fired; None if it never did.
+        resolved_at: The first evaluation without it; None if it goes on.
     """
 
     labels: Mapping[str, str]
@@ -55,18 +58,16 @@ class History:
     """A run as it was observed.
 
     Attributes:
-        begin: Unix time of its start.
-        end: Unix time up to which it was looked at.
-        interval_s: From scrape to scrape, as it was.
-        counts: By Unix time of the scrape: judged requests by objective.
-        failed: By Unix time of the scrape: failed requests, to date, and all requests.
+        end: Unix time of the last sample that was asked for.
+        interval_s: Median time from scrape to scrape.
+        counts: Judged requests to date by objective, by Unix time of the scrape.
+        failed: Unix time of the scrape, failed requests to date, and all requests to date.
         scrapes: Unix times at which there was a sample of the run.
-        rules: Alerts that Prometheus has rules for; None where it does not say.
+        rules: Alerts that Prometheus has rules for; None if it does not say.
         is_valid: Whether the load generator kept up.
-        sees_alerts: Whether alerts could be seen at all.
+        sees_alerts: Whether the source has alerts.
     """
 
-    run_id: str
     begin: float
     end: float
     interval_s: float = 1.0
@@ -79,13 +80,8 @@ class History:
     is_valid: bool = True
     sees_alerts: bool = True
 
-    @property
-    def elapsed_s(self) -> float:
-        """How long the run was, as far as it was seen."""
-        return max((at - self.begin for at in self.scrapes), default=0.0)
-
     def gap(self, begin: float, end: float) -> bool:
-        """Return whether there is a hole between two times in which an alert might have come and gone unseen."""
+        """Return whether samples are missing between two times, so that an alert may have come and gone unseen."""
         if not self.sees_alerts:
             return True
         patience = max(5 * self.interval_s, 3.0)
@@ -94,13 +90,13 @@ class History:
 
 
 def start_of(server: Prometheus, run_id: str, lookback: str = "7d") -> float | None:
-    """Return the Unix time at which a run started; None where Prometheus does not know it.
+    """Return the Unix time at which a run started; None if Prometheus does not know it.
 
     Raises:
         ConfigurationError: Prometheus does not answer.
     """
-    found = server.query(f"max_over_time({of_run(catalogue.RUN_START.name, run_id)}[{lookback}])")
-    return max((value for _, value in found), default=None)
+    samples = server.query(f"max_over_time({of_run(catalogue.RUN_START.name, run_id)}[{lookback}])")
+    return max((value for _, value in samples), default=None)
 
 
 def observed(server: Prometheus, run_id: str, begin: float, end: float, own_alerts: Iterable[str] = ()) -> History:
@@ -110,28 +106,63 @@ def observed(server: Prometheus, run_id: str, begin: float, end: float, own_aler
         ConfigurationError: Prometheus does not answer.
     """
 
-    def stored(name: str) -> list[SampleSeries]:
-        return server.stored(of_run(name, run_id), begin, end)
+    def stored(metric: Metric) -> list[SampleSeries]:
+        return server.stored(of_run(metric.name, run_id), begin, end)
 
-    scrapes = sorted({at for series in stored(catalogue.RUN_ACTIVE.name) for at, _ in series.samples})
+    active = stored(catalogue.RUN_ACTIVE)
+    scrapes = sorted({at for series in active for at, _ in series.samples})
     interval_s = _interval(scrapes) or 1.0
-    alerts = [series for series in stored("ALERTS") if series.labels.get("alertname") != names.RUN_ACTIVE]
+    alerts = server.stored(of_run("ALERTS", run_id), begin, end)
+    alerts = [series for series in alerts if series.labels.get("alertname") != names.RUN_ACTIVE]
     for name in sorted(own_alerts):
-        found = server.stored(selector("ALERTS", alertname=name), begin, end)
-        alerts += [series for series in found if series.labels.get("run_id", "") in {"", run_id}]
+        named = server.stored(selector("ALERTS", alertname=name), begin, end)
+        alerts += [series for series in named if series.labels.get("run_id", "") in {"", run_id}]
     rules = server.alert_rules()
+    events = by_exporter(catalogue.SLO_EVENTS, stored(catalogue.SLO_EVENTS))
+    requests = by_exporter(catalogue.REQUESTS, stored(catalogue.REQUESTS))
+    sizes = {exporter: _size(series) for exporter, series in requests.items()}
+    exporters, _ = exporters_of_requests(sizes, by_exporter(catalogue.RUN_ACTIVE, active))
     return History(
-        run_id=run_id,
         begin=begin,
         end=end,
         interval_s=interval_s,
-        counts=_counts(stored(catalogue.SLO_EVENTS.name)),
-        failed=_failed(stored(catalogue.REQUESTS.name)),
+        counts=_counts(max(events.values(), key=_size, default=[])),
+        failed=_failed([series for exporter in exporters for series in requests[exporter]]),
         scrapes=scrapes,
         episodes=episodes(alerts, end, interval_s),
-        marks=_marks(stored(catalogue.MARKS.name)),
+        marks=_marks(stored(catalogue.MARKS)),
         rules=None if rules is None else frozenset(rules),
-        is_valid=all(value for series in stored(catalogue.RUN_VALID.name) for _, value in series.samples),
+        is_valid=all(value for series in stored(catalogue.RUN_VALID) for _, value in series.samples),
+    )
+
+
+def recorded(record: Record, alerts: History | None = None) -> History:
+    """Return the history of a run by its record, exact and a second apart, with the alerts of another history.
+
+    Without one, alerts cannot be judged.
+    """
+    begin = record.start_time
+    counts: dict[float, dict[str, Counts]] = {}
+    failed: list[tuple[float, int, int]] = []
+    bad = total = 0
+    for interval in record.intervals:
+        at = begin + interval.end_s
+        if interval.slo is not None:
+            counts[at] = {name: Counts(count.good, count.bad) for name, count in interval.slo.items()}
+        for position, delta in interval.counts.items():
+            requests = delta.measured + delta.unmeasured
+            total += requests
+            bad += requests if record.series[position].outcome == "failure" else 0
+        failed.append((at, bad, total))
+    times = [at for at, _, _ in failed]
+    return replace(
+        alerts or History(begin, max(times, default=begin), scrapes=times, sees_alerts=False),
+        begin=begin,
+        interval_s=record.interval_s,
+        counts=counts,
+        failed=failed,
+        marks=sorted(StoredMark(begin + mark.time_s, mark.mark, mark.kind) for mark in record.marks),
+        is_valid=not any(interval.reasons for interval in record.intervals),
     )
 
 
@@ -139,50 +170,55 @@ def _interval(times: Sequence[float]) -> float | None:
     return median(after - before for before, after in pairwise(times)) if len(times) > 2 else None
 
 
-def _one_exporter(several: Iterable[SampleSeries], *keys: str) -> dict[tuple[str, ...], SampleSeries]:
-    """Return one series for each set of labels: a run that is both scraped and pushed is there twice."""
-    found: dict[tuple[str, ...], SampleSeries] = {}
-    for series in several:
-        key = tuple(series.labels.get(label, "") for label in keys)
-        if series.samples and (key not in found or len(series.samples) > len(found[key].samples)):
-            found[key] = series
-    return found
+def _size(several: Iterable[SampleSeries]) -> int:
+    return sum(len(series.samples) for series in several)
+
+
+def _totals(several: Iterable[SampleSeries], *labels: str) -> Iterator[tuple[float, Counter[tuple[str, ...]]]]:
+    """Yield the sums of counters by labels at each time that one has a sample; the others keep their last value."""
+    by_time: dict[float, list[tuple[int, tuple[str, ...], int]]] = {}
+    for position, series in enumerate(several):
+        key = tuple(series.labels.get(label, "") for label in labels)
+        for at, value in series.samples:
+            by_time.setdefault(at, []).append((position, key, int(value)))
+    last: dict[int, int] = {}
+    totals: Counter[tuple[str, ...]] = Counter()
+    for at, samples in sorted(by_time.items()):
+        for position, key, value in samples:
+            totals[key] += value - last.get(position, 0)
+            last[position] = value
+        yield at, totals
 
 
 def _counts(several: Iterable[SampleSeries]) -> dict[float, dict[str, Counts]]:
-    found: dict[float, dict[str, Counts]] = {}
-    for (slo, outcome), series in _one_exporter(several, "slo", "outcome").items():
-        for at, value in series.samples:
-            counts = Counts(int(value), 0) if outcome == "good" else Counts(0, int(value))
-            objectives = found.setdefault(at, {})
-            objectives[slo] = objectives.get(slo, Counts()).plus(counts)
-    return dict(sorted(found.items()))
+    return {
+        at: {slo: Counts(totals[slo, "good"], totals[slo, "bad"]) for slo, _ in totals}
+        for at, totals in _totals(several, "slo", "outcome")
+    }
 
 
 def _failed(several: Iterable[SampleSeries]) -> list[tuple[float, int, int]]:
-    found: dict[float, list[int]] = {}
-    keys = ("method", "name", "user_class", "outcome")
-    for (*_, outcome), series in _one_exporter(several, *keys).items():
-        for at, value in series.samples:
-            both = found.setdefault(at, [0, 0])
-            both[0] += int(value) if outcome == "failure" else 0
-            both[1] += int(value)
-    return [(at, failed, total) for at, (failed, total) in sorted(found.items())]
+    return [(at, totals["failure",], totals.total()) for at, totals in _totals(several, "outcome")]
 
 
 def _marks(several: Iterable[SampleSeries]) -> list[StoredMark]:
-    found = []
-    for (name, kind), series in _one_exporter(several, "mark", "kind").items():
+    """Return the marks of a run, each once: a run that is both scraped and pushed has them twice."""
+    fullest = {
+        (series.labels.get("mark", ""), series.labels.get("kind", "")): series.samples
+        for series in sorted(several, key=lambda series: len(series.samples))
+    }
+    marks = []
+    for (name, kind), samples in fullest.items():
         before = 0.0
-        for at, value in series.samples:
+        for at, value in samples:
             if value > before:
-                found.append(StoredMark(at, name, kind))
+                marks.append(StoredMark(at, name, kind))
             before = value
-    return sorted(found)
+    return sorted(marks)
 
 
 def episodes(alerts: Iterable[SampleSeries], end: float, interval_s: float) -> list[Episode]:
-    """Return each alert from its beginning to its end, by time, from the samples of `ALERTS`."""
+    """Return each alert from its first evaluation to its last, by time, from the samples of `ALERTS`."""
     times: dict[tuple[tuple[str, str], ...], dict[float, bool]] = {}
     for series in alerts:
         labels = tuple(sorted((key, value) for key, value in series.labels.items() if key != "alertstate"))
@@ -190,14 +226,14 @@ def episodes(alerts: Iterable[SampleSeries], end: float, interval_s: float) -> l
         for at, value in series.samples:
             if value:
                 times.setdefault(labels, {})[at] = is_firing
-    step_s = max(interval_s, median([_interval(sorted(each)) or interval_s for each in times.values()] or [0.0]))
-    found = []
+    step_s = max(interval_s, median([_interval(sorted(states)) or interval_s for states in times.values()] or [0.0]))
+    result = []
     for labels, states in times.items():
         moments = sorted(states)
-        begins = [i for i, at in enumerate(moments) if not i or at - moments[i - 1] > GAP * step_s]
+        begins = [0, *(i for i in range(1, len(moments)) if moments[i] - moments[i - 1] > GAP * step_s)]
         for first, after in zip(begins, [*begins[1:], len(moments)], strict=True):
             part = moments[first:after]
             firing = next((at for at in part if states[at]), None)
             is_over = part[-1] + GAP * step_s < end
-            found.append(Episode(dict(labels), part[0], firing, part[-1] + step_s if is_over else None))
-    return sorted(found, key=lambda episode: episode.pending_at)
+            result.append(Episode(dict(labels), part[0], firing, part[-1] + step_s if is_over else None))
+    return sorted(result, key=lambda episode: episode.pending_at)

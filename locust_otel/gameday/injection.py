@@ -1,130 +1,212 @@
-"""Break something and mend it: the commands of a fault, run by a shell with a time limit, and noted in the journal.
+"""Injects faults and undoes them, and keeps a journal of the active ones on disk for `--undo`.
 
-`mend` is what must happen whatever else does: it is tried several times, and no signal ends it before its time.
+- An entry is on disk *before* the command of its fault runs, and goes *after* its undo has succeeded. So the journal
+  has each fault that may be active, also after this process was killed.
+- An undo happens whatever else does: it is tried several times, and no signal ends it early.
 """
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
-from locust_otel.gameday.journal import Active, Journal
-from locust_otel.gameday.plan import Fault
+from pydantic import BaseModel, ConfigDict
+
+from locust_otel.core.errors import ConfigurationError
+from locust_otel.gameday.load import Process, kill_session
+from locust_otel.gameday.schema import FaultShape
 
 UNDO_TRIES = 3
 _POLL_S = 0.05
 _BETWEEN_TRIES_S = 1.0
-_SHELL = "/bin/sh"
+_SUCCESS = "exit code 0"
 
 
-class Ended(NamedTuple):
-    """How a command ended; `code` is None where it took too long or was no longer wanted."""
+class Active(BaseModel):
+    """A fault that may be active."""
 
-    code: int | None
-    took_s: float
+    model_config = ConfigDict(extra="forbid")
 
-    @property
-    def told(self) -> str:
-        """In words: `exit code 7`."""
-        return "it took too long" if self.code is None else f"exit code {self.code}"
-
-
-class Log:
-    """Where commands write to, and what is said of them; a file that can be followed."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
-
-    def say(self, text: str) -> None:
-        """Write a line with the time before it."""
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self.file.write(f"{now} {text}\n".encode())
-        self.file.flush()
+    name: str
+    undo: str
+    timeout_s: float
+    run_id: str
 
 
-class Faults:
-    """Runs the commands of faults.
+class _Content(BaseModel):
+    active: list[Active]
+    runner: Process | None
+    load: Process | None
 
-    Args:
-        folder: Where they run.
-        journal: Where they are noted.
-        log: Where their output goes.
-        run_id: Given to them as LOCUST_OTEL_RUN_ID.
-        is_over: Whether a fault that is just being made is not wanted any more.
+
+class Journal:
+    """The journal of a game-day file, in a file beside it.
+
+    Attributes:
+        active: By name, the faults that may be active.
+        runner: The process that plays the game day.
     """
 
-    def __init__(
-        self, folder: Path, journal: Journal, log: Log, run_id: str, is_over: Callable[[], bool] = lambda: False
-    ) -> None:
-        self._folder = folder
-        self._journal = journal
-        self._log = log
-        self._run_id = run_id
-        self._is_over = is_over
-        self._between_tries_s = _BETWEEN_TRIES_S
+    def __init__(self, source: Path) -> None:
+        self.path = source.with_name(source.name + ".journal")
+        self.active: dict[str, Active] = {}
+        self.runner: Process | None = None
+        self.load: Process | None = None
 
-    def make(self, fault: Fault) -> Ended:
-        """Break it; it counts as broken from before the first try, and also where that fails."""
-        self._journal.broken(Active(fault.name, fault.undo, float(fault.timeout_s), self._run_id))
-        return self._run(f"run {fault.name}", fault.name, fault.run, float(fault.timeout_s), self._is_over)
+    def read(self) -> bool:
+        """Take over the content of the file, and return whether there is one.
 
-    def mend(self, name: str) -> bool:
-        """Mend it, and return whether that succeeded; what is not broken is mended already."""
-        active = self._journal.active.get(name)
+        Raises:
+            ConfigurationError: It cannot be read.
+        """
+        try:
+            content = _Content.model_validate(json.loads(self.path.read_bytes()))
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError) as error:
+            found = f"This is no journal of a game day: {type(error).__name__}."
+            raise self._refused(found, "Mend by hand what is broken, and remove the file.") from None
+        self.active = {fault.name: fault for fault in content.active}
+        self.runner, self.load = content.runner, content.load
+        return True
+
+    def begin(self) -> None:
+        """Write that this process plays the game day.
+
+        Raises:
+            ConfigurationError: Another game day of the file is running or has left something, or the journal cannot be
+                written.
+        """
+        if self.read():
+            self.refuse_running("A game day of this file goes on", "Wait for its end, or end it.")
+            if self.active or (self.load is not None and self.load.running() is not None):
+                left = ", ".join(self.active) or "its load"
+                remedy = "Mend it first: locust-otel gameday FILE --undo."
+                raise self._refused(f"An earlier game day has left {left}.", remedy, "gameday-left-over")
+        self.runner, self.load = Process.of(os.getpid()), None
+        try:
+            self.write()
+        except OSError as error:
+            found = f"The journal of what is broken cannot be written: {error.strerror}."
+            raise self._refused(found, "Put the game-day file into a folder that can be written to.") from None
+
+    def refuse_running(self, found: str, remedy: str) -> None:
+        """Refuse to continue while another process plays the game day.
+
+        Raises:
+            ConfigurationError: Another process plays it.
+        """
+        if self.runner is not None and self.runner.running() is not None:
+            raise self._refused(f"{found}, as process {self.runner.pid}.", remedy, "gameday-running")
+
+    def _refused(self, found: str, remedy: str, slug: str = "gameday-journal") -> ConfigurationError:
+        return ConfigurationError(str(self.path), found, remedy, slug=slug)
+
+    def write(self) -> None:
+        """Write the file, and wait until it is on disk.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        content = _Content(active=list(self.active.values()), runner=self.runner, load=self.load)
+        fresh = self.path.with_name(self.path.name + ".new")
+        with fresh.open("w", encoding="utf-8") as file:
+            file.write(content.model_dump_json(indent=1))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self.path)
+
+    def close(self) -> None:
+        """Remove the file, unless a fault is left in it."""
+        if not self.active:
+            self.path.unlink(missing_ok=True)
+
+
+@dataclass
+class Faults:
+    """Runs the commands of faults in a folder, with their output in a log, and LOCUST_OTEL_RUN_ID in their environment.
+
+    Attributes:
+        is_over: Ends the injection of a fault early, once it returns true; never an undo.
+    """
+
+    folder: Path
+    journal: Journal
+    log: IO[bytes]
+    run_id: str
+    is_over: Callable[[], bool] = lambda: False
+
+    def inject(self, fault: FaultShape) -> str:
+        """Inject a fault, and return why its command failed; empty if it did not.
+
+        The fault counts as active from before the command, even if the command fails.
+        """
+        timeout_s = float(fault.timeout)
+        active = Active(name=fault.name, undo=fault.undo, timeout_s=timeout_s, run_id=self.run_id)
+        self.journal.active[fault.name] = active
+        self.journal.write()
+        ended = self._run("run", fault.name, fault.run, timeout_s)
+        return "" if ended == _SUCCESS else ended
+
+    def undo(self, name: str) -> bool:
+        """Undo a fault, and return whether it is over; one that is not active is."""
+        active = self.journal.active.get(name)
         if active is None:
             return True
         for number in range(UNDO_TRIES):
             if number:
-                time.sleep(self._between_tries_s)
-            if self._run(f"undo {name}", name, active.undo, active.timeout_s).code == 0:
-                self._journal.mended(name)
+                time.sleep(_BETWEEN_TRIES_S)
+            if self._run("undo", name, active.undo, active.timeout_s) == _SUCCESS:
+                del self.journal.active[name]
+                self.journal.write()
                 return True
-        self._log.say(f"undo {name}: FAILED {UNDO_TRIES} times; it stays broken, and in the journal")
+        self._say(f"undo {name}: FAILED {UNDO_TRIES} times; it stays broken, and in the journal")
         return False
 
-    def mend_all(self) -> list[str]:
-        """Mend what is broken, and return the names of what could not be; no failure keeps the next from its turn."""
+    def undo_all(self) -> list[str]:
+        """Undo each active fault, also after the failure of another; return the names of those that stay active."""
         left = []
-        for name in list(self._journal.active):
+        for name in list(self.journal.active):
             try:
-                is_mended = self.mend(name)
+                is_undone = self.undo(name)
             except OSError as error:  # no shell, a full disk
-                self._log.say(f"undo {name}: {error}")
-                is_mended = False
-            left += [] if is_mended else [name]
+                self._say(f"undo {name}: {error}")
+                is_undone = False
+            left += [] if is_undone else [name]
         return left
 
-    def _run(
-        self, what: str, fault: str, command: str, timeout_s: float, is_over: Callable[[], bool] = lambda: False
-    ) -> Ended:
-        self._log.say(f"{what}: {command}")
-        environment = os.environ | {"LOCUST_OTEL_RUN_ID": self._run_id, "LOCUST_OTEL_FAULT": fault}
+    def _run(self, verb: str, name: str, command: str, timeout_s: float) -> str:
+        """Run a command, and return how it ended: `exit code 7`."""
+        self._say(f"{verb} {name}: {command}")
+        environment = os.environ | {"LOCUST_OTEL_RUN_ID": self.run_id, "LOCUST_OTEL_FAULT": name}
         began = time.monotonic()
-        process = subprocess.Popen(  # noqa: S603  # the command stands in the user's own file
-            [_SHELL, "-c", command], cwd=self._folder, env=environment, stdin=subprocess.DEVNULL,
-            stdout=self._log.file, stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C in the terminal is for us, and is no reason not to mend
+        process = subprocess.Popen(  # noqa: S603  # the command is from the user's own file
+            ["/bin/sh", "-c", command], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
+            stdout=self.log, stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C in the terminal ends this process, but no undo
         )  # fmt: skip
         try:
-            while process.poll() is None and time.monotonic() - began < timeout_s and not is_over():
+            while process.poll() is None and time.monotonic() - began < timeout_s:
+                if verb == "run" and self.is_over():
+                    break
                 time.sleep(_POLL_S)
         finally:
             code = process.poll()
             if code is None:
-                _kill(process)
-        ended = Ended(code, time.monotonic() - began)
-        self._log.say(f"{what}: {ended.told} after {ended.took_s:.1f} s")
+                kill_session(process.pid)
+                process.wait()
+        ended = "it took too long" if code is None else f"exit code {code}"
+        self._say(f"{verb} {name}: {ended} after {time.monotonic() - began:.1f} s")
         return ended
 
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a command with all that it has started."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    def _say(self, text: str) -> None:
+        """Write a line with the time before it into the log."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self.log.write(f"{now} {text}\n".encode())
+        self.log.flush()

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import ssl
-import urllib.error
-import urllib.request
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from locust_otel.core import web
@@ -16,9 +13,13 @@ from locust_otel.core.errors import ConfigurationError, LocustOtelError
 from locust_otel.core.marks import MARK_PATH, SERVICE, TOKEN_VARIABLE, Marked
 
 PORTS = range(9646, 9656)
-"""Where `/metrics` is unless it is told otherwise."""
+"""Ports of `/metrics`, unless --prometheus-port names another."""
 
-TIMEOUT_S = 5.0
+FAULT_START, FAULT_END = "fault-start", "fault-end"
+"""Kinds of the marks that a game day sets on its run; the text of the mark is the name of the fault."""
+
+TIMEOUT_S = 10.0
+"""Time for an answer of the servers that a game day asks."""
 
 _MAX_ANSWER = 65_536
 
@@ -27,16 +28,42 @@ class NotMarkedError(LocustOtelError):
     """The run could not be marked, which may be otherwise in a moment."""
 
 
-class Found(NamedTuple):
-    """A load test that answers.
+class MarkSender:
+    """Sets marks on the run of a game day, at the URL where it serves /metrics; one that cannot be set is no error.
 
     Attributes:
-        url: Without a path.
-        run_id: The run that goes on; None where none does, or it is not told.
+        problem: Why marks cannot be set; empty if they can.
+
+    Raises:
+        ConfigurationError: The URL cannot be used.
     """
 
-    url: str
-    run_id: str | None
+    def __init__(self, metrics_url: str) -> None:
+        self.problem = "" if metrics_url else "Nobody knows where the run serves /metrics: no marks. Give --metrics."
+        self._token = os.environ.get(TOKEN_VARIABLE, "").strip()
+        self._base = ""
+        if metrics_url:
+            base = metrics_url.removesuffix("/metrics")
+            self._base = web.base_of(base, "--metrics", TOKEN_VARIABLE, "http://HOST:PORT", slug="gameday-url")
+
+    def mark(self, text: str, kind: str) -> None:
+        """Set a mark."""
+        if not self._base:
+            return
+        try:
+            reply = _send(self._base, _body(text, kind), self._token, timeout_s=TIMEOUT_S, uses_proxy=True)
+            if reply.is_success:
+                web.decoded(reply.body.strip() or b"null")
+            elif reply.status in {404, 405, 501}:
+                self.problem = f"The run takes no marks ({reply.status})."
+                self._base = ""
+            else:
+                hint = f" Set {TOKEN_VARIABLE}." if reply.status in {401, 403} else ""
+                self.problem = f"No mark was set: {self._base}{MARK_PATH} answers {reply.status}.{hint}"
+        except web.UnreachableError as error:
+            self.problem = f"No mark was set: {self._base}{MARK_PATH} gives no answer: {error}."
+        except ValueError as error:
+            self.problem = f"No mark was set: {self._base}{MARK_PATH} gives no answer: {type(error).__name__}."
 
 
 def find(ports: Iterable[int] = PORTS) -> str:
@@ -46,21 +73,21 @@ def find(ports: Iterable[int] = PORTS) -> str:
         NotMarkedError: None answers.
         ConfigurationError: Several do.
     """
-    asked = [f"http://127.0.0.1:{port}" for port in ports]
-    with ThreadPoolExecutor(len(asked)) as pool:
-        found = [each for each in pool.map(_probe, asked) if each is not None]
-    if not found:
+    urls = [f"http://127.0.0.1:{port}" for port in ports]
+    with ThreadPoolExecutor(len(urls)) as pool:
+        runs = {url: run_id for url, run_id in zip(urls, pool.map(_probe, urls), strict=True) if run_id is not None}
+    if not runs:
         raise NotMarkedError(
             f"No load test answers on this machine at the ports {PORTS[0]} to {PORTS[-1]}. Is it started with "
             "locust-otel, and is its run still going on? If its metrics are elsewhere, give --url."
         )
     # With --export-from workers each process of a run answers, and takes its marks.
-    if len(found) > 1 and (len({each.run_id for each in found}) > 1 or found[0].run_id is None):
-        told = ", ".join(f"{each.url} ({each.run_id or 'no run'})" for each in found)
+    if len(runs) > 1 and ("" in runs.values() or len(set(runs.values())) > 1):
+        shown = ", ".join(f"{url} ({run_id or 'no run'})" for url, run_id in runs.items())
         raise ConfigurationError(
-            "mark", f"several load tests answer: {told}.", "Choose one with --url.", slug="mark-several"
+            "mark", f"several load tests answer: {shown}.", "Choose one with --url.", slug="mark-several"
         )
-    return found[0].url
+    return next(iter(runs))
 
 
 def base_of(url: str) -> str:
@@ -84,74 +111,61 @@ def base_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def post(base: str, text: str, kind: str, *, token: str = "", timeout_s: float = TIMEOUT_S) -> Marked:
-    """Mark the run of a load test.
-
-    Args:
-        base: As `find` and `base_of` return it.
-        text: What happened.
-        kind: A word for what sort of thing it is.
-        token: Shown to it; empty for none.
-        timeout_s: Seconds to wait for its answer.
+def post(base: str, text: str, kind: str, *, token: str = "") -> Marked:
+    """Mark the run of a load test, whose URL `find` and `base_of` return; an empty token is not sent.
 
     Raises:
-        NotMarkedError: It cannot be reached, or no run goes on.
+        NotMarkedError: It cannot be reached, or has no run.
         ConfigurationError: It refuses.
     """
-    body = json.dumps({"mark": text, "kind": kind}).encode()
-    headers = {"Content-Type": "application/json"}
-    if token:
-        headers["Authorization"] = f"Bearer {token.encode().decode('latin-1')}"
-    request = urllib.request.Request(base + MARK_PATH, body, headers)  # noqa: S310  # base_of has looked at the scheme
-    status, answer = _asked(request, timeout_s)
-    sentence = " ".join(answer.split())[:300]
-    if status == 200:
+    try:
+        reply = _send(base, _body(text, kind), token)
+    except web.UnreachableError as error:
+        reason = getattr(error.cause, "strerror", None) or str(error.cause) or str(error)
+        raise NotMarkedError(f"{urlsplit(base).netloc} cannot be reached: {reason}.") from error
+    sentence = " ".join(reply.body.decode(errors="replace").split())[:300]
+    if reply.status == 200:
         try:
-            told = json.loads(answer)
-            return Marked(str(told["run_id"]), float(told["time"]))
+            values = web.decoded(reply.body)
+            return Marked(str(values["run_id"]), float(values["time"]))
         except (ValueError, TypeError, KeyError):
             raise NotMarkedError(f"{base} answers with something else than a load test does.") from None
-    if status == 409:
+    if reply.status == 409:
         raise NotMarkedError(f"{base}: {sentence}")
     remedy = "Give the URL of the load test's metrics."
-    if status in {401, 403}:
+    if reply.status in {401, 403}:
         remedy = f"Set {TOKEN_VARIABLE} to the same token here and for the load test, and give --url."
-    elif status == 400:
+    elif reply.status == 400:
         remedy = "Mark something else."
-    found = sentence if status in {400, 403} and sentence else f"it answers with status {status}."
-    raise ConfigurationError(f"{base}{MARK_PATH}", found, remedy, slug="mark-refused")
+    problem = sentence if reply.status in {400, 403} and sentence else f"it answers with status {reply.status}."
+    raise ConfigurationError(f"{base}{MARK_PATH}", problem, remedy, slug="mark-refused")
 
 
-def _probe(base: str) -> Found | None:
-    """Return what is there; None where it is nothing of ours."""
+def _probe(base: str) -> str | None:
+    """Return the run of the load test at a URL, empty if it has none or does not tell; None for no load test."""
     try:
-        status, answer = _asked(urllib.request.Request(base + MARK_PATH), 2.0)  # noqa: S310  # our own address
-        if status == 401 and answer.startswith("Unauthorized"):
-            return Found(base, None)
-        told = json.loads(answer)
-        if status == 200 and isinstance(told, dict) and told.get("service") == SERVICE:
-            run_id = told.get("run_id")
-            return Found(base, run_id if isinstance(run_id, str) else None)
-    except (NotMarkedError, ValueError, RecursionError):
+        reply = _send(base, timeout_s=2.0)
+        if reply.status == 401 and reply.body.startswith(b"Unauthorized"):
+            return ""
+        values = web.decoded(reply.body)
+    except (web.UnreachableError, ValueError):
         return None
-    return None
+    if reply.status != 200 or not isinstance(values, dict) or values.get("service") != SERVICE:
+        return None
+    run_id = values.get("run_id")
+    return run_id if isinstance(run_id, str) else ""
 
 
-def _asked(request: urllib.request.Request, timeout_s: float) -> tuple[int, str]:
-    """Return status and body of an answer; a redirect is not followed, nor a proxy asked."""
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
-    if request.type == "https":
-        handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context()))
-    opener = web.opener(*handlers)
-    try:
-        try:
-            with opener.open(request, timeout=timeout_s) as response:
-                return response.status, response.read(_MAX_ANSWER).decode(errors="replace")
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read(_MAX_ANSWER).decode(errors="replace")
-    except Exception as error:  # http.client and ssl have many
-        reason = getattr(error, "reason", None) or error
-        told = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-        host = urlsplit(request.full_url).netloc
-        raise NotMarkedError(f"{host} cannot be reached: {told}.") from error
+def _body(text: str, kind: str) -> bytes:
+    return json.dumps({"mark": text, "kind": kind}).encode()
+
+
+def _send(
+    base: str, body: bytes | None = None, token: str = "", *, timeout_s: float = 5.0, uses_proxy: bool = False
+) -> web.Reply:
+    # urllib writes headers as Latin-1; the load test expects the bytes of UTF-8.
+    authorization = f"Bearer {token.encode().decode('latin-1')}" if token else ""
+    return web.send(
+        base + MARK_PATH, body, authorization=authorization, timeout_s=timeout_s, max_bytes=_MAX_ANSWER,
+        uses_proxy=uses_proxy,
+    )  # fmt: skip

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import signal
+import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from locust_otel.core.errors import ConfigurationError, ExitCode, LocustOtelError
+
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+"""Exit codes of a shell."""
+
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def add_to(commands: Any) -> None:
@@ -36,7 +47,7 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Mark it, once or twice."""
     from locust_otel.core.marks import END, START, TOKEN_VARIABLE, MarkError, cleaned  # noqa: PLC0415  # likewise
-    from locust_otel.gameday import mark_client, marked_program  # noqa: PLC0415  # no other command needs them
+    from locust_otel.gameday import mark_client  # noqa: PLC0415  # no other command needs them
 
     kinds = [options.kind + START, options.kind + END] if options.program else [options.kind]
     try:
@@ -44,12 +55,11 @@ def run(options: argparse.Namespace) -> int:
             text, _ = cleaned(options.text, kind)
     except MarkError as error:
         raise ConfigurationError("mark", str(error), "See --help.", slug="mark") from None
-    problem = marked_program.problem_of(options.program) if options.program else None
-    if problem is not None:
+    if options.program and (problem := _problem_of(options.program)):
         print(f"locust-otel: {problem[1]}", file=sys.stderr)  # noqa: T201
         return problem[0]
     base = mark_client.base_of(options.url) if options.url else mark_client.find()
-    # Shown only to whom the user has named: anybody on this machine may listen on a port.
+    # Sent only to the URL that the user has named: any program on this machine may listen on a port.
     token = os.environ.get(TOKEN_VARIABLE, "") if options.url else ""
 
     def mark(kind: str) -> None:
@@ -64,4 +74,58 @@ def run(options: argparse.Namespace) -> int:
             print(f"locust-otel: the end is not marked: {error}", file=sys.stderr)  # noqa: T201
 
     mark(kinds[0])
-    return marked_program.run(options.program, end) if options.program else int(ExitCode.OK)
+    return _run(options.program, end) if options.program else int(ExitCode.OK)
+
+
+def _problem_of(command: Sequence[str]) -> tuple[int, str] | None:
+    """Return exit code and reason if a command cannot be run; None if it seems that it can."""
+    program = command[0]
+    if shutil.which(program) is not None:
+        return None
+    if os.path.exists(program):  # a name, which is searched for in PATH otherwise
+        return _NOT_EXECUTABLE, f"{program} cannot be executed."
+    return _NOT_FOUND, f"{program} is not there."
+
+
+def _run(command: Sequence[str], end: Callable[[], None]) -> int:
+    """Run a command, call `end` when it has ended for any reason, and return its exit code, 128 + N for signal N.
+
+    Signals that would end this process go to the command, which decides what it does with them.
+    """
+    child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        if child is None:
+            early.append(number)
+        elif not (number in {signal.SIGINT, signal.SIGQUIT} and _has_terminal()):  # which tells the child itself
+            child.send_signal(number)
+
+    # A signal that this process ignores, as under nohup, the command ignores too.
+    passed_on = [number for number in _PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, pass_on) for number in passed_on}
+    try:
+        try:
+            child = subprocess.Popen(list(command))  # noqa: S603  # what the user asks for
+        except OSError as error:
+            print(f"locust-otel: {command[0]}: {error.strerror}", file=sys.stderr)  # noqa: T201
+            return _NOT_EXECUTABLE
+        for number in early:
+            child.send_signal(number)
+        code = child.wait()
+        return code if code >= 0 else 128 - code
+    finally:
+        try:
+            end()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _has_terminal() -> bool:
+    """Return whether a terminal sends its Ctrl-C to this process, and so to its child as well."""
+    try:
+        with Path(os.ctermid()).open("rb", buffering=0) as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:
+        return False

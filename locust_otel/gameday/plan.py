@@ -1,120 +1,45 @@
-"""What a game-day file asks for, as values, and its time line. Times are seconds since the start of the run."""
+"""A game day as its file plans it, with every problem of the file at once; and its time line."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from locust_otel.slo.objectives import Slo, plain, span
+from locust_otel.core.documents import Document, read
+from locust_otel.core.errors import ConfigurationError
+from locust_otel.core.shape import validated
+from locust_otel.gameday.schema import GameDayShape, LoadShape, StepShape, StopShape
+from locust_otel.slo import file as slo_file
+from locust_otel.slo.objectives import Slo, span
+from locust_otel.slo.rules import names
+from locust_otel.slo.rules.alerting_rules import Links, run_alerts, slo_alerts
 
-FAULT_START, FAULT_END = "fault-start", "fault-end"
-"""Kinds of the marks that a game day sets on its run; the mark is the name of the fault."""
+KNOWN = tuple(
+    value
+    for key, value in vars(names).items()
+    if key.isupper() and isinstance(value, str) and value.startswith("Locust")
+)
+"""The alerts of this package."""
 
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Something that is broken on purpose.
-
-    Attributes:
-        run: Shell command that breaks it.
-        undo: Shell command that mends it; it runs whatever happens.
-        for_s: How long it stays broken.
-        timeout_s: After so long a command is ended.
-    """
-
-    name: str
-    run: str
-    undo: str
-    for_s: Decimal
-    timeout_s: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class Expectation:
-    """What is expected of the monitoring while something is broken.
-
-    Attributes:
-        alert: Name of the alert.
-        fires: Whether it must fire, or must not.
-        severity: Of the alert; empty takes any.
-        within_s: From the start of the fault to the alert; None where it must not fire.
-        clears_within_s: From the end of the fault to the end of the alert; None where nothing is promised.
-    """
-
-    alert: str
-    fires: bool
-    severity: str = ""
-    within_s: Decimal | None = None
-    clears_within_s: Decimal | None = None
-
-    @property
-    def sentence(self) -> str:
-        """The expectation in words: `LocustSLOBudgetBurn (critical) within 1m, gone within 3m`."""
-        name = f"{self.alert} ({self.severity})" if self.severity else self.alert
-        if not self.fires:
-            return f"no {name}"
-        ended = "" if self.clears_within_s is None else f", gone within {span(self.clears_within_s)}"
-        return f"{name} within {span(self.within_s or Decimal(0))}{ended}"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A fault, when it begins, and what is expected of it."""
-
-    at_s: Decimal
-    fault: Fault
-    expect: tuple[Expectation, ...] = ()
-
-    @property
-    def end_s(self) -> Decimal:
-        """When the fault ends."""
-        return self.at_s + self.fault.for_s
-
-    @property
-    def settled_s(self) -> Decimal:
-        """When all that is expected must have come true."""
-        times = [self.end_s]
-        for each in self.expect:
-            times += [] if each.within_s is None else [self.at_s + each.within_s]
-            times += [] if each.clears_within_s is None else [self.end_s + each.clears_within_s]
-        return max(times)
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """The load that a game day starts.
-
-    Attributes:
-        spawn_rate: Users a second; None for Locust's default.
-        args: Further arguments of Locust.
-    """
-
-    locustfile: Path
-    users: int
-    run_time_s: Decimal
-    spawn_rate: Decimal | None = None
-    host: str = ""
-    args: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class StopWhen:
-    """What ends a game day before its time.
-
-    Attributes:
-        failure_ratio: Share of failed requests, in (0, 1].
-        over_s: So far back requests are looked at.
-    """
-
-    failure_ratio: Decimal
-    over_s: Decimal
+_SLUG = "gameday"
+_FAULT = {"name": "x", "run": "x", "undo": "x", "for": "1ms"}
+_PLACEHOLDERS: dict[str, Any] = {"name": "x", "steps": [{"at": "0", "fault": _FAULT}]}
+_WANTED = "Write name, slo, load and steps; see docs/game-days.md."
+_OURS = {
+    "-f": "locustfile", "--locustfile": "locustfile", "-u": "users", "--users": "users", "-t": "run_time",
+    "--run-time": "run_time", "-r": "spawn_rate", "--spawn-rate": "spawn_rate", "-H": "host", "--host": "host",
+    "--slo": "slo", "--headless": "", "--run-id": "", "--run-record": "",
+}  # fmt: skip
+"""Arguments of Locust that the game day sets itself, and the key for each."""
 
 
 class Moment(NamedTuple):
-    """Something on the time line: `start`, `fault`, `undo`, `alert` and `clear` (deadlines), `end`."""
+    """An entry of the time line: `start`, `fault`, `undo`, `alert` and `clear` (deadlines), `quiet`, `end`."""
 
     at_s: Decimal
     what: str
@@ -127,57 +52,168 @@ class GameDay:
 
     Attributes:
         source: Path of the file; commands run in its folder.
-        slo_path: Of the SLO file, for the load.
-        load: None where a run is attached to.
+        load: None if the game day attaches to a run.
         steps: By time; no two faults overlap.
-        notes: What is no mistake, and may be one.
+        notes: Possible mistakes.
     """
 
     name: str
     source: Path
-    steps: tuple[Step, ...]
+    steps: tuple[StepShape, ...]
     slo: Slo | None = None
     slo_path: Path | None = None
-    load: Load | None = None
-    stop_when: StopWhen | None = None
+    load: LoadShape | None = None
+    stop_when: StopShape | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def end_s(self) -> Decimal:
-        """When it is over."""
+        """End of the game day."""
         settled = max(step.settled_s for step in self.steps)
-        return settled if self.load is None else max(settled, self.load.run_time_s)
+        return settled if self.load is None else max(settled, self.load.run_time)
 
     @property
     def own_alerts(self) -> frozenset[str]:
-        """Alerts it expects that are not of this package, and so need not tell which run they are of."""
-        return frozenset(
-            each.alert for step in self.steps for each in step.expect if not each.alert.startswith("Locust")
-        )
-
-    def attached(self) -> GameDay:
-        """Return the same for a run that somebody else has started."""
-        return replace(self, load=None)
+        """Expected alerts of the user's own rules, which may lack the label `run_id`."""
+        alerts = {expectation.name for step in self.steps for expectation in step.expect}
+        return frozenset(alert for alert in alerts if not alert.startswith("Locust"))
 
 
-def moments(day: GameDay) -> Iterator[Moment]:
-    """Yield the time line, by time."""
-    found = [Moment(Decimal(0), "start", _load_text(day)), Moment(day.end_s, "end", "the game day ends")]
+def load(path: str) -> GameDay:
+    """Read a game-day file, and the SLO file it names.
+
+    Raises:
+        ConfigurationError: It cannot be used; `problems` has one error for each thing wrong with it.
+    """
+    document = Document(path, read(Path(path), path, _SLUG), _SLUG)
+    shape, _ = validated(document, GameDayShape, _PLACEHOLDERS, _WANTED)
+    folder = Path(path).parent
+    slo = None if shape.slo is None else _slo(folder, shape.slo, document)
+    day = GameDay(
+        name=shape.name,
+        source=Path(path),
+        steps=tuple(sorted((step for step in shape.steps if step.place), key=lambda step: step.at)),
+        slo=slo,
+        slo_path=None if shape.slo is None else folder / shape.slo,
+        load=shape.load,
+        stop_when=shape.stop_when,
+    )
+    if day.load is not None:
+        _check_load(day.load, folder, document)
+    _check_times(day, document)
+    notes = tuple(_check_alerts(day, document))
+    document.raise_problems()
+    return replace(day, notes=notes)
+
+
+def moments(day: GameDay) -> list[Moment]:
+    """Return the time line, by time."""
+    load = "a run that goes on already"
+    if day.load is not None:
+        load = f"{Path(day.load.locustfile).name}, {day.load.users} users, {span(day.load.run_time)}"
+    line = [Moment(Decimal(0), "start", load), Moment(day.end_s, "end", "the game day ends")]
     for step in day.steps:
-        found.append(Moment(step.at_s, "fault", f"{step.fault.name}: {step.fault.run}"))
-        found.append(Moment(step.end_s, "undo", f"{step.fault.name}: {step.fault.undo}"))
-        for each in step.expect:
-            if each.within_s is not None:
-                found.append(Moment(step.at_s + each.within_s, "alert", f"{each.alert} must have come"))
-            if each.clears_within_s is not None:
-                found.append(Moment(step.end_s + each.clears_within_s, "clear", f"{each.alert} must be gone"))
-            if not each.fires:
-                found.append(Moment(step.at_s, "quiet", f"{each.alert} must not begin to fire from here on"))
+        line.append(Moment(step.at, "fault", f"{step.fault.name}: {step.fault.run}"))
+        line.append(Moment(step.end_s, "undo", f"{step.fault.name}: {step.fault.undo}"))
+        for expectation in step.expect:
+            alert = expectation.name
+            if expectation.within is None:
+                line.append(Moment(step.at, "quiet", f"{alert} must not begin to fire from here on"))
+                continue
+            line.append(Moment(step.at + expectation.within, "alert", f"{alert} must have come"))
+            if expectation.clears_within is not None:
+                line.append(Moment(step.end_s + expectation.clears_within, "clear", f"{alert} must be gone"))
     order = ("start", "clear", "undo", "alert", "fault", "quiet", "end")
-    yield from sorted(found, key=lambda moment: (moment.at_s, order.index(moment.what)))
+    return sorted(line, key=lambda moment: (moment.at_s, order.index(moment.what)))
 
 
-def _load_text(day: GameDay) -> str:
-    if day.load is None:
-        return "a run that goes on already"
-    return f"{day.load.locustfile.name}, {day.load.users} users, {span(plain(day.load.run_time_s))}"
+def _slo(folder: Path, name: str, document: Document) -> Slo | None:
+    path = folder / name
+    if not path.is_file():
+        document.refuse(("slo",), f"There is no file {name}.", "Name an SLO file from here.", "no-file")
+        return None
+    try:
+        return slo_file.load(str(path))
+    except ConfigurationError as error:
+        document.problems.append(error)
+        return None
+
+
+def _check_load(shape: LoadShape, folder: Path, document: Document) -> None:
+    locustfile = folder / shape.locustfile
+    if not locustfile.is_file():
+        remedy = "Name a locustfile, from the folder of this file."
+        document.refuse(("load", "locustfile"), f"There is no file {locustfile.name}.", remedy, "no-file")
+    for index, argument in enumerate(shape.args):
+        flag = argument.partition("=")[0]
+        if flag in _OURS:
+            remedy = f"Write {_OURS[flag]} of its own." if _OURS[flag] else "Remove it; the game day gives it."
+            document.refuse(("load", "args", index), f"{flag} is not for args.", remedy, "args")
+
+
+def _check_times(day: GameDay, document: Document) -> None:
+    """Refuse faults that have one name, overlap, or last longer than the load."""
+    names_before: set[str] = set()
+    run_time = None if day.load is None else day.load.run_time
+    for step, following in zip_longest(day.steps, day.steps[1:]):
+        name = step.fault.name
+        if name in names_before:
+            remedy = "Give this one a name of its own: marks tell them apart by it."
+            document.refuse((*step.place, "fault", "name"), f"There are two faults {name}.", remedy, "fault-twice")
+        names_before.add(name)
+        if run_time is not None and step.at >= run_time:
+            found = f"{span(step.at)} is not before the end of the load at {span(run_time)}."
+            document.refuse((*step.place, "at"), found, "Write an earlier time, or a longer run_time.", "at-late")
+            continue
+        limit_s, what = run_time, "the load ends"
+        if following is not None and (limit_s is None or following.at < limit_s):
+            limit_s, what = following.at, f"{following.fault.name} begins"
+        if limit_s is None:
+            continue
+        if step.end_s > limit_s:
+            found = f"{name} lasts until {span(step.end_s)}, and {what} at {span(limit_s)}."
+            remedy = "Let it end before: of two faults at once nobody knows which raised an alert."
+            slug = "overlap" if following is not None else "fault-late"
+            document.refuse((*step.place, "fault", "for"), found, remedy, slug)
+        else:
+            _check_deadlines(step, limit_s, what, document)
+
+
+def _check_deadlines(step: StepShape, limit_s: Decimal, what: str, document: Document) -> None:
+    """Refuse deadlines after the next fault or the end of the load."""
+    for expectation in step.expect:
+        deadlines = (
+            ("within", step.at, expectation.within),
+            ("clears_within", step.end_s, expectation.clears_within),
+        )
+        for key, begin_s, length_s in deadlines:
+            if length_s is not None and begin_s + length_s > limit_s:
+                end = f"{span(length_s)} from {span(begin_s)} is {span(begin_s + length_s)}"
+                found = f"{end}, and {what} at {span(limit_s)}: nobody could tell."
+                remedy = f"Write {span(limit_s - begin_s)} or less, or move what comes after."
+                document.refuse((*expectation.place, key), found, remedy, "expect-late")
+
+
+def _check_alerts(day: GameDay, document: Document) -> Iterator[str]:
+    """Refuse alerts that no rule of ours makes, and yield notes on those of the user's own rules."""
+    severities: dict[str, set[str]] = {}  # by alert, those that the rules of the SLO file can have
+    if day.slo is not None:
+        for rule in (*slo_alerts(day.slo, Links()), *run_alerts(day.slo, Links())):
+            severities.setdefault(rule["alert"], set()).add(rule["labels"]["severity"])
+    for expectation in (expectation for step in day.steps for expectation in step.expect):
+        alert, severity = expectation.name, expectation.severity
+        place = (*expectation.place, "alert" if expectation.alert else "no_alert")
+        near = difflib.get_close_matches(alert, KNOWN, 1, 0.8)
+        if alert not in KNOWN and not alert.startswith("Locust") and not near:
+            yield f"{alert} is an alert of your own: whether its rule is there nobody checks."
+        elif alert not in KNOWN:
+            meant = "".join(f"Did you mean {name}? " for name in near)
+            remedy = f"{meant}There are {', '.join(KNOWN)}; an alert of your own has another name."
+            document.refuse(place, f"No rule of ours makes an alert {alert}.", remedy, "unknown-alert")
+        elif severities and alert not in severities:
+            remedy = f"Add windows or objectives to it; it makes {', '.join(severities)}."
+            document.refuse(place, f"The SLO file makes no rule for {alert}.", remedy, "no-rule")
+        elif severities and severity and severity not in severities[alert]:
+            remedy = f"Write {' or '.join(sorted(severities[alert]))}, or add windows of it to the SLO file."
+            found = f"{alert} has no severity {severity} here."
+            document.refuse((*expectation.place, "severity"), found, remedy, "severity")

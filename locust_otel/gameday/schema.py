@@ -1,14 +1,27 @@
-"""The shape of a game-day file: keys, types, single values; also what the JSON Schema for editors is made of."""
+"""The shape of a game-day file: keys, types, single values, and the JSON Schema for editors.
+
+Times are seconds; those of a step count from the start of the run. What the file leaves out is None.
+"""
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from locust_otel.slo.objectives import plain
-from locust_otel.slo.schema import Count, PositiveTime, Shape, Share, Time, for_editors, refused
+from locust_otel.core import shape
+from locust_otel.core.shape import Shape, at_most, refused, required_text
+from locust_otel.slo.objectives import plain, span
+from locust_otel.slo.schema import Count, PositiveTime, Share, Time
 
 MAX_STEPS = 100
 MAX_EXPECTATIONS = 20
@@ -17,10 +30,7 @@ _MAX_COMMAND = 10_000
 
 
 def _text(value: object, wanted: str) -> str:
-    if isinstance(value, str) and value.strip():
-        return value.strip()
-    kind = "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else "nothing"
-    raise refused("type", f"There is {kind} where {wanted} belongs.", f"Write {wanted}.")
+    return required_text(value.strip() or None if isinstance(value, str) else value, wanted)
 
 
 def _line(value: object) -> str:
@@ -50,21 +60,22 @@ def _arguments(value: object) -> tuple[str, ...]:
     return tuple(_line(item) for item in value)
 
 
-_LINE_SCHEMA = {"type": "string", "pattern": r"\S", "maxLength": _MAX_LINE}
-Line = Annotated[str, BeforeValidator(_line), WithJsonSchema(_LINE_SCHEMA)]
-Command = Annotated[
-    str,
-    BeforeValidator(_command),
-    WithJsonSchema({"type": "string", "pattern": r"\S", "maxLength": _MAX_COMMAND}),
-]
+def _text_schema(longest: int) -> dict[str, Any]:
+    return {"type": "string", "pattern": r"\S", "maxLength": longest}
+
+
+Line = Annotated[str, BeforeValidator(_line), WithJsonSchema(_text_schema(_MAX_LINE))]
+Command = Annotated[str, BeforeValidator(_command), WithJsonSchema(_text_schema(_MAX_COMMAND))]
 Rate = Annotated[Decimal, BeforeValidator(_rate), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
 Arguments = Annotated[
-    tuple[str, ...], BeforeValidator(_arguments), WithJsonSchema({"type": "array", "items": _LINE_SCHEMA})
+    tuple[str, ...], BeforeValidator(_arguments), WithJsonSchema({"type": "array", "items": _text_schema(_MAX_LINE)})
 ]
 
 
 class LoadShape(Shape):
     """The load, which the game day starts and ends; without it, it attaches to a run by --run-id."""
+
+    EXAMPLES: ClassVar = {"locustfile": "webshop.py", "users": "50", "run_time": "10m"}
 
     locustfile: Line = Field(description="The locustfile, from the folder of this file.")
     users: Count = Field(description="Simulated users.")
@@ -77,11 +88,21 @@ class LoadShape(Shape):
 class FaultShape(Shape):
     """Something that is broken on purpose, and mended whatever happens."""
 
+    EXAMPLES: ClassVar = {"name": "lose the cart database", "run": '"curl -fsS -X POST …"', "for": "2m"}
+
     name: Line = Field(description="What it is called on marks, in annotations and on the scorecard.")
     run: Command = Field(description="Shell command that breaks it; it runs in the folder of this file.")
     undo: Command = Field(description='Shell command that mends it; "true" where it heals by itself.')
     for_: PositiveTime = Field(alias="for", description="How long it stays broken. 2m.")
     timeout: PositiveTime = Field(Decimal(30), description="After so long a command is ended. 30s.")
+
+    @classmethod
+    def missing_key(cls, key: str) -> tuple[str, str, str]:
+        """Return finding, remedy and slug; for `undo` why it must be there."""
+        if key != "undo":
+            return super().missing_key(key)
+        remedy = 'Add undo: a command that mends it; "true" where it heals by itself.'
+        return "A fault without undo stays when the game day is over.", remedy, "fault-no-undo"
 
 
 class ExpectShape(Shape):
@@ -102,17 +123,68 @@ class ExpectShape(Shape):
     within: PositiveTime | None = Field(None, description="From the start of the fault to the alert. 60s.")
     clears_within: PositiveTime | None = Field(None, description="From the end of the fault to the alert's end. 3m.")
 
+    @field_validator("within", "clears_within", mode="after")
+    @classmethod
+    def _has_an_alert(cls, value: Decimal, info: ValidationInfo) -> Decimal:
+        if info.data.get("no_alert") is not None and info.data.get("alert") is None:
+            found = f"{info.field_name} means nothing with no_alert, which holds until the next fault."
+            raise refused("contradiction", found, "Remove it.")
+        return value
+
+    @model_validator(mode="after")
+    def _has_one_alert(self) -> Self:
+        if (self.alert is None) == (self.no_alert is None):
+            found = f"There {'is neither alert nor' if self.alert is None else 'are both alert and'} no_alert."
+            remedy = "Write alert: NAME for one that must fire, or no_alert: NAME for one that must not."
+            raise refused("expect", found, remedy)
+        if self.alert is not None and self.within is None:
+            raise refused("missing", "Nothing says how soon the alert must come.", "Add within: 60s.")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Name of the alert, whether it must fire or not."""
+        return self.alert or self.no_alert or ""
+
+    @property
+    def sentence(self) -> str:
+        """The expectation in words: `LocustSLOBudgetBurn (critical) within 1m, gone within 3m`."""
+        name = f"{self.name} ({self.severity})" if self.severity else self.name
+        if self.within is None:
+            return f"no {name}"
+        ended = "" if self.clears_within is None else f", gone within {span(self.clears_within)}"
+        return f"{name} within {span(self.within)}{ended}"
+
 
 class StepShape(Shape):
     """A fault, when it begins, and what is expected of it."""
 
+    EXAMPLES: ClassVar = {"at": "2m", "fault": "{name: …, run: …, undo: …, for: 2m}"}
+
     at: Time = Field(description="Time from the start of the run. 2m.")
     fault: FaultShape = Field(description="What is broken.")
-    expect: list[ExpectShape] = Field([], description="What the monitoring must do.")
+    expect: Annotated[list[ExpectShape], at_most(MAX_EXPECTATIONS)] = Field(
+        [], description="What the monitoring must do."
+    )
+
+    @property
+    def end_s(self) -> Decimal:
+        """End of the fault."""
+        return self.at + self.fault.for_
+
+    @property
+    def settled_s(self) -> Decimal:
+        """Time by which each expectation is kept or broken."""
+        times = [self.end_s]
+        for expectation in self.expect:
+            times += [self.at + (expectation.within or 0), self.end_s + (expectation.clears_within or 0)]
+        return max(times)
 
 
 class StopShape(Shape):
     """What ends the game day before its time."""
+
+    EXAMPLES: ClassVar = {"failure_ratio": "50%"}
 
     failure_ratio: Share = Field(description="Share of failed requests. 50%.")
     over: PositiveTime = Field(Decimal(15), description="So far back requests are looked at. 15s.")
@@ -122,19 +194,18 @@ class GameDayShape(Shape):
     """Faults on a time line under load, and what is expected of the monitoring."""
 
     model_config = ConfigDict(title="locust-otel game day")
+    EXAMPLES: ClassVar = {"name": "lose the cart database", "steps": "[{at: 2m, fault: …, expect: […]}]"}
 
     name: Line = Field(description="What the game day is called.")
     slo: Line | None = Field(None, description="The SLO file, from the folder of this file.")
     load: LoadShape | None = Field(None, description="The load; without it a run is attached to.")
-    steps: list[StepShape] = Field(description="The faults, by time.", min_length=1)
+    steps: Annotated[list[StepShape], at_most(MAX_STEPS)] = Field(description="The faults, by time.", min_length=1)
     stop_when: StopShape | None = Field(None, description="What ends the game day before its time.")
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of the file, for editors."""
-    schema = GameDayShape.model_json_schema(by_alias=True)
-    for shape in (schema, *schema["$defs"].values()):
-        shape["properties"] = {key: for_editors(value) for key, value in shape["properties"].items()}
+    schema = shape.json_schema(GameDayShape, span)
     schema["properties"]["steps"]["maxItems"] = MAX_STEPS
     schema["$defs"]["StepShape"]["properties"]["expect"]["maxItems"] = MAX_EXPECTATIONS
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return schema

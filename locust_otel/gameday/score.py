@@ -1,57 +1,32 @@
-"""The scorecard: how long each fault took to be seen, told of and over, and whether that is what was expected.
-
-All of it is a function of values: the game day, what was done (`Played`), what Prometheus has stored (`History`), and
-who was told (`Notice`). Seconds in a score count from the start of the fault; those of an end, from the fault's end.
-"""
+"""The scorecard: the times of each fault and its alerts, and whether they are as expected."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from itertools import pairwise
+from math import inf
+from operator import itemgetter
 
 from locust_otel.core.errors import ExitCode
 from locust_otel.gameday.history import GAP, Episode, History
-from locust_otel.gameday.impact import Impact, impacts
-from locust_otel.gameday.judge import Told, judged, matching, notice_of
-from locust_otel.gameday.notices import Notice
-from locust_otel.gameday.plan import Expectation, GameDay, Step
-from locust_otel.slo.objectives import span
-
-
-class ExpectationOutcome(Enum):
-    """Whether the monitoring did what was expected."""
-
-    KEPT = "kept"
-    BROKEN = "broken"
-    UNDECIDED = "undecided"
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What was done of a step.
-
-    Attributes:
-        name: Of the fault.
-        begun_at: Unix time at which it was made; None where it never was.
-        ended_at: Unix time at which it was mended.
-        failed: Why it did not come about, or did not go; empty where it did.
-    """
-
-    name: str
-    begun_at: float | None = None
-    ended_at: float | None = None
-    failed: str = ""
+from locust_otel.gameday.judge import Done, ExpectationOutcome, ExpectationResult, Judge, matching, since
+from locust_otel.gameday.observer import Notice
+from locust_otel.gameday.plan import GameDay
+from locust_otel.gameday.schema import StepShape
+from locust_otel.slo.burn import BurnRates
+from locust_otel.slo.counts import Counts
+from locust_otel.slo.objectives import Slo
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What was done on a game day.
+    """A game day as it was played.
 
     Attributes:
-        aborted: Why it ended before its time; empty where it did not.
-        left: Faults that could not be mended.
-        notes: What else there is to be said.
+        aborted: Why it ended early; empty if it did not.
+        left: Faults whose undo failed.
     """
 
     run_id: str
@@ -61,33 +36,91 @@ class Played:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ExpectationResult:
-    """One expectation and what came of it."""
+TIMES = (
+    "first_bad_s", "breach_s", "pending_s", "firing_s", "alertmanager_s", "notified_s", "recovered_s", "resolved_s",
+)  # fmt: skip
+"""Times of a fault, by their keys in JSON: seconds from its start, the last two from its end."""
 
-    expectation: Expectation
-    outcome: ExpectationOutcome
-    why: str
-    told: Told | None = None
+_QUIET_S = 10.0
+"""Users have recovered after this time (or the shortest window of the rules) without a bad request."""
+
+
+class BadRequests:
+    """The bad requests of a run, by its own counters; Unix times are those of the scrape that showed them."""
+
+    def __init__(self, slo: Slo | None, history: History) -> None:
+        # By Unix time, bad requests to date of each objective; of all requests without an SLO file.
+        self._bad: list[tuple[float, dict[str, int]]] = [(at, {"": failed}) for at, failed, _ in history.failed]
+        self._breaches: list[float] = []  # Unix times at which a pair of windows burned
+        self._costs: dict[str, float] = {}  # by objective, what a bad request costs of the period's budget
+        self._quiet_s = _QUIET_S
+        counted = {name for counts in history.counts.values() for name in counts}
+        if slo is not None and any(one.budget is not None and one.name in counted for one in slo.objectives):
+            self._judge(slo, history)
+
+    def _judge(self, slo: Slo, history: History) -> None:
+        budgets = {objective.name: objective.budget for objective in slo.objectives if objective.budget is not None}
+        latest = {objective.name: Counts() for objective in slo.objectives}
+        rates = BurnRates(slo)
+        self._bad = []
+        for at, counts in history.counts.items():
+            latest |= {name: count for name, count in counts.items() if name in latest}
+            rates.add(at - history.begin, latest)
+            self._bad.append((at, {name: latest[name].bad for name in budgets}))
+            if next(rates.burning(), None) is not None:
+                self._breaches.append(at)
+        elapsed_s = max(history.scrapes, default=history.begin) - history.begin
+        judged = min(1.0, max(elapsed_s - float(slo.warmup_s), 0.0) / float(slo.period_s))
+        totals = {name: latest[name].total for name in budgets}
+        self._costs = {name: judged / totals[name] / float(budget) for name, budget in budgets.items() if totals[name]}
+        self._quiet_s = max([_QUIET_S, *map(float, slo.spans_s[:1])])
+
+    def stretch(self, begin: float, end: float) -> tuple[float | None, float | None]:
+        """Return the times of the first bad request, and of the last one before users had recovered; None for none."""
+        first = last = None
+        for (_, before), (at, now) in pairwise(self._bad):
+            if not begin <= at <= end or all(count <= before.get(slo, 0) for slo, count in now.items()):
+                continue
+            if last is not None and at - last > self._quiet_s:
+                break
+            first, last = (at if first is None else first), at
+        return first, last
+
+    def breach_at(self, begin: float, end: float) -> float | None:
+        """Return when a pair of windows first burned faster than its factor; None if none did."""
+        return next((at for at in self._breaches if begin <= at <= end), None)
+
+    def between(self, begin: float, end: float) -> dict[str, int]:
+        """Return the bad requests of each objective, or without an SLO file the failed ones."""
+        before = self.to_date(begin)
+        return {slo: max(count - before.get(slo, 0), 0) for slo, count in self.to_date(end).items()}
+
+    def cost(self, bad: Mapping[str, int]) -> dict[str, float]:
+        """Return by objective the share of the period's error budget that bad requests spend."""
+        return {slo: bad.get(slo, 0) * cost for slo, cost in self._costs.items()}
+
+    def to_date(self, time: float = inf) -> Mapping[str, int]:
+        """Return the bad requests of each objective by the last scrape up to a time."""
+        position = bisect_right(self._bad, time, key=itemgetter(0))
+        return self._bad[position - 1][1] if position else {}
 
 
 @dataclass(frozen=True, slots=True)
 class FaultScore:
-    """One fault; seconds from its start, and for what ends from its end; None for what was not seen.
+    """A fault and what it did.
 
     Attributes:
-        lasted_s: From its start to its end.
-        impact: What users had of it; None where it was never made.
-        told: Of the first alert that fired: of those expected if any is, else of all.
-        resolved_s: From its end until none of these fired any more.
+        times: By `TIMES`; None for what was not seen. Those of an alert are of the first that fired: of the expected
+            ones if any fired, else of all.
+        bad: Requests that missed an objective, or without an SLO file failed; None if the fault was never injected.
+        budget_spent: By objective, the share of the period's error budget spent from this fault to the next.
     """
 
-    step: Step
+    step: StepShape
     done: Done
-    lasted_s: float | None
-    impact: Impact | None
-    told: Told | None
-    resolved_s: float | None
+    times: Mapping[str, float | None]
+    bad: int | None
+    budget_spent: Mapping[str, float]
     results: tuple[ExpectationResult, ...]
 
 
@@ -104,17 +137,17 @@ class Scorecard:
     played: Played
     faults: tuple[FaultScore, ...]
     unprovoked: tuple[Episode, ...]
-    budget_spent: tuple[tuple[str, float], ...]
+    budget_spent: Mapping[str, float]
     notes: tuple[str, ...]
 
     @property
     def results(self) -> list[ExpectationResult]:
-        """All expectations."""
+        """The results of all faults."""
         return [result for fault in self.faults for result in fault.results]
 
     @property
     def code(self) -> int:
-        """The exit code: broken goes before undecided, and what stays broken before all."""
+        """The exit code: a failed undo goes before broken, and broken before undecided."""
         outcomes = {result.outcome for result in self.results}
         if self.played.left:
             return 1
@@ -127,99 +160,61 @@ class Scorecard:
 def scorecard(
     day: GameDay, played: Played, history: History, notices: Sequence[Notice], *, has_told: bool
 ) -> Scorecard:
-    """Judge a game day.
-
-    Args:
-        day: What was planned.
-        played: What was done.
-        history: What Prometheus has stored.
-        notices: Who was told of what.
-        has_told: Whether anybody looked who was told; else an alert counts from when it fires.
-    """
-    done = {each.name: each for each in played.done}
-    begins = [done[step.fault.name].begun_at for step in day.steps if step.fault.name in done]
-    felt = impacts(day.slo, history)
-    faults = []
-    for position, step in enumerate(day.steps):
-        each = done.get(step.fault.name, Done(step.fault.name))
-        until = next((at for at in begins[position + 1 :] if at is not None), history.end)
-        faults.append(_fault(step, each, until, felt.of(each.begun_at, until), history, notices, has_told=has_told))
-    missing = {e.alert for step in day.steps for e in step.expect} - (history.rules or frozenset())
-    notes = [*day.notes, *played.notes]
-    if history.rules is not None and missing:
-        notes.append(f"Prometheus has no rule for {', '.join(sorted(missing))}: were the rules loaded?")
-    if not history.is_valid:
-        notes.append("the load generator was too slow at times: what it measured then is its own slowness.")
+    """Judge a game day; `has_told` as in `Judge`."""
+    done = {fault.name: fault for fault in played.done}
+    judge = Judge(history, notices, has_told)
+    run = BadRequests(day.slo, history)
+    faults: list[FaultScore] = []
+    until = history.end
+    for step in reversed(day.steps):
+        faults.insert(0, _scored(step, done.get(step.fault.name, Done(step.fault.name)), until, run, judge))
+        until = faults[0].done.begun_at or until
     return Scorecard(
         day=day, played=played, faults=tuple(faults), unprovoked=tuple(_unprovoked(day, faults, history)),
-        budget_spent=felt.budget_spent, notes=tuple(notes),
+        budget_spent=run.cost(run.to_date()), notes=(*day.notes, *played.notes, *_notes(day, history)),
     )  # fmt: skip
 
 
-def _fault(  # noqa: PLR0913, PLR0917  # what is known of a fault
-    step: Step,
-    done: Done,
-    until: float,
-    impact: Impact | None,
-    history: History,
-    notices: Sequence[Notice],
-    *,
-    has_told: bool,
-) -> FaultScore:
-    results = tuple(_result(each, done, until, history, notices, has_told=has_told) for each in step.expect)
-    if done.begun_at is None:
-        return FaultScore(step, done, None, None, None, None, results)
-    own = [e for e in history.episodes if e.firing_at is not None and done.begun_at <= e.firing_at < until]
-    # The times are those of what was expected; where nothing was, of whatever fired.
-    expected = [e for each in step.expect if each.fires for e in matching(each, own)]
-    own = expected or own
-    first = min(own, key=lambda episode: episode.firing_at or until, default=None)
-    told = None if first is None else Told.of(first, notice_of(first, notices, history.interval_s), done.begun_at)
-    ends = [episode.resolved_at for episode in own]
-    resolved_s = None
-    if ends and done.ended_at is not None and all(end is not None for end in ends):
-        resolved_s = max(end for end in ends if end is not None) - done.ended_at
-    lasted_s = None if done.ended_at is None else done.ended_at - done.begun_at
-    return FaultScore(step, done, lasted_s, impact, told, resolved_s, results)
-
-
-def _result(  # noqa: PLR0913  # likewise
-    each: Expectation, done: Done, until: float, history: History, notices: Sequence[Notice], *, has_told: bool
-) -> ExpectationResult:
-    if done.begun_at is None or done.failed:
-        return ExpectationResult(each, ExpectationOutcome.UNDECIDED, done.failed or "the fault was never made")
-    if history.rules is not None and each.alert not in history.rules and not matching(each, history.episodes):
-        return ExpectationResult(each, ExpectationOutcome.UNDECIDED, "Prometheus has no such rule")
-    is_kept, why, told = judged(each, done.begun_at, done.ended_at, until, history, notices, has_told=has_told)
-    outcome = (
-        ExpectationOutcome.UNDECIDED
-        if is_kept is None
-        else ExpectationOutcome.KEPT
-        if is_kept
-        else ExpectationOutcome.BROKEN
+def _scored(step: StepShape, done: Done, until: float, run: BadRequests, judge: Judge) -> FaultScore:
+    results = tuple(judge.result(expectation, done, until) for expectation in step.expect)
+    begun_at, ended_at = done.begun_at, done.ended_at
+    if begun_at is None:
+        return FaultScore(step, done, dict.fromkeys(TIMES), None, {}, results)
+    fired = [
+        alert for alert in judge.history.episodes if alert.firing_at is not None and begun_at <= alert.firing_at < until
+    ]
+    own = [alert for expected in step.expect if expected.alert for alert in matching(expected, fired)] or fired
+    first = min(own, key=lambda alert: alert.firing_at or until, default=None)
+    course = None if first is None else judge.times(first, begun_at)
+    ends = [alert.resolved_at for alert in own]
+    resolved_at = max((end for end in ends if end is not None), default=None)
+    first_bad_at, last_bad_at = run.stretch(begun_at, until)
+    times = (
+        since(first_bad_at, begun_at),
+        since(run.breach_at(begun_at, until), begun_at),
+        *((course.pending_s, course.firing_s, course.arrived_s, course.notified_s) if course else (None,) * 4),
+        since(last_bad_at, ended_at),
+        None if None in ends else since(resolved_at, ended_at),
     )
-    return ExpectationResult(each, outcome, why, told)
+    bad = run.between(begun_at, until)
+    named = dict(zip(TIMES, times, strict=True))
+    return FaultScore(step, done, named, max(bad.values(), default=0), run.cost(bad), results)
 
 
 def _unprovoked(day: GameDay, faults: Sequence[FaultScore], history: History) -> Iterator[Episode]:
-    """Yield alerts that began to fire where no fault was, nor what one leaves behind in the windows of the rules."""
-    spans = () if day.slo is None else day.slo.spans_s
-    after_s = max([30.0, *(float(length) for length in spans)]) + GAP * history.interval_s
-    for episode in history.episodes:
-        at = episode.firing_at
-        if at is not None and not any(
-            fault.done.begun_at is not None
-            and fault.done.begun_at <= at <= (fault.done.ended_at or history.end) + after_s
-            for fault in faults
-        ):
-            yield episode
+    """Yield alerts that began to fire outside of the faults, and of the windows of the rules after each fault."""
+    spans_s = () if day.slo is None else day.slo.spans_s
+    after_s = max([30.0, *map(float, spans_s)]) + GAP * history.interval_s
+    done = [(fault.done.begun_at, fault.done.ended_at or history.end) for fault in faults]
+    for alert in history.episodes:
+        at = alert.firing_at
+        if at is not None and not any(begin is not None and begin <= at <= end + after_s for begin, end in done):
+            yield alert
 
 
-def seconds(value: float | None) -> str:
-    """Return a time for people: `12.3 s`; a dash for none."""
-    return "–" if value is None else f"{value:.1f} s"
-
-
-def planned(step: Step) -> str:
-    """Return when a step is, as the file has it: `2m`."""
-    return span(step.at_s)
+def _notes(day: GameDay, history: History) -> Iterator[str]:
+    missing = {expectation.name for step in day.steps for expectation in step.expect} - (history.rules or frozenset())
+    if history.rules is not None and missing:
+        yield f"Prometheus has no rule for {', '.join(sorted(missing))}: were the rules loaded?"
+    if not history.is_valid:
+        yield "the load generator was too slow at times: what it measured then is its own slowness."

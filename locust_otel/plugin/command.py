@@ -18,11 +18,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run Locust, which ends the process with its own exit code.
-
-    Args:
-        arguments: Locust's, and `--open` to open the live page in a browser.
-    """
+    """Run Locust, which ends the process with its own exit code; `--open` opens the live page in a browser."""
     import locust.main  # noqa: PLC0415  # first: it patches sockets and locks
 
     from locust_otel.plugin import wiring  # noqa: PLC0415  # which imports Locust
@@ -41,11 +37,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def open_page(metrics_url: str) -> None:
-    """Open the live page in a browser; where there is no desktop, print where it is.
-
-    Args:
-        metrics_url: Where `/metrics` is; the page is beside it.
-    """
+    """Open the live page, which is beside `/metrics`, in a browser; where there is no desktop, print where it is."""
     url = metrics_url.removesuffix("metrics")
     if sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         # In a process of its own: a browser that does not return would hold the simulated users up.

@@ -1,4 +1,4 @@
-"""How the generating process itself is: how late its event loop runs, its CPU, its memory.
+"""How well load is generated: how late the event loop runs, CPU and memory, and how late users begin their tasks.
 
 A simulated user measures a response when its greenlet is resumed. Where the loop is late, that delay is part of the
 latency Locust reports, and no table shows it. So the loop is asked to wake a probe at fixed times, and how late the
@@ -7,12 +7,12 @@ probe wakes is what every measurement of that moment is off by.
 
 from __future__ import annotations
 
-import socket
+import functools
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable
-from time import monotonic, process_time
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from time import monotonic, perf_counter, process_time
+from typing import Any, NamedTuple
 
 import gevent
 import psutil
@@ -46,50 +46,41 @@ LEAST_LAG_S = 0.002
 _WORST_LAG = 5  # times the mean allowed that one wake-up counts at the most: a rare stall is not a slow generator
 
 LAG_LAYOUT = layout()
+SCHEDULE_LAYOUT = layout()
+
+_PACED = "constant_pacing.<locals>.wait_time_func"  # what both functions of Locust return
+_MARK = "_locust_otel_paced"
+_BEGAN = "_locust_otel_task_began"
 
 
 class _Second(NamedTuple):
-    """One second of the recent past.
+    """One second of the recent past."""
 
-    Attributes:
-        lags_s: How late each wake-up was.
-        cpu: Share of a core.
-        requests: Requests measured so far.
-        sum_s: Sum of their durations.
-    """
-
-    lags_s: tuple[float, ...]
-    cpu: float
-    requests: int
-    sum_s: float
+    lags_s: tuple[float, ...]  # how late each wake-up was
+    cpu: float  # share of a core
+    requests: int  # measured so far
+    sum_s: float  # of their durations
 
 
 class Generator:
     """Measures the process it runs in.
 
     Args:
-        every_second: Called once a second from the same greenlet; returns the number of requests measured so far and
-            the sum of their durations in seconds, and must not give the loop back for long.
-
-    Attributes:
-        lag_counts: Wake-ups by delay, as `LAG_LAYOUT` shapes them.
-        lag_sum_s: Sum of the delays in seconds.
-        cpu_ratio: Share of a core over the last second; None before.
-        memory_bytes: Resident memory; None before the first second is over.
-        reasons: Why recent latencies cannot be believed: `cpu`, `lag`; empty where they can.
+        every_second: Called once a second; returns the number of requests measured so far and the sum of their
+            durations in seconds.
     """
 
     def __init__(self, every_second: Callable[[], tuple[int, float]]) -> None:
-        self.lag_counts = LAG_LAYOUT.empty()
+        self.lag_counts = LAG_LAYOUT.empty()  # wake-ups by delay
         self.lag_sum_s = 0.0
-        self.cpu_ratio: float | None = None
-        self.memory_bytes: int | None = None
+        self.cpu_ratio: float | None = None  # share of a core over the last second; None before
+        self.memory_bytes: int | None = None  # resident; None before the first second is over
         self._every_second = every_second
         self._process = psutil.Process()
         self._greenlet: gevent.Greenlet | None = None
         self._is_new_run = False
         self._recent: deque[_Second] = deque(maxlen=TICKS_JUDGED)
-        self.reasons: tuple[str, ...] = ()
+        self.reasons: tuple[str, ...] = ()  # why recent latencies cannot be believed: `cpu`, `lag`
 
     def start(self) -> None:
         """Start to measure. Only after Locust has forked: a greenlet does not survive that."""
@@ -159,6 +150,46 @@ class Generator:
                 second, cpu, lags_s = now, cpu_now, []
 
 
-def host_name() -> str:
-    """Return the name of this machine, as Locust begins its client ids with it."""
-    return socket.gethostname()
+class Pacing:
+    """Measures how late users begin, against the schedule of `constant_pacing` or `constant_throughput`.
+
+    A user who waits for a slow answer starts the next task late, and asks less often just when the service is slow: the
+    latencies that would have been worst are never measured (coordinated omission), and a table does not show it.
+    """
+
+    def __init__(self) -> None:
+        self.counts = SCHEDULE_LAYOUT.empty()  # tasks by how late they began; on time is 0
+        self.sum_s = 0.0
+
+    def start_run(self) -> None:
+        """Measure a new run, from 0."""
+        self.counts = SCHEDULE_LAYOUT.empty()
+        self.sum_s = 0.0
+
+    def instrument(self, user_classes: Iterable[type[Any]]) -> None:
+        """Measure the users of these classes that have a schedule.
+
+        Locust has no event for the start of a task, so the classes' own `wait_time` is wrapped, once each.
+        """
+        for user_class in user_classes:
+            wait_time = getattr(user_class, "wait_time", None)
+            if getattr(wait_time, "__qualname__", "") == _PACED and not hasattr(wait_time, _MARK):
+                user_class.wait_time = self._measured(wait_time)
+
+    def _measured(self, wait_time: Any) -> Callable[[Any], float]:
+        interval_s: float = wait_time.__closure__[0].cell_contents
+
+        @functools.wraps(wait_time)
+        def measured(user: Any) -> float:
+            wait_s: float = wait_time(user)
+            # On a clock of our own: Locust's is another one from version to version.
+            now, began = perf_counter(), getattr(user, _BEGAN, None)
+            if began is not None:
+                late_s = max(now - began - interval_s, 0.0)
+                self.counts[bisect_left(SCHEDULE_LAYOUT.bounds, late_s)] += 1
+                self.sum_s += late_s
+            setattr(user, _BEGAN, now + wait_s)
+            return wait_s
+
+        setattr(measured, _MARK, True)
+        return measured

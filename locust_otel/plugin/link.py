@@ -1,9 +1,7 @@
 """The exporter process, seen from Locust's: starts it, tells it everything, and replaces it where it dies.
 
-Everything goes in order over a socket pair. Messages are kept until the exporter says that its checkpoint has them.
-Where it dies, a new one gets the checkpoint (a file in memory that this process holds) and what came since, and so has
-every total. Nothing here blocks a user: a greenlet of its own writes. Where the exporter does not read, reports wait in
-their series.
+Messages are kept until the exporter says that its checkpoint (a file in memory that this process holds) has them. A
+successor gets the checkpoint and what came since. Nothing here blocks a user: a greenlet of its own writes.
 """
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping
+from enum import Enum
 from itertools import islice
 from pathlib import Path
 from time import monotonic
@@ -59,33 +58,30 @@ class ExporterGoneError(Exception):
     """The exporter died before it was ready."""
 
 
+class Presence(Enum):
+    """Whether there is an exporter."""
+
+    ABSENT = "absent"  # not started, given up, at its end, or a parent process's
+    PRESENT = "present"  # there, or about to be replaced
+    CLOSING = "closing"  # to end, and not replaced
+
+
 class Link:
-    """The exporter of one Locust process.
+    """The exporter of one Locust process; a worker whose master has the only one never starts its own."""
 
-    Args:
-        settings: The first message, of which `restarts` and `said` are filled in here.
-        commands: What to do for each message of `wire.frames` that comes from the exporter.
-
-    Attributes:
-        ready: What the exporter said when it was ready.
-        restarts: How often it was replaced.
-        is_lost: Whether it died so often that there is none any more.
-    """
-
-    def __init__(self, settings: Mapping[str, Any], commands: Mapping[str, Callable[..., None]]) -> None:
-        self.ready: dict[str, Any] = {}
+    def __init__(self) -> None:
+        self.ready: dict[str, Any] = {}  # what the exporter said when it was ready
         self.restarts = 0
-        self.is_lost = False
-        self._settings = settings
-        self._done = Event()
-        self._commands = commands
-        self._own_commands: dict[str, Callable[..., None]] = {
+        self.commands: dict[str, Callable[..., object]] = {  # for what comes from the exporter
+            frames.READY: self._on_ready,
             frames.KEPT: self._forget,
             frames.ANSWER: self._on_answer,
             frames.LOG: _on_log,
-            frames.DONE: self._done.set,
+            frames.DONE: self._end,
         }
-        self._checkpoints = [_memory_file() for _ in _CHECKPOINT_FDS]
+        self._presence = Presence.ABSENT
+        self._settings: Mapping[str, Any] = {}
+        self._checkpoints: list[int] = []
         self._log: deque[bytes] = deque()  # messages that no checkpoint holds
         self._log_bytes = 0
         self._kept = 0  # messages before the first of the log
@@ -99,18 +95,25 @@ class Link:
         self._socket: Any = None
         self._pid = 0
         self._heard = 0.0
-        self._is_closing = False
-        self._is_child = False
         self._incoming = frames.Frames()
         self._greenlets: list[gevent.Greenlet] = []
-        _in_child(WeakMethod(self._leave))
 
-    def start(self) -> None:
-        """Start the exporter, and wait until it is ready.
+    def start(self, settings: Mapping[str, Any]) -> None:
+        """Start the exporter with these settings, and wait until it is ready.
 
         Raises:
             ConfigurationError: The settings cannot be used, or the process cannot be started.
         """
+        self._settings = settings
+        self._checkpoints = [_memory_file() for _ in _CHECKPOINT_FDS]
+        leave = WeakMethod(self._leave)  # the hook holds nothing alive, since it stays
+
+        def in_child() -> None:
+            method = leave()
+            if method is not None:
+                method()
+
+        os.register_at_fork(after_in_child=in_child)
         try:
             self._start()
         except (OSError, ExporterGoneError) as error:
@@ -120,6 +123,7 @@ class Link:
                 f"What it wrote to the terminal says why; {sys.executable} -m locust_otel.exporter must start.",
                 slug="exporter-start",
             ) from error
+        self._presence = Presence.PRESENT
         self._greenlets = [gevent.spawn(self._write), gevent.spawn(self._read)]
 
     @property
@@ -130,7 +134,7 @@ class Link:
     @property
     def is_usable(self) -> bool:
         """Whether there is an exporter, or will soon be one again."""
-        return not self.is_lost and not self._is_child and not self._done.is_set()
+        return self._presence is not Presence.ABSENT
 
     @property
     def _is_silent(self) -> bool:
@@ -138,9 +142,8 @@ class Link:
 
     def send(self, *message: Any) -> None:
         """Send a message; it is written later, in order."""
-        if not self.is_usable:
-            return
-        if message[0] == frames.WORKER and self._log_bytes > MAX_WAITING_BYTES:
+        is_dropped = message[0] == frames.WORKER and self._log_bytes > MAX_WAITING_BYTES
+        if is_dropped or not self.is_usable:
             return
         data = frames.packed(*message)
         self._log.append(data)
@@ -174,11 +177,11 @@ class Link:
     def close(self, interrupted: Callable[[float], bool]) -> None:
         """Have the exporter end, and wait for it as long as it has something to do.
 
-        Args:
-            interrupted: Waits for so many seconds, and returns whether a signal has come that ends the waiting.
+        `interrupted` waits for so many seconds, and returns whether a signal has come that ends the waiting.
         """
         self.send(frames.STOP)
-        self._is_closing = True
+        if self.is_usable:
+            self._presence = Presence.CLOSING
         until = monotonic() + _LAST_S
         is_hurried = False
         while self.is_usable and (not self._is_silent or monotonic() < until):
@@ -191,56 +194,36 @@ class Link:
         if self.is_usable:
             logger.error("The exporter did not answer for %g s and was ended; its last values are missing.", SILENCE_S)
             self._kill()
+            self._end()
         gevent.killall(self._greenlets, block=False)
         self._let_go()
-        for file in self._checkpoints:
-            os.close(file)
-        self._checkpoints = []
-        self._reap(1.0)
+        while self._checkpoints:
+            os.close(self._checkpoints.pop())
+        self._reap()
 
     def _start(self) -> None:
-        """Start a process, tell it the settings, and wait until it is ready.
-
-        Raises:
-            ConfigurationError: It refuses the settings.
-            ExporterGoneError: It died, or is not ready in time.
-            OSError: There is no process.
-        """
-        ours, theirs = socket.socketpair()
+        """Start a process, tell it the settings, and wait until it is ready."""
+        self._socket, theirs = socket.socketpair()
+        self._incoming = frames.Frames()
         try:
-            self._pid = _spawned(theirs.fileno(), self._checkpoints)
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self._socket = ours
-        incoming = frames.Frames()
-        try:
+            with theirs:
+                self._pid = _spawned(theirs.fileno(), self._checkpoints)
             with gevent.Timeout(START_S, ExporterGoneError(f"it was not ready within {START_S:g} s")):
                 said = self._kept + len(self._log)
-                told = {**self._settings, "restarts": self.restarts, "said": said}
-                ours.sendall(frames.packed(frames.SETTINGS, told))
-                while True:
-                    try:
-                        data = ours.recv(65536)
-                    except ConnectionError:
-                        data = b""
+                settings = {**self._settings, "restarts": self.restarts, "said": said}
+                self._socket.sendall(frames.packed(frames.SETTINGS, settings))
+                while not self._is_ready:
+                    data = self._received()
                     if not data:
-                        raise ExporterGoneError(f"it ended with {_how_it_ended(self._reap(1.0))}")
-                    for message in incoming.feed(data):
-                        if message[0] == frames.READY:
-                            self._on_ready(message[1])
-                            self._incoming = incoming
-                            return
+                        raise ExporterGoneError(f"it ended with {self._reap()}")
+                    for message in self._incoming.feed(data):
                         if message[0] == frames.REFUSED:
-                            problems = [ConfigurationError(*fields[:3], slug=fields[3]) for fields in message[1]]
-                            raise ConfigurationError.of(problems)
+                            raise ConfigurationError.of_fields(message[1])
                         self._take(message)
         except BaseException:
             self._kill()
             self._let_go()
-            self._reap(1.0)
+            self._reap()
             raise
 
     def _on_ready(self, ready: dict[str, Any]) -> None:
@@ -275,12 +258,7 @@ class Link:
 
     def _read(self) -> None:
         while self.is_usable:
-            try:
-                data = self._socket.recv(65536)
-            except OSError:
-                data = b""
-            if self._is_child:
-                return
+            data = self._received()
             if not data:
                 if not self._replace():
                     return
@@ -293,8 +271,16 @@ class Link:
                 logger.error("The exporter sent %s and is replaced.", error)
                 self._kill()
 
+    def _received(self) -> bytes:
+        """Return what comes from the exporter; nothing where it has died."""
+        try:
+            data: bytes = self._socket.recv(65536)
+        except OSError:
+            return b""
+        return data
+
     def _take(self, message: list[Any]) -> None:
-        command = self._own_commands.get(message[0]) or self._commands.get(message[0])
+        command = self.commands.get(message[0])
         if command is None:
             return
         try:
@@ -306,10 +292,10 @@ class Link:
         """Start a new exporter in the place of one that died; return whether there is one."""
         while self.is_usable:
             self._let_go()
-            how = _how_it_ended(self._reap(1.0))
-            if self._is_closing:
+            how = self._reap()
+            if self._presence is Presence.CLOSING:
                 logger.error("The exporter ended with %s before all was said; its last values may be missing.", how)
-                self._done.set()
+                self._end()
                 return False
             self._deaths.append(monotonic())
             if len(self._deaths) == MAX_DEATHS and self._deaths[-1] - self._deaths[0] < DEATHS_WITHIN_S:
@@ -327,7 +313,7 @@ class Link:
         return False
 
     def _give_up(self, how: str) -> None:
-        self.is_lost = True
+        self._end()
         self._log.clear()
         self._log_bytes = self._unsent = 0
         logger.error(
@@ -342,6 +328,9 @@ class Link:
         if answer is not None:
             answer.set(value)
 
+    def _end(self) -> None:
+        self._presence = Presence.ABSENT
+
     def _kill(self) -> None:
         if self._pid:
             with contextlib.suppress(ProcessLookupError):
@@ -353,24 +342,25 @@ class Link:
             self._socket.close()
             self._socket = None
 
-    def _reap(self, timeout_s: float) -> int | None:
-        """Wait for the end of the process, and return its wait status; None where nobody can say it."""
-        deadline = monotonic() + timeout_s
+    def _reap(self) -> str:
+        """Wait up to a second for the end of the process, and return how it ended."""
+        deadline = monotonic() + 1
         while self._pid and monotonic() < deadline:
             try:
                 pid, status = os.waitpid(self._pid, os.WNOHANG)
             except OSError:  # somebody else has reaped it
                 self._pid = 0
-                return None
+                break
             if pid:
                 self._pid = 0
-                return status
+                code = os.waitstatus_to_exitcode(status)
+                return f"signal {-code}" if code < 0 else f"exit code {code}"
             gevent.sleep(0.01)
-        return None
+        return "an unknown status"
 
     def _leave(self) -> None:
         """Let go of the exporter in a child that a task has forked: it is the parent's."""
-        self._is_child = True
+        self._end()
         self._pid = 0
         # Not closed by gevent, which waits for its loop: that may never run here, and the exporter would live on.
         null = os.open(os.devnull, os.O_RDWR)
@@ -379,53 +369,8 @@ class Link:
         os.close(null)
 
 
-class NoLink:
-    """Stands for the exporter of a worker, whose master has one."""
-
-    has_room = is_usable = is_lost = False
-    restarts = 0
-
-    def __init__(self) -> None:
-        self.ready: dict[str, Any] = {}
-
-    def send(self, *message: Any) -> None:
-        """Do nothing."""
-
-    def ask(self, question: str, argument: object = None, timeout_s: float = 2.0) -> Any:  # noqa: ARG002
-        """Never answer.
-
-        Raises:
-            TimeoutError: Always.
-        """
-        raise TimeoutError("a worker has no exporter of its own")
-
-    def close(self, interrupted: Callable[[float], bool]) -> None:
-        """Do nothing."""
-
-
-def _in_child(action: WeakMethod[Callable[[], None]]) -> None:
-    """Call a method in every child that is forked from now on, as long as its object lives.
-
-    Python offers no other way to hear of a fork. The hook holds nothing alive and does nothing in the parent.
-    """
-
-    def call() -> None:
-        method = action()
-        if method is not None:
-            method()
-
-    os.register_at_fork(after_in_child=call)
-
-
 def _on_log(name: str, level: int, text: str) -> None:
     logging.getLogger(name).log(level, "%s", text)
-
-
-def _how_it_ended(status: int | None) -> str:
-    if status is None:
-        return "an unknown status"
-    code = os.waitstatus_to_exitcode(status)
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def _memory_file() -> int:
@@ -444,7 +389,8 @@ def _spawned(theirs: int, checkpoints: list[int]) -> int:
     """
     if not sys.executable:
         raise OSError(errno.ENOENT, "there is no Python to start it with (sys.executable is empty)")
-    environment = dict(os.environ)
+    # glibc gives each thread a heap of its own by default: 14 MiB more where gRPC pushes 1,000 series (2026-11).
+    environment = {"MALLOC_ARENA_MAX": "1", **os.environ}
     home = str(Path(__file__).parents[2])
     if home not in (*site.getsitepackages(), site.getusersitepackages()):
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (home, environment.get("PYTHONPATH"))))

@@ -10,10 +10,10 @@ import gevent
 
 from locust_otel.core.events import USER_ERROR, Event, RateLimit
 from locust_otel.core.settings import Flags
-from locust_otel.plugin.generator import Generator, host_name
-from locust_otel.plugin.link import Link, NoLink
+from locust_otel.plugin import runners
+from locust_otel.plugin.generator import Generator, Pacing
+from locust_otel.plugin.link import Link
 from locust_otel.plugin.node import CurrentRun, Node, Order
-from locust_otel.plugin.pacing import Pacing
 from locust_otel.plugin.recorder import Recorder
 from locust_otel.plugin.reporter import SERIES_PER_PIECE, Reporter
 from locust_otel.plugin.series import Requests
@@ -31,18 +31,13 @@ _MAX_EVENTS = 200  # that wait for a report; further ones are dropped, their req
 
 
 class LocalNode(Node):
-    """A process that runs users.
+    """A process that runs users."""
 
-    Attributes:
-        recorder: Records its requests.
-        merged_reports: Reports that were left out since the exporter had not read the one before.
-    """
-
-    def __init__(self, environment: Any, flags: Flags, link: Link | NoLink, user_base: type) -> None:
+    def __init__(self, environment: Any, flags: Flags, link: Link) -> None:
         super().__init__(environment, flags, link)
-        self.merged_reports = 0
+        self.merged_reports = 0  # left out since the exporter had not read the one before
         self.reset_away = 0
-        self.recorder = Recorder(Requests(slow_s=flags.slow_s or 5.0, max_names=flags.max_names), user_base)
+        self.recorder = Recorder(Requests(slow_s=flags.slow_s or 5.0, max_names=flags.max_names))
         self._reporter: Reporter | None = None
         self._events: list[Event] = []
         self._user_error_rate = RateLimit()
@@ -54,7 +49,7 @@ class LocalNode(Node):
     @property
     def name(self) -> str:
         """Name of this process among the generating ones, `host-0`."""
-        return f"{host_name()}-0"
+        return runners.own_name(self.environment.runner)
 
     def start(self) -> None:
         """Start to measure the process."""
@@ -78,7 +73,7 @@ class LocalNode(Node):
         self._generator.start_run()
         self._pacing.start_run()
         self._counted_from = self.reset_away = 0
-        self._reporter = Reporter(order.run_id, requests) if isinstance(self.link, Link) else None
+        self._reporter = Reporter(order.run_id, requests) if self.link.is_usable else None
         self.run = CurrentRun(order)
         return self.run
 
@@ -107,9 +102,9 @@ class LocalNode(Node):
         """Report all that is recorded, in one go: users have ended."""
         self.recorder.requests.tally()
         if self._reporter is not None:
-            for piece in self._reporter.pieces():
+            tail = self._tail(has_events=not self.is_worker)
+            for piece in (*self._reporter.pieces(), self._reporter.last(tail)):
                 self.link.send(frames.REPORT, self.name, piece)
-            self.link.send(frames.REPORT, self.name, self._reporter.last(self._tail(has_events=not self.is_worker)))
         super().flush()
 
     def status(self) -> dict[str, Any]:
@@ -125,11 +120,7 @@ class LocalNode(Node):
         return total + self.reset_away
 
     def _tail(self, *, has_events: bool) -> dict[str, Any]:
-        """Return what the last piece of a report says of this process.
-
-        Args:
-            has_events: Whether it takes along what has happened.
-        """
+        """Return what the last piece of a report says of this process, and of what has happened if it has events."""
         recorder, most = self.recorder, EVENTS_PER_REPORT if has_events else 0
         slow = [recorder.slow_requests.popleft() for _ in range(min(len(recorder.slow_requests), most))]
         dropped = 0
@@ -158,7 +149,7 @@ class LocalNode(Node):
 
     # What happens to it.
 
-    def on_reset(self) -> None:
+    def on_reset(self, **_: object) -> None:
         """Note the requests that Locust's table is about to forget, or has just forgotten."""
         if self.run is not None:
             total = self.recorder.requests.total

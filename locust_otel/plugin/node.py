@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -11,29 +11,20 @@ from typing import Any, NamedTuple
 
 from locust_otel.core.settings import Flags, new_run_id
 from locust_otel.plugin import runners
-from locust_otel.plugin.link import Link, NoLink
+from locust_otel.plugin.link import Link
 from locust_otel.plugin.series import Requests
 from locust_otel.wire import frames
 
 
 class Order(NamedTuple):
-    """Settings that every process must share to record one run.
-
-    Attributes:
-        run_id: Identity of the run.
-        slow_s: Seconds above which a request is slow.
-        max_names: Methods and names with series of their own.
-        trace_ratio: Share of requests whose `traceparent` says sampled; None to send none.
-        thresholds_s: Seconds that objectives need as bounds of the histogram.
-        kept_names: Names that objectives need series of, however many others there are.
-    """
+    """Settings that every process must share to record one run."""
 
     run_id: str
-    slow_s: float
-    max_names: int
-    trace_ratio: float | None
-    thresholds_s: list[float]
-    kept_names: list[str]
+    slow_s: float  # above this a request is slow
+    max_names: int  # methods and names with series of their own
+    trace_ratio: float | None  # share of requests whose `traceparent` says sampled; None to send none
+    thresholds_s: list[float]  # bounds of the histogram that objectives need
+    kept_names: list[str]  # that objectives need series of, however many others there are
 
     @classmethod
     def of(cls, run_id: str, ready: Mapping[str, Any]) -> Order:
@@ -49,19 +40,13 @@ class Order(NamedTuple):
 
 @dataclass(slots=True)
 class CurrentRun:
-    """A run of this process.
-
-    Attributes:
-        order: Its settings.
-        is_stopped: Whether its users have been told to stop.
-        is_finished: Whether the exporter knows that no request will follow.
-    """
+    """A run of this process."""
 
     order: Order
     start_time: float = field(default_factory=time)
     started_s: float = field(default_factory=monotonic)
-    is_stopped: bool = False
-    is_finished: bool = False
+    is_stopped: bool = False  # its users have been told to stop
+    is_finished: bool = False  # the exporter knows that no request will follow
 
     @property
     def run_id(self) -> str:
@@ -70,27 +55,16 @@ class CurrentRun:
 
 
 class Node:
-    """A Locust process; what is the same in a local process, a worker and a master.
-
-    Attributes:
-        is_worker: Whether it runs users for a master.
-        link: The exporter beside it.
-        run: The current or last run; None before the first.
-    """
+    """A Locust process; what is the same in a local process, a worker and a master."""
 
     is_worker = False
 
-    def __init__(self, environment: Any, flags: Flags, link: Link | NoLink) -> None:
+    def __init__(self, environment: Any, flags: Flags, link: Link) -> None:
         self.environment = environment
         self.link = link
-        self.run: CurrentRun | None = None
+        self.run: CurrentRun | None = None  # the current or last one
         self._flags = flags
         self._runs = 0
-
-    @property
-    def name(self) -> str:
-        """Name among the processes that run users; empty for a master."""
-        return ""
 
     def start(self) -> None:
         """Start to measure the process."""
@@ -120,8 +94,8 @@ class Node:
             "users_target": runners.users_target(runner),
         }
 
-    def on_reset(self) -> None:
-        """Note that Locust's table forgets its requests."""
+    def on_reset(self, **_: object) -> None:
+        """Note the requests that Locust's table is about to forget, or has just forgotten."""
 
     def mark(self, run: CurrentRun, text: str, kind: str) -> bool:
         """Mark something in the current run; return whether the mark was sent."""
@@ -134,9 +108,11 @@ class Node:
     def info(self) -> dict[str, str]:
         """Return the labels of `locust_run_info` besides the run's id."""
         environment, auto = self.environment, str(Path(__file__).parents[1] / "auto.py")
+        hosts = {user_class.host for user_class in environment.user_classes if getattr(user_class, "host", None)}
+        host = environment.host or (str(hosts.pop()) if len(hosts) == 1 else "")
         files = [path for path in getattr(environment, "parsed_locustfiles", None) or () if path != auto]
         labels = {
-            "host": runners.without_credentials(environment.host or _host(environment.user_classes)),
+            "host": runners.without_credentials(host),
             "locustfile": Path(files[0]).name if files else environment.locustfile or "",
             "profile": getattr(environment, "profile", None) or "",
             "version": version("locust"),
@@ -152,9 +128,3 @@ class Node:
         if given is None:
             return new_run_id()
         return given if self._runs == 1 else f"{given}-{self._runs}"
-
-
-def _host(user_classes: Iterable[Any]) -> str:
-    """Return the host that the user classes name; empty where they name several or none."""
-    hosts = {user_class.host for user_class in user_classes if getattr(user_class, "host", None)}
-    return str(hosts.pop()) if len(hosts) == 1 else ""

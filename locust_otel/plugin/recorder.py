@@ -8,6 +8,7 @@ The common case, a successful request of a simulated user in a series that is kn
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
@@ -15,11 +16,11 @@ from time import time
 from typing import Any, TypeVar
 
 from greenlet import getcurrent
+from locust import User
 
 from locust_otel.core.catalogue import OTHER
 from locust_otel.core.snapshot import Exemplar, SeriesKey, SlowRequest
 from locust_otel.plugin import traces
-from locust_otel.plugin.redaction import redacted
 from locust_otel.plugin.series import Requests, Series, usable_length, usable_time
 
 MAX_LABEL_LENGTH = 1024
@@ -31,37 +32,39 @@ SLOW_REQUESTS_KEPT = 20
 TRACES_PER_REPORT = 25
 """Ordinary requests whose trace is looked for between two reports."""
 
+REDACTED = "REDACTED"
+"""Stands for a secret in a name, as OpenTelemetry's conventions for URLs say.
+https://opentelemetry.io/docs/specs/semconv/registry/attributes/url/
+"""
+
+_SECRETS = (
+    r"access[-_]?key|access[-_]?token|api[-_]?key|auth|authorization|awsaccesskeyid|bearer|client[-_]?secret|credential|"
+    r"jwt|key|pass|passwd|password|pwd|refresh[-_]?token|secret|session[-_]?id|sig|signature|token|x-amz-[a-z-]+|"
+    r"x-goog-signature"
+)
+_PARAMETER = re.compile(rf"([?&;](?:{_SECRETS})=)[^&;#\s]+", re.IGNORECASE)
+_USER = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/?#\s@]+@", re.IGNORECASE)
+
 _HTTP_ERROR = 400
 _T = TypeVar("_T")
 
 
 class Recorder:
-    """Records the requests of this process into those of the current run.
+    """Records the requests of this process into those of the current run."""
 
-    Attributes:
-        on_request: The listener for Locust's `request` event.
-        requests: Where it records.
-        errors: Events that could not be made sense of; they are counted as requests nonetheless.
-        slow_requests: Slow requests not yet logged, the latest ones.
-        slow_requests_dropped: Slow requests that found no place there, since the log last asked.
-    """
-
-    def __init__(self, requests: Requests, user_base: type) -> None:
-        self.errors = 0
-        self.slow_requests: deque[SlowRequest] = deque(maxlen=SLOW_REQUESTS_KEPT)
-        self.slow_requests_dropped = 0
+    def __init__(self, requests: Requests) -> None:
+        self.errors = 0  # events that made no sense; they are counted as requests nonetheless
+        self.slow_requests: deque[SlowRequest] = deque(maxlen=SLOW_REQUESTS_KEPT)  # not yet logged
+        self.slow_requests_dropped = 0  # that found no place there, since the log last asked
         self.requests = requests
-        self._user_base = user_base
         self._looks = TRACES_PER_REPORT
-        # From what an event says (name, method, class of the user) straight to the list to append to.
-        self._pending: dict[tuple[object, ...], list[float]] = {}
-        self._series: dict[tuple[object, ...], Series] = {}
+        # By class of the user, method and name. Three look-ups cost less than to make and hash a tuple of the three.
+        self._series: dict[type, dict[str, dict[str, Series]]] = {}
         self.on_request, self._set_slow_ms = self._listener()
         self.record_into(requests)
 
     def record_into(self, requests: Requests) -> None:
         """Record into these from now on."""
-        self._pending.clear()
         self._series.clear()
         self.requests = requests
         self._set_slow_ms(requests.slow_s * 1000)
@@ -72,7 +75,7 @@ class Recorder:
 
     def _listener(self) -> tuple[Callable[..., None], Callable[[float], None]]:
         """Make the listener: a closure, whose cells are quicker to read than attributes."""
-        pending_of, record, first = self._pending, self._record, self._first
+        series_of, record, first = self._series, self._record, self._first
         slow_ms = math.inf
 
         def set_slow_ms(value: float) -> None:
@@ -94,12 +97,12 @@ class Recorder:
             **_others: Any,
         ) -> None:
             try:
-                key = name, request_type, getcurrent().args[0].__class__
-                pending = pending_of[key]
+                series = series_of[getcurrent().args[0].__class__][request_type][name]
                 # NaN is never <= anything.
                 if not exception and response_time <= slow_ms:
+                    pending = series.pending
                     if not pending:  # the first one since the last tally
-                        first(key, response_time, response, context)
+                        first(series, response_time, response, context)
                     pending.append(response_time)
                     pending.append(response_length)
                     return
@@ -140,8 +143,7 @@ class Recorder:
             requests.count_error(method, name_label, error_type)
         # Only what is its own label: texts cut or folded to the same one would each take a place here.
         elif user_class and type(name) is type(request_type) is str and (request_type, name) == (method, name_label):
-            self._pending[name, request_type, user_class] = series.pending
-            self._series[name, request_type, user_class] = series
+            self._series.setdefault(user_class, {}).setdefault(request_type, {})[name] = series
         if milliseconds is None:
             requests.count_unmeasured(series, body_bytes)
             return
@@ -159,16 +161,16 @@ class Recorder:
                 told = error_type or str(status or "")
                 self._keep_slow(SlowRequest(key, duration_s, told, *(span or ("", "")), time()))
 
-    def _first(self, key: tuple[object, ...], response_time: Any, response: Any, context: Any) -> None:
+    def _first(self, series: Series, response_time: Any, response: Any, context: Any) -> None:
         """Note that a known series has changed, and keep the trace of this ordinary request of it, if it has one."""
-        self.requests.dirty[self._series[key]] = None
+        self.requests.dirty[series] = None
         if not self._looks:
             return
         self._looks -= 1
         span = self._guarded(lambda r: traces.of_request(r, context), response, None)
         milliseconds = usable_time(response_time) if span is not None else None
         if span is not None and milliseconds is not None:
-            self._keep_exemplar(self._series[key], milliseconds / 1000, span)
+            self._keep_exemplar(series, milliseconds / 1000, span)
 
     def _keep_exemplar(self, series: Series, duration_s: float, span: traces.SpanContext) -> None:
         index = bisect_left(self.requests.layout.classic_bounds, duration_s)
@@ -178,7 +180,7 @@ class Recorder:
         """Return the class of the user whose greenlet this is; None in any other greenlet."""
         try:
             user = getcurrent().args[0]
-            return user.__class__ if isinstance(user, self._user_base) else None
+            return user.__class__ if isinstance(user, User) else None
         except Exception:  # a greenlet of others: without arguments, or with what is no sequence
             return None
 
@@ -200,6 +202,19 @@ class Recorder:
         except Exception:
             self.errors += 1
             return otherwise
+
+
+def redacted(text: str) -> str:
+    """Return a text with the values of secret parameters, and user and password of a URL, replaced.
+
+    Locust names a request after its URL where the locustfile gives no name, and many people can read labels.
+    """
+    # Most names have neither, and a search for one character is quick.
+    if "=" in text:
+        text = _PARAMETER.sub(rf"\1{REDACTED}", text)
+    if "@" in text:
+        text = _USER.sub(rf"\1{REDACTED}:{REDACTED}@", text)
+    return text
 
 
 def _status(response: Any) -> int:

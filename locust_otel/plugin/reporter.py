@@ -21,12 +21,7 @@ _MAX_NOTES = 500  # of buckets of a series, before double ones are thrown out; m
 
 
 class Reporter:
-    """Reports the requests of a run.
-
-    Args:
-        run_id: Identity of the run.
-        requests: Its requests, which it follows from now on.
-    """
+    """Reports the requests of a run, which it follows from now on."""
 
     def __init__(self, run_id: str, requests: Requests) -> None:
         self.run_id = run_id
@@ -39,7 +34,7 @@ class Reporter:
         requests.followers.append(self)
 
     def touched(self, series: Series, indexes: Collection[int]) -> None:
-        """Note that these buckets of a series have changed."""
+        """Note that these buckets of a series have changed, or only its other numbers."""
         if series not in self._touched:
             self._touched[series] = indexes
             return

@@ -6,6 +6,7 @@ Only attributes are read, so this needs no import of Locust, and works without a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from socket import gethostname
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -111,6 +112,13 @@ class KnownWorkers:
             for node in self._runner.clients.all
             if node.state != "missing"
         }
+
+
+def own_name(runner: Any) -> str:
+    """Return the name of this process among the generating ones; a master has that of a local process."""
+    if hasattr(runner, "worker_index"):
+        return worker_name(runner.client_id, runner.worker_index)
+    return f"{gethostname()}-0"
 
 
 def worker_name(client_id: str, index: int) -> str:

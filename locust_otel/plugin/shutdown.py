@@ -25,13 +25,10 @@ class Shutdown:
     SIGTERM runs Locust's shutdown in a greenlet of its own, and as that ends the runner, in the main greenlet too: each
     fires `quitting` and then `quit`. The first `quit` waits for scrapers, the other waits for it. A further signal
     fires `quitting` from yet another greenlet, or raises KeyboardInterrupt in the main one: it ends the waiting.
-
-    Attributes:
-        is_near: Whether the process is about to end.
     """
 
     def __init__(self) -> None:
-        self.is_near = False
+        self.is_near = False  # the process is about to end
         self._begun = False
         self._signalled: float | None = None
         self._first: greenlet | None = None

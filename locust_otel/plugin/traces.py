@@ -51,14 +51,10 @@ def of_request(response: object, context: object) -> SpanContext | None:
 
 
 class Propagator:
-    """Makes headers, and lets users send them.
-
-    Attributes:
-        ratio: Share of the requests whose trace is sampled, in [0, 1]; None to send no header.
-    """
+    """Makes headers, and lets users send them."""
 
     def __init__(self) -> None:
-        self.ratio: float | None = None
+        self.ratio: float | None = None  # of requests whose trace is sampled, in [0, 1]; None to send no header
         self._random = Random()  # noqa: S311  # ids, no secrets; and one of our own, not to disturb the users' seeds
 
     def header(self) -> str:

@@ -1,10 +1,10 @@
 """The live page in Locust's web UI: the exporter makes it and its values, and Locust's process passes them on.
 
-It is in Locust's own web application, behind its login. Flask is only what is handed over: routes are added to the
-application, and a request is what its templates see as one.
+It is in Locust's own web application, behind its login. Flask is not imported: routes are added to that application,
+and the request is the one that its templates see.
 
-Locust lets pages of every origin read what it serves, and send it JSON. A mark is taken from our own origin alone,
-which the browser tells.
+Locust lets pages of every origin read what it serves, and send it JSON. A mark is accepted from our own origin only,
+which the browser sends.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from time import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from locust_otel.core.mark_request import MAX_BODY_BYTES, answered
-from locust_otel.core.marks import Marked
+from locust_otel.core.marks import MAX_BODY_BYTES, Marked, answered
 from locust_otel.plugin.bridge import Bridge
 
 logger = logging.getLogger(__name__)
@@ -32,87 +31,77 @@ Answer = tuple[Any, int, dict[str, str]]
 
 
 class LivePage:
-    """Answers for the page: itself, its values, and its marks; the exporter makes all of them.
-
-    Args:
-        bridge: Whose run is shown and marked.
-        request: The request that is being answered, as Flask has it.
-    """
+    """Answers for the page itself, its values and its marks, as the exporter gives them; `request` is Flask's."""
 
     def __init__(self, bridge: Bridge, request: Any) -> None:
         self._bridge = bridge
         self._request = request
         self._page: dict[str, str] = {}
-        self._headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
     def page(self) -> Answer:
         """Return the page."""
         try:
             self._page = self._page or self._bridge.ask("html")
         except TimeoutError as error:
-            return self._unanswered(error)
-        more = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": self._page["policy"]}
-        return self._page["html"], 200, self._headers | more
+            return _unanswered(error)
+        text, status, headers = _answer(self._page["html"], kind="text/html; charset=utf-8")
+        return text, status, headers | {"Content-Security-Policy": self._page["policy"]}
 
     def data(self) -> Answer:
-        """Return what the page shows."""
+        """Return the values that the page shows."""
         try:
-            values = self._bridge.ask("json")
+            return _answer(self._bridge.ask("json"), kind="application/json")
         except TimeoutError as error:
-            return self._unanswered(error)
-        return values, 200, self._headers | {"Content-Type": "application/json"}
+            return _unanswered(error)
 
     def mark(self) -> Answer:
-        """Mark what the page asks for."""
+        """Mark the run as the page asks."""
         request = self._request
         if not is_same_origin(request.headers, request.host):
-            return "A page of another site may not mark.\n", 403, self._headers | {"Content-Type": "text/plain"}
+            return _answer("A page of another site may not mark.\n", 403)
         length = request.content_length
         body = request.get_data() if length is not None and length <= MAX_BODY_BYTES else None
         status, text, kind = answered(body, request.content_type or "", self._marked)
-        return text, status, self._headers | {"Content-Type": f"{kind}; charset=utf-8"}
+        return _answer(text, status, f"{kind}; charset=utf-8")
 
     def _marked(self, text: Any, kind: Any) -> Marked | None:
         run_id = self._bridge.run_id
         return Marked(run_id, time()) if self._bridge.mark(text, kind) and run_id is not None else None
 
-    def _unanswered(self, error: TimeoutError) -> Answer:
-        return f"The page cannot be shown now: {error}.\n", 503, self._headers | {"Content-Type": "text/plain"}
+
+def _answer(text: str, status: int = 200, kind: str = "text/plain") -> Answer:
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Type": kind}
+    return text, status, headers
+
+
+def _unanswered(error: TimeoutError) -> Answer:
+    return _answer(f"The page cannot be shown now: {error}.\n", 503)
 
 
 def install(web_ui: Any, bridge: Bridge) -> bool:
-    """Add the page to Locust's web UI, and a link to it; return whether that could be done.
-
-    Args:
-        web_ui: Locust's; a login that it asks for is asked for here too.
-        bridge: Whose run is shown and marked.
-    """
+    """Add the page to Locust's web UI, behind its login, and a link to it; return whether that could be done."""
     try:
-        _install(web_ui, bridge)
-    except Exception as error:  # a load test without this page is one all the same
+        app = web_ui.app
+        index = next((rule.rule for rule in app.url_map.iter_rules() if rule.endpoint == _INDEX), "/")
+        page = LivePage(bridge, app.jinja_env.globals["request"])
+        routes: tuple[tuple[str, str, Callable[[], Answer], str], ...] = (
+            ("slo", "locust_otel_slo", page.page, "GET"),
+            ("slo/data", "locust_otel_slo_data", page.data, "GET"),
+            ("slo/mark", "locust_otel_slo_mark", page.mark, "POST"),
+        )
+        for path, endpoint, view, method in routes:
+            app.add_url_rule(index + path, endpoint, web_ui.auth_required_if_enabled(view), methods=[method])
+        if _INDEX in app.view_functions:
+            app.view_functions[_INDEX] = linked(app.view_functions[_INDEX])
+    except Exception as error:  # the load test works without this page
         # Flask takes no route once it has answered a request, nor one of a name that the locustfile has given already.
         logger.warning("The web UI has no page /slo: %s", str(error).partition("\n")[0] or repr(error))
         return False
     return True
 
 
-def _install(web_ui: Any, bridge: Bridge) -> None:
-    app = web_ui.app
-    index = next((rule.rule for rule in app.url_map.iter_rules() if rule.endpoint == _INDEX), "/")
-    page = LivePage(bridge, app.jinja_env.globals["request"])
-    routes: tuple[tuple[str, str, Callable[[], Answer], str], ...] = (
-        ("slo", "locust_otel_slo", page.page, "GET"),
-        ("slo/data", "locust_otel_slo_data", page.data, "GET"),
-        ("slo/mark", "locust_otel_slo_mark", page.mark, "POST"),
-    )
-    for path, endpoint, view, method in routes:
-        app.add_url_rule(index + path, endpoint, web_ui.auth_required_if_enabled(view), methods=[method])
-    if _INDEX in app.view_functions:
-        app.view_functions[_INDEX] = linked(app.view_functions[_INDEX])
-
-
 def linked(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a view whose page has a link to ours, where it is a page."""
+    """Return a view that adds a link to our page, if its answer is a page."""
 
     def with_link(*args: Any, **kwargs: Any) -> Any:
         answer = view(*args, **kwargs)
@@ -122,13 +111,8 @@ def linked(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def is_same_origin(headers: Any, host: str) -> bool:
-    """Return whether no browser says that a page of another origin has sent a request.
-
-    Args:
-        headers: Of the request.
-        host: Where it was sent, as the client has it.
-    """
-    site = headers.get("Sec-Fetch-Site")  # where a browser tells it, that is right behind every proxy too
+    """Return whether no browser says that a page of another origin has sent a request to this host."""
+    site = headers.get("Sec-Fetch-Site")  # if a browser sends it, it is right behind every proxy too
     if site is not None:
         return bool(site in {"same-origin", "none"})
     origin = headers.get("Origin")

@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from time import time
 from typing import Any
@@ -20,7 +20,7 @@ from greenlet import getcurrent
 from locust import argument_parser
 from locust.env import Environment
 from locust.event import Events
-from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
+from locust.runners import MasterRunner, WorkerRunner
 
 from locust_otel.core import options
 from locust_otel.core.errors import ConfigurationError, ExitCode
@@ -28,13 +28,10 @@ from locust_otel.core.marks import DEFAULT_KIND, cleaned
 from locust_otel.core.settings import flags_of, values_of
 from locust_otel.plugin import runners, web_page
 from locust_otel.plugin.bridge import Bridge
-from locust_otel.plugin.generator import host_name
-from locust_otel.plugin.life import Life
-from locust_otel.plugin.link import Link, NoLink
+from locust_otel.plugin.distributed import MasterNode, WorkerNode
+from locust_otel.plugin.link import Link
 from locust_otel.plugin.local import LocalNode
-from locust_otel.plugin.master import MasterNode
 from locust_otel.plugin.recorder import Recorder
-from locust_otel.plugin.worker import WorkerNode
 from locust_otel.wire import frames
 
 logger = logging.getLogger(__name__)
@@ -43,7 +40,6 @@ _MAX_EARLY = 100_000  # requests before `init` is over; what is beyond shows as 
 
 _registered: WeakSet[Events] = WeakSet()
 _bridges: WeakKeyDictionary[Environment, Bridge] = WeakKeyDictionary()
-_lives: WeakKeyDictionary[Environment, Life] = WeakKeyDictionary()
 _early: WeakKeyDictionary[Environment, _Early] = WeakKeyDictionary()
 
 
@@ -103,7 +99,8 @@ def mark(text: str, kind: str = DEFAULT_KIND) -> bool:
 
 
 def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
-    runner, events = environment.runner, environment.events
+    runner: Any = environment.runner
+    events = environment.events
     is_master, is_worker = isinstance(runner, MasterRunner), isinstance(runner, WorkerRunner)
     if is_master and environment.parsed_options is None:
         # Locust hands settings to its workers in its options only; these are its own defaults.
@@ -111,60 +108,52 @@ def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
         argument_parser.setup_parser_arguments(parser)
         environment.parsed_options = parser.parse_args([])
     values = values_of(environment.parsed_options, given)
-    name, port_offset = _place(runner)
-    commands: dict[str, Callable[..., None]] = {}
-    link: Link | NoLink = NoLink()
+    link = Link()
     if not is_worker or values["export_from"] == "workers":
-        settings = {
+        link.start({
             "values": {name: _plain(value) for name, value in values.items()},
             "log_level": logger.getEffectiveLevel(),
-            "name": name,
+            "name": runners.own_name(runner),
             "is_master": is_master,
             "is_worker": is_worker,
-            "port_offset": port_offset,
+            "port_offset": 1 + max(int(runner.worker_index), 0) if is_worker else 0,
             "start_time": time(),
             "versions": {"version": version("locust-otel"), "python_version": platform.python_version()},
-        }
-        link = Link(settings, commands)
-        link.start()
+        })  # fmt: skip
     flags = flags_of(values)
     node: LocalNode | MasterNode
     if is_master:
-        assert isinstance(link, Link)  # noqa: S101  # for the type checker
-        node = MasterNode(environment, flags, link, WORKER_REPORT_INTERVAL)
+        node = MasterNode(environment, flags, link)
         events.worker_report.add_listener(node.on_worker_report)
-        commands[frames.NAMES] = node.tell_names
+        link.commands[frames.NAMES] = node.tell_names
     else:
         if is_worker:
-            node = WorkerNode(environment, flags, link, locust.User, WORKER_REPORT_INTERVAL)
+            node = WorkerNode(environment, flags, link)
             events.report_to_master.add_listener(node.on_report_to_master)
         else:
-            node = LocalNode(environment, flags, link, locust.User)
+            node = LocalNode(environment, flags, link)
         events.request.add_listener(node.recorder.on_request)
         events.user_error.add_listener(node.on_user_error)
-    life = Life(node, freezes=flags.gc_freeze)
-    bridge = Bridge(node, life)
-    commands[frames.ABORT] = life.on_abort
-    commands[frames.MARKED] = life.on_marked
-    life.start()
+    bridge = Bridge(node, freezes=flags.gc_freeze)
+    link.commands[frames.ABORT] = bridge.on_abort
+    link.commands[frames.MARKED] = bridge.mark
+    bridge.start()
     _bridges[environment] = bridge
     if environment.web_ui is not None:
         web_page.install(environment.web_ui, bridge)
     early = _early.pop(environment, None)
     if early is not None and isinstance(node, LocalNode):
-        early.stop()
-        life.on_test_start()
+        bridge.on_test_start()
         early.replay(node.recorder)
-    _lives[environment] = life
-    events.spawning_complete.add_listener(life.on_spawning_complete)
-    events.reset_stats.add_listener(life.on_reset_stats)
-    events.test_stop.add_listener(life.on_test_stop)
-    events.quitting.add_listener(life.on_quitting)
+    events.spawning_complete.add_listener(bridge.on_spawning_complete)
+    events.reset_stats.add_listener(node.on_reset)
+    events.test_stop.add_listener(bridge.on_test_stop)
+    events.quitting.add_listener(bridge.on_quitting)
     # Fired in reverse: the first of the list is called last, when listeners of the user's have set their exit codes,
     # and that must hold where the locustfile was loaded before us too.
-    events.quitting.add_listener(life.on_verdict)
+    events.quitting.add_listener(bridge.on_verdict)
     events.quitting._handlers.insert(0, events.quitting._handlers.pop())
-    events.quit.add_listener(life.on_quit)
+    events.quit.add_listener(bridge.on_quit)
     return bridge
 
 
@@ -177,14 +166,6 @@ def _plain(value: object) -> object:
     return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
-def _place(runner: Any) -> tuple[str, int]:
-    """Return the name of a process among the generating ones, and the distance of its port from the first."""
-    if isinstance(runner, WorkerRunner):
-        index = runner.worker_index
-        return runners.worker_name(runner.client_id, index), 1 + max(int(index), 0)
-    return f"{host_name()}-0", 0
-
-
 def _on_init_command_line_parser(parser: Any, **_: object) -> None:
     options.add_arguments(parser)
 
@@ -195,12 +176,14 @@ def _on_init(environment: Environment, **_: object) -> None:
     try:
         _attach(environment, {})
     except ConfigurationError as error:
-        if not _is_forked(environment):  # whose parent has said it already
+        has_processes = getattr(environment.parsed_options, "processes", None)
+        # The parent of a worker that `--processes` has forked says it.
+        if not (has_processes and isinstance(environment.runner, WorkerRunner) and os.getppid() > 1):
             for problem in error.problems:
                 sys.stderr.write(f"locust-otel: {problem}\n")
         logger.debug("Refused", exc_info=True)
         sys.stderr.flush()
-        if isinstance(environment.runner, MasterRunner) and getattr(environment.parsed_options, "processes", None):
+        if has_processes and isinstance(environment.runner, MasterRunner):
             _end_forked_workers()
         sys.exit(ExitCode.BAD_CONFIGURATION)
 
@@ -215,9 +198,9 @@ def _end_forked_workers() -> None:
 
 
 def _on_test_start(environment: Environment, **_: object) -> None:
-    life = _lives.get(environment)
-    if life is not None:
-        life.on_test_start()
+    bridge = _bridges.get(environment)
+    if bridge is not None:
+        bridge.on_test_start()
     elif environment not in _early:  # its `init` is not over
         _early[environment] = _Early(environment.events)
 
@@ -234,12 +217,9 @@ class _Early:
         self._event = events.request
         self._event.add_listener(self._keep)
 
-    def stop(self) -> None:
-        """Keep no more."""
-        self._event.remove_listener(self._keep)
-
     def replay(self, recorder: Recorder) -> None:
         """Record what was kept, each from a greenlet with the arguments of its own: the first is the user."""
+        self._event.remove_listener(self._keep)
 
         def record(*_: Any, request: dict[str, Any]) -> None:
             recorder.on_request(**request)
@@ -249,11 +229,3 @@ class _Early:
     def _keep(self, **request: Any) -> None:
         if len(self._requests) < _MAX_EARLY:
             self._requests.append((tuple(getattr(getcurrent(), "args", ())), request))
-
-
-def _is_forked(environment: Environment) -> bool:
-    """Return whether this is a worker that `--processes` has forked off a master."""
-    options = environment.parsed_options
-    return bool(
-        getattr(options, "processes", None) and isinstance(environment.runner, WorkerRunner) and os.getppid() > 1
-    )

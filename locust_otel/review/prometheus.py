@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Callable
-from http.client import HTTPException
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlencode
 
 from locust_otel.core import web
+from locust_otel.core.catalogue import Metric
 from locust_otel.core.errors import ConfigurationError
 
 AUTHORIZATION = "LOCUST_OTEL_PROMETHEUS_AUTHORIZATION"
@@ -39,35 +37,31 @@ class SampleSeries(NamedTuple):
     samples: list[tuple[float, float]]
 
 
-def of_run(name: str, run_id: str) -> str:
-    """Return the selector of the series of a run: `name{run_id="…"}`."""
-    return f"{name}{{run_id={json.dumps(run_id, ensure_ascii=False)}}}"  # PromQL quotes as JSON does
+Exporter = frozenset[tuple[str, str]]
+"""Labels that all series of a process in one job share: `job`, `instance`, and what the scrape or the store adds."""
+
+
+def of_run(name: str, run_id: str, **labels: str) -> str:
+    """Return the selector of the series of a run: `name{run_id="…"}`, with further labels if any."""
+    pairs = {"run_id": run_id, **labels}.items()
+    matchers = ",".join(f"{label}={json.dumps(value, ensure_ascii=False)}" for label, value in pairs)
+    return f"{name}{{{matchers}}}"  # PromQL quotes as JSON does
 
 
 class Prometheus:
-    """A server that answers queries.
+    """A server that answers queries, by its URL, with the prefix of its path if it has one.
 
-    Args:
-        url: Where it is, with the prefix of its path if it has one.
-        authorization: Value of the header of this name; empty for none. No error contains it.
-        timeout_s: Seconds to wait for an answer.
+    No error contains the value of the header `Authorization`; empty is none.
 
     Raises:
-        ConfigurationError: The URL or the value cannot be used.
+        ConfigurationError: The URL or the value cannot be used; from queries: there is no answer, or not one of a
+            Prometheus.
     """
 
     def __init__(self, url: str, authorization: str = "", *, timeout_s: float = TIMEOUT_S) -> None:
-        self.url = _checked(url)
-        if not authorization.isascii() or not authorization.isprintable():
-            raise ConfigurationError(
-                AUTHORIZATION,
-                "The value is not one line of ASCII.",
-                "Write the value of the header: Bearer TOKEN.",
-                slug="check-prometheus-authorization",
-            )
-        self._authorization = authorization
+        self.url = web.base_of(url, _FLAG, AUTHORIZATION, "http://prometheus:9090", slug="check-prometheus-url")
+        self._authorization = web.header_value(authorization, AUTHORIZATION, slug="check-prometheus-authorization")
         self._timeout_s = timeout_s
-        self._opener = web.opener()
 
     @classmethod
     def of_environment(cls, url: str, *, timeout_s: float = TIMEOUT_S) -> Prometheus:
@@ -75,28 +69,23 @@ class Prometheus:
         return cls(url, os.environ.get(AUTHORIZATION, "").strip(), timeout_s=timeout_s)
 
     def query(self, promql: str) -> list[Sample]:
-        """Return the result of an instant query of now.
-
-        Raises:
-            ConfigurationError: There is no answer, or not one of a Prometheus.
-        """
+        """Return the result of an instant query of now."""
         return self._result("query", {"query": promql}, "vector", _sample)
 
-    def range(self, promql: str, start: float, end: float, step_s: float) -> list[SampleSeries]:
-        """Return the result of a range query: values from `start` to `end`, in Unix time, every `step_s` seconds.
+    def latest(self, selector: str, lookback: str, function: str = "max_over_time") -> list[Sample]:
+        """Return one value of each series of the last while; a plain instant query is empty once the target is gone.
 
-        Raises:
-            ConfigurationError: There is no answer, or not one of a Prometheus.
+        The counters of a run begin at 0 and its id is its own, so the highest value is the final one.
         """
+        return self.query(f"{function}({selector}[{lookback}])")
+
+    def range(self, promql: str, start: float, end: float, step_s: float) -> list[SampleSeries]:
+        """Return the result of a range query: values from `start` to `end`, in Unix time, every `step_s` seconds."""
         form = {"query": promql, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step_s:g}"}
         return self._result("query_range", form, "matrix", _series)
 
     def stored(self, selector: str, begin: float, end: float) -> list[SampleSeries]:
-        """Return the samples of series between two Unix times as they were stored, each at its own time.
-
-        Raises:
-            ConfigurationError: There is no answer, or not one of a Prometheus.
-        """
+        """Return the samples of series between two Unix times as they were stored, each at its own time."""
         promql = f"{selector}[{max(1, math.ceil(end - begin))}s] @ {end:.3f}"
         return [
             SampleSeries(labels, [(at, value) for at, value in samples if at >= begin])
@@ -106,19 +95,19 @@ class Prometheus:
     def alert_rules(self) -> set[str] | None:
         """Return the names of the alerts it has rules for; None where it does not say (VictoriaMetrics)."""
         try:
-            groups = json.loads(self._fetched("rules?type=alert"))["data"]["groups"]
+            groups = web.decoded(self._fetched("rules?type=alert"))["data"]["groups"]
             return {str(rule["name"]) for group in groups for rule in group["rules"] if rule["type"] == "alerting"}
-        except (ConfigurationError, ValueError, KeyError, TypeError, RecursionError):
+        except (ConfigurationError, ValueError, KeyError, TypeError):
             return None
 
     def _result(self, path: str, form: dict[str, str], kind: str, parse: Callable[[Any], _T]) -> list[_T]:
         key = "value" if kind == "vector" else "values"  # native histograms have others
         try:
-            answer = json.loads(self._fetched(path, form))
+            answer = web.decoded(self._fetched(path, form))
             if answer["status"] != "success" or answer["data"]["resultType"] != kind:
                 raise self._refused("The answer is none to a query.", "Is this the URL of a Prometheus?", "answer")
             return [parse(one) for one in answer["data"]["result"] if key in one]
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise self._refused(
                 "The answer is not that of a Prometheus.", "Name its URL, without /api/v1/query.", "answer"
             ) from None
@@ -126,26 +115,23 @@ class Prometheus:
     def _fetched(self, path: str, form: dict[str, str] | None = None) -> bytes:
         """Return the answer at a path of the API; a form makes it a POST."""
         # partial_response: Thanos would rather answer with a part than not at all. Others do not know it.
-        body = None if form is None else urllib.parse.urlencode({**form, "partial_response": "false"}).encode()
-        request = urllib.request.Request(f"{self.url}/api/v1/{path}", body)  # noqa: S310  # http and https only
-        if self._authorization:
-            request.add_unredirected_header("Authorization", self._authorization)
+        body = None if form is None else urlencode({**form, "partial_response": "false"}).encode()
         try:
-            with self._opener.open(request, timeout=self._timeout_s) as response:
-                content: bytes = response.read(MAX_BYTES + 1)
-        except urllib.error.HTTPError as error:
-            error.close()
-            if error.code in {401, 403}:
-                remedy = f"Set {AUTHORIZATION} to the value of the header."
-                raise self._refused(f"It refuses with {error.code}.", remedy, "refused") from None
+            reply = web.send(
+                f"{self.url}/api/v1/{path}", body, content_type="application/x-www-form-urlencoded",
+                authorization=self._authorization, timeout_s=self._timeout_s, max_bytes=MAX_BYTES,
+            )  # fmt: skip
+        except web.UnreachableError as error:
+            raise self._refused(f"It cannot be reached: {error}.", "Is it running there?", "unreachable") from None
+        if reply.status in {401, 403}:
+            remedy = f"Set {AUTHORIZATION} to the value of the header."
+            raise self._refused(f"It refuses with {reply.status}.", remedy, "refused")
+        if not reply.is_success:
             remedy = "Name the URL of a Prometheus, without /api/v1/query."
-            raise self._refused(f"It answers {error.code}.", remedy, "answer") from None
-        except (OSError, HTTPException) as error:  # URLError and timeouts are OSErrors
-            found = f"It cannot be reached: {web.reason(error)}."
-            raise self._refused(found, "Is it running there?", "unreachable") from None
-        if len(content) > MAX_BYTES:
+            raise self._refused(f"It answers {reply.status}.", remedy, "answer")
+        if len(reply.body) > MAX_BYTES:
             raise self._refused(f"The answer is over {MAX_BYTES >> 20} MiB.", "Give requests fewer names.", "too-large")
-        return content
+        return reply.body
 
     def _refused(self, found: str, remedy: str, slug: str) -> ConfigurationError:
         return ConfigurationError(f"{_FLAG} {self.url}", found, remedy, slug=f"check-prometheus-{slug}")
@@ -166,19 +152,43 @@ def _series(value: Any) -> SampleSeries:
     return SampleSeries(_labels(value), [(float(time), float(number)) for time, number in value["values"]])
 
 
-def _checked(url: str) -> str:
-    has_credentials = "@" in url
-    is_plain = url.isascii() and url.isprintable() and not {"?", "#"} & set(url)
-    if not web.is_server(url) or has_credentials or not is_plain:
-        raise ConfigurationError(
-            _FLAG,
-            # Quoted only where no secret can stand in it.
-            "Credentials do not belong in a URL." if has_credentials else f"{url[:200]!r} is not the URL of a server.",
-            f"Write http://prometheus:9090; credentials go into {AUTHORIZATION}.",
-            slug="check-prometheus-url",
-        )
-    if " " in url:
-        raise ConfigurationError(
-            _FLAG, f"{url[:200]!r} has a blank in it.", "Write http://prometheus:9090.", slug="check-prometheus-url"
-        )
-    return url.rstrip("/")
+_Labelled = TypeVar("_Labelled", Sample, SampleSeries)
+
+
+def by_exporter(metric: Metric, several: Iterable[_Labelled]) -> dict[Exporter, list[_Labelled]]:
+    """Return series of a metric by the exporter that they come from."""
+    groups: dict[Exporter, list[_Labelled]] = {}
+    for series in several:
+        exporter = frozenset(pair for pair in series.labels.items() if pair[0] not in {*metric.labels, "le"})
+        groups.setdefault(exporter, []).append(series)
+    return groups
+
+
+def exporters_of_requests(
+    weights: Mapping[Exporter, float], of_run: Collection[Exporter]
+) -> tuple[list[Exporter], bool]:
+    """Return the exporters whose requests add up to those of the run, and whether that is certain.
+
+    A run may be stored more than once: scraped and pushed, scraped by two jobs, or by two replicas of a Prometheus.
+    An exporter that has series of the run itself has all requests of it, so one of these is enough. Workers that export
+    their own requests (`--export-from workers`) have none of the run itself, and are added up, each `instance` once.
+    That is certain if one job has all instances. If not, a process may have one name in each job (scraped and pushed),
+    and the job with the most is taken.
+
+    A weight is how much an exporter knows of the requests; of exporters that know the same, the highest is taken.
+    Those in `of_run` have series of the run itself.
+    """
+    whole = [exporter for exporter in weights if exporter in of_run]
+    if whole:
+        return [max(whole, key=weights.__getitem__)], True
+    jobs: dict[str, dict[str, Exporter]] = {}
+    highest: dict[str, Exporter] = {}
+    for exporter in sorted(weights, key=weights.__getitem__):
+        labels = dict(exporter)
+        instance = labels.get("instance", "")
+        jobs.setdefault(labels.get("job", ""), {})[instance] = exporter
+        highest[instance] = exporter
+    if not weights or any(job.keys() == highest.keys() for job in jobs.values()):
+        return list(highest.values()), True
+    fullest = max(jobs.values(), key=lambda job: sum(weights[exporter] for exporter in job.values()))
+    return list(fullest.values()), False

@@ -1,14 +1,28 @@
-"""Burn rates of the error budget of a run, over the windows that the alerting rules use."""
+"""Burn rates of the error budget of a run, over the windows that the alerting rules use; windows that suit a period.
+
+The SRE workbook pairs a long window with a short one and asks for a burn rate in both. Its windows of hours are for a
+budget of 30 days; a load test of half an hour is over before an hour has passed, so here the windows of a short period
+are shares of it.
+https://sre.google/workbook/alerting-on-slos/
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import NamedTuple
 
 from locust_otel.slo.counts import Counts
-from locust_otel.slo.objectives import Objective, Slo, Window
+from locust_otel.slo.objectives import Objective, Slo, Window, plain
+
+MIN_SCRAPES = 4
+"""Scrapes that a window must hold: with fewer, one that fails leaves no rate."""
+
+_DAY_S = 86400
+_WORKBOOK = (("critical", 3600, 300, "14.4"), ("critical", 21600, 1800, "6"), ("warning", 259200, 21600, "1"))
+_SHARES = (("critical", 15, "0.2"), ("warning", 3, "0.5"))
+"""Severity, long window as a part of the period, share of the budget."""
 
 _POINTS = 150  # samples in a window, so its length is exact to 0.7 %
 
@@ -29,51 +43,38 @@ class Burning(NamedTuple):
     factor: float
 
 
-class _Past:
-    """Samples of the counts in one window."""
-
-    def __init__(self, length_s: float) -> None:
-        self._length_s = length_s
-        self._points: deque[tuple[float, tuple[Counts, ...]]] = deque()
-
-    def add(self, now_s: float, counts: tuple[Counts, ...]) -> None:
-        if not self._points or now_s - self._points[-1][0] >= self._length_s / _POINTS:
-            self._points.append((now_s, counts))
-        # One sample from before the window stays, so that the rate is over the whole window even if samples are rare.
-        while len(self._points) > 1 and self._points[1][0] <= now_s - self._length_s:
-            self._points.popleft()
-
-    def before(self) -> tuple[Counts, ...]:
-        return self._points[0][1]
-
-
 class BurnRates:
     """Burn rates of a run, computed from samples of its counts."""
 
     def __init__(self, slo: Slo) -> None:
         self._slo = slo
-        self._past = {length: _Past(float(length)) for length in slo.spans_s}
+        self._past: dict[Decimal, deque[tuple[float, tuple[Counts, ...]]]] = {span: deque() for span in slo.spans_s}
         self._now: dict[str, Counts] = {}
 
     def add(self, now_s: float, counts: Mapping[str, Counts]) -> None:
         """Add the counts by objective at `now_s`, in seconds of a clock that never goes back."""
         self._now = dict(counts)
         values = tuple(counts[objective.name] for objective in self._slo.objectives)
-        for past in self._past.values():
-            past.add(now_s, values)
+        for length, samples in self._past.items():
+            length_s = float(length)
+            if not samples or now_s - samples[-1][0] >= length_s / _POINTS:
+                samples.append((now_s, values))
+            # A sample from before the window stays, so that the rate is over the whole window even if samples are rare.
+            while len(samples) > 1 and samples[1][0] <= now_s - length_s:
+                samples.popleft()
 
     def rate(self, objective: Objective, length_s: Decimal) -> float | None:
         """Return the burn rate over a window of the file; None if no request was judged in it."""
         if objective.budget is None or not self._now:
             return None
         position = self._slo.objectives.index(objective)
-        recent = self._now[objective.name].less(self._past[length_s].before()[position])
+        recent = self._now[objective.name].less(self._past[length_s][0][1][position])
         return recent.bad / recent.total / float(objective.budget) if recent.total else None
 
     def burning(self) -> Iterator[Burning]:
         """Yield the pairs of windows that burn now: those for which the alerting rules would fire."""
         for objective in self._slo.objectives:
-            if objective.budget is None or not self._is_enough(objective):
+            if objective.budget is None or self._now.get(objective.name, Counts()).total < self._slo.min_requests:
                 continue
             for window in self._slo.windows:
                 factor = float(window.factor(self._slo.period_s))
@@ -81,6 +82,41 @@ class BurnRates:
                 if long_rate is not None and short_rate is not None and min(long_rate, short_rate) > factor:
                     yield Burning(objective, window, long_rate, short_rate, factor)
 
-    def _is_enough(self, objective: Objective) -> bool:
-        counts = self._now.get(objective.name)
-        return counts is not None and counts.total >= self._slo.min_requests
+
+def default_windows(
+    period_s: Decimal, scrape_interval_s: Decimal, smallest_target: Decimal | None
+) -> tuple[Window, ...]:
+    """Return windows for a period; fewer, or none, where it is too short for them.
+
+    The lowest target of the objectives bounds the burn rate that can be reached; it is None where all are on the mean.
+    """
+    if period_s >= 7 * _DAY_S:
+        drafts = [
+            (severity, Decimal(long), Decimal(short), Decimal(factor) * long / period_s)
+            for severity, long, short, factor in _WORKBOOK
+        ]
+    else:
+        drafts = [
+            (severity, *_pair(period_s / part, scrape_interval_s), Decimal(share)) for severity, part, share in _SHARES
+        ]
+    # All requests bad burns at 1 / (1 - target); where an alert begins must lie well below.
+    highest = (1 + 1 / (1 - smallest_target)) / 2 if smallest_target is not None else Decimal(1000)
+    windows: list[Window] = []
+    for severity, long_s, short_s, share in drafts:
+        if windows and long_s <= windows[-1].long_s:  # a period this short has room for one pair
+            continue
+        bounded = min(max(share, long_s / period_s), highest * long_s / period_s, Decimal(1))
+        if long_s <= period_s and MIN_SCRAPES * scrape_interval_s <= short_s < long_s:
+            windows.append(Window(severity, long_s, short_s, plain(bounded)))
+    return tuple(windows)
+
+
+def _pair(long_s: Decimal, scrape_interval_s: Decimal) -> tuple[Decimal, Decimal]:
+    """Return a long and a short window of whole seconds, long enough for the scrapes they need."""
+    shortest = MIN_SCRAPES * scrape_interval_s
+    long_s = max(long_s, 2 * shortest)
+    return _whole(long_s), _whole(max(long_s / 4, shortest))
+
+
+def _whole(seconds: Decimal) -> Decimal:
+    return plain(seconds.to_integral_value(ROUND_CEILING))

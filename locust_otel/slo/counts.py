@@ -14,13 +14,7 @@ from locust_otel.slo.objectives import Objective, Sli
 
 
 class Counts(NamedTuple):
-    """Judged requests.
-
-    Attributes:
-        good: Requests that meet the objective; for the mean, all requests with a duration.
-        bad: Requests that do not.
-        sum_s: Sum of the durations in seconds; 0 unless the objective is on the mean.
-    """
+    """Judged requests; for a mean, all with a duration are good, and only for a mean there is a sum of durations."""
 
     good: int = 0
     bad: int = 0

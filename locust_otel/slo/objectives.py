@@ -6,7 +6,6 @@ met exactly is met.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
@@ -46,12 +45,9 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """One objective.
+    """One objective: the share of good requests in (0, 1), the longest duration, and the requests it judges.
 
-    Attributes:
-        target: Share of good requests, in (0, 1); None for one on the mean.
-        within_s: Seconds; None for one on success.
-        only_success: Whether failed requests are left out.
+    There is no target for a mean, and no duration for success.
     """
 
     name: str
@@ -81,13 +77,10 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A pair of windows whose burning is an alert.
+    """A pair of windows whose burning is an alert, `critical` or `warning`.
 
-    Attributes:
-        severity: `critical` or `warning`.
-        long_s: Seconds; the alert tells that this much of the recent past burned.
-        short_s: Seconds; it ends the alert soon after the burning has.
-        budget: Share of the whole budget that burns in the long window before it is an alert.
+    The short one ends the alert soon after the burning has. `budget` is the share of the whole budget that burns in the
+    long window before it is an alert.
     """
 
     severity: str
@@ -103,25 +96,14 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Slo:
-    """An SLO file.
-
-    Attributes:
-        service: What the objectives are of.
-        period_s: Seconds the error budget is for.
-        scrape_interval_s: Seconds between scrapes, as the rules assume.
-        warmup_s: Seconds from the start of the run that are not judged.
-        min_requests: Judged requests below which nothing is decided.
-        slow_s: Seconds above which a request is slow.
-        source: Name of the file.
-        text: Its content.
-    """
+    """An SLO file: the name of the file, its content, and what it says of one service."""
 
     service: str
-    period_s: Decimal
-    scrape_interval_s: Decimal
-    warmup_s: Decimal
-    min_requests: int
-    slow_s: Decimal
+    period_s: Decimal  # of the error budget
+    scrape_interval_s: Decimal  # that the rules assume
+    warmup_s: Decimal  # from the start of the run; not judged
+    min_requests: int  # judged requests below which nothing is decided
+    slow_s: Decimal  # a request that takes longer is slow
     objectives: tuple[Objective, ...]
     windows: tuple[Window, ...]
     source: str = ""
@@ -142,9 +124,15 @@ class Slo:
         """All lengths of windows, each once, the shortest first."""
         return tuple(sorted({span for window in self.windows for span in (window.long_s, window.short_s)}))
 
-    def of_severity(self, severity: str) -> Iterator[Window]:
-        """Yield the pairs of one severity."""
-        return (window for window in self.windows if window.severity == severity)
+    @property
+    def slis(self) -> set[Sli]:
+        """What the objectives look at."""
+        return {objective.sli for objective in self.objectives}
+
+    @property
+    def most_urgent(self) -> Window | None:
+        """The shortest critical pair of windows, else the shortest; None if there is no pair."""
+        return min(self.windows, key=lambda pair: (pair.severity != "critical", pair.long_s), default=None)
 
 
 def plain(number: Decimal) -> Decimal:

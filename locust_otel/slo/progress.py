@@ -4,26 +4,82 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from locust_otel.core.catalogue import INVALID_REASONS
 from locust_otel.core.snapshot import ObjectivePoint, RequestsSnapshot
 from locust_otel.slo.burn import Burning, BurnRates
 from locust_otel.slo.counts import Counts
-from locust_otel.slo.judged import JudgedRequests
 from locust_otel.slo.objectives import Objective, Slo, Window
-from locust_otel.slo.validity import Validity
-from locust_otel.slo.verdict import Result
+from locust_otel.slo.verdict import JudgedRequests, Result
+
+MAX_INVALID_SHARE = 0.1
+"""Share of the judged time in which the numbers may be invalid; above it, nothing is decided."""
+
+WORDS = {
+    "cpu": "generator saturated (no CPU left)",
+    "lag": "generator saturated (its event loop late)",
+    "workers": "workers missing",
+}
+"""Descriptions of `catalogue.INVALID_REASONS`."""
+
+_MAX_SPANS = 1000
+
+
+@dataclass(slots=True)
+class Span:
+    """A time in which the numbers were not valid, in seconds since the start of the run, and the reasons."""
+
+    start_s: float
+    end_s: float
+    reasons: frozenset[str]
+
+
+class Validity:
+    """Collects the times at which the numbers of a run were not valid, at most 1,000; the last is extended further.
+
+    The run starts at `start_time` in Unix time. Invalid numbers in its first `from_s` seconds do not matter.
+    """
+
+    def __init__(self, start_time: float, from_s: float) -> None:
+        self.spans: list[Span] = []
+        self._start_time = start_time
+        self._looked_s = from_s
+
+    def note(self, elapsed_s: float, reasons: Collection[str]) -> None:
+        """Note the reasons why the numbers since the last call are not valid; none if they are."""
+        since_s, self._looked_s = self._looked_s, max(elapsed_s, self._looked_s)
+        if not reasons or elapsed_s <= since_s:
+            return
+        last = self.spans[-1] if self.spans else None
+        if last is not None and (last.end_s == since_s or len(self.spans) >= _MAX_SPANS):
+            last.end_s = elapsed_s
+            last.reasons |= frozenset(reasons)
+        else:
+            self.spans.append(Span(since_s, elapsed_s, frozenset(reasons)))
+
+    def invalid(self, judged_s: float) -> str:
+        """Return why the run as a whole is not valid, after this many judged seconds; empty if it is."""
+        total_s = sum(span.end_s - span.start_s for span in self.spans)
+        if total_s <= MAX_INVALID_SHARE * judged_s or not self.spans:
+            return ""
+        longest = max(self.spans, key=lambda span: span.end_s - span.start_s)
+        what = " and ".join(WORDS[reason] for reason in INVALID_REASONS if reason in longest.reasons)
+        start, end = (datetime.fromtimestamp(self._start_time + s, UTC) for s in (longest.start_s, longest.end_s))
+        text = f"{what} from {start:%H:%M:%S} to {end:%H:%M:%S} UTC"
+        others = len(self.spans) - 1
+        more = f", and {others} more time{'s'[: others != 1]}" if others else ""
+        return f"{text}{more}: {total_s:.0f} of {judged_s:.0f} s, where {MAX_INVALID_SHARE:.0%} may be"
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Objectives of a run, judged at one moment.
+    """Objectives of a run, judged at one moment; its results are in the order of the file.
 
     Attributes:
         judged_s: Seconds since the warm-up.
-        is_warming_up: Whether the warm-up is not over, so that no request is judged.
         burning: Pairs of windows that burned when the burn rates were last computed.
-        aborted: The pair for which --slo-abort has stopped the run; None if it has not.
-        results: One for each objective, in the order of the file.
+        aborted: The pair for which --slo-abort has stopped the run.
     """
 
     slo: Slo
@@ -52,15 +108,12 @@ class Standing:
 
 
 class Progress:
-    """The objectives of one run. It is picklable; its methods must not run at the same time.
+    """The objectives of one run, which starts at `start_time` in Unix time.
 
-    Args:
-        slo: The objectives.
-        start_time: Start of the run in Unix time.
+    It is picklable; its methods must not run at the same time.
 
     Attributes:
-        aborted: The pair for which --slo-abort has stopped the run; None if it has not.
-        validity: Times at which the numbers of the run were not valid.
+        aborted: The pair for which --slo-abort has stopped the run.
         is_warming_up: Whether the warm-up is not over, so that no request is judged.
     """
 
@@ -105,12 +158,7 @@ class Progress:
             yield window, long_rate, short_rate, window in burning
 
     def judge(self, requests: RequestsSnapshot, elapsed_s: float) -> Standing:
-        """Judge the requests of the run so far.
-
-        Args:
-            requests: Requests of the run.
-            elapsed_s: Seconds since its start.
-        """
+        """Judge the requests of the run so far, `elapsed_s` seconds after its start."""
         if not self.is_warming_up:
             self._judged.update(requests)
         judged_s = max(0.0, elapsed_s - float(self.slo.warmup_s))

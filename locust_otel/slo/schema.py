@@ -1,15 +1,16 @@
-"""The shape of an SLO file: keys, types, single values; also what the JSON Schema for editors is made of."""
+"""The shape of an SLO file: keys, types, single values, and the JSON Schema for editors."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from locust_otel.core import shape
+from locust_otel.core.documents import shown
+from locust_otel.core.shape import Shape, at_most, refused, required_text
 from locust_otel.slo.objectives import plain, span
 
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)? ?(?:ms|s|m|h|d) ?)+")
@@ -24,37 +25,19 @@ MAX_OBJECTIVES = 50
 MAX_WINDOWS = 20
 
 
-def refused(slug: str, found: str, remedy: str) -> PydanticCustomError:
-    """Return the error of a value that cannot be used."""
-    # Values of the file stand in the context, and not in the template, where a brace would be a placeholder.
-    return PydanticCustomError(slug, "{found}", {"found": found, "remedy": remedy})
-
-
-def _shown(value: object) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= 60 else text[:59] + "…"
-
-
-def _text(value: object, wanted: str) -> str:
-    if isinstance(value, str):
-        return value
-    kind = "nothing" if value is None else "a list" if isinstance(value, list) else "a mapping"
-    raise refused("type", f"There is {kind} where {wanted} belongs.", f"Write {wanted}.")
-
-
 def _duration(value: object) -> Decimal:
-    text = _text(value, "a time").strip()
+    text = required_text(value, "a time").strip()
     if text == "0":
         return Decimal(0)
     if _NUMBER.fullmatch(text):
         raise refused("duration-unit", f"{text} has no unit.", f"Write {text}s, or {text}ms, {text}m, {text}h.")
     if len(text) > 50 or not _DURATION.fullmatch(text):
-        raise refused("duration", f"{_shown(text)} is not a time.", "Write 500ms, 5s, 2m, 1h30m, 7d.")
+        raise refused("duration", f"{shown(text)} is not a time.", "Write 500ms, 5s, 2m, 1h30m, 7d.")
     seconds = sum((Decimal(n) * _SECONDS[unit] for n, unit in _PART.findall(text)), Decimal(0))
     if seconds > _MAX_DURATION_S:
-        raise refused("duration-long", f"{_shown(text)} is over a year.", "Write a shorter time.")
+        raise refused("duration-long", f"{shown(text)} is over a year.", "Write a shorter time.")
     if seconds * 1000 % 1:
-        raise refused("duration-fine", f"{_shown(text)} is finer than a millisecond.", "Write whole milliseconds.")
+        raise refused("duration-fine", f"{shown(text)} is finer than a millisecond.", "Write whole milliseconds.")
     return plain(seconds)
 
 
@@ -68,15 +51,15 @@ def _positive(value: object) -> Decimal:
 def _whole(value: object) -> Decimal:
     seconds = _positive(value)
     if seconds % 1:
-        raise refused("duration-whole", f"{_shown(value)} is not whole seconds.", "Write whole seconds, 5s.")
+        raise refused("duration-whole", f"{shown(str(value))} is not whole seconds.", "Write whole seconds, 5s.")
     return seconds
 
 
 def _share(value: object) -> Decimal:
-    text = _text(value, "a percentage").strip()
+    text = required_text(value, "a percentage").strip()
     number = text.removesuffix("%").rstrip()
     if not _NUMBER.fullmatch(number):
-        raise refused("ratio", f"{_shown(text)} is not a ratio or a percentage.", "Write 99% or 0.99.")
+        raise refused("ratio", f"{shown(text)} is not a ratio or a percentage.", "Write 99% or 0.99.")
     ratio = Decimal(number) / 100 if text.endswith("%") else Decimal(number)
     if ratio > 1 and not text.endswith("%"):
         remedy = f"Write {number}% or {plain(Decimal(number) / 100)}." if ratio <= 100 else "Write 99% or 0.99."
@@ -91,36 +74,37 @@ def _share(value: object) -> Decimal:
 def _target(value: object) -> Decimal:
     ratio = _share(value)
     if ratio == 1:
-        raise refused(
-            "target-no-budget",
-            f"{_shown(value)} leaves no budget: one bad request in all the run would miss it, and no burn rate can be "
-            "had.",
-            "Write what users would not notice, 99.9%.",
+        found = (
+            f"{shown(str(value))} leaves no budget: one bad request in all the run would miss it, "
+            "and no burn rate can be had."
         )
+        raise refused("target-no-budget", found, "Write what users would not notice, 99.9%.")
     if plain(ratio * 1_000_000) % 1:
-        raise refused("target-fine", f"{_shown(value)} has too many digits.", "Write up to four after the dot of %.")
+        raise refused(
+            "target-fine", f"{shown(str(value))} has too many digits.", "Write up to four after the dot of %."
+        )
     return ratio
 
 
 def _count(value: object) -> int:
-    text = _text(value, "a whole number").strip()
+    text = required_text(value, "a whole number").strip()
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:10]) <= 1_000_000_000 or len(text) > 10:
-        raise refused("count", f"{_shown(text)} is not a number of requests.", "Write a whole number from 1 up: 100.")
+        raise refused("count", f"{shown(text)} is not a number of requests.", "Write a whole number from 1 up: 100.")
     return int(text)
 
 
 def _name(value: object) -> str:
-    text = _text(value, "a name")
+    text = required_text(value, "a name")
     if len(text) > _MAX_NAME or not _NAME.fullmatch(text):
         raise refused(
-            "name", f"{_shown(text)!r} cannot be a name.", "Use letters, digits, and . _ - between them: checkout-p99."
+            "name", f"{shown(text)!r} cannot be a name.", "Use letters, digits, and . _ - between them: checkout-p99."
         )
     return text
 
 
 def _texts(value: object) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [value]
-    texts = tuple(_text(item, "a text") for item in values)
+    texts = tuple(required_text(item, "a text") for item in values)
     if not texts:
         raise refused("match-empty", "This list is empty, and so matches nothing.", "Name a text, or leave it out.")
     if not all(text.strip() for text in texts):
@@ -130,33 +114,20 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(texts))
 
 
-def _one_of(*choices: str) -> Callable[[object], str]:
-    def chosen(value: object) -> str:
-        text = _text(value, " or ".join(choices))
-        if text not in choices:
-            raise refused("choice", f"{_shown(text)} is not known here.", f"Write {' or '.join(choices)}.")
-        return text
-
-    return chosen
-
-
 def _schema(pattern: str, example: str, **more: object) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example], **more})
+
+
+def _ratio_schema(percentage: str, limit: dict[str, int], *examples: str | float) -> WithJsonSchema:
+    text = {"type": "string", "pattern": rf"^(?=.*[1-9]){percentage} ?%$"}
+    number = {"type": "number", "exclusiveMinimum": 0, **limit}
+    return WithJsonSchema({"anyOf": [text, number], "examples": [*examples]})
 
 
 _SIZED = {"maxLength": 50}
 _TIME = r"^(0|([0-9]+ ?ms ?|[0-9]+(\.[0-9]{1,3})? ?[smhd] ?)+)$"
 _POSITIVE_TIME = r"^(?=.*[1-9])([0-9]+ ?ms ?|[0-9]+(\.[0-9]{1,3})? ?[smhd] ?)+$"
 _WHOLE_TIME = r"^(?=.*[1-9])([0-9]+ ?[smhd] ?)+$"
-_RATIO_SCHEMA = WithJsonSchema(
-    {
-        "anyOf": [
-            {"type": "string", "pattern": r"^(?=.*[1-9])[0-9]{1,2}(\.[0-9]{1,4})? ?%$"},
-            {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
-        ],
-        "examples": ["99%", 0.99],
-    }
-)
 _TEXT_SCHEMA = {"type": "string", "pattern": r"\S", "maxLength": _MAX_TEXT}
 _TEXTS_SCHEMA = WithJsonSchema({"anyOf": [_TEXT_SCHEMA, {"type": "array", "items": _TEXT_SCHEMA, "minItems": 1}]})
 _COUNT_SCHEMA = WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 1_000_000_000})
@@ -168,42 +139,19 @@ Time = Annotated[
 ]
 PositiveTime = Annotated[Decimal, BeforeValidator(_positive), _schema(_POSITIVE_TIME, "500ms", **_SIZED)]
 WholeTime = Annotated[Decimal, BeforeValidator(_whole), _schema(_WHOLE_TIME, "30m", **_SIZED)]
-Target = Annotated[Decimal, BeforeValidator(_target), _RATIO_SCHEMA]
+Target = Annotated[
+    Decimal,
+    BeforeValidator(_target),
+    _ratio_schema(r"[0-9]{1,2}(\.[0-9]{1,4})?", {"exclusiveMaximum": 1}, "99%", 0.99),
+]
 Share = Annotated[
     Decimal,
     BeforeValidator(_share),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {
-                    "type": "string",
-                    "pattern": r"^(?=.*[1-9])([0-9]{1,2}(\.[0-9]{1,12})?|100(\.0{1,12})?) ?%$",
-                },
-                {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
-            ],
-            "examples": ["20%"],
-        }
-    ),
+    _ratio_schema(r"([0-9]{1,2}(\.[0-9]{1,12})?|100(\.0{1,12})?)", {"maximum": 1}, "20%"),
 ]
 Count = Annotated[int, BeforeValidator(_count), _COUNT_SCHEMA]
 Name = Annotated[str, BeforeValidator(_name), _schema(f"^{_NAME.pattern}$", "webshop", maxLength=_MAX_NAME)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts), _TEXTS_SCHEMA]
-SliName = Annotated[Literal["success", "latency", "mean"], BeforeValidator(_one_of("success", "latency", "mean"))]
-Only = Annotated[Literal["success"], BeforeValidator(_one_of("success"))]
-Severity = Annotated[Literal["critical", "warning"], BeforeValidator(_one_of("critical", "warning"))]
-
-
-class Shape(BaseModel):
-    """A mapping of a file: no key but its own, and a value behind each."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _is_there(cls, value: object) -> object:
-        if value is None:  # what was forgotten behind a key would else judge other requests than were meant
-            raise refused("type", "There is nothing behind this key.", "Write a value, or leave the key out.")
-        return value
 
 
 class MatchShape(Shape):
@@ -238,21 +186,24 @@ class ObjectiveShape(Shape):
     """One objective."""
 
     model_config = ConfigDict(json_schema_extra=_needed_by_sli)
+    EXAMPLES: ClassVar = {"sli": "success, latency or mean"}
 
-    sli: SliName = Field(
+    sli: Literal["success", "latency", "mean"] = Field(
         description="success: requests without failure. latency: requests that take no longer than `within`, failed "
         "ones too. mean: the average duration."
     )
     target: Target | None = Field(None, description="Share of good requests, for success and latency: 99%.")
     within: PositiveTime | None = Field(None, description="Duration, for latency and mean: 2s.")
     match: MatchShape | None = Field(None, description="Judge these requests only.")
-    only: Only | None = Field(None, description="success: leave failed requests out.")
+    only: Literal["success"] | None = Field(None, description="success: leave failed requests out.")
 
 
 class WindowShape(Shape):
     """A pair of windows; the alert fires where both burn their share of the budget."""
 
-    severity: Severity = Field(description="critical may wake somebody, and ends a run with --slo-abort.")
+    severity: Literal["critical", "warning"] = Field(
+        description="critical may wake somebody, and ends a run with --slo-abort."
+    )
     long: WholeTime = Field(description="The long window.")
     short: WholeTime = Field(description="The short one, which ends the alert soon after the burning has.")
     budget: Share = Field(description="Share of the period's budget that burns in the long window: 20%.")
@@ -262,6 +213,7 @@ class FileShape(Shape):
     """Objectives of one service for load tests with locust-otel."""
 
     model_config = ConfigDict(title="locust-otel SLO file")
+    EXAMPLES: ClassVar = {"service": "webshop"}
 
     service: Name = Field(description="What the objectives are of; the label slo_service.")
     period: WholeTime = Field(
@@ -271,8 +223,10 @@ class FileShape(Shape):
     warmup: Time = Field(Decimal(0), description="Time from the start of the run that is not judged. 0s.")
     min_requests: Count = Field(100, description="Judged requests below which nothing is decided. 100.")
     slow_request: PositiveTime = Field(Decimal(5), description="A request that takes longer is slow. 5s.")
-    objectives: dict[Name, ObjectiveShape] = Field(description="The objectives, by name.", min_length=1)
-    windows: list[WindowShape] | None = Field(
+    objectives: Annotated[
+        dict[Name, ObjectiveShape], at_most(MAX_OBJECTIVES, "objectives are too many to be watched")
+    ] = Field(description="The objectives, by name.", min_length=1)
+    windows: Annotated[list[WindowShape] | None, at_most(MAX_WINDOWS, "windows are too many to be watched")] = Field(
         None, description="Pairs of windows for burn-rate alerts; sensible ones follow from the period.", min_length=1
     )
 
@@ -280,31 +234,16 @@ class FileShape(Shape):
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of the file, for editors.
 
-    It knows one way of writing a value where the parser may know more (`1800s`, not `1800000ms`), and of what one key
-    says of another only what an SLI needs.
+    It knows one way of writing a value where the parser may know more (`1800s`, not `1800000ms`), and of the relations
+    between keys only what each SLI needs.
     """
-    schema = FileShape.model_json_schema()
-    for shape in (schema, *schema["$defs"].values()):
-        shape["properties"] = {key: for_editors(value) for key, value in shape["properties"].items()}
+    schema = shape.json_schema(FileShape, span)
     objectives = schema["properties"]["objectives"]
-    names = objectives.pop("patternProperties")
+    ((pattern, objective),) = objectives.pop("patternProperties").items()
     objectives |= {
         "maxProperties": MAX_OBJECTIVES,
-        "propertyNames": {"pattern": next(iter(names)), "maxLength": _MAX_NAME},
-        "additionalProperties": next(iter(names.values())),
+        "propertyNames": {"pattern": pattern, "maxLength": _MAX_NAME},
+        "additionalProperties": objective,
     }
     schema["properties"]["windows"]["maxItems"] = MAX_WINDOWS
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def for_editors(value: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a value without what only Python has: None, titles, decimals, empty defaults."""
-    choices = [choice for choice in value.get("anyOf", ()) if choice != {"type": "null"}]
-    result = {key: choices if key == "anyOf" else item for key, item in value.items() if key != "title"}
-    if len(choices) == 1:
-        del result["anyOf"]
-        result = {**choices[0], **result}
-    default = result.pop("default", None)
-    if default:
-        result["default"] = span(Decimal(default)) if isinstance(default, str) else default
-    return result
+    return schema

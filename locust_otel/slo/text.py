@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from io import StringIO
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from locust_otel.core.words import duration
 from locust_otel.slo.burn import Burning
 from locust_otel.slo.objectives import span
 from locust_otel.slo.verdict import Result, Status, Worst
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _STYLES = {Status.MET: "green", Status.MISSED: "bold red", Status.UNDECIDED: "yellow", Status.INVALID: "magenta"}
 _WIDTH = 140
@@ -19,6 +20,9 @@ _WIDTH = 140
 
 def table(results: Iterable[Result], *, has_worst: bool = False) -> Table:
     """Return the table of results; with the worst endpoints if the verdict is final."""
+    from rich.table import Table  # noqa: PLC0415  # 40 ms at the start of the exporter, which needs it at the end only
+    from rich.text import Text  # noqa: PLC0415  # likewise
+
     result = Table(box=None, pad_edge=False, header_style="dim")
     result.add_column("objective", no_wrap=True)
     result.add_column("asked for")
@@ -46,10 +50,10 @@ def table(results: Iterable[Result], *, has_worst: bool = False) -> Table:
 
 def written(tables: Table) -> str:
     """Return a table as plain text, for a log."""
-    console = Console(file=StringIO(), width=_WIDTH, color_system=None)
-    console.print(tables)
-    file = console.file
-    assert isinstance(file, StringIO)  # noqa: S101  # for the type checker
+    from rich.console import Console  # noqa: PLC0415  # as above
+
+    file = StringIO()
+    Console(file=file, width=_WIDTH, color_system=None).print(tables)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
@@ -91,8 +95,3 @@ def burning(pair: Burning) -> str:
 def _worst(found: Worst, *, is_mean: bool) -> str:
     told = duration(found.value) if is_mean else f"{found.counts.bad:,} bad of {found.counts.total:,}"
     return f"{found.method} {found.name}: {told}"
-
-
-def duration(value: float) -> str:
-    """Return seconds as people read them: `1.80 s`, `312 ms`, `4.1 ms`."""
-    return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.0f} ms" if value >= 0.01 else f"{value * 1000:.1f} ms"

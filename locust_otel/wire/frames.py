@@ -1,4 +1,4 @@
-"""Messages on the socket between plugin and exporter: a length of four bytes, and so many bytes of msgpack.
+"""Messages on the socket between plugin and exporter, in msgpack one after the other.
 
 Each message is a list whose first item is one of the names below. Both sides are of the same installation, so there is
 no version to agree on; what comes from a worker, which may be of another one, is `wire.report`.
@@ -6,7 +6,6 @@ no version to agree on; what comes from a worker, which may be of another one, i
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +14,9 @@ import msgpack
 from locust_otel.core.errors import LocustOtelError
 
 MAX_BYTES = 256 * 1024 * 1024
-"""Length of a message at the most; a longer one is no message of ours."""
+"""Length of what may wait to be read; a longer message is none of ours."""
+
+_MAX_ITEMS = 1 << 22  # of a list; msgpack allocates it before it has the items
 
 # From the plugin to the exporter.
 SETTINGS = "settings"  # {…}: the first message, answered by READY or REFUSED
@@ -42,8 +43,6 @@ ANSWER = "answer"  # number, value
 MARKED = "marked"  # text, kind: what was marked at the endpoint of a worker
 DONE = "done"  # all is said; the exporter ends
 
-_HEAD = struct.Struct(">I")
-
 
 class FrameError(LocustOtelError):
     """What came is no message of ours."""
@@ -51,49 +50,32 @@ class FrameError(LocustOtelError):
 
 def packed(*message: Any) -> bytes:
     """Return a message as it is sent."""
-    body: bytes = msgpack.packb(message, unicode_errors="surrogatepass")
-    return _HEAD.pack(len(body)) + body
+    data: bytes = msgpack.packb(message, unicode_errors="surrogatepass")
+    return data
 
 
 class Frames:
     """Takes bytes as they come, and gives the messages that are whole."""
 
     def __init__(self) -> None:
-        self._data = bytearray()
+        self._unpacker = msgpack.Unpacker(
+            strict_map_key=False, unicode_errors="surrogatepass", max_buffer_size=MAX_BYTES,
+            max_array_len=_MAX_ITEMS, max_map_len=_MAX_ITEMS,
+        )  # fmt: skip
 
     def feed(self, data: bytes) -> Iterator[list[Any]]:
         """Take some bytes, and yield the messages that they complete.
 
         Raises:
-            FrameError: They are none.
+            FrameError: They are none; what comes after them is lost.
         """
-        self._data += data
-        at = 0
         try:
-            while len(self._data) - at >= _HEAD.size:
-                (length,) = _HEAD.unpack_from(self._data, at)
-                if length > MAX_BYTES:
-                    raise FrameError(f"a message of {length} bytes")
-                end = at + _HEAD.size + length
-                if len(self._data) < end:
-                    break
-                body = bytes(self._data[at + _HEAD.size : end])
-                at = end
-                yield unpacked(body)
-        finally:
-            del self._data[:at]
-
-
-def unpacked(body: bytes) -> list[Any]:
-    """Return the message that bytes hold.
-
-    Raises:
-        FrameError: They are none.
-    """
-    try:
-        message = msgpack.unpackb(body, strict_map_key=False, unicode_errors="surrogatepass")
-    except Exception as error:  # msgpack raises many kinds
-        raise FrameError(f"a message that is no msgpack: {error!r}") from error
-    if type(message) is not list or not message or type(message[0]) is not str:
-        raise FrameError("a message without a name")
-    return message
+            self._unpacker.feed(data)
+            for message in self._unpacker:
+                if type(message) is not list or not message or type(message[0]) is not str:
+                    raise FrameError("a message without a name")
+                yield message
+        except FrameError:
+            raise
+        except Exception as error:  # msgpack raises many kinds
+            raise FrameError(f"a message that is no msgpack: {error!r}") from error

@@ -4,57 +4,27 @@ A record is `RUN_ID.jsonl.gz`: JSON Lines in ASCII inside gzip, flushed after th
 (Z_SYNC_FLUSH). The process that writes it may be killed at any moment: a reader uses every line that ends with a
 newline. Another process then continues the file with a gzip member of its own.
 
+Each line is an object of one of the classes below; its `type` is the class's tag. The first line is the only `run`, the
+last line of a complete record is the only `end`, and the others are in the order in which things happened.
+
 Requests, errors, bytes and delays are cumulative since the start of the run, and an interval holds only those that
 have changed since the interval before. Times are seconds since the start of the run, except `start_time`, which is
-Unix time.
+Unix time. An interval takes a second, or longer if the file could not be written.
 
-Each line is an object with a `type`. The first line is the only `run`, the last line of a complete record is the only
-`end`, and the others are in the order in which things happened:
-
-    run       format "locust-otel-record", version 2, run_id, start_time, interval_s,
-              info          labels of locust_run_info
-              settings      settings that the numbers of the run depend on
-              versions      of locust-otel and Python
-              instance      host and port of /metrics; null if it was not served
-              slow_s        a request that takes longer is slow
-              thresholds_s  edges of the histogram that were asked for
-              bounds        all its edges: counts[i] lies in (bounds[i - 1], bounds[i]], and one more above the last
-              lag_bounds    the same of the histogram of delays
-              slo           null, or {source, text}: name and content of the SLO file
-    series    keys: [[method, name, user_class, outcome] ...]; the first key of the record is series 0, and so on
-    errors    keys: [[method, name, error_type] ...], counted likewise
-    mark      at, mark, kind
-    event     at, name, body, severity, attributes
-    warm      at: the warm-up is over, and the interval before this line ended with it
-    interval  from, to, state, elapsed_s, users, users_target,
-              series        [[series, unmeasured, sum_s, body_bytes, COUNTS] ...]
-              errors        [[error, count] ...]
-              user_errors   [[user_class, error_type, count] ...]
-              workers       [{worker, cpu, memory, users, reasons, is_new, lag_sum_s, lag: COUNTS} ...]; with is_new
-                            the delays of this worker count from 0 again
-              worker_states, workers_expected    null in a local run
-              slo           null, or by objective {good, bad, sum_s, status}, since the warm-up
-              locust_total  requests that Locust has counted; null if it does not count
-    end       at, recorded, locust_total, is_aborted,
-              state         stopped; or lost, if Locust's process ended without stopping the run
-              verdict       null, or [{slo, status, good, bad, sum_s, actual, budget_spent, worst, note} ...]
-
-COUNTS are those of `wire.report`: [gap, count, gap, count ...], each gap being the distance to the next bucket that has
-changed, from -1.
-
-An interval takes a second, or longer if the file could not be written. A reader of version 2 ignores keys that it does
-not know, and refuses types and versions that it does not know.
+A reader of version 2 ignores keys that it does not know, and refuses types and versions that it does not know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import chain
-from typing import NamedTuple
+import sys
+from typing import Annotated, Any, TypedDict
 
+from msgspec import Meta, Struct, field
+
+from locust_otel.core.catalogue import RUN_STATES, SLO_STATUSES
 from locust_otel.core.errors import LocustOtelError
-from locust_otel.core.snapshot import ErrorKey
+from locust_otel.core.snapshot import ErrorKey, SeriesKey
+from locust_otel.wire.report import Gaps, Reason
 
 FORMAT = "locust-otel-record"
 VERSION = 2
@@ -63,129 +33,157 @@ SUFFIX = ".jsonl.gz"
 INTERVAL_S = 1.0
 """Seconds from one interval to the next."""
 
+Total = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Time = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
+State = Annotated[str, Meta(pattern=rf"\A(?:{'|'.join(RUN_STATES)})\Z")]
+Status = Annotated[str, Meta(pattern=rf"\A(?:{'|'.join(SLO_STATUSES)})\Z")]
+
 
 class RecordError(LocustOtelError):
-    """A run record cannot be read; the message says where, and what was found.
-
-    Attributes:
-        slug: A stable name of the problem, `record-version`.
-    """
+    """A run record cannot be read; the message ends with a stable slug, `record-version`."""
 
     def __init__(self, where: str, found: str, slug: str) -> None:
         self.slug = f"record-{slug}"
         super().__init__(f"{where}: {found} ({self.slug})")
 
 
-class Mark(NamedTuple):
+class RunFacts(Struct, kw_only=True):
+    """Facts of a run that are known when it begins."""
+
+    run_id: str
+    start_time: Time
+    interval_s: Time = INTERVAL_S  # that an interval takes, as a rule
+    info: dict[str, str]  # labels of `locust_run_info`
+    settings: dict[str, Any]  # that the numbers of the run depend on
+    versions: dict[str, str]  # of locust-otel and Python
+    instance: str | None  # host and port of /metrics; None if it was not served
+    slow_s: Time  # a request that takes longer is slow
+
+
+class SloFile(Struct):
+    """Name and content of the SLO file."""
+
+    source: str
+    text: str
+
+
+class RunLine(RunFacts, tag="run", kw_only=True):
+    """First line."""
+
+    format: str = FORMAT
+    version: int = VERSION
+    thresholds_s: list[Time]  # edges of the histogram that were asked for
+    bounds: list[float]  # all its edges: counts[i] lies in (bounds[i - 1], bounds[i]], and one more above the last
+    lag_bounds: list[float]  # the same of the histogram of delays
+    slo: SloFile | None
+
+
+class SeriesLine(Struct, tag="series"):
+    """Keys of new series; the first key of the record is series 0, and so on."""
+
+    keys: list[SeriesKey]
+
+
+class ErrorsLine(Struct, tag="errors"):
+    """Keys of new kinds of errors, counted likewise."""
+
+    keys: list[ErrorKey]
+
+
+class Mark(Struct, tag="mark", frozen=True):
     """Something that happened; seconds since the start of the run."""
 
-    time_s: float
+    time_s: Time = field(name="at")
     mark: str
     kind: str
 
 
-class RecordedEvent(NamedTuple):
+class RecordedEvent(Struct, tag="event", frozen=True):
     """An event of the run; seconds since its start."""
 
-    time_s: float
+    time_s: Time = field(name="at")
     name: str
     body: str
     severity: str
-    attributes: Mapping[str, str | int | float | bool]
+    attributes: dict[str, Any]
 
 
-class SeriesDelta(NamedTuple):
-    """Requests of one series within one interval.
+class WarmLine(Struct, tag="warm"):
+    """The warm-up is over, and the interval before this line ended with it."""
 
-    Attributes:
-        measured: The sum of `counts`.
-        unmeasured: Requests without a usable duration.
-        sum_s: Sum of the measured durations in seconds, to the last digit or so.
-        body_bytes: Bytes of the response bodies.
-        counts: Requests by index into the bounds of the layout, where there are any.
-        sum_to_s: Sum of all durations from the start of the run to the end of the interval, exactly as it was counted.
-    """
-
-    measured: int
-    unmeasured: int
-    sum_s: float
-    body_bytes: int
-    counts: Mapping[int, int]
-    sum_to_s: float = 0.0
+    at: Time
 
 
-class WorkerReading(NamedTuple):
-    """How one generating process was at the end of an interval.
+class Judgement(Struct, frozen=True):
+    """State of one objective at the end of an interval; the counts are since the warm-up."""
 
-    Attributes:
-        cpu_ratio: Share of one core; None before the first measurement.
-        memory_bytes: Resident memory; None before the first measurement.
-        reasons: Why its latencies cannot be believed, of `catalogue.INVALID_REASONS`.
-        lag_counts: Delays of its event loop within the interval, by index into the `lag_bounds`.
-        lag_sum_s: Their sum in seconds.
-    """
+    good: Total
+    bad: Total
+    sum_s: Time
+    status: Status
+
+
+class WorkerLine(Struct):
+    """State of one generating process at the end of an interval; it is not known before the first measurement."""
 
     worker: str
-    cpu_ratio: float | None
-    memory_bytes: int | None
-    users: int
-    reasons: tuple[str, ...]
-    lag_counts: Mapping[int, int]
-    lag_sum_s: float
+    cpu: Time | None  # share of one core
+    memory: Total | None  # bytes, resident
+    users: Total
+    reasons: tuple[Reason, ...]  # why its latencies cannot be believed
+    is_new: bool  # whether its delays count from 0 again
+    lag_sum_s: Time
+    lag: Gaps  # delays of its event loop
 
 
-class Judgement(NamedTuple):
-    """How one objective stood at the end of an interval; the counts are since the warm-up."""
+class IntervalFacts(Struct, kw_only=True):
+    """Facts of an interval that do not depend on the intervals before."""
 
-    good: int
-    bad: int
-    sum_s: float
-    status: str
+    start_s: Time = field(name="from")
+    end_s: Time = field(name="to")  # later
+    state: State
+    elapsed_s: Time  # from the start of the run to here, or to its stop
+    users: dict[str, Total]  # running users by class at the end
+    users_target: dict[str, Total]  # users asked for by class
+    worker_states: dict[str, Total] | None  # number of workers by state; None in a local run
+    workers_expected: Total | None  # None in a local run
+    slo: dict[str, Judgement] | None  # by objective; None without an SLO file
+    locust_total: Total | None  # requests that Locust has counted so far; None where it counts none
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """What happened between two moments of a run.
+class IntervalLine(IntervalFacts, tag="interval", kw_only=True):
+    """Interval, with the numbers that have changed in it."""
 
-    Attributes:
-        start_s: Seconds since the start of the run.
-        end_s: Likewise; later.
-        users: Running users by class at its end.
-        users_target: Users asked for by class.
-        state: One of `catalogue.RUN_STATES`.
-        elapsed_s: Seconds from the start of the run to here, or to its stop.
-        counts: New requests by position in `Record.series`; series without any are left out.
-        errors: New failed requests by kind.
-        user_errors: New exceptions of tasks, by user class and error type.
-        workers: The generating processes.
-        worker_states: Number of workers by state; None in a local run.
-        workers_expected: None in a local run.
-        slo: How the objectives stand, by name; None without an SLO file.
-        locust_total: Requests that Locust has counted so far; None where it counts none.
-    """
+    series: list[tuple[Total, Total, Time, Total, Gaps]]  # series, unmeasured, seconds, bytes of bodies, counts
+    errors: list[tuple[Total, Total]]  # error, count
+    user_errors: list[tuple[str, str, Total]]  # user class, error type, count
+    workers: list[WorkerLine]
 
-    start_s: float
-    end_s: float
-    users: Mapping[str, int]
-    users_target: Mapping[str, int]
-    state: str
-    elapsed_s: float
-    counts: Mapping[int, SeriesDelta]
-    errors: Mapping[ErrorKey, int]
-    user_errors: Mapping[tuple[str, str], int]
-    workers: list[WorkerReading]
-    worker_states: Mapping[str, int] | None
-    workers_expected: int | None
-    slo: Mapping[str, Judgement] | None
-    locust_total: int | None
 
-    @property
-    def reasons(self) -> frozenset[str]:
-        """Why its numbers cannot be believed, of `catalogue.INVALID_REASONS`; empty where they can."""
-        missing = ("workers",) if (self.worker_states or {}).get("missing") else ()
-        return frozenset(chain(missing, *(worker.reasons for worker in self.workers)))
+class Verdict(TypedDict):
+    """Verdict on one objective; the fields are those of `slo.verdict.Result`."""
 
-    @property
-    def keeps_up(self) -> bool:
-        """Whether the numbers can be believed."""
-        return not self.reasons
+    slo: str
+    status: Status
+    good: Total
+    bad: Total
+    sum_s: Time
+    actual: float | None
+    budget_spent: float | None
+    worst: dict[str, Any] | None
+    note: str
+
+
+class EndLine(Struct, tag="end"):
+    """Last line."""
+
+    at: Time
+    state: State  # stopped; or lost, if Locust's process ended without stopping the run
+    recorded: Total
+    locust_total: Total | None  # None if Locust does not count
+    is_aborted: bool  # whether --slo-abort has ended the run
+    verdict: list[Verdict] | None  # None without objectives
+
+
+Line = SeriesLine | ErrorsLine | Mark | RecordedEvent | WarmLine | IntervalLine | EndLine
+"""Any line but the first."""

@@ -17,7 +17,7 @@ from locust_otel.demo.faults import PoolCliff, Stall, parse
 from locust_otel.demo.latency import DB_CONNECTIONS, capacity_rps
 from locust_otel.review.analysis.analyze import analyze
 from locust_otel.review.analysis.finding import Analysis, Pattern
-from locust_otel.review.analysis.from_record import timeline
+from locust_otel.review.analysis.readers import from_record as timeline
 from locust_otel.review.record.reader import load
 from tests.analysis.cases import SLOW_FROM_S, WEBSHOP_MIX, Case, cases, variations
 from tests.analysis.simulation import simulate

@@ -59,33 +59,33 @@ class Clock:
             function()
         self.now_s = until_s
 
-    def event(self) -> Event:
-        """Return what stands in for `gevent.event.Event`."""
-        return Event(self)
+    def result(self) -> Result:
+        """Return what stands in for `gevent.event.AsyncResult`."""
+        return Result(self)
 
 
-class Event:
-    """What one greenlet waits for, and another one sets."""
+class Result:
+    """A value that one greenlet waits for, and another one sets; None before."""
 
     def __init__(self, clock: Clock) -> None:
+        self.value: Any = None
         self._clock = clock
-        self._is_set = False
         self._waiter: Any = None
 
-    def is_set(self) -> bool:
+    def ready(self) -> bool:
         """Return whether it is set."""
-        return self._is_set
+        return self.value is not None
 
-    def set(self) -> None:
-        """Set it, and wake who waits for it."""
-        self._is_set = True
+    def set(self, value: Any) -> None:
+        """Set it, and wake the greenlet that waits for it."""
+        self.value = value
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
             self._clock.call_at(self._clock.now_s, waiter.switch)
 
-    def wait(self, timeout_s: float) -> bool:
-        """Wait for it, and return whether it is set."""
-        if not self._is_set:
+    def wait(self, timeout_s: float) -> None:
+        """Wait until it is set, or for the timeout."""
+        if not self.ready():
             me = self._waiter = getcurrent()
 
             def give_up() -> None:
@@ -95,7 +95,6 @@ class Event:
 
             self._clock.call_at(self._clock.now_s + timeout_s, give_up)
             self._clock.pause()
-        return self._is_set
 
 
 @contextmanager
@@ -104,7 +103,7 @@ def patched(clock: Clock) -> Iterator[None]:
     with (
         patch.object(pool, "time", clock),
         patch.object(pool, "gevent", clock),
-        patch.object(pool, "Event", clock.event),
+        patch.object(pool, "AsyncResult", clock.result),
         patch.object(shop_server, "time", clock),
         patch.object(shop_server, "gevent", clock),
     ):

@@ -9,9 +9,10 @@ import numpy as np
 
 from locust_otel.review.analysis.analyze import analyze
 from locust_otel.review.analysis.finding import Pattern
-from locust_otel.review.analysis.from_record import timeline
+from locust_otel.review.analysis.readers import from_record as timeline
 from locust_otel.review.record.reader import load
-from locust_otel.review.report.html import page
+from locust_otel.review.report.rendering import page
+from locust_otel.review.report.summary import analyzed, summary
 from tests.bench.figures import Figures
 from tests.unit.review.analysis.test_analyze import saturated
 from tests.unit.timelines import flat, made, stairs
@@ -28,7 +29,8 @@ def test_an_hour_is_soon_analyzed(figures: Figures, hour: Path) -> None:
     assert analyze(growing).main.pattern is Pattern.LINEAR
     fitted = time.process_time() - began
     began = time.process_time()
-    text, _ = page(hour)
+    record = load(hour)
+    text = page(summary(record), analyzed(record), None)
     drawn = time.process_time() - began
     assert np.isfinite(fitted)
     with figures.judged():

@@ -21,7 +21,6 @@ from typing import Any
 import locust.stats
 import msgpack
 import pytest
-from locust import User
 from locust.event import EventHook, Events
 from locust.stats import RequestStats, setup_distributed_stats_event_listeners
 
@@ -29,10 +28,9 @@ from locust_otel.core.cardinality import Names
 from locust_otel.core.histogram import layout
 from locust_otel.core.settings import Flags, flags_of, values_of
 from locust_otel.exporter.merged import Merged
-from locust_otel.plugin.link import Link, NoLink
-from locust_otel.plugin.local import Order
-from locust_otel.plugin.master import MasterNode
-from locust_otel.plugin.worker import REPORT_KEY, RUN_OPTION, WorkerNode
+from locust_otel.plugin.distributed import REPORT_KEY, RUN_OPTION, MasterNode, WorkerNode
+from locust_otel.plugin.link import Link, Presence
+from locust_otel.plugin.node import Order
 from locust_otel.wire import frames
 from locust_otel.wire.report import decode
 from tests.bench import load
@@ -89,7 +87,7 @@ class Worker:
         events = Events()
         setup_distributed_stats_event_listeners(events, self._stats)
         self._locust_report = events.report_to_master
-        self._node = WorkerNode(environment, _flags(), NoLink(), User, INTERVAL_S)
+        self._node = WorkerNode(environment, _flags(), Link())
         self._our_report = EventHook()
         self._our_report.add_listener(self._node.on_report_to_master)
         self._node.start_run()
@@ -177,9 +175,10 @@ class Master:
 
     def __init__(self) -> None:
         environment = _environment()
-        self._link = Link({}, {})
+        self._link = Link()
+        self._link._presence = Presence.PRESENT
         self._link.ready = ORDER._asdict()
-        self._node = MasterNode(environment, _flags(run_id=ORDER.run_id), self._link, INTERVAL_S)
+        self._node = MasterNode(environment, _flags(run_id=ORDER.run_id), self._link)
         self._node.start_run()
         self._our_report = EventHook()
         self._our_report.add_listener(self._node.on_worker_report)

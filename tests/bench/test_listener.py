@@ -15,7 +15,6 @@ from statistics import median
 from typing import Any
 
 from greenlet import getcurrent
-from locust import User
 from locust.event import EventHook
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -108,7 +107,7 @@ class _Ours:
 
     def __init__(self) -> None:
         self.requests = Requests(slow_s=5.0, max_names=200)
-        self.recorder = Recorder(self.requests, User)
+        self.recorder = Recorder(self.requests)
         self.on_request = self.recorder.on_request
         self.reporter = Reporter("run", self.requests)
 

@@ -27,6 +27,7 @@ from locust_otel.wire.report import decode
 from tests.bench import slo
 from tests.bench.figures import Figures
 from tests.bench.sidebyside import Stopwatch
+from tests.unit.tapes import first_line
 
 REQUESTS, REPORTS = 2_000, 4
 SECONDS = 10
@@ -59,7 +60,7 @@ class _Exporter:
         self.work(range(series))
         self._writer = RecordWriter(folder, Written("run"))
         self._merge(self._reported())
-        self._writer.begin(self._run.snapshot())
+        self._writer.begin(first_line(self._run.snapshot()))
         self.bytes = 0
 
     def work(self, indexes: Iterator[int] | range) -> None:

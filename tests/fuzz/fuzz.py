@@ -16,7 +16,8 @@ with atheris.instrument_imports(include=["locust_otel", "tests.fuzz", "msgpack",
     import msgpack
 
     from tests.fuzz import targets
-    from tests.unit.wire.test_hostile import GOOD, PARTIAL, changed, packed, paths
+    from tests.unit.spoiling import changed, paths
+    from tests.unit.wire.test_hostile import GOOD, PARTIAL, packed
 
 
 def seeded(data: bytes) -> None:

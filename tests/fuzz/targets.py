@@ -15,7 +15,6 @@ from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from urllib3 import HTTPHeaderDict
 from urllib3.exceptions import HTTPError
 from urllib3.response import HTTPResponse as UrllibResponse
@@ -23,15 +22,13 @@ from urllib3.response import HTTPResponse as UrllibResponse
 from locust_otel.core.exposition import TextExposition
 from locust_otel.core.families import ALL_SCOPES, families
 from locust_otel.exporter.endpoint.protobuf import ProtobufExposition
-from locust_otel.exporter.otlp import logs
-from locust_otel.exporter.otlp.metrics import Encoder
+from locust_otel.exporter.otlp.encoding import Encoder
 from locust_otel.exporter.otlp.outcome import Outcome
 from locust_otel.exporter.otlp.sender import judged
 from tests.unit.processes import Exporter
 
 CLIENT = "host_0123"
 RUN = "run-1"
-SCOPE = InstrumentationScope("test", "1")
 
 
 class Master:
@@ -68,7 +65,7 @@ class Master:
             for batch in encoder.batches(families(session.snapshot(), ALL_SCOPES), 1):
                 encode_metrics(batch.data).SerializeToString()
         self._exporter.slow_log.emit()
-        records = [logs.record(event, Resource({}), SCOPE) for event in session.events.peek(1000)]
+        records = [encoder.log_record(event) for event in session.events.peek(1000)]
         encode_logs(records).SerializeToString()
         session.saved()
 

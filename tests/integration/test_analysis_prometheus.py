@@ -10,7 +10,7 @@ import pytest
 
 from locust_otel.cli import main
 from locust_otel.core.errors import ConfigurationError
-from locust_otel.review.analysis import from_prometheus, from_record
+from locust_otel.review.analysis import readers
 from locust_otel.review.analysis.analyze import analyze
 from locust_otel.review.analysis.finding import Pattern
 from locust_otel.review.analysis.timeline import Timeline
@@ -36,13 +36,13 @@ def both(backend: Callable[[str], None], tmp_path_factory: pytest.TempPathFactor
     made = promtool("tsdb", "create-blocks-from", "openmetrics", text, data)
     assert made.returncode == 0, made.stderr
     with OnBlocks(data) as server:
-        yield from_record.timeline(load(path)), f"http://127.0.0.1:{server.port}"
+        yield readers.from_record(load(path)), f"http://127.0.0.1:{server.port}"
 
 
 def test_same_requests(both: tuple[Timeline, str]) -> None:
     """The timeline of Prometheus has the requests of the record but for those after the last step."""
     of_record, url = both
-    found = from_prometheus.timeline(Prometheus(url), RUN_ID)
+    found = readers.from_prometheus(Prometheus(url), RUN_ID)
     for mine, other in zip(found.endpoints, of_record.endpoints, strict=True):
         assert mine.label == other.label
         assert mine.good.sum() == pytest.approx(other.good.sum(), rel=0.04)
@@ -54,7 +54,7 @@ def test_same_requests(both: tuple[Timeline, str]) -> None:
 def test_same_pattern(both: tuple[Timeline, str], capsys: pytest.CaptureFixture[str]) -> None:
     """Both name the cliff, at the same knee."""
     of_record, url = both
-    mine, other = analyze(from_prometheus.timeline(Prometheus(url), RUN_ID)), analyze(of_record)
+    mine, other = analyze(readers.from_prometheus(Prometheus(url), RUN_ID)), analyze(of_record)
     assert mine.main.pattern is other.main.pattern is Pattern.CLIFF
     assert mine.knee["rps"] == pytest.approx(other.knee["rps"], rel=0.1)
     assert main(["analyze", "--prometheus", url, "--run-id", RUN_ID]) == 0
@@ -64,5 +64,5 @@ def test_same_pattern(both: tuple[Timeline, str], capsys: pytest.CaptureFixture[
 def test_no_such_run(both: tuple[Timeline, str]) -> None:
     """A run that Prometheus does not know is refused by name."""
     with pytest.raises(ConfigurationError) as raised:
-        from_prometheus.timeline(Prometheus(both[1]), "another")
+        readers.from_prometheus(Prometheus(both[1]), "another")
     assert raised.value.slug == "analyze-run-id"

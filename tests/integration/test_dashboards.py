@@ -17,7 +17,7 @@ import pytest
 
 from dashboards.generate import names
 from locust_otel.slo import file as slo_file
-from locust_otel.slo.rules.dashboards import files
+from locust_otel.slo.rules.dashboards_command import files
 from locust_otel.slo.rules.printer import rule_text
 from tests.backends.servers import Prometheus, free_port
 from tests.e2e.harness import QUICK, SHOP_FAULTS, Distributed, Stage, load, settled, total

@@ -197,6 +197,8 @@ def _until(condition: Callable[[], Any], process: subprocess.Popen[str] | None =
 
 
 def _load_of(process: subprocess.Popen[str]) -> psutil.Process:
+    """Return the load, once it is the only child: the command of the fault may still be one."""
+    _until(lambda: len(psutil.Process(process.pid).children()) == 1, process)
     (load,) = psutil.Process(process.pid).children()
     return load
 

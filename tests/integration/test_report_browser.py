@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from locust_otel.review.report.html import page
+from locust_otel.review.record.reader import load
+from locust_otel.review.report.rendering import page
+from locust_otel.review.report.summary import analyzed, summary
 from locust_otel.slo.file import parse
 from tests.analysis.simulation import Plan, simulate, steps
 
@@ -36,8 +38,9 @@ def views(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     bad = Plan(steps(20, 160, 8, 20), 180, "pool-cliff", 10.0, 170.0, has_mark=True, time_scale=7.0)
     record = simulate(bad, folder / "bad", slo)
     baseline = simulate(Plan(steps(20, 160, 8, 20), 180, seed=2, time_scale=2.0), folder / "good", slo)
-    text, is_complete = page(record, baseline)
-    assert is_complete
+    run = summary(load(record))
+    assert run.record.is_complete
+    text = page(run, analyzed(run.record), summary(load(baseline)))
     (folder / "report.html").write_text(text, encoding="utf-8")
     command = [sys.executable, str(FACTS), str(folder / "report.html"), str(folder)]
     seen = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)

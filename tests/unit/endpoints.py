@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import requests
 
@@ -18,6 +18,7 @@ from locust_otel.core.snapshot import Snapshot
 from locust_otel.exporter.endpoint.access import WebConfig
 from locust_otel.exporter.endpoint.output import Endpoint
 from locust_otel.exporter.merged import Merged
+from locust_otel.exporter.page.page import Page
 from locust_otel.exporter.run import Run
 from locust_otel.exporter.session import Origin, Session, State
 from locust_otel.exporter.settings import Settings, resolve
@@ -71,7 +72,7 @@ class Served:
     def __init__(self, asked: Settings, origin: Origin | None = None, state: State | None = None) -> None:
         self.told: list[tuple[Any, ...]] = []
         self.session = Fixed(asked, origin or Origin(name="host-0"), lambda *message: self.told.append(message), state)
-        self.endpoint = Endpoint(self.session, Live())
+        self.endpoint = Endpoint(self.session, cast(Page, Live()))
         self.endpoint.start(asked)
 
     @property

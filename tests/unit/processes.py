@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgpack
-from locust import User
 from locust.rpc.protocol import Message
 from locust.runners import WorkerNode as LocustWorker
 from locust.runners import WorkerNodes
@@ -24,9 +23,8 @@ from locust_otel.exporter.run import Run
 from locust_otel.exporter.session import Origin, Session, State
 from locust_otel.exporter.settings import resolve
 from locust_otel.exporter.slow_log import SlowLog
-from locust_otel.plugin.link import Link, NoLink
-from locust_otel.plugin.master import MasterNode
-from locust_otel.plugin.worker import WorkerNode
+from locust_otel.plugin.distributed import MasterNode, WorkerNode
+from locust_otel.plugin.link import Link
 from locust_otel.slo.objectives import Slo
 from locust_otel.wire import frames
 from tests.unit.factories import Admin, Shopper, event, fire, user
@@ -56,6 +54,9 @@ class FakeRunner:
         sent: Messages that were sent over Locust's own connection: name, data, and to which client.
     """
 
+    client_id: str
+    worker_index: int
+
     def __init__(self, *, is_master: bool = False) -> None:
         self.state = "running"
         self.user_classes = [Shopper, Admin]
@@ -65,7 +66,6 @@ class FakeRunner:
         self.spawn_rate = 2.0
         self.heard: dict[str, Callable[..., None]] = {}
         self.sent: list[tuple[str, Any, str | None]] = []
-        self.client_id, self.worker_index = "host_0123", 0
         if is_master:
             self.clients: Any = WorkerNodes()
             self.reported_user_classes_count = {"Shopper": 3}
@@ -101,7 +101,10 @@ class FakeLink(Link):
         answers: What it answers to questions; to others it does not.
     """
 
+    is_usable = True
+
     def __init__(self, ready: dict[str, Any] | None = None) -> None:
+        super().__init__()
         self.ready = ready if ready is not None else Exporter().ready
         self.said: list[list[Any]] = []
         self.room = True
@@ -214,7 +217,7 @@ class Master:
         for client_id in workers:
             self.runner.add_worker(client_id)
         self.environment = environment(self.runner, expect_workers=len(workers))
-        self.node = MasterNode(self.environment, flags(**given), self.link, 3.0)
+        self.node = MasterNode(self.environment, flags(**given), self.link)
 
     def begin(self) -> Run:
         """Begin a run, here and in the exporter."""
@@ -244,7 +247,7 @@ class Worker:
         self.runner = FakeRunner()
         self.runner.client_id, self.runner.worker_index = client_id, index
         self.environment = environment(self.runner)
-        self.node = WorkerNode(self.environment, flags(**given), NoLink(), User, 3.0)
+        self.node = WorkerNode(self.environment, flags(**given), Link())
 
     def begin(self, master: Master) -> None:
         """Begin the master's run, as Locust's order to spawn users says."""

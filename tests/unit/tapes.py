@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from locust_otel.core.snapshot import RequestsSnapshot, SeriesKey, Snapshot
-from locust_otel.exporter.record.writer import RecordWriter, Written
+from locust_otel.core.histogram import layout
+from locust_otel.core.snapshot import RequestsSnapshot, RunSnapshot, SeriesKey, Snapshot
+from locust_otel.exporter.record.writer import RecordWriter, Written, verdict_on
 from locust_otel.slo.objectives import Slo
 from locust_otel.slo.progress import Progress
-from locust_otel.wire.record import Mark, RecordedEvent
+from locust_otel.wire.record import EndLine, Mark, RecordedEvent, RunLine, SloFile
 from tests.unit.factories import Load, health, record, snapshot
 
 HOME = SeriesKey("GET", "/", "Shopper", "success")
@@ -29,6 +30,24 @@ objectives:
   fast:  {sli: latency, target: 90%, within: 300ms}
   mean:  {sli: mean, within: 100ms}
 """
+
+
+def first_line(run: RunSnapshot, slo: SloFile | None = None) -> RunLine:
+    """Return the first line of the record of a run."""
+    requests = run.requests
+    return RunLine(
+        run_id=run.run_id,
+        start_time=run.start_time,
+        info=dict(run.info),
+        settings={"slow_request_s": requests.slow_s},
+        versions={"version": "0.1.0"},
+        instance="127.0.0.1:9700",
+        slow_s=requests.slow_s,
+        thresholds_s=list(requests.layout.classic_bounds),
+        bounds=list(requests.layout.bounds),
+        lag_bounds=list(layout().bounds),
+        slo=slo,
+    )
 
 
 class Tape:
@@ -49,21 +68,14 @@ class Tape:
         run = self.snapshot(0.0).run
         assert run is not None
         self.writer = RecordWriter(folder, Written(run.run_id))
-        self.writer.begin(
-            run,
-            slo=None if slo is None else (slo.source, slo.text),
-            settings={"slow_request_s": run.requests.slow_s},
-            versions={"version": "0.1.0"},
-            instance="127.0.0.1:9700",
-        )
+        self.writer.begin(first_line(run, None if slo is None else SloFile(slo.source, slo.text)))
         self.writer.file.write()
         self.sizes = [self.path.stat().st_size]
 
     @property
     def path(self) -> Path:
         """The file."""
-        assert self.writer.path is not None
-        return self.writer.path
+        return Path(self.writer.written.stored.path)
 
     def snapshot(self, elapsed_s: float, **changes: Any) -> Snapshot:
         """Return how the run stands."""
@@ -92,13 +104,8 @@ class Tape:
         last = self.taken[-1].run
         assert last is not None
         standing = None if self.progress is None else self.progress.judge(self.aggregate.snapshot(), last.elapsed_s)
-        self.writer.end(
-            state=state,
-            recorded=self.aggregate.total(),
-            locust_total=self.aggregate.total(),
-            results=None if standing is None else standing.results,
-            is_aborted=False,
-        )
+        total, verdict = self.aggregate.total(), None if standing is None else list(map(verdict_on, standing.results))
+        self.writer.end(EndLine(self.writer.written.end_s, state, total, total, is_aborted=False, verdict=verdict))
         self.writer.file.close()
 
 

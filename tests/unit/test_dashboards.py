@@ -14,7 +14,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from dashboards.generate import frame, names
 from dashboards.generate import promql as q
 from dashboards.generate.__main__ import dashboards, text
-from locust_otel.slo.rules.dashboards import files
+from locust_otel.slo.rules.dashboards_command import files
 from tests.unit import dashboard_lint as lint
 
 Rule = Callable[[dict[str, Any]], Iterator[str]]

@@ -57,6 +57,19 @@ def test_the_package_alone_loads_nothing_heavy() -> None:
     assert run(code) == [[], 1]
 
 
+def test_an_exporter_keeps_no_validation() -> None:
+    """What reads the SLO file is not loaded in the exporter itself, which lives as long as the load test."""
+    code = f"""
+import json, sys
+import locust_otel.exporter.process
+from locust_otel.core.settings import values_of
+from locust_otel.exporter.settings import resolve
+slo = resolve(values_of(None, {{"slo": {str(ROOT.parent / "locustfiles/slo.yaml")!r}}})).slo
+print(json.dumps([slo.service, [n for n in ("pydantic", "yaml", "uvicorn", "opentelemetry") if n in sys.modules]]))
+"""
+    assert run(code) == ["webshop", []]
+
+
 def test_no_listener_before_register() -> None:
     """Importing the plugin adds no listener to Locust; `register` adds three, and a second call none."""
     code = """

@@ -44,21 +44,22 @@ LIBRARIES: dict[str, set[str]] = {
     "greenlet": {"plugin", "demo"},
     "psutil": {"plugin", "gameday"},
     "msgpack": {"wire"},
+    "msgspec": {"wire", "review.record", "exporter.record"},
     "opentelemetry": {"exporter.otlp"},
     "grpc": {"exporter.otlp"},
     "requests": {"exporter.otlp"},
     "urllib3": {"exporter.otlp"},
-    "google": {"exporter.otlp", "exporter.endpoint.protobuf"},
+    "google": {"exporter.otlp", "exporter.endpoint"},
     "uvicorn": {"exporter.endpoint"},
     "bcrypt": {"exporter.endpoint"},
     "setproctitle": {"exporter.process"},
-    "yaml": {"core.documents", "slo.rules", "exporter.endpoint.web_config", "demo"},
-    "pydantic": {"slo", "gameday"},
-    "pydantic_core": {"slo", "gameday"},
+    "yaml": {"core.documents", "slo.rules", "demo"},
+    "pydantic": {"core.shape", "slo", "gameday", "exporter.endpoint.web_config"},
+    "pydantic_core": {"core.shape"},
     "rich": {"slo.text", "review", "gameday", "demo"},
     "numpy": {"review.analysis", "review.report.pictures"},
     "scipy": {"review.analysis"},
-    "matplotlib": {"review.report.figures", "review.report.pictures"},
+    "matplotlib": {"review.report.pictures"},
 }
 """Where each library may be imported: a room, a folder or a module."""
 
@@ -68,7 +69,6 @@ BESIDE_LOCUST = ("core", "wire", "slo", "exporter", "review", "gameday")
 SAME_IDEA = {
     "__init__",
     "command",  # the command of a room
-    "from_record",  # a run record in the values of a room
     "output",  # an output of the exporter, and the contract of all of them
     "schema",  # the shape of a YAML file
     "settings",  # what the user asked for

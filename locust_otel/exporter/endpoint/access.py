@@ -14,6 +14,7 @@ import secrets
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import bcrypt
 
@@ -28,23 +29,23 @@ class WebConfig:
     Attributes:
         ssl_context: For TLS; None: plain HTTP.
         headers: Header name -> value, to add to every response.
-        users: User name -> bcrypt hash; empty: everybody may read.
+        users: User name -> bcrypt hash; empty: all clients may read.
     """
 
     ssl_context: ssl.SSLContext | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
-    _passwords: _Passwords | None = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_passwords", _Passwords(self.users) if self.users else None)
+    @cached_property
+    def _passwords(self) -> _Passwords:
+        return _Passwords(self.users)
 
     async def authenticate(self, authorization: str | None) -> bool:
         """Return whether a request with this `Authorization` header may be answered; always True without users.
 
         Answer a False with status 401 and `WWW-Authenticate: Basic`.
         """
-        if self._passwords is None:
+        if not self.users:
             return True
         scheme, _, encoded = (authorization or "").partition(" ")
         if scheme.lower() != "basic":
@@ -59,7 +60,7 @@ class WebConfig:
 class _Passwords:
     """Checks passwords one at a time, and remembers outcomes under a key of this process.
 
-    Right ones are one a user and never evicted, so a flood of wrong ones cannot make the scraper pay again.
+    The right password of each user is never evicted, so a flood of wrong ones does not cost the scraper another check.
     """
 
     def __init__(self, users: Mapping[str, str]) -> None:
@@ -72,13 +73,18 @@ class _Passwords:
     async def check(self, user: bytes, password: bytes) -> bool:
         password = password[:_BCRYPT_BYTES]
         digest = self._digest(user + b":" + password)
-        outcome = self._known(user, digest)
-        if outcome is None:
-            async with self._turn:
-                outcome = self._known(user, digest)  # another client may have asked the same meanwhile
-                if outcome is None:
-                    outcome = await self._verify(user, password)
-                    self._remember(user, digest, outcome)
+        if (outcome := self._known(user, digest)) is not None:
+            return outcome
+        async with self._turn:
+            outcome = self._known(user, digest)  # another client may have asked the same meanwhile
+            if outcome is None:
+                outcome = await self._verify(user, password)
+                if outcome:
+                    self._right[user] = digest
+                else:
+                    self._wrong[digest] = None
+                    if len(self._wrong) > _MAX_WRONG:
+                        del self._wrong[next(iter(self._wrong))]
         return outcome
 
     def _digest(self, data: bytes) -> bytes:
@@ -89,17 +95,9 @@ class _Passwords:
             return True
         return False if digest in self._wrong else None  # a keyed digest: its lookup time tells nothing
 
-    def _remember(self, user: bytes, digest: bytes, outcome: bool) -> None:
-        if outcome:
-            self._right[user] = digest
-            return
-        self._wrong[digest] = None
-        if len(self._wrong) > _MAX_WRONG:
-            del self._wrong[next(iter(self._wrong))]
-
     async def _verify(self, user: bytes, password: bytes) -> bool:
-        # An unknown user is checked against somebody's hash, always the same, and refused whatever comes out:
-        # it takes as long as a known one, also where the hashes' costs differ.
+        # An unknown user is checked against the hash of a known one, always the same, and refused whatever comes out:
+        # it takes as long as a known one, even if the hashes' costs differ.
         stand_in = list(self._hashes.values())[int.from_bytes(self._digest(user)) % len(self._hashes)]
         hashed = self._hashes.get(user, stand_in)
         return await asyncio.to_thread(_matches, password, hashed) and user in self._hashes

@@ -1,8 +1,8 @@
-"""Marks over HTTP: who may mark a run, and how a mark is asked for and answered.
+"""Marks over HTTP: which clients may mark a run, and the answers to them.
 
-A page of another site that is open in a browser of this machine must not be able to mark. Browsers send what a page
-posts to another origin without asking only as a form or as plain text, and send the page's origin with it: hence JSON,
-and no origin but our own.
+A page of another site that is open in a browser of this machine must not be able to mark. A browser sends a page's POST
+to another origin without asking only as a form or as plain text, and adds the page's origin: hence JSON, and our own
+origin only.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import hmac
 import ipaddress
 import json
 from collections.abc import Callable
-from typing import Any
 
-from locust_otel.core.mark_request import Mark, answered
-from locust_otel.core.marks import SERVICE, TOKEN_VARIABLE
+from locust_otel.core.marks import SERVICE, TOKEN_VARIABLE, Mark, answered
 from locust_otel.exporter.endpoint.request import Answer, Request
 
 _FORWARDED = ("x-forwarded-for", "forwarded", "via")
@@ -24,8 +22,8 @@ class Marking:
     """Answers `/-/mark`.
 
     Args:
-        mark: Marks something.
-        run_id: Returns the current run; None where none is active.
+        mark: Marks the run.
+        run_id: Returns the active run, or None.
         token: Required from clients that are not on this machine; empty: they may not mark.
     """
 
@@ -42,23 +40,15 @@ class Marking:
         return hmac.compare_digest(shown.strip().encode("latin-1", "replace"), self._token)
 
     def answer(self, request: Request, body: bytes | None) -> Answer:
-        """Return the answer to a request whose basic auth was checked already.
-
-        Args:
-            request: The request.
-            body: None where there is no body, it is too long, or its length was not sent.
-        """
+        """Return the answer to a request whose basic auth was checked; see `marks.answered` for the body."""
         if refusal := self._refusal(request):
             return Answer.text(403, f"{refusal}\n")
         if request.method == "POST":
-            return self._marked(body, request.headers.get("content-type", ""))
+            return Answer.text(*answered(body, request.headers.get("content-type", ""), self._mark))
         if request.method in {"GET", "HEAD"}:
-            return _json({"service": SERVICE, "run_id": self._run_id()})
+            run = {"service": SERVICE, "run_id": self._run_id()}
+            return Answer.text(200, json.dumps(run) + "\n", "application/json")
         return Answer.text(405, "POST marks, GET tells the run.\n", headers={"Allow": "GET, HEAD, POST"})
-
-    def _marked(self, body: bytes | None, content_type: str) -> Answer:
-        answer = answered(body, content_type, self._mark)
-        return Answer.text(answer.status, answer.body, answer.content_type)
 
     def _refusal(self, request: Request) -> str:
         if not is_own_origin(request):
@@ -72,10 +62,6 @@ class Marking:
         if not self._token:
             return f"Only this machine may mark; to allow others, start the load test with {TOKEN_VARIABLE} set."
         return "From elsewhere than this machine a mark needs the header Authorization: Bearer TOKEN."
-
-
-def _json(values: dict[str, Any]) -> Answer:
-    return Answer.text(200, json.dumps(values) + "\n", "application/json")
 
 
 def is_local(request: Request) -> bool:

@@ -8,7 +8,7 @@ import os
 import resource
 import socket
 from contextlib import suppress
-from threading import Thread
+from threading import Event, Thread
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
@@ -18,12 +18,12 @@ from locust_otel.core.options import DEFAULT_PORT, LAST_PORT
 from locust_otel.exporter.endpoint.marking import Marking
 from locust_otel.exporter.endpoint.scrapers import PROMETHEUS, Scrapers
 from locust_otel.exporter.output import Output
+from locust_otel.exporter.page.page import Page
 from locust_otel.exporter.run import Run
 from locust_otel.exporter.session import Session
 from locust_otel.exporter.settings import Settings
 
 if TYPE_CHECKING:
-    from locust_otel.exporter.endpoint.app import PageSource
     from locust_otel.exporter.endpoint.server import Server
 
 logger = logging.getLogger(__name__)
@@ -33,19 +33,15 @@ _BUSY_S = 2.0  # in which the port of an exporter that has died must be free aga
 
 
 class Endpoint(Output):
-    """Serves `/metrics`, the live page and marks.
+    """Serves `/metrics`, the live page and marks."""
 
-    Args:
-        session: Its numbers are served.
-        page: The page at `/`.
-    """
-
-    def __init__(self, session: Session, page: PageSource) -> None:
+    def __init__(self, session: Session, page: Page) -> None:
         self._session = session
         self._page = page
         self._scrapers = Scrapers()
         self._server: Server | None = None
-        self._loading: Thread | None = None
+        self._thread: Thread | None = None
+        self._is_loaded = Event()
         self._last_run_id = ""
 
     def start(self, settings: Settings) -> None:
@@ -60,7 +56,12 @@ class Endpoint(Output):
         kept: dict[str, int] = session.keep("endpoint", {})
         self._scrapers = session.keep("scrapers", self._scrapers)
         is_first = not kept
-        listener = _listen(settings, session.origin.port_offset) if is_first else _again(settings, kept["port"])
+        if is_first:
+            first = settings.port + (session.origin.port_offset if settings.port else 0)
+            last = first if settings.port_is_named else max(LAST_PORT, first + LAST_PORT - DEFAULT_PORT)
+            listener = _listen(settings, first, last)
+        else:  # Prometheus knows this port
+            listener = _listen(settings, kept["port"], kept["port"], _BUSY_S)
         port = listener.getsockname()[1]
         with session.lock:
             kept["port"] = port
@@ -68,21 +69,24 @@ class Endpoint(Output):
         web_config = settings.web_config
         is_tls = web_config is not None and web_config.ssl_context is not None
         session.url = _url(settings.host, port, is_tls=is_tls)
-        # Who comes before it is loaded waits in the socket's queue; the load test does not.
-        self._loading = Thread(target=self._serve, args=(settings, listener), daemon=True, name="endpoint-start")
-        self._loading.start()
+        # A client that comes before it is loaded waits in the socket's queue; the load test does not wait.
+        self._thread = Thread(target=self._serve, args=(settings, listener), daemon=True, name="endpoint")
+        self._thread.start()
         session.exports.declare(PROMETHEUS)
         if is_first:
             logger.info("Metrics for Prometheus at %s", session.url)
 
     def _serve(self, settings: Settings, listener: socket.socket) -> None:
         try:
-            self._server = self._started(settings, listener)
-        except Exception:  # in a thread, where nobody else would hear of it
-            logger.exception("/metrics is not served")
+            self._server = self._loaded_server(settings)
+            self._is_loaded.set()
+            self._server.run(listener)
+        except Exception:  # in a thread, where it would be lost
+            logger.exception("/metrics is not served%s", " any more" if self._server is not None else "")
             listener.close()
+            self._is_loaded.set()
 
-    def _started(self, settings: Settings, listener: socket.socket) -> Server:
+    def _loaded_server(self, settings: Settings) -> Server:
         from locust_otel.exporter.endpoint.access import WebConfig  # noqa: PLC0415  # 0.1 s with uvicorn
         from locust_otel.exporter.endpoint.app import Application  # noqa: PLC0415  # likewise
         from locust_otel.exporter.endpoint.server import Server  # noqa: PLC0415  # likewise
@@ -90,16 +94,14 @@ class Endpoint(Output):
         web_config = settings.web_config or WebConfig()
         marking = Marking(self._session.mark, self._active_run_id, os.environ.get(TOKEN_VARIABLE, ""))
         application = Application(self._session, self._page, self._scrapers, marking, web_config)
-        server = Server(application, web_config.ssl_context)
-        server.start(listener)
-        return server
+        return Server(application, web_config.ssl_context)
 
     def finish(self, run: Run) -> None:
         """Wait until every recent scraper has the final values, or the time is up."""
         session, run_id = self._session, run.run_id
         self._last_run_id = run_id
         awaited = self._scrapers.awaited(run_id)
-        if self._loading is None or not awaited or session.hurry.is_set():
+        if self._thread is None or not awaited or session.hurry.is_set():
             return
         limits = (max(awaited.values()), session.grace_s, session.settings.linger.limit_s)
         patience_s = min(limit for limit in limits if limit is not None)
@@ -117,15 +119,17 @@ class Endpoint(Output):
 
     def stop(self, deadline_s: float) -> None:
         """Stop listening, and let answers under way finish for at most half a second."""
-        if self._loading is not None:
-            self._loading.join(max(deadline_s - monotonic(), 0.0))
+        if self._thread is None:
+            return
+        self._is_loaded.wait(max(deadline_s - monotonic(), 0.0))
         if self._server is not None:
-            self._server.stop(max(deadline_s - monotonic(), 0.0))
+            self._server.stop()
+            self._thread.join(max(deadline_s - monotonic(), 0.0))
 
     @property
     def account(self) -> str:
         """Requests in the last scrape."""
-        if self._loading is None or self._session.settings.from_workers:
+        if self._thread is None or self._session.settings.from_workers:
             return ""
         total = self._scrapers.last_total(self._last_run_id)
         return "never scraped" if total is None else f"last scrape {total:,}"
@@ -135,43 +139,28 @@ class Endpoint(Output):
         return run.run_id if run is not None and run.is_active else None
 
 
-def _listen(settings: Settings, offset: int) -> socket.socket:
-    """Return a socket that listens on the first free port.
+def _listen(settings: Settings, first: int, last: int, patience_s: float = 0.0) -> socket.socket:
+    """Return a socket that listens on the first free port; the last one has some seconds to become free.
 
     Raises:
         ConfigurationError: No port is free, or the address cannot be used.
     """
-    first = (settings.port or 0) + (offset if settings.port else 0)
-    last = first if settings.port_is_named else max(LAST_PORT, first + LAST_PORT - DEFAULT_PORT)
+    until = monotonic() + patience_s
     port = first
     while True:
         try:
             listener = _bound(settings.host, port)
+            break
         except OSError as error:
-            if error.errno != errno.EADDRINUSE or port >= last:
+            if error.errno != errno.EADDRINUSE or (port >= last and monotonic() >= until):
                 raise _cannot_listen(error, settings, port) from error
+        if port < last:
             port += 1
         else:
-            break
+            sleep(0.02)
     if port != first:
         logger.warning("Port %d is taken; /metrics is on port %d. Prometheus must know.", first, port)
     return listener
-
-
-def _again(settings: Settings, port: int) -> socket.socket:
-    """Return a socket that listens on the port of the exporter before this one.
-
-    Raises:
-        ConfigurationError: Another process has taken the port.
-    """
-    until = monotonic() + _BUSY_S
-    while True:
-        try:
-            return _bound(settings.host, port)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE or monotonic() > until:
-                raise _cannot_listen(error, settings, port) from error
-        sleep(0.02)
 
 
 def _bound(host: str, port: int) -> socket.socket:

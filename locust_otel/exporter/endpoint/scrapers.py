@@ -15,17 +15,10 @@ from typing import Any
 PROMETHEUS = "prometheus"
 """Name of the endpoint among the exports."""
 
-PATIENCE = 1.2
-"""Intervals of a scraper to wait for it; also how many intervals ago it may have come to be waited for at all."""
-
-INTERVALS_KEPT = 2
-"""Of so many intervals the longest counts: after a scrape that came late the next one seems to come early."""
-
-MAX_INTERVAL_S = 120.0
-"""A client that comes less often is a visitor and not waited for."""
-
-MAX_SCRAPERS = 100
-"""Scrapers that are remembered; the one that has been away for longest is forgotten first."""
+PATIENCE = 1.2  # intervals to wait for a scraper after its last scrape
+INTERVALS_KEPT = 2  # the longest of them counts: after a scrape that came late the next one seems to come early
+MAX_INTERVAL_S = 120.0  # a client that comes less often is a visitor and not waited for
+MAX_SCRAPERS = 100  # remembered; the one that has been away for longest is forgotten first
 
 
 @dataclass(slots=True)
@@ -33,8 +26,7 @@ class _Scraper:
     last: float
     intervals_s: tuple[float, ...]
     is_observed: bool
-    is_answered: bool = False
-    final_of: str | None = None  # the run that it has the final values of
+    final_of: str = ""  # the run whose final values it has
 
 
 class Scrapers:
@@ -67,46 +59,24 @@ class Scrapers:
                 is the best guess at it. None for clients that send none: they count as scrapers from the second time.
         """
         with self._lock:
-            self._came(client, timeout_s)
+            now = self._clock()
+            known = self._scrapers.pop(client, None)
+            # Prometheus allows no timeout that is longer than the interval; two scrapes may be closer to each other,
+            # if the first one had to wait.
+            interval = max(now - known.last, timeout_s or 0.0) if known is not None else timeout_s
+            # The first of them is a guess, and goes when there is an observed one.
+            before = known.intervals_s[1 - INTERVALS_KEPT :] if known is not None and known.is_observed else ()
+            intervals = () if interval is None or interval > MAX_INTERVAL_S else (*before, interval)
+            self._scrapers[client] = _Scraper(now, intervals, is_observed=known is not None)
+            while len(self._scrapers) > MAX_SCRAPERS:
+                del self._scrapers[next(iter(self._scrapers))]
 
-    def _came(self, client: tuple[str, str], timeout_s: float | None) -> None:
-        now = self._clock()
-        known = self._scrapers.pop(client, None)
-        # Prometheus allows no timeout that is longer than the interval; two scrapes may be closer to each other, where
-        # the first one had to wait.
-        interval = max(now - known.last, timeout_s or 0.0) if known is not None else timeout_s
-        # The first of them is a guess, and goes when there is something observed.
-        before = known.intervals_s[1 - INTERVALS_KEPT :] if known is not None and known.is_observed else ()
-        intervals = () if interval is None or interval > MAX_INTERVAL_S else (*before, interval)
-        self._scrapers[client] = _Scraper(now, intervals, is_observed=known is not None)
-        while len(self._scrapers) > MAX_SCRAPERS:
-            del self._scrapers[next(iter(self._scrapers))]
-
-    def seen(
-        self,
-        client: tuple[str, str],
-        *,
-        timeout_s: float | None = None,
-        run_id: str | None,
-        total: int = 0,
-        is_final: bool = False,
-    ) -> None:
-        """Note that the answer to a scrape was sent.
-
-        Args:
-            client: Address and user agent.
-            timeout_s: As for `came`, which this replaces if it was not called.
-            run_id: The run in the answer; None where there was none.
-            total: Requests of that run in the answer.
-            is_final: Whether these are its final values.
-        """
+    def seen(self, client: tuple[str, str], *, run_id: str, total: int, is_final: bool) -> None:
+        """Note that the answer to a scrape was sent, with so many requests of this run; an empty `run_id` for none."""
         with self._lock:
-            if client not in self._scrapers or self._scrapers[client].is_answered:
-                self._came(client, timeout_s)
-            scraper = self._scrapers[client]
-            scraper.is_answered = True
-            scraper.final_of = run_id if is_final else None
-            if run_id is not None:
+            if scraper := self._scrapers.get(client):  # not, if many others have come since
+                scraper.final_of = run_id if is_final else ""
+            if run_id:
                 self._totals[run_id] = total
                 for earlier in list(self._totals)[:-2]:
                     del self._totals[earlier]
@@ -118,15 +88,12 @@ class Scrapers:
 
     def awaited(self, run_id: str) -> dict[str, float]:
         """Return the scrapers without the final values of a run: address, and seconds until it is given up."""
+        awaited: dict[str, float] = {}
         with self._lock:
             now = self._clock()
-            patience = {
-                client: scraper.last + PATIENCE * max(scraper.intervals_s) - now
-                for client, scraper in self._scrapers.items()
-                if scraper.intervals_s and scraper.final_of != run_id
-            }
-        awaited: dict[str, float] = {}
-        for (address, _), left in patience.items():  # several may come from one address, through a NAT
-            if left > 0:
-                awaited[address] = max(left, awaited.get(address, 0.0))
+            for (address, _), scraper in self._scrapers.items():  # several may have one address, behind a NAT
+                if scraper.intervals_s and scraper.final_of != run_id:
+                    left_s = scraper.last + PATIENCE * max(scraper.intervals_s) - now
+                    if left_s > awaited.get(address, 0.0):
+                        awaited[address] = left_s
         return awaited

@@ -1,9 +1,7 @@
-"""HTTP for the endpoint: uvicorn, in a thread of its own with its own asyncio loop.
+"""HTTP for the endpoint: uvicorn, with its own asyncio loop.
 
 With asyncio a slow or idle client costs a file descriptor, not a thread. uvicorn is well maintained, typed, and serves
-TLS with our own `ssl` context.
-(cheroot: a thread per slow client; waitress: no TLS; the standard library's server: no time limits.)
-
+TLS with our own `ssl` context (cheroot: a thread per slow client; waitress: no TLS; http.server: no time limits).
 Clients may be malicious or stalled, so each phase of a connection has a time limit.
 """
 
@@ -14,7 +12,6 @@ import logging
 import socket
 import ssl
 from math import ceil
-from threading import Thread
 from typing import Any
 
 from uvicorn.config import Config
@@ -25,30 +22,19 @@ from locust_otel.exporter.endpoint.app import Application
 
 logger = logging.getLogger(__name__)
 
-HANDSHAKE_S = 6.0
-"""Seconds in which the TLS handshake must be over."""
-
-HEAD_S = 10.0
-"""Seconds in which a request must come, from its first byte to the end of its headers."""
-
-ANSWER_S = 60.0
-"""Seconds in which an answer must be made, and taken by the client; the body of its request included."""
-
-IDLE_S = 150.0
-"""Seconds until the next request; a little more than the longest interval of a scraper that is waited for."""
+# Seconds of each phase of a connection.
+HANDSHAKE_S = 6.0  # of TLS
+HEAD_S = 10.0  # from the first byte of a request to the end of its headers
+ANSWER_S = 60.0  # for the body of the request, to make the answer, and for the client to take it
+IDLE_S = 150.0  # until the next request; a little more than the longest interval of a scraper that is waited for
+_DRAIN_S = 0.3  # for answers under way at the stop; uvicorn itself takes up to 0.2 s more
 
 MAX_HEAD_BYTES = 32 * 1024
 """Bytes of an unfinished head of a request, above which it is refused."""
 
-_DRAIN_S = 0.3  # for answers under way at the stop; uvicorn itself takes up to 0.2 s more
-
 
 class Connection(H11Protocol):
-    """One connection; it is cut off where a phase takes too long.
-
-    Attributes:
-        is_lost: Whether it has ended.
-    """
+    """One connection, which is cut off if a phase takes too long; `is_lost` once it has ended."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -108,12 +94,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class Server:
-    """Serves an application on a socket that listens already.
-
-    Args:
-        application: What to serve.
-        ssl_context: For TLS; None: plain HTTP.
-    """
+    """Serves an application on a socket that listens already; plain HTTP without an SSL context."""
 
     def __init__(self, application: Application, ssl_context: ssl.SSLContext | None) -> None:
         config = Config(
@@ -123,7 +104,7 @@ class Server:
             lifespan="off",
             interface="asgi3",
             log_config=None,
-            log_level="critical",  # requests that are no HTTP are not worth a line
+            log_level="critical",  # requests that are not HTTP are not worth a line
             access_log=False,
             proxy_headers=False,
             server_header=False,
@@ -134,25 +115,15 @@ class Server:
         config.load()
         config.ssl = ssl_context
         self._uvicorn = Uvicorn(config)
-        self._thread: Thread | None = None
 
-    def start(self, listener: socket.socket) -> None:
-        """Serve, in a thread."""
-        self._thread = Thread(target=self._run, args=(listener,), daemon=True, name="endpoint")
-        self._thread.start()
+    def run(self, listener: socket.socket) -> None:
+        """Serve until `stop` is called, and let answers under way finish."""
+        with asyncio.Runner(loop_factory=_Loop) as runner:
+            runner.run(self._serve(listener))
 
-    def stop(self, timeout_s: float) -> None:
-        """Stop listening, let answers under way finish, and return when that is done or the time is up."""
+    def stop(self) -> None:
+        """Stop listening; called from any thread."""
         self._uvicorn.should_exit = True
-        if self._thread is not None:
-            self._thread.join(timeout_s)
-
-    def _run(self, listener: socket.socket) -> None:
-        try:
-            with asyncio.Runner(loop_factory=_Loop) as runner:
-                runner.run(self._serve(listener))
-        except Exception:
-            logger.exception("/metrics is not served any more")
 
     async def _serve(self, listener: socket.socket) -> None:
         asyncio.get_running_loop().set_exception_handler(_quiet)

@@ -14,8 +14,7 @@ from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExp
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 
-from locust_otel.exporter.otlp.outcome import NOT_SENT, Outcome
-from locust_otel.exporter.otlp.sender import partial_outcome, printable
+from locust_otel.exporter.otlp.outcome import NOT_SENT, Outcome, partial_outcome, printable
 from locust_otel.exporter.otlp.settings import Signal, Target
 
 _COMPRESSIONS = {"none": grpc.Compression.NoCompression, "gzip": grpc.Compression.Gzip}
@@ -33,11 +32,7 @@ _RETRYABLE = frozenset(
 
 
 class _Stub:
-    """Stands before the stub that an exporter made, and tells the exporter of success.
-
-    Attributes:
-        outcome: What came of the last push.
-    """
+    """Wraps the stub of an exporter, which always sees a success, and keeps the outcome."""
 
     def __init__(self, stub: Any, answer: Any) -> None:
         self.outcome = NOT_SENT

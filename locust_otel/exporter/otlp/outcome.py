@@ -1,7 +1,4 @@
-"""What came of a push, and what follows: whether the sink may be tried again, and what to log about it.
-
-One line is logged when a sink begins to fail, and one when it recovers.
-"""
+"""Outcome of a push, and what follows: when the sink is tried again, and a log line when it fails or recovers."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 from locust_otel.core.events import EXPORT_FAILING, EXPORT_RECOVERED
 
@@ -20,39 +18,37 @@ _LONGEST_PAUSE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one push.
+    """Outcome of one push."""
 
-    Attributes:
-        ok: Whether the other side took it, if not all of it.
-        rejected: Points or records that it refused.
-        reason: Why, in a few words that hold no secret; empty where all is well.
-        retry_after_s: Seconds for which the other side asks to be left alone.
-        is_permanent: Whether the same sent again would be refused again.
-    """
-
-    ok: bool
-    rejected: int = 0
-    reason: str = ""
-    retry_after_s: float = 0.0
-    is_permanent: bool = False
+    ok: bool  # whether the sink took it, if not all of it
+    rejected: int = 0  # points or records that the sink refused
+    reason: str = ""  # holds no secret; empty where all is well
+    retry_after_s: float = 0.0  # pause that the sink asks for
+    is_permanent: bool = False  # whether the same data would be refused again
 
 
 NOT_SENT = Outcome(ok=False, reason="not sent")
 
 
+def partial_outcome(partial: Any) -> Outcome:
+    """Return the outcome that a `partial_success` tells; all was taken where it is empty."""
+    rejected = getattr(partial, "rejected_data_points", 0) or getattr(partial, "rejected_log_records", 0)
+    reason = printable(partial.error_message) if rejected else ""
+    return Outcome(ok=True, rejected=rejected, reason=reason, is_permanent=bool(rejected))
+
+
+def printable(text: str) -> str:
+    """Return what of another's text can stand in a log line."""
+    return "".join(c for c in text[:200] if c.isprintable()).strip()
+
+
 @dataclass(slots=True)
 class Circuit:
-    """The state of one sink. What there is to log is returned as names of events and their texts.
+    """State of one sink. What there is to log is returned as names of events and their texts."""
 
-    Attributes:
-        exporter: Value of the label `exporter`.
-        interval_s: Pause after the first failure; each further one doubles it.
-        slowest_s: Slowest answer of the push under way.
-    """
-
-    exporter: str
-    interval_s: float
-    slowest_s: float = 0.0
+    exporter: str  # value of the label `exporter`
+    interval_s: float  # pause after the first failure; each further one doubles it
+    slowest_s: float = 0.0  # slowest answer of the push under way
     _failures: int = 0
     _not_before: float = 0.0
     _is_rejecting: bool = False

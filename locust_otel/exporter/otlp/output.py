@@ -20,11 +20,7 @@ FLUSH_S = 1.8
 
 
 class OtlpOutput(Output):
-    """Pushes metrics and events of this process.
-
-    Args:
-        session: What is pushed.
-    """
+    """Pushes metrics and events of this process."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

@@ -27,20 +27,15 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
-from locust_otel.exporter.otlp.outcome import NOT_SENT, Outcome
+from locust_otel.exporter.otlp.outcome import NOT_SENT, Outcome, partial_outcome, printable
 from locust_otel.exporter.otlp.settings import Signal, Target
 
 _MAX_ANSWER_BYTES = 64 * 1024
-_COMPRESSIONS = {"none": Compression.NoCompression, "gzip": Compression.Gzip, "deflate": Compression.Deflate}
 _RETRYABLE = frozenset({429, 502, 503, 504})  # as the OTLP specification lists them
 
 
 class _Adapter(HTTPAdapter):
-    """Knows the sockets that it has open, so that another thread can end what they wait for.
-
-    Attributes:
-        is_cut: Whether that was done.
-    """
+    """Knows its open sockets, so that another thread can `cut` what they wait for."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,12 +70,7 @@ class _Adapter(HTTPAdapter):
 
 
 class _Session(requests.Session):
-    """Sends as the exporter asks it to, and keeps the outcome; the exporter itself is told of success every time.
-
-    Attributes:
-        outcome: What came of the last push.
-        adapter: Its connections.
-    """
+    """Sends as the exporter asks it to, and keeps the outcome; the exporter always sees a success."""
 
     def __init__(self, response_type: type[ExportMetricsServiceResponse] | type[ExportLogsServiceResponse]) -> None:
         super().__init__()
@@ -156,18 +146,6 @@ def _is_cut_off(response: requests.Response) -> bool:
     return not is_framed and response.raw.version >= 11 and headers.get("Connection", "").lower() != "close"
 
 
-def partial_outcome(partial: Any) -> Outcome:
-    """Return the outcome that a `partial_success` tells; all was taken where it is empty."""
-    rejected = getattr(partial, "rejected_data_points", 0) or getattr(partial, "rejected_log_records", 0)
-    reason = printable(partial.error_message) if rejected else ""
-    return Outcome(ok=True, rejected=rejected, reason=reason, is_permanent=bool(rejected))
-
-
-def printable(text: str) -> str:
-    """Return what of another's text can stand in a log line."""
-    return "".join(c for c in text[:200] if c.isprintable()).strip()
-
-
 def _retry_after(headers: Mapping[str, str]) -> float:
     told = headers.get("Retry-After", "0")
     try:
@@ -184,9 +162,9 @@ def _named(error: Exception) -> str:
     """Return what happened without the URL, in which there may be a password."""
     names = {
         requests.exceptions.SSLError: "the TLS certificate is not trusted, or TLS is not spoken there",
-        requests.exceptions.ConnectTimeout: "no connection in time",
-        requests.exceptions.ReadTimeout: "no answer in time",
-        requests.exceptions.ConnectionError: "no connection, or it was closed",
+        requests.ConnectTimeout: "no connection in time",
+        requests.ReadTimeout: "no answer in time",
+        requests.ConnectionError: "no connection, or it was closed",
     }
     return next((text for kind, text in names.items() if isinstance(error, kind)), type(error).__name__)
 
@@ -205,7 +183,7 @@ class HttpSender:
             client_key_file=target.client_key,
             headers=dict(target.headers),
             timeout=target.timeout_s,
-            compression=_COMPRESSIONS[target.compression],
+            compression=Compression(target.compression),
             session=self._session,
         )
 

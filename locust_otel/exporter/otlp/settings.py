@@ -1,4 +1,4 @@
-"""Where OTLP goes and how: our flags, and for what they leave open the standard environment variables.
+"""Targets of OTLP: our flags, then the standard environment variables.
 
 https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
 
 from locust_otel.core.errors import ConfigurationError
 
@@ -25,14 +27,16 @@ _PREFIX = "OTEL_EXPORTER_OTLP_"
 _DEFAULT_PORTS = {"http/protobuf": 4318, "grpc": 4317}
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _T = TypeVar("_T")
-_AGGREGATION = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
-_EXPONENTIAL = "base2_exponential_bucket_histogram"
-_TEMPORALITY = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
+_INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
+_AGGREGATION = f"{_PREFIX}METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
+_AGGREGATIONS = ("explicit_bucket_histogram", "base2_exponential_bucket_histogram")
+_TEMPORALITY = f"{_PREFIX}METRICS_TEMPORALITY_PREFERENCE"
+_TEMPORALITIES = ("cumulative", "delta", "lowmemory")
 _COMPRESSIONS = {"http/protobuf": ("none", "gzip", "deflate"), "grpc": ("none", "gzip")}
 
 
 class Signal(Enum):
-    """What is pushed; the value is its path over HTTP."""
+    """A kind of data; the value is its path over HTTP."""
 
     METRICS = "v1/metrics"
     LOGS = "v1/logs"
@@ -40,18 +44,17 @@ class Signal(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where one signal goes.
+    """Target of one signal.
 
     Attributes:
-        endpoint: Over HTTP the whole URL, over gRPC `http://host:port` or `https://host:port`; kept out of every text,
-            it may hold a password.
+        endpoint: Over HTTP the whole URL, over gRPC `http://host:port` or `https://host:port`. It may hold a password.
         protocol: `http/protobuf` or `grpc`.
-        headers: To be sent along; kept out of every text, they may hold secrets.
-        timeout_s: Longest that one push may take, its retries included.
+        headers: Sent with each push. They may hold secrets.
+        timeout_s: Longest time of one push with its retries.
         compression: `none`, `gzip`, or over HTTP `deflate`.
-        certificate: PEM file of who may have signed the server's certificate; None for the system's.
-        client_certificate: PEM file with which we say who we are; None for nothing.
-        client_key: Its key, where that stands in a file of its own.
+        certificate: PEM file of the accepted certificate authorities; None for the system's.
+        client_certificate: PEM file of our own certificate; None for none.
+        client_key: PEM file of its key, if that is in a file of its own.
     """
 
     endpoint: str = field(repr=False)
@@ -66,14 +69,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class OtlpSettings:
-    """What is pushed where, and how often.
+    """Settings of the pushes.
 
     Attributes:
-        metrics: Where metrics go; None for not at all.
-        logs: Where events go; None for not at all.
+        metrics: Where metrics go; None to push none.
+        logs: Where events go; None to push none.
         interval_s: Seconds between two pushes.
-        is_exponential: Whether histograms go out with exponential buckets, else with explicit ones.
-        is_delta: Whether counters and histograms tell what came since the last push, else since the start.
+        is_exponential: Whether histograms have exponential buckets, else explicit ones.
+        is_delta: Whether counters and histograms count since the last push, else since the start.
     """
 
     metrics: Target | None
@@ -83,159 +86,136 @@ class OtlpSettings:
     is_delta: bool
 
 
-class _Environment:
-    """The variables of one signal: its own form first, then the common one."""
+class _RefusedError(Exception):
+    """A text cannot be used; the arguments are those of `ConfigurationError` after `where`."""
 
-    def __init__(self, signal: Signal, variables: Mapping[str, str]) -> None:
-        self._own = f"{_PREFIX}{signal.name}_"
-        self._variables = variables
 
-    def find(self, name: str) -> tuple[str, str] | None:
-        """Return the variable that holds this setting and its value; None where neither is set or it is empty."""
-        for variable in (self._own + name, _PREFIX + name):
-            if value := self._variables.get(variable, "").strip():
-                return variable, value
-        return None
+class _Reader:
+    """Reads flags and variables, and collects every problem.
+
+    Attributes:
+        problems: All problems so far, each once: both signals share most variables.
+    """
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self._given = given
+        self.problems: list[ConfigurationError] = []
+
+    def find(self, *names: str) -> tuple[str, str] | None:
+        """Return the first of these that is given, and its text; None where all are absent or empty."""
+        return next(((name, text) for name in names if (text := self._given.get(name, "").strip())), None)
+
+    def read(self, names: Iterable[str], parse: Callable[[str], _T], otherwise: _T) -> _T:
+        """Return what `parse` makes of the first of these; `otherwise` where none is given, or it is refused."""
+        found = self.find(*names)
+        return otherwise if found is None else self.parsed(parse, *found, otherwise)
+
+    def parsed(self, parse: Callable[[str], _T], where: str, text: str, otherwise: _T) -> _T:
+        """Return what `parse` makes of a text; `otherwise` where it is refused."""
+        try:
+            return parse(text)
+        except _RefusedError as refusal:
+            found, remedy, slug = refusal.args
+            problem = ConfigurationError(where, found, remedy, slug=slug)
+            if str(problem) not in map(str, self.problems):
+                self.problems.append(problem)
+            return otherwise
 
 
 def resolve(
-    endpoint: str | None,
-    protocol: str | None,
-    interval_s: float | None,
-    variables: Mapping[str, str] | None = None,
+    endpoint: str | None, protocol: str | None, interval_s: float | None, variables: Mapping[str, str] | None = None
 ) -> OtlpSettings | None:
-    """Return the settings; None where nothing asks for a push.
-
-    Args:
-        endpoint: `--otlp-endpoint`, the base of both signals.
-        protocol: `--otlp-protocol`.
-        interval_s: `--otlp-interval`.
-        variables: The environment.
+    """Return the settings by the flags `--otlp-…`, which win, and the environment; None if neither asks for a push.
 
     Raises:
-        ConfigurationError: Something cannot be used; it tells of all problems at once.
+        ConfigurationError: Something cannot be used; it has all problems.
     """
     variables = os.environ if variables is None else variables
     if variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None
-    problems: list[ConfigurationError] = []
-    targets: dict[Signal, Target | None] = {}
-    for signal in Signal:
-        try:
-            targets[signal] = _target(signal, endpoint, protocol, variables)
-        except ConfigurationError as problem:
-            # Both signals share most variables: the same problem is told once.
-            problems += [p for p in problem.problems if str(p) not in map(str, problems)]
-    if not problems and not any(targets.values()):
+    reader = _Reader({**variables, "--otlp-endpoint": endpoint or "", "--otlp-protocol": protocol or ""})
+    metrics, logs = (_target(reader, signal) for signal in (Signal.METRICS, Signal.LOGS))
+    if metrics is None and logs is None and not reader.problems:
         return None
-
-    def read(parse: Callable[..., _T], otherwise: _T, *arguments: Any) -> _T:
-        try:
-            return parse(*arguments)
-        except ConfigurationError as problem:
-            problems.append(problem)
-            return otherwise
-
     settings = OtlpSettings(
-        metrics=targets.get(Signal.METRICS),
-        logs=targets.get(Signal.LOGS),
-        interval_s=interval_s or read(_interval, DEFAULT_INTERVAL_S, variables),
-        is_exponential=read(_choice, 0, variables, _AGGREGATION, ("explicit_bucket_histogram", _EXPONENTIAL)) == 1,
-        is_delta=read(_choice, 0, variables, _TEMPORALITY, ("cumulative", "delta", "lowmemory")) > 0,
+        metrics=metrics,
+        logs=logs,
+        interval_s=interval_s or reader.read([_INTERVAL], _milliseconds, DEFAULT_INTERVAL_S),
+        is_exponential=reader.read([_AGGREGATION], partial(_choice, _AGGREGATIONS), "") == _AGGREGATIONS[1],
+        is_delta=reader.read([_TEMPORALITY], partial(_choice, _TEMPORALITIES), "") in _TEMPORALITIES[1:],
     )
-    if problems:
-        raise ConfigurationError.of(problems)
+    if reader.problems:
+        raise ConfigurationError.of(reader.problems)
     return settings
 
 
-def _target(signal: Signal, endpoint: str | None, protocol: str | None, variables: Mapping[str, str]) -> Target | None:
-    exporters = {e.strip().lower() for e in variables.get(f"OTEL_{signal.name}_EXPORTER", "").split(",") if e.strip()}
+def _target(reader: _Reader, signal: Signal) -> Target | None:
+    _, listed = reader.find(f"OTEL_{signal.name}_EXPORTER") or ("", "")
+    exporters = {name.strip().lower() for name in listed.split(",")} - {""}
     if exporters and "otlp" not in exporters:
         return None
-    environment = _Environment(signal, variables)
-    found = ("--otlp-endpoint", endpoint) if endpoint else environment.find("ENDPOINT")
-    if found is None and not exporters and protocol is None:
+
+    def names(setting: str) -> tuple[str, str]:
+        return f"{_PREFIX}{signal.name}_{setting}", _PREFIX + setting
+
+    own_endpoint, _ = names("ENDPOINT")
+    found = reader.find("--otlp-endpoint", *names("ENDPOINT"))
+    if found is None and not exporters and reader.find("--otlp-protocol") is None:
         return None
-    spoken = _protocol(environment, protocol)
-    where, url = found or ("the default endpoint", f"http://localhost:{_DEFAULT_PORTS[spoken]}")
-    problems: list[ConfigurationError] = []
-
-    def read(parse: Callable[..., _T], *arguments: Any) -> _T | None:
-        try:
-            return parse(*arguments)
-        except ConfigurationError as problem:
-            problems.append(problem)
-            return None
-
-    checked = read(_grpc_endpoint if spoken == "grpc" else _http_endpoint, where, url)
-    headers = read(_headers, environment, spoken)
-    timeout_s = read(_timeout, environment)
-    compression = read(_compression, environment, spoken)
-    files = [read(_file, environment, name) for name in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")]
-    if problems or checked is None or headers is None or timeout_s is None or compression is None:
-        raise ConfigurationError.of(problems)
-    is_base = spoken == "http/protobuf" and where != f"{_PREFIX}{signal.name}_ENDPOINT"
-    endpoint = f"{checked.rstrip('/')}/{signal.value}" if is_base else checked
-    return Target(endpoint, spoken, headers, timeout_s, compression, *files)
+    spoken = reader.find("--otlp-protocol", *names("PROTOCOL")) or ("", "http/protobuf")
+    protocol = reader.parsed(_protocol, *spoken, None)
+    if protocol is None:
+        return None
+    where, url = found or ("the default endpoint", f"http://localhost:{_DEFAULT_PORTS[protocol]}")
+    endpoint = reader.parsed(partial(_endpoint, protocol), where, url, url)
+    if protocol == "http/protobuf" and where != own_endpoint:
+        endpoint = f"{endpoint.rstrip('/')}/{signal.value}"
+    return Target(
+        endpoint=endpoint,
+        protocol=protocol,
+        headers=reader.read(names("HEADERS"), partial(_headers, protocol), {}),
+        timeout_s=reader.read(names("TIMEOUT"), _timeout, DEFAULT_TIMEOUT_S),
+        compression=reader.read(names("COMPRESSION"), partial(_compression, protocol), "none"),
+        certificate=reader.read(names("CERTIFICATE"), _file, None),
+        client_certificate=reader.read(names("CLIENT_CERTIFICATE"), _file, None),
+        client_key=reader.read(names("CLIENT_KEY"), _file, None),
+    )
 
 
-def _protocol(environment: _Environment, flag: str | None) -> str:
-    where, text = ("--otlp-protocol", flag) if flag else environment.find("PROTOCOL") or ("", "http/protobuf")
-    spoken = text.strip().lower()
-    if spoken not in _DEFAULT_PORTS:
-        raise ConfigurationError(
-            where, f"the protocol {text!r} is not spoken here.", "Give http/protobuf or grpc.", slug="otlp-protocol"
+def _protocol(text: str) -> str:
+    if text.lower() not in _DEFAULT_PORTS:
+        raise _RefusedError(
+            f"the protocol {text!r} is not spoken here.", "Give http/protobuf or grpc.", "otlp-protocol"
         )
-    return spoken
+    return text.lower()
 
 
-def _http_endpoint(where: str, url: str) -> str:
-    parts = _split(where, url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigurationError(
-            where,
-            f"{_shown(url)!r} is not the URL of an OTLP endpoint over HTTP.",
-            "Write it with its scheme: http://localhost:4318.",
-            slug="otlp-endpoint",
-        )
-    return url
-
-
-def _grpc_endpoint(where: str, url: str) -> str:
-    parts = _split(where, url if "://" in url else f"http://{url}")
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigurationError(
-            where,
-            f"{_shown(url)!r} is not an OTLP endpoint over gRPC.",
-            "Write http://localhost:4317, or https:// for TLS.",
-            slug="otlp-endpoint",
-        )
-    if "@" in parts.netloc:
-        raise ConfigurationError(
-            where,
-            "there is a user name in the URL, which gRPC has no place for.",
-            "Put it into OTEL_EXPORTER_OTLP_HEADERS: authorization=Basic%20...",
-            slug="otlp-endpoint-secret",
-        )
-    if parts.path.strip("/") or parts.query:
-        raise ConfigurationError(
-            where,
-            f"{_shown(url)!r} has a path, which gRPC has not.",
-            "Leave the path out, or use --otlp-protocol http/protobuf.",
-            slug="otlp-endpoint-path",
-        )
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _split(where: str, url: str) -> SplitResult:
+def _endpoint(protocol: str, url: str) -> str:
+    is_grpc, shown, slug = protocol == "grpc", repr(_shown(url)), "otlp-endpoint"
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(f"http://{url}" if is_grpc and "://" not in url else url)
         _ = parts.port
     except ValueError:
-        raise ConfigurationError(
-            where, f"{_shown(url)!r} is not a URL.", "Write http://localhost:4318.", slug="otlp-endpoint"
-        ) from None
-    return parts
+        raise _RefusedError(f"{shown} is not a URL.", "Write http://localhost:4318.", slug) from None
+    is_complete = parts.scheme in {"http", "https"} and parts.hostname
+    if not is_grpc:
+        if is_complete:
+            return url
+        remedy = "Write it with its scheme: http://localhost:4318."
+        raise _RefusedError(f"{shown} is not the URL of an OTLP endpoint over HTTP.", remedy, slug)
+    if not is_complete:
+        remedy = "Write http://localhost:4317, or https:// for TLS."
+        raise _RefusedError(f"{shown} is not an OTLP endpoint over gRPC.", remedy, slug)
+    if "@" in parts.netloc:
+        raise _RefusedError(
+            "there is a user name in the URL, which gRPC has no place for.",
+            "Put it into OTEL_EXPORTER_OTLP_HEADERS: authorization=Basic%20...",
+            "otlp-endpoint-secret",
+        )
+    if parts.path.strip("/") or parts.query:
+        remedy = "Leave the path out, or use --otlp-protocol http/protobuf."
+        raise _RefusedError(f"{shown} has a path, which gRPC has not.", remedy, "otlp-endpoint-path")
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _shown(url: str) -> str:
@@ -243,11 +223,7 @@ def _shown(url: str) -> str:
     return re.split(r"[?#]", re.sub(r"^(\w+://)?.*@", r"\1", url))[0]
 
 
-def _headers(environment: _Environment, protocol: str) -> dict[str, str]:
-    found = environment.find("HEADERS")
-    if found is None:
-        return {}
-    where, text = found
+def _headers(protocol: str, text: str) -> dict[str, str]:
     headers: dict[str, str] = {}
     for number, pair in enumerate(filter(None, map(str.strip, text.split(","))), start=1):
         name, equals, value = pair.partition("=")
@@ -256,88 +232,58 @@ def _headers(environment: _Environment, protocol: str) -> dict[str, str]:
         is_raw = not pair.isascii() or bool(set(pair) & set('";\\'))
         if not equals or is_raw or not _HEADER_NAME.fullmatch(name) or not _is_sendable(name, value, protocol):
             # Its text is not shown: the part before a forgotten = may be the secret itself.
-            raise ConfigurationError(
-                where,
+            raise _RefusedError(
                 f"header {number} is malformed, or cannot be sent over {protocol}.",
                 "Write name=value, several separated by commas; what is no letter, digit or dash as %20.",
-                slug="otlp-headers",
+                "otlp-headers",
             )
         headers[name.lower()] = value
     return headers
 
 
 def _is_sendable(name: str, value: str, protocol: str) -> bool:
-    if not value.isprintable():
-        return False
     if protocol == "grpc":  # whose names on -bin are for bytes, and whose texts are ASCII
-        return value.isascii() and not name.lower().endswith("-bin")
-    try:
-        value.encode("latin-1")
-    except UnicodeEncodeError:
-        return False
-    return True
+        return value.isprintable() and value.isascii() and not name.lower().endswith("-bin")
+    return value.isprintable() and all(ord(letter) < 256 for letter in value)  # Latin-1
 
 
-def _compression(environment: _Environment, protocol: str) -> str:
-    where, text = environment.find("COMPRESSION") or ("", "none")
+def _compression(protocol: str, text: str) -> str:
     if text.lower() not in _COMPRESSIONS[protocol]:
-        raise ConfigurationError(
-            where,
-            f"{text!r} is no compression of OTLP over {protocol}.",
-            f"Give {' or '.join(_COMPRESSIONS[protocol])}.",
-            slug="otlp-compression",
-        )
+        remedy = f"Give {' or '.join(_COMPRESSIONS[protocol])}."
+        raise _RefusedError(f"{text!r} is no compression of OTLP over {protocol}.", remedy, "otlp-compression")
     return text.lower()
 
 
-def _timeout(environment: _Environment) -> float:
-    found = environment.find("TIMEOUT")
-    if found is None:
-        return DEFAULT_TIMEOUT_S
-    where, text = found
-    seconds = _number(where, text)
-    # The specification counts milliseconds, the Python exporters count seconds. Nobody waits a quarter of an hour for a
-    # push, nor less than a second for one in milliseconds.
+def _timeout(text: str) -> float:
+    # The specification counts milliseconds, the Python exporters count seconds. A push never takes a quarter of an
+    # hour, nor is it given less than a second in milliseconds.
+    seconds = _number(text)
     return seconds / 1000 if seconds >= 1000 else seconds
 
 
-def _file(environment: _Environment, name: str) -> str | None:
-    found = environment.find(name)
-    if found is None:
-        return None
-    where, path = found
+def _file(path: str) -> str | None:
     try:
         Path(path).read_bytes()
     except OSError as error:
-        raise ConfigurationError(
-            where,
-            f"{path} cannot be read: {error.strerror}.",
-            "Name a PEM file that this user may read.",
-            slug="otlp-file",
-        ) from error
+        remedy = "Name a PEM file that this user may read."
+        raise _RefusedError(f"{path} cannot be read: {error.strerror}.", remedy, "otlp-file") from error
     return path
 
 
-def _interval(variables: Mapping[str, str]) -> float:
-    text = variables.get("OTEL_METRIC_EXPORT_INTERVAL", "").strip()
-    return _number("OTEL_METRIC_EXPORT_INTERVAL", text) / 1000 if text else DEFAULT_INTERVAL_S
+def _milliseconds(text: str) -> float:
+    return _number(text) / 1000
 
 
-def _number(where: str, text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise ConfigurationError(where, f"{text!r} is not a time.", "Give a number above zero.", slug="otlp-time")
-    return number
+def _number(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < (number := float(text)) < math.inf:
+            return number
+    raise _RefusedError(f"{text!r} is not a time.", "Give a number above zero.", "otlp-time")
 
 
-def _choice(variables: Mapping[str, str], name: str, choices: tuple[str, ...]) -> int:
-    """Return which of the choices is taken; the first where nothing is said."""
-    text = variables.get(name, "").strip().lower() or choices[0]
-    if text not in choices:
-        raise ConfigurationError(
-            name, f"{text!r} is not known.", f"Give {', '.join(choices[:-1])} or {choices[-1]}.", slug="otlp-choice"
-        )
-    return choices.index(text)
+def _choice(choices: tuple[str, ...], text: str) -> str:
+    choice = text.lower()
+    if choice not in choices:
+        remedy = f"Give {', '.join(choices[:-1])} or {choices[-1]}."
+        raise _RefusedError(f"{choice!r} is not known.", remedy, "otlp-choice")
+    return choice

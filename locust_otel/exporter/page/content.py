@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import islice
@@ -18,15 +18,11 @@ from locust_otel.exporter.run import Run
 from locust_otel.slo import text
 from locust_otel.slo.counts import Endpoint
 from locust_otel.slo.objectives import span, spoken
-from locust_otel.slo.progress import Progress, Standing
-from locust_otel.slo.validity import WORDS
+from locust_otel.slo.progress import WORDS, Progress, Standing
 from locust_otel.slo.verdict import Result, Status, exit_code
 
-MAX_MARKS = 50
-"""Marks that are shown, the last ones."""
-
-MAX_ENDPOINTS = 100
-"""Endpoints that are shown, those with the most requests."""
+MAX_MARKS = 50  # shown, the last ones
+MAX_ENDPOINTS = 100  # shown, those with the most requests
 
 _VERDICTS = {
     ExitCode.OK: Status.MET,
@@ -38,13 +34,7 @@ _STATES = {"spawning": "starts its users", "running": "is running", "stopping": 
 
 
 def content(snapshot: Snapshot, run: Run | None, curves: Curves) -> dict[str, Any]:
-    """Return all values but those of the curves; the lock of the session must be held.
-
-    Args:
-        snapshot: Taken of the run.
-        run: The current or last run; None before the first.
-        curves: Its recent requests.
-    """
+    """Return all values but those of the curves; the lock of the session must be held."""
     taken = snapshot.run
     if taken is None or run is None:
         return {"time": time(), "sentence": "No run has started yet.", "run": None, "slo": None, "marks": []}
@@ -86,7 +76,7 @@ def _endpoints(run: RunSnapshot, curves: Curves) -> dict[str, Any]:
     by_endpoint: dict[Endpoint, list[SeriesSnapshot]] = defaultdict(list)
     for series in run.requests.series:
         by_endpoint[series.key[:2]].append(series)
-    busiest = sorted(by_endpoint, key=lambda endpoint: -sum(series.total for series in by_endpoint[endpoint]))
+    busiest = sorted(by_endpoint, key=lambda endpoint: -_total(by_endpoint[endpoint]))
     layout = run.requests.layout
 
     def row(series: Sequence[SeriesSnapshot], endpoint: Endpoint | None = None) -> dict[str, Any]:
@@ -100,8 +90,8 @@ def _endpoints(run: RunSnapshot, curves: Curves) -> dict[str, Any]:
         return {
             "method": method,
             "name": name,
-            "requests": sum(one.total for one in series),
-            "failures": sum(one.total for one in series if one.key.outcome == "failure"),
+            "requests": _total(series),
+            "failures": _failures(series),
             "rate": rounded(recent.rate),
             "failure_rate": rounded(recent.failure_rate),
             **dict(zip(("p50_s", "p95_s", "p99_s"), map(rounded, recent.times_s), strict=True)),
@@ -115,18 +105,21 @@ def _endpoints(run: RunSnapshot, curves: Curves) -> dict[str, Any]:
     }
 
 
-def _whole(layout: Layout, series: Iterable[SeriesSnapshot], elapsed_s: float) -> RecentRequests:
+def _whole(layout: Layout, series: Sequence[SeriesSnapshot], elapsed_s: float) -> RecentRequests:
     """Return all requests of a run that is over, as if they were recent."""
-    requests = failures = 0
-    columns = zip(*(one.counts for one in series), strict=True)
-    counts = [sum(column) for column in columns] or layout.empty()
-    for one in series:
-        requests += one.total
-        failures += one.total if one.key.outcome == "failure" else 0
+    counts = [sum(column) for column in zip(*(one.counts for one in series), strict=True)] or layout.empty()
     times_s = tuple(layout.quantile(counts, q) for q in QUANTILES)
     if elapsed_s <= 0:
         return RecentRequests(None, None, times_s)
-    return RecentRequests(requests / elapsed_s, failures / elapsed_s, times_s)
+    return RecentRequests(_total(series) / elapsed_s, _failures(series) / elapsed_s, times_s)
+
+
+def _total(series: Iterable[SeriesSnapshot]) -> int:
+    return sum(one.total for one in series)
+
+
+def _failures(series: Iterable[SeriesSnapshot]) -> int:
+    return _total(one for one in series if one.key.outcome == "failure")
 
 
 def _slo(standing: Standing, progress: Progress, run: RunSnapshot) -> dict[str, Any]:
@@ -192,10 +185,8 @@ def _sentence(run: RunSnapshot, slo: dict[str, Any] | None, reasons: list[str]) 
     if slo is not None and slo["is_warming_up"]:
         parts[0] += ", it warms up, nothing is judged yet" if run.active else ", it ended within its warm-up"
     elif slo is not None:
-        by_status = dict.fromkeys(Status, 0)
-        for objective in slo["objectives"]:
-            by_status[Status(objective["status"])] += 1
-        counted = [f"{count} {status.value}" for status, count in by_status.items() if count]
+        by_status = Counter(objective["status"] for objective in slo["objectives"])
+        counted = [f"{by_status[status.value]} {status.value}" for status in Status if by_status[status.value]]
         parts.append(f"objectives: {', '.join(counted)}")
     sentence = "; ".join(parts)
     if reasons:

@@ -1,16 +1,15 @@
 """The curves of the live page, one point a second, and the requests of each endpoint in the last ten seconds.
 
-Both follow from the differences between snapshots that are a second apart. A series that has not changed costs nothing.
+Both are differences between snapshots that are a second apart. A series that has not changed costs nothing.
 """
 
 from __future__ import annotations
 
-from array import array
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
-from math import isnan, nan
+from operator import mul
 from typing import NamedTuple
 
 from locust_otel.core.histogram import Layout
@@ -18,12 +17,8 @@ from locust_otel.core.snapshot import RunSnapshot, SeriesSnapshot, Snapshot, Wor
 from locust_otel.exporter.session import Session
 from locust_otel.slo.counts import Endpoint
 
-MAX_POINTS = 900
-"""Points that are kept: fifteen minutes."""
-
-RECENT_S = 10
-"""Seconds that percentiles and the rates of endpoints look back."""
-
+MAX_POINTS = 900  # kept: fifteen minutes
+RECENT_S = 10  # that percentiles and the rates of endpoints look back
 QUANTILES = (0.5, 0.95, 0.99)
 
 COLUMNS = ("at_s", "requests", "failures", "bytes", "users", "p50_s", "p95_s", "p99_s", "cpu", "lag_s")
@@ -42,9 +37,8 @@ class RecentRequests(NamedTuple):
     """Requests of the last `RECENT_S`.
 
     Attributes:
-        rate: Requests a second; None before the first point.
-        failure_rate: Failed requests a second; None before the first point.
-        times_s: Percentiles in seconds, as `QUANTILES`; None where no request was measured.
+        rate: Requests a second, and `failure_rate` failed ones; None before the first point.
+        times_s: Percentiles in seconds, as `QUANTILES`; None if no request was measured.
     """
 
     rate: float | None
@@ -54,64 +48,51 @@ class RecentRequests(NamedTuple):
 
 @dataclass(slots=True)
 class _Tally:
-    """Requests of one endpoint in one second; `counts` by index of the bounds."""
+    """Requests of one endpoint, or of all, in one second; `counts` by index of the bounds."""
 
     requests: int = 0
     failures: int = 0
-    counts: dict[int, int] = field(default_factory=dict)
+    counts: Counter[int] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
 class _Second:
-    """Changes between two snapshots."""
+    """Changes between two snapshots; the tally of all requests is under None."""
 
     length_s: float
-    tallies: dict[Endpoint, _Tally] = field(default_factory=dict)
+    tallies: defaultdict[Endpoint | None, _Tally] = field(default_factory=lambda: defaultdict(_Tally))
     body_bytes: int = 0
     lag_s: float = 0.0
     lags: int = 0
 
     @property
-    def requests(self) -> int:
-        return sum(tally.requests for tally in self.tallies.values())
-
-    @property
-    def failures(self) -> int:
-        return sum(tally.failures for tally in self.tallies.values())
+    def sums(self) -> tuple[float, ...]:
+        """Seconds, requests, failures, bytes, measurements of the lag, and their sum in seconds."""
+        total = self.tallies[None]
+        return self.length_s, total.requests, total.failures, self.body_bytes, self.lags, self.lag_s
 
 
 @dataclass(slots=True)
-class _Points:
-    """The points of a run, kept for a successor of this process; NaN where there is no value."""
+class _Kept:
+    """The points of a run, each as `COLUMNS`, kept for a successor of this process."""
 
     run_id: str = ""
-    columns: dict[str, array[float]] = field(default_factory=lambda: {name: array("d") for name in COLUMNS})
-
-    def add(self, values: Sequence[float | None]) -> None:
-        for column, value in zip(self.columns.values(), values, strict=True):
-            column.append(nan if value is None else value)
-            del column[:-MAX_POINTS]
+    points: deque[tuple[float | None, ...]] = field(default_factory=lambda: deque(maxlen=MAX_POINTS))
 
 
 class Curves:
-    """The curves of the current or last run.
-
-    Values are read with the lock of the session held.
-
-    Args:
-        session: Its run, and where the points are kept.
-    """
+    """The curves of the current or last run; to be read with the lock of the session held."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._points: _Points = session.keep("curves", _Points())
+        self._kept: _Kept = session.keep("curves", _Kept())
         self._unsettled = _UNSETTLED if self.run_id else 0
         self._restart((), 0.0)
 
     @property
     def run_id(self) -> str:
         """The run; empty before the first point."""
-        return self._points.run_id
+        return self._kept.run_id
 
     def add(self, snapshot: Snapshot) -> None:
         """Add the point of a snapshot, once a second."""
@@ -120,9 +101,8 @@ class Curves:
             return
         if self.run_id != run.run_id:
             with self._session.lock:
-                self._points.run_id = run.run_id
-                for column in self._points.columns.values():
-                    del column[:]
+                self._kept.run_id = run.run_id
+                self._kept.points.clear()
                 self._restart((), 0.0)
             self._unsettled = 0
         if self._unsettled:
@@ -135,7 +115,7 @@ class Curves:
             with self._session.lock:
                 self._is_distributed = snapshot.workers_expected is not None
                 self._recent.append(second)
-                self._points.add(self._new_point(snapshot, run))
+                self._kept.points.append(tuple(map(rounded, self._new_point(snapshot, run))))
 
     def _restart(self, series: tuple[SeriesSnapshot, ...], elapsed_s: float) -> None:
         """Take the next differences to these values."""
@@ -153,13 +133,13 @@ class Curves:
             old = next(known, None)
             if old is new:
                 continue
-            tally = second.tallies.setdefault(new.key[:2], _Tally())
-            requests = new.total - (old.total if old is not None else 0)
-            tally.requests += requests
-            tally.failures += requests if new.key.outcome == "failure" else 0
-            second.body_bytes += new.body_bytes - (old.body_bytes if old is not None else 0)
-            for index, count in _differences(old.counts if old is not None else nothing, new.counts):
-                tally.counts[index] = tally.counts.get(index, 0) + count
+            counts, total, body_bytes = (old.counts, old.total, old.body_bytes) if old is not None else (nothing, 0, 0)
+            second.body_bytes += new.body_bytes - body_bytes
+            changes = dict(_differences(counts, new.counts))
+            for tally in second.tallies[None], second.tallies[new.key[:2]]:
+                tally.requests += new.total - total
+                tally.failures += new.total - total if new.key.outcome == "failure" else 0
+                tally.counts.update(changes)
         self._series, self._elapsed_s = run.requests.series, run.elapsed_s
         return second
 
@@ -175,19 +155,19 @@ class Curves:
         return number, sum_s
 
     def _new_point(self, snapshot: Snapshot, run: RunSnapshot) -> list[float | None]:
-        weighted = list(zip(_EVEN if self._is_distributed else (1,), reversed(self._recent), strict=False))
-        length_s = sum(weight * second.length_s for weight, second in weighted)
-        lags = sum(weight * second.lags for weight, second in weighted)
+        weights = _EVEN if self._is_distributed else (1,)
+        columns = zip(*(second.sums for second in reversed(self._recent)), strict=True)
+        length_s, requests, failures, body_bytes, lags, lag_s = (sum(map(mul, weights, column)) for column in columns)
         cpu = [worker.cpu_ratio for worker in snapshot.workers if worker.cpu_ratio is not None]
         return [
             run.elapsed_s,
-            sum(weight * second.requests for weight, second in weighted) / length_s,
-            sum(weight * second.failures for weight, second in weighted) / length_s,
-            sum(weight * second.body_bytes for weight, second in weighted) / length_s,
+            requests / length_s,
+            failures / length_s,
+            body_bytes / length_s,
             sum(run.users.values()),
             *self.recent(run.requests.layout).times_s,
             max(cpu, default=None),
-            sum(weight * second.lag_s for weight, second in weighted) / lags if lags else None,
+            lag_s / lags if lags else None,
         ]
 
     def recent(self, layout: Layout, endpoint: Endpoint | None = None) -> RecentRequests:
@@ -197,7 +177,7 @@ class Curves:
         weights = _EVEN if self._is_distributed else repeat(1)
         for weight, second in zip(weights, reversed(self._recent), strict=False):
             length_s += weight * second.length_s
-            for tally in second.tallies.values() if endpoint is None else (second.tallies.get(endpoint, _Tally()),):
+            if tally := second.tallies.get(endpoint):
                 requests += weight * tally.requests
                 failures += weight * tally.failures
                 for index, count in tally.counts.items():
@@ -209,11 +189,11 @@ class Curves:
 
     def columns(self) -> Mapping[str, list[float | None]]:
         """Return all points by `COLUMNS`, rounded for a picture."""
-        return {name: [rounded(value) for value in column] for name, column in self._points.columns.items()}
+        return {name: [point[index] for point in self._kept.points] for index, name in enumerate(COLUMNS)}
 
     def last(self) -> Mapping[str, float | None]:
         """Return the last point; empty before the first."""
-        return {name: rounded(column[-1]) for name, column in self._points.columns.items() if column}
+        return dict(zip(COLUMNS, self._kept.points[-1], strict=True)) if self._kept.points else {}
 
 
 def _differences(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -227,7 +207,7 @@ def _differences(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[int, 
 
 
 def rounded(value: float | None) -> float | None:
-    """Return a value with the digits that a picture can show; None for NaN."""
-    if value is None or isnan(value):
+    """Return a value with the digits that a picture can show."""
+    if value is None:
         return None
     return round(value, 1) if value >= 1000 else float(f"{value:.4g}")

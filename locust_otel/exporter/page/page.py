@@ -1,4 +1,4 @@
-"""The live page as an output: follows each run, and answers for who looks at it."""
+"""The live page as an output: follows each run, and gives its values to those who look at it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,13 @@ from locust_otel.exporter.page.curves import Curves
 from locust_otel.exporter.run import Run
 from locust_otel.exporter.session import Session
 
-INTERVAL_S = 1.0
-"""Values are made at most as often, however many look at them."""
-
-_OPEN_S = 2.5  # after the last look a page is taken for open, which looks each second
-_LAST_LOOK_S = 1.2  # in which every open page looks once more
+INTERVAL_S = 1.0  # between values that are made anew, however many pages ask for them
+_OPEN_S = 2.5  # after its last request for values, one a second, in which a page counts as open
+_LAST_LOOK_S = 1.2  # in which each open page asks once more
 
 
 class Page(Output):
     """The live page.
-
-    Args:
-        session: Its current or last run is shown.
 
     Attributes:
         html: The page itself; it fetches its values.
@@ -73,12 +68,7 @@ class Page(Output):
             self._made = float("-inf")
 
     def answer(self, question: str, argument: object) -> Any:  # noqa: ARG002
-        """Answer Locust's process.
-
-        Args:
-            question: `page` for the values, made anew; `json` for those of `data` as text; `html` for the page itself.
-            argument: Nothing.
-        """
+        """Answer Locust's process: `page` new values, `json` those of `data` as text, `html` the page itself."""
         match question:
             case "page":
                 with self._session.lock:

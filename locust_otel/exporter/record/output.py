@@ -12,13 +12,14 @@ from time import monotonic
 from urllib.parse import urlsplit
 
 from locust_otel.core.events import Event
+from locust_otel.core.histogram import layout
 from locust_otel.core.snapshot import Snapshot
 from locust_otel.exporter.output import Output
-from locust_otel.exporter.record.writer import RecordWriter, Written
+from locust_otel.exporter.record.writer import RecordWriter, Written, verdict_on
 from locust_otel.exporter.run import Run
 from locust_otel.exporter.session import Session
 from locust_otel.exporter.settings import Settings
-from locust_otel.wire.record import Mark, RecordedEvent
+from locust_otel.wire.record import EndLine, Mark, RecordedEvent, RunLine, SloFile
 
 logger = logging.getLogger(__name__)
 
@@ -31,19 +32,10 @@ MAX_EVENTS = 1000
 
 @dataclass(slots=True)
 class _Kept:
-    """State that the next exporter needs to continue the record.
+    """State that the next exporter needs to continue the record."""
 
-    Attributes:
-        written: The record of the current or last run; None before the first.
-        marks: Marks of that run that are written.
-        is_warming_up: Whether its warm-up was not over at the end of the last interval.
-        events: Events that are not written yet.
-    """
-
-    written: Written | None = None
-    marks: int = 0
-    is_warming_up: bool = False
-    events: deque[Event] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS))
+    written: Written | None = None  # the record of the current or last run
+    events: deque[Event] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS))  # not written yet
 
 
 class RecordOutput(Output):
@@ -51,9 +43,6 @@ class RecordOutput(Output):
 
     A write that failed is retried with the next interval. Until it succeeds, no further interval is made: the first one
     afterwards holds everything that happened in between, and memory does not grow.
-
-    Args:
-        session: The runs.
     """
 
     def __init__(self, session: Session) -> None:
@@ -76,7 +65,7 @@ class RecordOutput(Output):
         """Write an interval."""
         run = self._session.run
         if run is not None and snapshot.run is not None and snapshot.run.run_id == run.run_id:
-            self._attempt(lambda: self._record(run, snapshot))
+            self._attempt(lambda: self._write_interval(self._writer_of(run), run, snapshot))
 
     def note(self, event: Event) -> None:
         """Keep an event for the next interval."""
@@ -124,47 +113,52 @@ class RecordOutput(Output):
         slo = progress.slo if progress is not None else None
         self._is_failing = self._is_told = False
         with session.lock:
-            self._kept.written = written = Written(run.run_id)
-            self._kept.marks, self._kept.is_warming_up = 0, progress is not None and progress.is_warming_up
+            is_warming_up = progress is not None and progress.is_warming_up
+            self._kept.written = written = Written(run.run_id, is_warming_up=is_warming_up)
             self._writer = writer = RecordWriter(self._folder, written, session.lock)
             writer.begin(
-                run.snapshot(),
-                slo=(slo.source, slo.text) if slo is not None else None,
-                settings=run.settings,
-                versions=session.origin.versions,
-                instance=urlsplit(session.url).netloc if session.url is not None else None,
+                RunLine(
+                    run_id=run.run_id,
+                    start_time=run.start_time,
+                    info=dict(run.info),
+                    settings=dict(run.settings),
+                    versions=dict(session.origin.versions),
+                    instance=urlsplit(session.url).netloc if session.url is not None else None,
+                    slow_s=run.merged.slow_s,
+                    thresholds_s=list(run.merged.layout.classic_bounds),
+                    bounds=list(run.merged.layout.bounds),
+                    lag_bounds=list(layout().bounds),
+                    slo=SloFile(slo.source, slo.text) if slo is not None else None,
+                )
             )
         writer.file.write()
-        logger.info("Run record: %s", writer.path)
+        logger.info("Run record: %s", written.stored.path)
         return writer
 
-    def _record(self, run: Run, taken: Snapshot) -> None:
-        writer = self._writer_of(run)
-        if writer is not None:
-            self._write_interval(writer, run, taken)
-
-    def _write_interval(self, writer: RecordWriter, run: Run, taken: Snapshot, *, is_last: bool = False) -> None:
-        kept, lock, progress = self._kept, self._session.lock, run.progress
+    def _write_interval(self, writer: RecordWriter | None, run: Run, taken: Snapshot, *, is_last: bool = False) -> None:
+        if writer is None:
+            return
+        written, kept, lock, progress = writer.written, self._kept, self._session.lock, run.progress
         is_warming_up = progress is not None and progress.is_warming_up
-        is_warm = kept.is_warming_up and not is_warming_up
-        if writer.is_behind:
+        is_warm = written.is_warming_up and not is_warming_up
+        if written.stored.pending:
             try:
                 writer.file.write()
             except OSError:
                 if not is_last and not is_warm:  # the judged requests begin with the next interval
                     raise
         with lock:
-            marks, events = [Mark(*mark) for mark in run.marked[kept.marks :]], list(kept.events)
+            marks, events = [Mark(*mark) for mark in run.marked[written.marks :]], list(kept.events)
         recorded = (
-            RecordedEvent(max(e.timestamp - run.start_time, 0.0), e.name, e.body, e.severity, e.attributes)
+            RecordedEvent(max(e.timestamp - run.start_time, 0.0), e.name, e.body, e.severity, dict(e.attributes))
             for e in events
             if e.attributes.get("run_id", run.run_id) == run.run_id
         )
         lines = writer.interval(taken, marks, recorded, is_warm=is_warm)
         with lock:  # in one step, so that no checkpoint has half of it
             writer.add(lines, taken)
-            kept.marks += len(marks)
-            kept.is_warming_up = is_warming_up
+            written.marks += len(marks)
+            written.is_warming_up = is_warming_up
             for event in events:
                 if kept.events and kept.events[0] is event:
                     kept.events.popleft()
@@ -185,11 +179,14 @@ class RecordOutput(Output):
             with contextlib.suppress(OSError):  # `end` retries the write
                 self._write_interval(writer, run, taken, is_last=True)
             writer.end(
-                state=last.state,
-                recorded=last.requests.total,
-                locust_total=run.locust_total,
-                results=standing.results if standing is not None else None,
-                is_aborted=standing is not None and standing.aborted is not None,
+                EndLine(
+                    at=writer.written.end_s,
+                    state=last.state,
+                    recorded=last.requests.total,
+                    locust_total=run.locust_total,
+                    is_aborted=standing is not None and standing.aborted is not None,
+                    verdict=list(map(verdict_on, standing.results)) if standing is not None else None,
+                )
             )
 
     def _attempt(self, action: Callable[[], object]) -> None:

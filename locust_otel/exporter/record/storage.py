@@ -30,9 +30,9 @@ class Stored:
     """Content of the file.
 
     Attributes:
-        path: The file; empty before it could be created.
-        offset: Bytes of it that are written.
-        pending: Bytes that come next and are not written yet.
+        path: Empty before the file could be created.
+        offset: Bytes that are written.
+        pending: Bytes that come next.
         crc: Checksum of the content of the open gzip member.
         size: Bytes of it, uncompressed; 0 if no member is open.
     """
@@ -45,11 +45,9 @@ class Stored:
 
 
 class RecordFile:
-    """Takes lines to append.
+    """Takes lines to append, to a file of a name that begins with the run id.
 
     Args:
-        folder: Where the file is created. A file of its name is left alone, and ours gets another name.
-        run_id: The begin of its name.
         stored: Its content, by this process or an earlier one.
         lock: Held while `stored` changes.
     """
@@ -63,11 +61,6 @@ class RecordFile:
         self._lock = lock if lock is not None else nullcontext()
         self._file = -1
         self._compressor = zlib.compressobj(_LEVEL, wbits=-zlib.MAX_WBITS)
-
-    @property
-    def path(self) -> Path | None:
-        """The file; None before it could be created."""
-        return Path(self.stored.path) if self.stored.path else None
 
     def resume(self) -> bool:
         """Continue the file of a process that has died; return False if it is gone or shorter.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Analyze a run, and say what was found."""
+    """Analyze a run, and print the analysis."""
     if (options.record is None) == (options.prometheus is None):
         raise ConfigurationError(
             "analyze", "It takes a record, or --prometheus, and not both.",
@@ -40,39 +41,28 @@ def run(options: argparse.Namespace) -> int:
             "--run-id", "It goes with --prometheus, and --prometheus with it.", "Give both, or a record.",
             slug="analyze-run-id",
         )  # fmt: skip
-    require_extra("analyze")
+    if missing := [name for name in ("numpy", "scipy") if find_spec(name) is None]:
+        raise ConfigurationError(
+            "analyze", f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} not installed.",
+            "pip install 'locust-otel[analysis]'", slug="analysis-extra",
+        )  # fmt: skip
     from rich.console import Console  # noqa: PLC0415  # no other command needs these
 
-    from locust_otel.review.analysis import from_prometheus, from_record, rendering  # noqa: PLC0415  # no other command needs them
+    from locust_otel.review.analysis import finding, readers  # noqa: PLC0415
     from locust_otel.review.analysis.analyze import analyze  # noqa: PLC0415
     from locust_otel.review.prometheus import Prometheus  # noqa: PLC0415
     from locust_otel.review.record.reader import load  # noqa: PLC0415
 
     if options.record is not None:
         record = load(options.record)
-        found = analyze(from_record.timeline(record, Path(options.record).name))
+        analysis = analyze(readers.from_record(record, Path(options.record).name))
         if not record.is_complete:
             print("The record has no end: its run was cut off there, or goes on.", file=sys.stderr)  # noqa: T201
     else:
         server = Prometheus.of_environment(options.prometheus)
-        found = analyze(from_prometheus.timeline(server, options.run_id, options.lookback))
+        analysis = analyze(readers.from_prometheus(server, options.run_id, options.lookback))
     if options.format == "json":
-        sys.stdout.write(rendering.written(found))
+        sys.stdout.write(finding.written(analysis))
     else:
-        rendering.print_to(found, Console(width=None if sys.stdout.isatty() else _WIDTH))
+        finding.print_to(analysis, Console(width=None if sys.stdout.isatty() else _WIDTH))
     return ExitCode.OK
-
-
-def require_extra(where: str) -> None:
-    """Raise where numpy and scipy are not installed.
-
-    Raises:
-        ConfigurationError: They are not.
-    """
-    from importlib.util import find_spec  # noqa: PLC0415  # likewise
-
-    if missing := [name for name in ("numpy", "scipy") if find_spec(name) is None]:
-        raise ConfigurationError(
-            where, f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} not installed.",
-            "pip install 'locust-otel[analysis]'", slug="analysis-extra",
-        )  # fmt: skip

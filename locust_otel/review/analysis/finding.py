@@ -1,15 +1,24 @@
-"""What an analysis says: findings with their figures, in words and as JSON."""
+"""The result of an analysis: findings with their figures, and notes; as text for people, as JSON for programs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from locust_otel.core.words import duration
+
 
 class Pattern(StrEnum):
-    """How a service degrades, or why nothing is said of it."""
+    """A way in which a service degrades, or the lack of one."""
 
     LINEAR = "linear"
     CLIFF = "cliff"
@@ -21,7 +30,7 @@ class Pattern(StrEnum):
     UNKNOWN = "cannot-tell"
 
 
-TITLES: Mapping[Pattern, str] = {
+_TITLES: Mapping[Pattern, str] = {
     Pattern.LINEAR: "latency grows with the load",
     Pattern.CLIFF: "fine up to a point, then a collapse",
     Pattern.SAWTOOTH: "regular stalls",
@@ -32,7 +41,7 @@ TITLES: Mapping[Pattern, str] = {
     Pattern.UNKNOWN: "cannot tell",
 }
 
-FIXES: Mapping[Pattern, str] = {
+_FIXES: Mapping[Pattern, str] = {
     Pattern.LINEAR: "Work that all requests share: cache what is computed again, cut or batch queries, look for a lock "
     "or a processor they queue for; then add capacity.",
     Pattern.CLIFF: "A limit that is hit: size of the database or connection pool, worker threads, queue and time-out "
@@ -47,14 +56,14 @@ FIXES: Mapping[Pattern, str] = {
     "day; vary the load to learn which pattern it is.",
 }
 
+_STYLES = {Pattern.NONE: "bold green", Pattern.UNKNOWN: "bold yellow"}
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was found.
+    """A pattern that a run shows, or the reason why none is named.
 
     Attributes:
-        pattern: Its name.
-        summary: One sentence for people.
         evidence: Sentences with the figures it rests on.
         confidence: In [0, 1].
         endpoint: Method and name; empty where it concerns all.
@@ -69,6 +78,11 @@ class Finding:
     endpoint: str = ""
     figures: Mapping[str, Any] = field(default_factory=dict)
     since_s: float | None = None
+
+    @property
+    def fixes(self) -> str:
+        """What to consider; empty where nothing is to be fixed."""
+        return _FIXES.get(self.pattern, "")
 
     @property
     def is_certain(self) -> bool:
@@ -92,47 +106,137 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class EndpointFinding:
-    """What is said of one endpoint.
-
-    Attributes:
-        low_s: Mean duration at low load, or at the start.
-        high_s: Mean duration at high load, or at the end.
-        share: Of the total time of all requests, in [0, 1].
-    """
+    """The findings on one endpoint."""
 
     endpoint: str
     pattern: Pattern
     confidence: float
     requests: int
     failures: int
-    low_s: float
-    high_s: float
-    share: float
+    first_s: float  # mean duration at low load, or at the start
+    last_s: float  # at high load, or at the end
+    share_of_time: float  # of the total time of all requests, in [0, 1]
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What is said of a run.
-
-    Attributes:
-        findings: The main one first; there is at least one.
-        endpoints: The busiest first.
-        knee: For a picture: `users`, `rps`, `latency_s`; empty where there is none.
-    """
+    """The findings on a run, at least one and the main one first; the busiest endpoint comes first too."""
 
     source: str
     run_id: str
     findings: tuple[Finding, ...]
     endpoints: tuple[EndpointFinding, ...] = ()
     notes: tuple[Note, ...] = ()
-    knee: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def main(self) -> Finding:
         """The finding that explains most."""
         return self.findings[0]
 
+    @property
+    def knee(self) -> Mapping[str, float]:
+        """The knee of a cliff, for a picture; empty where there is none."""
+        names = {"users": "knee_users", "rps": "capacity_rps", "latency_s": "base_s", "low_rps": "capacity_low_rps",
+                 "high_rps": "capacity_high_rps"}  # fmt: skip
+        cliff = next((finding for finding in self.findings if finding.pattern is Pattern.CLIFF), None)
+        return {} if cliff is None else {name: cliff.figures[figure] for name, figure in names.items()}
 
-def seconds(value: float) -> str:
-    """Return a duration as people read it."""
-    return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.0f} ms" if value >= 0.01 else f"{value * 1000:.1f} ms"
+
+def print_to(analysis: Analysis, console: Console) -> None:
+    """Print an analysis."""
+    console.print(Group(*_parts(analysis)))
+
+
+def _parts(analysis: Analysis) -> Iterator[RenderableType]:
+    yield Text.assemble(("run ", "dim"), analysis.run_id)
+    for finding in analysis.findings:
+        yield Text("")
+        yield from _finding(finding)
+    if analysis.notes:
+        yield Text("")
+        yield Text("Also", style="bold")
+        yield from (_indented(f"· {note.text}") for note in analysis.notes)
+    if analysis.endpoints:
+        yield Text("")
+        yield _table(analysis.endpoints)
+
+
+def _finding(finding: Finding) -> Iterator[RenderableType]:
+    sure = "" if finding.pattern is Pattern.UNKNOWN else f"  {finding.confidence_word} confidence"
+    name = (finding.pattern.value.upper(), _STYLES.get(finding.pattern, "bold red"))
+    yield Text.assemble(name, (f"  {_TITLES[finding.pattern]}{sure}", "dim"))
+    yield _indented(finding.summary, "bold")
+    yield from (_indented(f"· {sentence}") for sentence in finding.evidence)
+    if finding.fixes:
+        yield _indented(f"→ {finding.fixes}", "cyan")
+
+
+def _indented(text: str, style: str = "") -> Padding:
+    return Padding(Text(text, style=style), (0, 0, 0, 2))
+
+
+def _table(endpoints: tuple[EndpointFinding, ...]) -> Table:
+    result = Table("endpoint", box=None, pad_edge=False, header_style="dim")
+    for column in ("requests", "failed", "at first", "at last", "share of time"):
+        result.add_column(column, justify="right", no_wrap=True)
+    result.add_column("pattern", no_wrap=True)
+    for endpoint in endpoints:
+        result.add_row(
+            Text(endpoint.endpoint),
+            f"{endpoint.requests:,}",
+            f"{endpoint.failures:,}",
+            duration(endpoint.first_s),
+            duration(endpoint.last_s),
+            f"{endpoint.share_of_time:.0%}",
+            Text(endpoint.pattern.value, style=_STYLES.get(endpoint.pattern, "bold red")),
+        )
+    return result
+
+
+def document(analysis: Analysis) -> dict[str, Any]:
+    """Return an analysis as JSON has it; `main` is the first of the findings."""
+    result: dict[str, Any] = _plain({
+        "version": 1,
+        "source": analysis.source,
+        "run_id": analysis.run_id,
+        "pattern": analysis.main.pattern.value,
+        "summary": analysis.main.summary,
+        "findings": [
+            {
+                "pattern": finding.pattern.value,
+                "summary": finding.summary,
+                "endpoint": finding.endpoint or None,
+                "since_s": finding.since_s,
+                "confidence": round(finding.confidence, 2),
+                "confidence_word": finding.confidence_word,
+                "evidence": finding.evidence,
+                "fixes": finding.fixes or None,
+                "figures": finding.figures,
+            }
+            for finding in analysis.findings
+        ],
+        "notes": [{"note": note.slug, "text": note.text, "figures": note.figures} for note in analysis.notes],
+        "endpoints": [
+            {**asdict(endpoint), "confidence": round(endpoint.confidence, 2)} for endpoint in analysis.endpoints
+        ],
+        "knee": analysis.knee or None,
+    })  # fmt: skip
+    return result
+
+
+def written(analysis: Analysis) -> str:
+    """Return an analysis as one JSON document."""
+    return json.dumps(document(analysis), indent=2, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can say it: numbers with four significant digits, none for infinity."""
+    match value:
+        case dict():
+            return {key: _plain(member) for key, member in value.items()}
+        case list() | tuple():
+            return [_plain(member) for member in value]
+        case None | str() | bool() | int():
+            return value
+    number = float(value)
+    return float(f"{number:.4g}") if math.isfinite(number) else None

@@ -1,35 +1,34 @@
-"""The established methods that the detectors stand on, each a function of arrays."""
+"""The established methods that the detectors use, each a function of arrays."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import ndimage, optimize, signal, stats
 
 from locust_otel.review.analysis.timeline import Floats, Ints
 
 _MIN_CYCLES = 4
 _LEAST_TROUGH = 0.25
 _SHAPES = (0.3, 60.0)
+_ROUNDS = 24
 
 
-def change_points(values: Floats, min_length: int = 3, strength: float = 6.0) -> list[int]:
+def change_points(values: Floats, min_length: int, strength: float) -> list[int]:
     """Return where the level of a series changes: the first index of each new segment.
 
     Optimal partitioning with squared error and a penalty of `strength * variance * log n` a change
     (Jackson et al. 2005, https://arxiv.org/abs/math/0309285); the variance is that of the differences, which level
     changes hardly touch.
 
-    Args:
-        values: Shape (n,), without NaN.
-        min_length: Values in a segment at the least.
-        strength: Factor on the penalty.
+    The values have no NaN; a segment has at least `min_length` of them.
     """
     n = len(values)
     if n < 2 * min_length:
         return []
-    spread = 1.4826 * float(np.median(np.abs(np.diff(values) - np.median(np.diff(values))))) / np.sqrt(2)
+    spread = 1.4826 * float(stats.median_abs_deviation(np.diff(values))) / np.sqrt(2)
     variance = max(spread**2, 1e-12, float(np.var(values)) * 1e-4)
     penalty = strength * variance * np.log(n)
     sums = np.concatenate(([0.0], np.cumsum(values)))
@@ -39,17 +38,16 @@ def change_points(values: Floats, min_length: int = 3, strength: float = 6.0) ->
     before = np.zeros(n + 1, np.int64)
     for end in range(min_length, n + 1):
         starts = np.arange(0, end - min_length + 1)
-        length = end - starts
-        cost = squares[end] - squares[starts] - (sums[end] - sums[starts]) ** 2 / length
+        cost = squares[end] - squares[starts] - (sums[end] - sums[starts]) ** 2 / (end - starts)
         total = best[starts] + cost + penalty
-        choice = int(np.argmin(total))
-        best[end], before[end] = total[choice], starts[choice]
-    found: list[int] = []
+        before[end] = np.argmin(total)
+        best[end] = total[before[end]]
+    changes: list[int] = []
     at = int(before[n])
     while at > 0:
-        found.append(at)
+        changes.append(at)
         at = int(before[at])
-    return found[::-1]
+    return changes[::-1]
 
 
 class Period(NamedTuple):
@@ -60,40 +58,28 @@ class Period(NamedTuple):
     strength_twice: float
 
 
-def autocorrelation(values: Floats) -> Floats:
+def _autocorrelation(values: Floats) -> Floats:
     """Return the autocorrelation by lag, 1 at lag 0, corrected for the shorter overlap."""
     centred = values - values.mean()
     n = len(values)
-    size = 1 << (2 * n - 1).bit_length()
-    power = np.abs(np.fft.rfft(centred, size)) ** 2
-    raw = np.fft.irfft(power, size)[:n]
-    if raw[0] <= 0:
-        return np.zeros(n)
-    result: Floats = raw / raw[0] * n / np.arange(n, 0, -1)
-    return result
+    raw = signal.correlate(centred, centred, method="fft")[n - 1 :]
+    return raw / raw[0] * n / np.arange(n, 0, -1) if raw[0] > 0 else np.zeros(n)
 
 
-def period(values: Floats, shortest: int = 4) -> Period | None:
-    """Return the period of a series that repeats itself at least four times; None where it does not.
+def period(values: Floats, shortest: int) -> Period | None:
+    """Return the period of a series without trend that repeats itself at least four times, of `shortest` steps or more.
 
-    Args:
-        values: Shape (n,), evenly spaced, without trend.
-        shortest: Steps of the shortest period looked for.
+    None where it does not.
     """
     longest = len(values) // _MIN_CYCLES
     if longest <= shortest:
         return None
-    correlation = np.convolve(autocorrelation(values), [0.25, 0.5, 0.25], mode="same")
-    window = np.arange(shortest, longest + 1)
-    peaks = [
-        int(lag)
-        for lag in window
-        if correlation[lag] >= correlation[lag - 1] and correlation[lag] > correlation[lag + 1]
-    ]
-    highest = max((float(correlation[lag]) for lag in peaks), default=0.0)
-    if highest <= 0:
+    correlation = np.convolve(_autocorrelation(values), [0.25, 0.5, 0.25], mode="same")
+    peaks, _ = signal.find_peaks(correlation[shortest - 1 : longest + 2], height=0)
+    if not len(peaks):
         return None
-    lag = next(lag for lag in peaks if correlation[lag] >= 0.75 * highest)
+    peaks += shortest - 1
+    lag = int(peaks[np.argmax(correlation[peaks] >= 0.75 * correlation[peaks].max())])
     if correlation[lag] - min(correlation[lag // 2 : lag]) < _LEAST_TROUGH:
         return None  # alike at every distance: a trend, not a period
     # The peaks at whole multiples tell the period more finely than the first one does.
@@ -130,81 +116,58 @@ def line(x: Floats, y: Floats) -> Line:
 
 
 class Bend(NamedTuple):
-    """How latency R follows concurrency L: `R = (R0^p + (L / C)^p)^(1/p)`.
+    """The curve of latency R by concurrency L: `R = (R0^p + (L / C)^p)^(1/p)`.
 
     The two asymptotes of operational analysis (Denning & Buzen 1978): nobody waits, or the bottleneck is always busy.
     p says how sharp the bend between them is: 1 is a straight line from the first request on, infinity a cliff.
-
-    Attributes:
-        base_s: R0.
-        capacity: C, requests/s.
-        sharpness: p.
-        error: Root mean square of the residuals of log R.
     """
 
-    base_s: float
-    capacity: float
-    sharpness: float
-    error: float
+    base_s: float  # R0
+    capacity: float  # C, requests/s
+    sharpness: float  # p
+    error: float  # root mean square of the residuals of log R
 
 
 def bend(concurrency: Floats, latency_s: Floats, sharpness: float | None = None) -> Bend:
     """Fit a `Bend`, robustly; with a given sharpness only the other two."""
-    logs = np.log(latency_s)
-    start = [float(np.log(np.quantile(latency_s, 0.1))), float(np.log(np.max(concurrency / latency_s)))]
-    free = [] if sharpness is not None else [np.log(2.0)]
-    log_l = np.log(concurrency)
-    low, high = np.log(_SHAPES)
+    logs, log_l = np.log(latency_s), np.log(concurrency)
+    start = [np.log(np.quantile(latency_s, 0.1)), np.log(np.max(concurrency / latency_s)), np.log(2.0)]
+
+    def exponent(values: Floats) -> float:
+        return float(np.exp(np.clip(values[2], *np.log(_SHAPES)))) if sharpness is None else sharpness
 
     def residuals(values: Floats) -> Floats:
-        p = sharpness if sharpness is not None else float(np.exp(np.clip(values[2], low, high)))
+        p = exponent(values)
         result: Floats = np.logaddexp(p * values[0], p * (log_l - values[1])) / p - logs
         return result
 
-    fitted = optimize.least_squares(residuals, [*start, *free], loss="soft_l1", f_scale=0.1, max_nfev=200)
-    p = sharpness if sharpness is not None else float(np.exp(np.clip(fitted.x[2], low, high)))
-    error = float(np.sqrt(np.mean(np.minimum(residuals(fitted.x) ** 2, 1.0))))
-    return Bend(float(np.exp(fitted.x[0])), float(np.exp(fitted.x[1])), p, error)
+    free = start if sharpness is None else start[:2]
+    fitted = optimize.least_squares(residuals, free, loss="soft_l1", f_scale=0.1, max_nfev=200).x
+    error = float(np.sqrt(np.mean(np.minimum(residuals(fitted) ** 2, 1.0))))
+    return Bend(float(np.exp(fitted[0])), float(np.exp(fitted[1])), exponent(fitted), error)
 
 
 class Scalability(NamedTuple):
-    """The Universal Scalability Law, `X = r L / (1 + a (L - 1) + b L (L - 1))` (Gunther 1993).
+    """The Universal Scalability Law, `X = r L / (1 + a (L - 1) + b L (L - 1))` (Gunther 1993)."""
 
-    Attributes:
-        rate: r, requests/s of one request at a time.
-        contention: a.
-        coherence: b.
-        peak: The highest throughput it allows, requests/s; infinity where nothing limits it.
-        low: Lower end of the 95 % interval of the peak, by bootstrap.
-        high: Upper end.
-    """
-
-    rate: float
-    contention: float
-    coherence: float
-    peak: float
-    low: float
+    rate: float  # r, requests/s of one request at a time
+    contention: float  # a
+    coherence: float  # b
+    peak: float  # the highest throughput it allows, requests/s; infinity where nothing limits it
+    low: float  # ends of the 95 % interval of the peak, by bootstrap
     high: float
 
 
-def scalability(concurrency: Floats, throughput: Floats, *, rounds: int = 24, seed: int = 1) -> Scalability:
+def scalability(concurrency: Floats, throughput: Floats) -> Scalability:
     """Fit the law, with the interval of its peak from resampled points."""
-    rng = np.random.default_rng(seed)
-    values = _law(concurrency, throughput)
-    peaks = []
-    for _ in range(rounds):
-        chosen = rng.integers(0, len(concurrency), len(concurrency))
-        peaks.append(_peak(*_law(concurrency[chosen], throughput[chosen], start=values)))
+    law = _law(concurrency, throughput, (float(np.max(throughput / concurrency)), 0.05, 1e-4))
+    peaks = [_peak(*_law(concurrency[chosen], throughput[chosen], law)) for chosen in resampled(len(concurrency))]
     low, high = np.quantile(peaks, [0.025, 0.975], method="nearest")
-    return Scalability(*values, _peak(*values), float(low), float(high))
+    return Scalability(*law, _peak(*law), float(low), float(high))
 
 
-def _law(
-    concurrency: Floats, throughput: Floats, start: tuple[float, float, float] | None = None
-) -> tuple[float, float, float]:
+def _law(concurrency: Floats, throughput: Floats, start: tuple[float, float, float]) -> tuple[float, float, float]:
     # L / X is a polynomial of L: least squares under r > 0, a ≥ 0, b ≥ 0, in logs so that no level outweighs others.
-    begin = start or (float(np.max(throughput / concurrency)), 0.05, 1e-4)
-
     def residuals(values: Floats) -> Floats:
         rate, contention, coherence = values
         below = 1 + contention * (concurrency - 1) + coherence * concurrency * (concurrency - 1)
@@ -212,8 +175,8 @@ def _law(
         return result
 
     fitted = optimize.least_squares(
-        residuals, np.maximum(begin, [1e-6, 1e-9, 1e-12]), bounds=([1e-9, 0, 0], np.inf), loss="soft_l1", f_scale=0.1,
-        x_scale=[begin[0], 0.1, 1e-3], max_nfev=100,
+        residuals, np.maximum(start, [1e-6, 1e-9, 1e-12]), bounds=([1e-9, 0, 0], np.inf), loss="soft_l1", f_scale=0.1,
+        x_scale=[start[0], 0.1, 1e-3], max_nfev=100,
     )  # fmt: skip
     rate, contention, coherence = (float(value) for value in fitted.x)
     return rate, contention, coherence
@@ -226,19 +189,22 @@ def _peak(rate: float, contention: float, coherence: float) -> float:
     return rate / contention if contention > 1e-9 else float("inf")
 
 
+def resampled(count: int) -> Iterator[Ints]:
+    """Yield bootstrap samples of `count` points as indices, the same ones at each call."""
+    rng = np.random.default_rng(1)
+    for _ in range(_ROUNDS):
+        yield rng.integers(0, count, count)
+
+
 def running_median(values: Floats, width: int) -> Floats:
     """Return the median of the values around each one."""
-    half = max(1, width // 2)
-    padded = np.pad(values, half, mode="edge")
-    result: Floats = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
-    return result
+    return ndimage.median_filter(values, 2 * max(1, width // 2) + 1, mode="nearest")
 
 
 def filled(values: Floats) -> Floats:
-    """Return the values with each gap filled by the next one, or by the last where there is none."""
+    """Return the values with each gap filled by the next one, or by the last where there is none; zeros without any."""
     known: Ints = np.flatnonzero(np.isfinite(values))
     if not len(known):
         return np.zeros_like(values)
     at = np.searchsorted(known, np.arange(len(values)))
-    result: Floats = values[known[np.minimum(at, len(known) - 1)]]
-    return result
+    return values[known[np.minimum(at, len(known) - 1)]]

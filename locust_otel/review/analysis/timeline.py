@@ -1,4 +1,4 @@
-"""A run as arrays, whatever it was read from: what every detector looks at.
+"""A run as arrays, whatever it was read from, and its load: the input of every detector.
 
 Shapes: `T` intervals, all arrays of a timeline and its endpoints have that length. Durations are kept as triples
 (interval, bucket, count), since most buckets of most intervals are empty.
@@ -6,7 +6,7 @@ Shapes: `T` intervals, all arrays of a timeline and its endpoints have that leng
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,17 +19,21 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
+SETTLE_S = 8.0
+"""Seconds after a step of the load that belong to neither side of it."""
+
+_SAME = 0.03  # users that differ by this share are the same load
+_MIN_STRETCH_S = 20.0
+_MOST_POINTS = 240
+
 
 @dataclass(frozen=True)
 class EndpointSeries:
-    """All requests with one method and name.
+    """All requests with one method and name, by interval; `good_s` and `failed_s` are the sums of their durations.
 
     Attributes:
-        good: Successful requests of each interval that have a duration.
-        failed: Failed requests of each interval.
-        good_s: Sum of the durations of the good ones, in seconds.
-        failed_s: Sum of the durations of the failed ones.
-        cells: Interval and bucket of the durations of all of them, shape (n, 2).
+        good: Successful requests that have a duration.
+        cells: Interval and bucket of the durations of all requests, shape (n, 2).
         weights: How many lie in each cell, shape (n,).
     """
 
@@ -47,23 +51,28 @@ class EndpointSeries:
         """Method and name, as people say it."""
         return f"{self.method} {self.name}".strip()
 
+    @property
+    def requests(self) -> Floats:
+        """Requests of each interval, good and failed."""
+        return self.good + self.failed
+
+    @property
+    def requests_s(self) -> Floats:
+        """Sum of the durations of all requests of each interval."""
+        return self.good_s + self.failed_s
+
 
 @dataclass(frozen=True)
 class Timeline:
     """A run, interval by interval.
 
     Attributes:
-        source: What it was read from, for people.
         start_s: Start of each interval in seconds since the start of the run.
-        end_s: End of each.
-        users: Running users at its end.
+        users: Running users at the end of each interval.
         endpoints: The busiest first.
         bounds: Upper bounds of the buckets in seconds; `len(bounds)` is the bucket above the last one.
         keeps_up: Whether the load generator was fast enough.
         cpu: Highest share of a core of any generating process; NaN where unknown.
-        marks: What was marked.
-        slo: The objectives of the run; None without.
-        warmup_s: Seconds that the objectives leave out.
     """
 
     source: str
@@ -77,7 +86,6 @@ class Timeline:
     cpu: Floats
     marks: Sequence[Mark] = ()
     slo: Slo | None = None
-    warmup_s: float = 0.0
     totals: EndpointSeries = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,89 +100,140 @@ class Timeline:
         return self.end_s - self.start_s
 
     @property
+    def middle_s(self) -> Floats:
+        """Middle of each interval."""
+        return (self.start_s + self.end_s) / 2
+
+    @property
     def midpoints(self) -> Floats:
-        """Upper ends of the buckets' representatives: their geometric midpoints, in seconds."""
+        """Geometric middle of each bucket, in seconds."""
         low = np.concatenate(([0.0], self.bounds))
         high = np.concatenate((self.bounds, [self.bounds[-1] * 1.05]))
-        middle: Floats = np.where(low > 0, np.sqrt(low * high), high)
-        return middle
-
-    def part(self, start_s: float, end_s: float) -> Timeline:
-        """Return the intervals within a span."""
-        kept = np.flatnonzero((self.start_s >= start_s - 1e-6) & (self.end_s <= end_s + 1e-6))
-        if not len(kept):
-            kept = np.arange(0)
-        first = int(kept[0]) if len(kept) else 0
-        last = int(kept[-1]) + 1 if len(kept) else 0
-        return self._sliced(first, last)
-
-    def _sliced(self, first: int, last: int) -> Timeline:
-        chosen = slice(first, last)
-        return Timeline(
-            self.source, self.run_id, self.start_s[chosen], self.end_s[chosen], self.users[chosen],
-            tuple(_sliced(endpoint, first, last) for endpoint in self.endpoints),
-            self.bounds, self.keeps_up[chosen], self.cpu[chosen], self.marks, self.slo, self.warmup_s,
-        )  # fmt: skip
-
-
-def _sliced(endpoint: EndpointSeries, first: int, last: int) -> EndpointSeries:
-    kept = (endpoint.cells[:, 0] >= first) & (endpoint.cells[:, 0] < last)
-    chosen = slice(first, last)
-    return EndpointSeries(
-        endpoint.method, endpoint.name, endpoint.good[chosen], endpoint.failed[chosen], endpoint.good_s[chosen],
-        endpoint.failed_s[chosen], endpoint.cells[kept] - np.array([first, 0]), endpoint.weights[kept],
-    )  # fmt: skip
+        return np.where(low > 0, np.sqrt(low * high), high)
 
 
 def merged(endpoints: Sequence[EndpointSeries], length: int) -> EndpointSeries:
     """Return the requests of several endpoints together."""
-    zeros = np.zeros(length)
-    return EndpointSeries(
-        "",
-        "all requests",
-        sum((e.good for e in endpoints), zeros),
-        sum((e.failed for e in endpoints), zeros),
-        sum((e.good_s for e in endpoints), zeros),
-        sum((e.failed_s for e in endpoints), zeros),
-        np.concatenate([e.cells for e in endpoints] or [np.empty((0, 2), np.int64)]),
-        np.concatenate([e.weights for e in endpoints] or [np.empty(0)]),
+    good, failed, good_s, failed_s = (
+        sum((getattr(endpoint, name) for endpoint in endpoints), np.zeros(length))
+        for name in ("good", "failed", "good_s", "failed_s")
     )
+    cells = np.concatenate([endpoint.cells for endpoint in endpoints] or [np.empty((0, 2), np.int64)])
+    weights = np.concatenate([endpoint.weights for endpoint in endpoints] or [np.empty(0)])
+    return EndpointSeries("", "all requests", good, failed, good_s, failed_s, cells, weights)
+
+
+def even_bins(timeline: Timeline, width_s: float, kept: Flags | None = None) -> tuple[Ints, int]:
+    """Return the bin of each interval for bins of one width, -1 where it is not kept; and the number of bins."""
+    at: Ints = ((timeline.middle_s - timeline.start_s[0]) / width_s).astype(np.int64)
+    bins = int(at.max()) + 1
+    return at if kept is None else np.where(kept, at, -1), bins
 
 
 def binned(values: Floats, at: Ints, bins: int) -> Floats:
-    """Return sums of values by the bin each interval is in; -1 is in none.
-
-    Args:
-        values: Shape (T,).
-        at: Bin of each interval, shape (T,).
-        bins: How many there are.
-    """
+    """Return the sum of the values in each bin; values whose bin is -1 are left out."""
     kept = at >= 0
-    result: Floats = np.bincount(at[kept], values[kept], minlength=bins).astype(np.float64)
-    return result
+    return np.bincount(at[kept], values[kept], minlength=bins).astype(np.float64)
 
 
 def quantiles(timeline: Timeline, endpoint: EndpointSeries, at: Ints, bins: int, q: Sequence[float]) -> Floats:
     """Return quantiles in seconds by bin, shape (len(q), bins); NaN where nothing was measured."""
     width = len(timeline.bounds) + 1
     where = at[endpoint.cells[:, 0]]
-    kept = where >= 0
-    flat = np.bincount(
-        where[kept] * width + endpoint.cells[kept, 1], endpoint.weights[kept], minlength=bins * width
-    ).reshape(bins, width)
-    reached = flat.cumsum(axis=1)
+    table = binned(endpoint.weights, np.where(where < 0, -1, where * width + endpoint.cells[:, 1]), bins * width)
+    reached = table.reshape(bins, width).cumsum(axis=1)
     total = reached[:, -1:]
     middle = timeline.midpoints
     rows = [middle[np.argmax(reached >= np.maximum(share * total, 1e-9), axis=1)] for share in q]
-    result: Floats = np.where(total[:, 0] > 0, np.array(rows), np.nan)
-    return result
+    return np.where(total[:, 0] > 0, np.array(rows), np.nan)
 
 
-def even_bins(timeline: Timeline, width_s: float) -> tuple[Ints, int]:
-    """Return the bin of each interval for bins of about one width, and how many there are."""
-    if not len(timeline):
-        return np.empty(0, np.int64), 0
-    origin = float(timeline.start_s[0])
-    middle = (timeline.start_s + timeline.end_s) / 2
-    at: Ints = ((middle - origin) / width_s).astype(np.int64)
-    return at, int(at.max()) + 1
+@dataclass(frozen=True)
+class Points:
+    """A run in bins of a few seconds, those without a successful request left out; each value is a mean.
+
+    Attributes:
+        rps: Successful requests/s.
+        latency_s: Duration of the successful ones.
+        failing: Share of failed requests.
+        think_s: Seconds a user does not wait for answers, by the interactive response time law: Z = N / X - R.
+    """
+
+    time_s: Floats
+    users: Floats
+    rps: Floats
+    latency_s: Floats
+    failing: Floats
+    think_s: Floats
+
+    def __len__(self) -> int:
+        return len(self.time_s)
+
+    @property
+    def concurrency(self) -> Floats:
+        """Successful requests in flight, by Little's law."""
+        return self.rps * self.latency_s
+
+
+def points(timeline: Timeline, kept: Flags, *, width_s: float = 5.0, endpoint: EndpointSeries | None = None) -> Points:
+    """Return the points of a run, or of one of its endpoints; wider ones where it is long."""
+    width_s = max(width_s, float(timeline.end_s[-1] - timeline.start_s[0]) / _MOST_POINTS)
+    at, bins = even_bins(timeline, width_s, kept)
+    requests = endpoint or timeline.totals
+    length = binned(timeline.length_s, at, bins)
+    good, failed = binned(requests.good, at, bins), binned(requests.failed, at, bins)
+    good_s, failed_s = binned(requests.good_s, at, bins), binned(requests.failed_s, at, bins)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        users = binned(timeline.users * timeline.length_s, at, bins) / length
+        times = binned(timeline.middle_s * timeline.length_s, at, bins) / length
+        think_s = users / ((good + failed) / length) - (good_s + failed_s) / (good + failed)
+        columns = (times, users, good / length, good_s / good, failed / (good + failed), think_s)
+    usable = (good >= 1) & (length >= width_s / 3) & (users > 0)
+    return Points(*(column[usable] for column in columns))
+
+
+def jumps(users: Floats) -> Ints:
+    """Return the intervals in which the load takes a step."""
+    return np.flatnonzero(np.abs(np.diff(users)) > np.maximum(2.0, 0.05 * users[:-1])) + 1
+
+
+def steady(timeline: Timeline) -> Flags:
+    """Return which intervals are not right after a step of the load."""
+    end = timeline.end_s
+    result: Flags = end >= timeline.start_s[0] + SETTLE_S
+    for jump in jumps(timeline.users):
+        result &= (end < end[jump]) | (end >= end[jump] + SETTLE_S)
+    return result if result.mean() > 0.4 else np.ones(len(end), bool)
+
+
+def same_load(users: Floats, tolerance: Floats) -> Iterator[tuple[int, int]]:
+    """Yield the spans of intervals with the same load: the first, and one past the last.
+
+    `tolerance` is how far the users of a span may be from those of its first interval, by that interval; shape (T,).
+    """
+    first = 0
+    for index in range(1, len(users) + 1):
+        if index == len(users) or abs(users[index] - users[first]) > tolerance[first]:
+            yield first, index
+            first = index
+
+
+def stretches(timeline: Timeline, kept: Flags) -> Iterator[tuple[int, int]]:
+    """Yield the long spans of intervals with the same load, the settling left out."""
+    for first, end in same_load(timeline.users, np.maximum(1.0, _SAME * timeline.users)):
+        begin = first + int(np.argmax(kept[first:end]))
+        if kept[begin] and timeline.end_s[end - 1] - timeline.start_s[begin] >= _MIN_STRETCH_S:
+            yield begin, end
+
+
+def variation(timeline: Timeline) -> float:
+    """Return the highest load over the lowest, in users."""
+    low, high = np.quantile(timeline.users, [0.05, 0.98])
+    return float(high / max(low, 1.0))
+
+
+def low_and_high(load: Points) -> tuple[Flags, Flags]:
+    """Return which points have little load, and which have much."""
+    low, high = float(load.users.min()), float(load.users.max())
+    span = high - low
+    return load.users <= low + 0.25 * span, load.users >= high - 0.15 * span

@@ -1,4 +1,4 @@
-"""What a source says about the objectives of a file, and what every source decides alike.
+"""Assessments of the objectives of a file by a source of numbers, and their comparison with those of an earlier run.
 
 A source is a function from an SLO file to assessments: one for each objective, in the order of the file. What it cannot
 decide is undecided, with the reason, and never a pass.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from fractions import Fraction
 
+from locust_otel.core.words import duration
 from locust_otel.slo.counts import Counts
-from locust_otel.slo.objectives import Objective, Slo, spoken
+from locust_otel.slo.objectives import Objective, Slo, percent, spoken
 from locust_otel.slo.verdict import Result, Status, is_missed, judge
 
 Range = tuple[Fraction, Fraction]
@@ -20,12 +22,11 @@ Range = tuple[Fraction, Fraction]
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What a source says about one objective.
+    """Result of one objective by a source.
 
     Attributes:
         measured: What a later run can be compared with, by the part of the run it is of (`""` for all of it): a share
-            of bad requests in [0, 1], or seconds. Empty where the source does not know.
-        is_share: Which of the two it is.
+            of bad requests in [0, 1] where `is_share`, or seconds. Empty where the source does not know.
         regression: How much worse than the baseline it is, where that is too much.
     """
 
@@ -37,12 +38,7 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True)
 class Assessments:
-    """What a source says about all objectives of a file.
-
-    Attributes:
-        source: What was looked at: `results/run_stats.csv`.
-        notes: What a reader must know of all of them.
-    """
+    """Results of all objectives of a file by a source, `results/run_stats.csv`; the notes concern all of them."""
 
     source: str
     assessments: tuple[Assessment, ...]
@@ -50,7 +46,7 @@ class Assessments:
 
     @property
     def results(self) -> tuple[Result, ...]:
-        """The assessments alone."""
+        """The results alone."""
         return tuple(assessment.result for assessment in self.assessments)
 
 
@@ -68,17 +64,11 @@ def decided(  # noqa: PLR0913  # all that a source may know
     judged_s: float | None = None,
     invalid: str = "",
 ) -> Result:
-    """Return how an objective stands, where a source decides in its own way whether it is missed.
+    """Return the result of an objective of which a source decides in its own way whether it is missed.
 
-    Args:
-        slo: The file it stands in.
-        objective: One of its objectives.
-        counts: The judged requests of it.
-        missed: None where that is not decidable.
-        why: Why it is not.
-        told: What was measured, in words, where the counts do not say it.
-        judged_s: Seconds since the warm-up; None where that is not known.
-        invalid: Why the numbers cannot be believed.
+    If that is not decidable, `missed` is None and `why` is the reason. If the counts do not say what was measured,
+    `told` does, in words. `judged_s` are the seconds since the warm-up, None if they are not known, and `invalid` is
+    the reason why the numbers are not valid.
     """
     result = replace(judge(slo, objective, counts, judged_s or 0.0, invalid=invalid), told=told)
     if judged_s is None:
@@ -109,17 +99,80 @@ def counted(
     return Assessment(result, {"": (value, value)}, is_share)
 
 
-def of_locust(objective: Objective) -> str:
-    """Return why what Locust writes itself cannot decide an objective; empty where it can."""
-    if objective.match.user_classes:
-        return "not decidable: Locust's file does not tell user classes apart"
-    if objective.only_success:
-        return "not decidable: Locust's file does not tell the times of failed requests apart"
-    return ""
-
-
 def warmup_notes(slo: Slo, what: str) -> tuple[str, ...]:
     """Return the note that a source does not know the warm-up, where the file has one."""
     if not slo.warmup_s:
         return ()
     return (f"Judged over the whole run: {what} cannot leave out the warm-up of {spoken(slo.warmup_s)}.",)
+
+
+def compared(slo: Slo, now: Assessments, before: Assessments, allowed: Decimal) -> Assessments:
+    """Return the assessments of a run, judged by the baseline too; both have the objectives of the file, in order.
+
+    A number may be worse by the allowed share of the baseline's; a share of bad requests by that share of the
+    baseline's or of the budget, whichever is larger.
+    """
+    pairs = zip(now.assessments, before.assessments, strict=True)
+    assessments = tuple(_compared(slo, assessment, base, allowed) for assessment, base in pairs)
+    note = f"Compared with {before.source}: nothing may be worse by more than {percent(allowed)}."
+    return replace(now, assessments=assessments, notes=(*now.notes, note))
+
+
+def _compared(slo: Slo, assessment: Assessment, base: Assessment, allowed: Decimal) -> Assessment:
+    result = assessment.result
+    if result.status not in {Status.MET, Status.MISSED}:
+        return assessment
+    why = _incomparable(slo, assessment, base)
+    if not why:
+        worse = {
+            part: _is_worse(assessment, now, base.measured[part], Fraction(allowed))
+            for part, now in assessment.measured.items()
+        }
+        suspects = [part for part, is_worse in worse.items() if is_worse is not False]
+        if not suspects:
+            return assessment
+        regression = _described(assessment, base, suspects[0])
+        # Percentiles of several lines cannot be added up: all have to agree, as against a threshold.
+        if all(worse.values()):
+            return _noted(replace(assessment, regression=regression), Status.MISSED, regression)
+        why = f"not decidable whether {regression}"
+    return _noted(assessment, Status.UNDECIDED if result.status is Status.MET else result.status, why)
+
+
+def _noted(assessment: Assessment, status: Status, note: str) -> Assessment:
+    result = assessment.result
+    return replace(assessment, result=replace(result, status=status, note="; ".join(filter(None, (result.note, note)))))
+
+
+def _incomparable(slo: Slo, assessment: Assessment, base: Assessment) -> str:
+    """Return why a baseline decides nothing; empty if it does."""
+    result = base.result
+    why = ""
+    if result.status is Status.INVALID or (result.status is Status.UNDECIDED and not base.measured):
+        why = result.note
+    elif result.counts.total < slo.min_requests:
+        why = f"{result.counts.total:,} of the {slo.min_requests:,} requests it takes"
+    elif not assessment.measured or assessment.measured.keys() != base.measured.keys():
+        why = "the two do not measure the same"
+    return why and f"the baseline cannot be compared: {why}"
+
+
+def _is_worse(assessment: Assessment, now: Range, before: Range, allowed: Fraction) -> bool | None:
+    """Return whether a number is worse by more than allowed; None if the ranges do not decide it."""
+
+    def limit(base: Fraction) -> Fraction:
+        budget = Fraction(assessment.result.objective.budget or 0)
+        return base + allowed * (max(base, budget) if assessment.is_share else base)
+
+    if now[0] > limit(before[1]):
+        return True
+    return False if now[1] <= limit(before[0]) else None
+
+
+def _described(assessment: Assessment, base: Assessment, part: str) -> str:
+    def value(number: Fraction) -> str:
+        return f"{float(number) * 100:.3g} %" if assessment.is_share else duration(float(number))
+
+    now, before = value(assessment.measured[part][1]), value(base.measured[part][0])
+    subject = f"{part} " if part else ""
+    return f"{subject}worse than the baseline: {now}{' bad' if assessment.is_share else ''}, was {before}"

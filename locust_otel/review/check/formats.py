@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from locust_otel.core.errors import ExitCode
+from locust_otel.core.words import SIGNS
 from locust_otel.review.check.assessments import Assessment, Assessments
 from locust_otel.slo import text
 from locust_otel.slo.objectives import Slo
@@ -18,16 +19,16 @@ from locust_otel.slo.verdict import Result, Status, exit_code
 
 
 class Report(NamedTuple):
-    """What is written out."""
+    """The verdict on a run; `baseline` is empty without one."""
 
     slo: Slo
-    found: Assessments
+    judged: Assessments
     baseline: str = ""
 
     @property
     def code(self) -> ExitCode:
         """The exit code it asks for."""
-        return exit_code(self.found.results)
+        return exit_code(self.judged.results)
 
     @property
     def verdict(self) -> Status:
@@ -37,7 +38,7 @@ class Report(NamedTuple):
     @property
     def headline(self) -> str:
         """All of it in a line."""
-        statuses = [result.status for result in self.found.results]
+        statuses = [result.status for result in self.judged.results]
         counts = ", ".join(f"{statuses.count(status)} {status.value}" for status in Status if status in statuses)
         return f"{self.slo.service}: {self.verdict.value} ({counts}; exit code {int(self.code)})"
 
@@ -52,26 +53,25 @@ _VERDICTS = {
 
 def table(report: Report) -> str:
     """Return the report for people."""
-    results = [_printable(result) for result in report.found.results]
-    title = f"objectives of {report.slo.service} ({report.slo.source}) by {_shown(report.found.source)}"
-    shown = text.written(text.table(results, has_worst=any(result.worst for result in results)))
-    notes = "".join(f"{_shown(note)}\n" for note in report.found.notes)
-    return f"{title}\n\n{shown}\n\n{notes}{report.headline}\n"
+    results = [_printable_result(result) for result in report.judged.results]
+    title = f"objectives of {report.slo.service} ({report.slo.source}) by {_printable(report.judged.source)}"
+    written = text.written(text.table(results, has_worst=any(result.worst for result in results)))
+    notes = "".join(f"{_printable(note)}\n" for note in report.judged.notes)
+    return f"{title}\n\n{written}\n\n{notes}{report.headline}\n"
 
 
-def _shown(told: str) -> str:
-    """Return a text without what would steer a terminal, or begin a line of its own."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in told)
+def _printable(written: str) -> str:
+    """Return a text that neither steers a terminal nor begins a new line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in written)
 
 
-def _printable(result: Result) -> Result:
-    worst = result.worst
+def _printable_result(result: Result) -> Result:
+    worst, match = result.worst, result.objective.match
     if worst is not None:
-        worst = replace(worst, method=_shown(worst.method), name=_shown(worst.name))
-    match = result.objective.match
-    names = {key: tuple(map(_shown, getattr(match, key))) for key in ("methods", "names", "user_classes")}
+        worst = replace(worst, method=_printable(worst.method), name=_printable(worst.name))
+    names = {key: tuple(map(_printable, getattr(match, key))) for key in ("methods", "names", "user_classes")}
     objective = replace(result.objective, match=replace(match, **names))
-    return replace(result, objective=objective, worst=worst, note=_shown(result.note))
+    return replace(result, objective=objective, worst=worst, note=_printable(result.note))
 
 
 def as_json(report: Report) -> str:
@@ -80,12 +80,12 @@ def as_json(report: Report) -> str:
         "version": 1,
         "service": report.slo.service,
         "slo_file": report.slo.source,
-        "source": report.found.source,
+        "source": report.judged.source,
         "baseline": report.baseline or None,
         "verdict": report.verdict.value,
         "exit_code": int(report.code),
-        "notes": list(report.found.notes),
-        "objectives": [_as_json(assessment) for assessment in report.found.assessments],
+        "notes": list(report.judged.notes),
+        "objectives": [_as_json(assessment) for assessment in report.judged.assessments],
     }
     return json.dumps(document, indent=2) + "\n"
 
@@ -120,40 +120,32 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 def junit(report: Report) -> str:
     """Return the report as JUnit's XML: one test case an objective."""
 
-    def clean(told: str) -> str:
-        return _NOT_XML.sub("\ufffd", told)
+    def clean(written: str) -> str:
+        return _NOT_XML.sub("\ufffd", written)
 
-    statuses = [result.status for result in report.found.results]
-    counts = {
-        "tests": str(len(statuses)),
-        "failures": str(statuses.count(Status.MISSED)),
-        "errors": str(statuses.count(Status.INVALID)),
-        "skipped": str(statuses.count(Status.UNDECIDED)),
-    }
+    statuses = [result.status for result in report.judged.results]
+    counts = {"tests": str(len(statuses))}
+    for name, status in (("failures", Status.MISSED), ("errors", Status.INVALID), ("skipped", Status.UNDECIDED)):
+        counts[name] = str(statuses.count(status))
+    service = clean(report.slo.service)
     root = ET.Element("testsuites", counts)
-    suite = ET.SubElement(root, "testsuite", {"name": clean(report.slo.service), **counts})
-    for result in report.found.results:
-        about = {"classname": clean(report.slo.service), "name": clean(result.objective.name)}
-        case = ET.SubElement(suite, "testcase", about)
+    suite = ET.SubElement(root, "testsuite", {"name": service, **counts})
+    for result in report.judged.results:
+        case = ET.SubElement(suite, "testcase", classname=service, name=clean(result.objective.name))
+        message = clean(_sentence(result))
         if result.status in _JUNIT:
-            ET.SubElement(
-                case, _JUNIT[result.status], {"message": clean(sentence(result)), "type": result.status.value}
-            )
-        ET.SubElement(case, "system-out").text = clean(sentence(result))
-    if report.found.notes:
-        ET.SubElement(suite, "system-out").text = clean("\n".join(report.found.notes))
+            ET.SubElement(case, _JUNIT[result.status], message=message, type=result.status.value)
+        ET.SubElement(case, "system-out").text = message
+    if report.judged.notes:
+        ET.SubElement(suite, "system-out").text = clean("\n".join(report.judged.notes))
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
 
 
-def sentence(result: Result) -> str:
-    """Return how an objective stands in one sentence."""
-    told = f"{result.status.value}: {result.objective.sentence}; actual {text.actual(result)}"
-    told += f" of {result.counts.total:,} requests" if result.counts.total else ""
-    return told + (f" ({result.note})" if result.note else "")
-
-
-_COMMANDS = {Status.MET: "notice", Status.MISSED: "error", Status.UNDECIDED: "error", Status.INVALID: "error"}
+def _sentence(result: Result) -> str:
+    sentence = f"{result.status.value}: {result.objective.sentence}; actual {text.actual(result)}"
+    sentence += f" of {result.counts.total:,} requests" if result.counts.total else ""
+    return sentence + (f" ({result.note})" if result.note else "")
 
 
 def github(report: Report) -> str:
@@ -164,52 +156,42 @@ def github(report: Report) -> str:
     """
     token = secrets.token_hex(16)
     lines = [f"::stop-commands::{token}", table(report).rstrip("\n"), f"::{token}::"]
-    for result in report.found.results:
+    for result in report.judged.results:
         title = _property(f"{report.slo.service}: {result.objective.name}")
-        lines.append(f"::{_COMMANDS[result.status]} title={title}::{_data(sentence(result))}")
-    lines += (f"::notice title={_property(report.slo.service)}::{_data(note)}" for note in report.found.notes)
+        command = "notice" if result.status is Status.MET else "error"
+        lines.append(f"::{command} title={title}::{_data(_sentence(result))}")
+    lines += (f"::notice title={_property(report.slo.service)}::{_data(note)}" for note in report.judged.notes)
     return "\n".join(lines) + "\n"
 
 
-def _data(told: str) -> str:
-    return told.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+def _data(written: str) -> str:
+    return written.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _property(told: str) -> str:
-    return _data(told).replace(":", "%3A").replace(",", "%2C")
-
-
-_ICONS = {Status.MET: "✅", Status.MISSED: "❌", Status.UNDECIDED: "❔", Status.INVALID: "⚠️"}
+def _property(written: str) -> str:
+    return _data(written).replace(":", "%3A").replace(",", "%2C")
 
 
 def markdown(report: Report) -> str:
     """Return the report as the summary of a GitHub job."""
-    rows = [
-        (
-            result.objective.name,
-            result.objective.sentence,
-            text.actual(result),
-            f"{result.counts.total:,}",
-            f"{_ICONS[result.status]} {result.status.value}",
-            result.note,
-        )
-        for result in report.found.results
-    ]
     lines = [
-        f"### {_ICONS[report.verdict]} {_cell(report.headline)}",
+        f"### {SIGNS[report.verdict]} {_cell(report.headline)}",
         "",
         "| objective | asked for | actual | requests | status | |",
         "| --- | --- | ---: | ---: | --- | --- |",
-        *(f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows),
-        "",
-        *(f"- {_cell(note)}" for note in report.found.notes),
     ]
+    for result in report.judged.results:
+        objective, status = result.objective, f"{SIGNS[result.status]} {result.status.value}"
+        requests = f"{result.counts.total:,}"
+        cells = (objective.name, objective.sentence, text.actual(result), requests, status, result.note)
+        lines.append(f"| {' | '.join(map(_cell, cells))} |")
+    lines += ["", *(f"- {_cell(note)}" for note in report.judged.notes)]
     return "\n".join(lines) + "\n\n"
 
 
-def _cell(told: str) -> str:
+def _cell(written: str) -> str:
     """Return a text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~@&])", r"\\\1", _shown(told))
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~@&])", r"\\\1", _printable(written))
 
 
 FORMATS: dict[str, Callable[[Report], str]] = {"table": table, "json": as_json, "junit": junit, "github": github}

@@ -7,59 +7,41 @@ readings agree on is decided.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 from locust_otel.core.errors import ConfigurationError
-from locust_otel.review.check import files
-from locust_otel.review.check.assessments import (
-    Assessment,
-    Assessments,
-    Source,
-    counted,
-    decided,
-    of_locust,
-    undecided,
-    warmup_notes,
-)
-from locust_otel.review.check.rounding import Threshold
+from locust_otel.review.check import locust_file
+from locust_otel.review.check.assessments import Assessment, Source, counted, decided
+from locust_otel.review.check.locust_file import StatsRow, Threshold, total
 from locust_otel.slo import text
 from locust_otel.slo.counts import Counts
 from locust_otel.slo.objectives import Objective, Sli, Slo
-from locust_otel.slo.verdict import is_missed, worst
+from locust_otel.slo.verdict import is_missed
 
 _SLUG = "check-json"
-_ENDING = ".json"
 _MAX_COUNT = 10**18
+_MAX_EXPONENT = 30  # of a sum of ms: an exact fraction of 1e999999999 would fill the memory
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One endpoint.
+class HistogramRow(StatsRow):
+    """One entry of the file."""
 
-    Attributes:
-        total_ms: Sum of the response times in ms; may be NaN.
-        times: Requests by their rounded response time in ms; those without a time are in `requests` alone.
-    """
+    times: Mapping[int, int]  # requests by their rounded response time in ms
 
-    method: str
-    name: str
-    requests: int
-    failures: int
-    total_ms: Decimal
-    times: Mapping[int, int]
-
-    def slower(self, threshold: Threshold) -> tuple[Counts, Counts]:
-        """Return the requests with a time against a threshold: as many bad ones as there must be, and as can be."""
-        least, most, timed = 0, 0, sum(self.times.values())
+    def split(self, threshold: Threshold) -> tuple[Counts, Counts]:
+        """Return the timed requests by a threshold: with the fewest bad ones that are possible, and with the most."""
+        least, most = 0, 0
         for ms, count in self.times.items():
             exceeded = threshold.is_exceeded(ms)
             least += count if exceeded else 0
             most += 0 if exceeded is False else count
-        return Counts(timed - least, least), Counts(timed - most, most)
+        return Counts(self.timed - least, least), Counts(self.timed - most, most)
 
 
 def source(name: str, flag: str = "--json-file") -> Source:
@@ -68,17 +50,12 @@ def source(name: str, flag: str = "--json-file") -> Source:
     Raises:
         ConfigurationError: It cannot be read, or is no such file.
     """
-    path = files.found(name, _ENDING)
-    entries = parse(files.read(path, flag, _SLUG), str(path))
-
-    def assessments(slo: Slo) -> Assessments:
-        found = tuple(_assessment(slo, objective, entries) for objective in slo.objectives)
-        return Assessments(str(path), found, warmup_notes(slo, "a JSON file of Locust"))
-
-    return assessments
+    path, content = locust_file.read(name, ".json", flag, _SLUG)
+    rows = parse(content, str(path))
+    return locust_file.source(path, "a JSON file of Locust", lambda slo, objective: _assessment(slo, objective, rows))
 
 
-def parse(content: str, name: str) -> tuple[Entry, ...]:
+def parse(content: str, name: str) -> tuple[HistogramRow, ...]:
     """Return what a file of Locust's says; `name` stands in errors.
 
     Raises:
@@ -90,106 +67,79 @@ def parse(content: str, name: str) -> tuple[Entry, ...]:
         raise _refused(name, "This is not JSON, or not all of it.", "syntax") from None
     if not isinstance(values, list):
         raise _refused(name, "This is not a list.", "type")
-    return tuple(_entry(value, f"{name}: entry {position}") for position, value in enumerate(values, 1))
+    return tuple(_row(value, f"{name}: entry {position}") for position, value in enumerate(values, 1))
 
 
-def _refused(where: str, found: str, slug: str) -> ConfigurationError:
+def _refused(where: str, problem: str, slug: str) -> ConfigurationError:
     return ConfigurationError(
-        where, found, "Name the file that locust --json-file NAME wrote, as it is.", slug=f"{_SLUG}-{slug}"
+        where, problem, "Name the file that locust --json-file NAME wrote, as it is.", slug=f"{_SLUG}-{slug}"
     )
 
 
-def _entry(value: Any, where: str) -> Entry:
-    if not isinstance(value, dict):
+def _row(entry: Any, where: str) -> HistogramRow:
+    if not isinstance(entry, dict):
         raise _refused(where, "This is not a mapping.", "type")
 
-    def count(found: object, what: str) -> int:
-        if type(found) is not int or not 0 <= found <= _MAX_COUNT:
-            raise _refused(where, f"{what} is not a number of requests.", "value")
-        return found
+    def count(value: object, key: str) -> int:
+        if type(value) is not int or not 0 <= value <= _MAX_COUNT:
+            raise _refused(where, f"{key} is not a number of requests.", "value")
+        return value
 
-    missing = [key for key in ("method", "name", "num_requests", "num_failures", "response_times") if key not in value]
+    missing = [key for key in ("method", "name", "num_requests", "num_failures", "response_times") if key not in entry]
     if missing:
         raise _refused(where, f"There is no {missing[0]}.", "keys")
-    requests, failures = count(value["num_requests"], "num_requests"), count(value["num_failures"], "num_failures")
-    total_ms = value.get("total_response_time")
-    if type(total_ms) is not int and not isinstance(total_ms, Decimal):
-        raise _refused(where, "total_response_time is not a number.", "value")
-    if not isinstance(value["response_times"], dict):
+    requests, failures = (count(entry[key], key) for key in ("num_requests", "num_failures"))
+    total_ms = _total_ms(entry.get("total_response_time"), where)
+    if not isinstance(entry["response_times"], dict):
         raise _refused(where, "response_times is not a mapping.", "type")
-    times: dict[int, int] = {}
-    for written, found in value["response_times"].items():
-        key = written.removesuffix(".0")  # as earlier Locusts write it
-        if not key.isascii() or not key.isdigit() or len(key) > 18:
+    times: Counter[int] = Counter()
+    for key, value in entry["response_times"].items():
+        ms = key.removesuffix(".0")  # as earlier Locusts write it
+        if not ms.isascii() or not ms.isdigit() or len(ms) > 18:
             raise _refused(where, "response_times has a key that is no response time in ms.", "value")
-        times[int(key)] = times.get(int(key), 0) + count(found, "response_times")
-    if sum(times.values()) + count(value.get("num_none_requests", 0), "num_none_requests") != requests:
+        times[int(ms)] += count(value, "response_times")
+    if times.total() + count(entry.get("num_none_requests", 0), "num_none_requests") != requests:
         raise _refused(where, "response_times does not add up to num_requests.", "sum")
     if failures > requests:
         raise _refused(where, "More requests have failed than there were.", "sum")
-    method = value["method"]
-    return Entry(
-        "" if method is None else str(method), str(value["name"]), requests, failures, Decimal(total_ms), times
-    )
+    method = "" if entry["method"] is None else str(entry["method"])
+    return HistogramRow(method, str(entry["name"]), requests, failures, times.total(), total_ms, times)
 
 
-def _assessment(slo: Slo, objective: Objective, entries: Sequence[Entry]) -> Assessment:
-    if why := of_locust(objective):
-        return undecided(objective, why)
-    matching = [entry for entry in entries if objective.match.covers(entry.method, entry.name, "")]
+def _total_ms(value: object, where: str) -> Fraction | None:
+    """Return a sum of response times, exactly; None for NaN and infinity."""
+    if type(value) is int:
+        return Fraction(value)
+    if not isinstance(value, Decimal) or (value.is_finite() and abs(value.adjusted()) > _MAX_EXPONENT):
+        raise _refused(where, "total_response_time is not a number.", "value")
+    return Fraction(value) if value.is_finite() else None
+
+
+def _assessment(slo: Slo, objective: Objective, rows: Sequence[HistogramRow]) -> Assessment:
+    matching = [row for row in rows if objective.match.covers(row.method, row.name, "")]
+    if objective.sli is Sli.SUCCESS:
+        return locust_file.success(slo, objective, matching, matching)
     if objective.sli is Sli.MEAN:
-        return _mean(slo, objective, matching)
-    if objective.sli is Sli.LATENCY:
-        return _latency(slo, objective, matching)
-    by_endpoint = {
-        (entry.method, entry.name): Counts(entry.requests - entry.failures, entry.failures) for entry in matching
-    }
-    found = counted(slo, objective, _sum(list(by_endpoint.values())))
-    return replace(found, result=replace(found.result, worst=worst(objective, by_endpoint)))
+        return locust_file.mean(slo, objective, matching)
+    return _latency(slo, objective, matching)
 
 
-def _sum(several: Sequence[Counts]) -> Counts:
-    result = Counts()
-    for counts in several:
-        result = result.plus(counts)
-    return result
-
-
-def _mean(slo: Slo, objective: Objective, entries: Sequence[Entry]) -> Assessment:
-    requests = sum(sum(entry.times.values()) for entry in entries)
-    total_ms = sum((entry.total_ms for entry in entries), Decimal(0))
-    if not total_ms.is_finite():
-        why = "not decidable: there is no mean in the file"
-        return Assessment(decided(slo, objective, Counts(requests), None, why=why, told="–"), is_share=False)
-    missed = total_ms > (objective.within_s or Decimal(0)) * 1000 * requests
-    result = decided(slo, objective, Counts(requests, 0, float(total_ms / 1000)), missed)
-    if not requests:
-        return Assessment(result, is_share=False)
-    value = Fraction(total_ms) / 1000 / requests
-    return Assessment(result, {"": (value, value)}, is_share=False)
-
-
-def _latency(slo: Slo, objective: Objective, entries: Sequence[Entry]) -> Assessment:
-    threshold = Threshold(objective.within_s or Decimal(0))
-    by_endpoint = {(entry.method, entry.name): entry.slower(threshold) for entry in entries}
-    best = _sum([least for least, _ in by_endpoint.values()])
-    worse = _sum([most for _, most in by_endpoint.values()])
-    if not best.total:
-        return Assessment(decided(slo, objective, best, None))
-    measured = {"": (Fraction(best.bad, best.total), Fraction(worse.bad, worse.total))}
-    missed: bool | None = is_missed(objective, best)
-    if missed != is_missed(objective, worse):
-        missed = None
-    told = why = ""
-    if best != worse:
-        told = (
-            f"{text.share(worse.good / worse.total, worse.total)} to {text.share(best.good / best.total, best.total)}"
-        )
-        why = (
-            f"not decidable: Locust rounds response times, and {worse.bad - best.bad:,} of them may be above or below "
-            f"{threshold.ms} ms"
-        )
-    result = decided(slo, objective, best if best == worse else Counts(best.total), missed, why=why, told=told)
-    if best == worse:
-        result = replace(result, worst=worst(objective, {key: least for key, (least, _) in by_endpoint.items()}))
-    return Assessment(result, measured)
+def _latency(slo: Slo, objective: Objective, rows: Sequence[HistogramRow]) -> Assessment:
+    threshold = Threshold(objective)
+    by_endpoint = {(row.method, row.name): row.split(threshold) for row in rows}
+    best = total(least for least, _ in by_endpoint.values())
+    worst = total(most for _, most in by_endpoint.values())
+    if best == worst:
+        assessment = counted(slo, objective, best)
+        return locust_file.with_worst(assessment, {endpoint: least for endpoint, (least, _) in by_endpoint.items()})
+    missed = is_missed(objective, best)
+    shares = [text.share(counts.good / counts.total, counts.total) for counts in (worst, best)]
+    why = (
+        f"not decidable: Locust rounds response times, and {worst.bad - best.bad:,} of them may be above or below "
+        f"{threshold.ms} ms"
+    )
+    result = decided(
+        slo, objective, Counts(best.total), missed if missed == is_missed(objective, worst) else None,
+        why=why, told=" to ".join(shares),
+    )  # fmt: skip
+    return Assessment(result, {"": (Fraction(best.bad, best.total), Fraction(worst.bad, worst.total))})

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 
 from locust_otel.core.errors import ConfigurationError, ExitCode
-
-REPORT_FORMATS = ("html", "markdown", "json", "openmetrics")
-"""Those of `report.kinds`, which this module does not load before one is asked for."""
 
 
 def add_to(commands: Any) -> None:
@@ -25,21 +21,16 @@ def add_to(commands: Any) -> None:
     add = report.add_argument
     add("record", metavar="RECORD", help="the record, RUN_ID.jsonl.gz")
     add(
-        "--format", choices=REPORT_FORMATS, default="html",
+        "--format", choices=("html", "markdown", "json", "openmetrics"), default="html",
         help="html: a page that needs nothing else; markdown: for a pull request; json; openmetrics: samples for "
         "promtool to make blocks from (default %(default)s)",
     )  # fmt: skip
-    add(
-        "-o",
-        "--output",
-        metavar="FILE",
-        help="write into this file; else HTML goes beside the record, others to stdout",
-    )
+    output = "write into this file; else HTML goes beside the record, others to stdout"
+    add("-o", "--output", metavar="FILE", help=output)
     add("--baseline", metavar="RECORD", help="record of an earlier run to compare with, in html, markdown and json")
     add("--job", metavar="NAME", help="label job of the samples (default locust)")
-    add(
-        "--instance", metavar="HOST:PORT", help="label instance of the samples (default: where the run served /metrics)"
-    )
+    instance = "label instance of the samples (default: where the run served /metrics)"
+    add("--instance", metavar="HOST:PORT", help=instance)
     add("--interval", metavar="TIME", help="from sample to sample (default: scrape_interval of the SLO file, or 5s)")
     report.set_defaults(command=run)
 
@@ -47,21 +38,22 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Make something of a run record."""
     from locust_otel.core.settings import duration  # noqa: PLC0415  # no other command needs it
-    from locust_otel.review.report.kinds import FORMATS, ReportOptions  # noqa: PLC0415  # likewise
 
     interval_s = duration(options.interval, "--interval") if options.interval is not None else None
     if interval_s == 0:
         raise ConfigurationError("--interval", "0 is no interval.", "Give a time above zero, 5s.", slug="interval")
-    more = ReportOptions(
-        job=options.job, instance=options.instance, interval_s=interval_s,
-        baseline=None if options.baseline is None else Path(options.baseline),
-    )  # fmt: skip
-    output = options.output
+    record, output = Path(options.record), options.output
     if output is None and options.format == "html":
-        output = str(Path(options.record).name.removesuffix(".gz").removesuffix(".jsonl"))
-        output = str(Path(options.record).with_name(f"{output}.html"))
-    with _output(output) as out:
-        is_complete = FORMATS[options.format](Path(options.record), out, more)
+        output = str(record.with_name(record.name.removesuffix(".gz").removesuffix(".jsonl") + ".html"))
+    try:
+        with nullcontext(sys.stdout) if output is None else Path(output).open("w", encoding="utf-8") as out:
+            is_complete = _write(options, record, interval_s, out)
+    except OSError as error:
+        if output is None:
+            raise
+        raise ConfigurationError(
+            "--output", f"{output!r} cannot be written to: {error.strerror}.", "Name a file.", slug="output"
+        ) from None
     if output != options.output:
         print(output)  # noqa: T201
     if not is_complete:
@@ -69,15 +61,16 @@ def run(options: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-@contextmanager
-def _output(name: str | None) -> Iterator[TextIO]:
-    if name is None:
-        yield sys.stdout
-        return
-    try:
-        with Path(name).open("w", encoding="utf-8") as file:
-            yield file
-    except OSError as error:
-        raise ConfigurationError(
-            "--output", f"{name!r} cannot be written to: {error.strerror}.", "Name a file.", slug="output"
-        ) from None
+def _write(options: argparse.Namespace, path: Path, interval_s: float | None, out: TextIO) -> bool:
+    """Write a record in the format that was asked for, and return whether the record is complete."""
+    from locust_otel.review.record.reader import load  # noqa: PLC0415  # no other command needs these
+    from locust_otel.review.report import openmetrics, rendering  # noqa: PLC0415
+    from locust_otel.review.report.summary import analyzed, summary  # noqa: PLC0415
+
+    if options.format == "openmetrics":
+        return openmetrics.write(path, out, job=options.job, instance=options.instance, interval_s=interval_s)
+    render = {"html": rendering.page, "markdown": rendering.markdown, "json": rendering.as_json}[options.format]
+    run = summary(load(path))
+    before = None if options.baseline is None else summary(load(options.baseline))
+    out.write(render(run, analyzed(run.record), before))
+    return run.record.is_complete

@@ -1,20 +1,29 @@
-"""The figures of a record that need no library: what every format of the report begins with."""
+"""The figures of a record, and its story in three sentences: the start of every format.
+
+None of them needs a library of the extra; the story ends with the findings of an analysis where there is one.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import Any
 
 from locust_otel.core.histogram import Layout
 from locust_otel.core.snapshot import SeriesSnapshot
+from locust_otel.core.words import duration, length
+from locust_otel.review.analysis.finding import Analysis
 from locust_otel.review.record.reader import Record
 from locust_otel.review.record.rejudge import results
 from locust_otel.slo.text import actual
-from locust_otel.slo.verdict import Result, Status
-from locust_otel.wire.record import Mark
+from locust_otel.slo.verdict import Result
 
-QUANTILES = (0.5, 0.95, 0.99)
+MISSING = (
+    "Pictures and the analysis of degradation patterns are left out: they need numpy, scipy and matplotlib. "
+    "pip install 'locust-otel[analysis]' adds them."
+)
+_BY_RANK = ("invalid", "missed", "undecided", "met")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,80 +52,56 @@ class Summary:
 
     Attributes:
         verdict: `met`, `missed`, `undecided`, `invalid`, or `no objectives`.
-        results: How each objective stands.
         whole: All requests as one row.
         errors: Endpoint, kind, count; the most frequent first.
         behind: Share of the intervals in which the load generator was too slow.
     """
 
-    run_id: str
+    record: Record
     started: datetime
-    length_s: float
-    is_complete: bool
-    is_aborted: bool
     verdict: str
     results: tuple[Result, ...]
     whole: EndpointRow
     endpoints: tuple[EndpointRow, ...]
     errors: tuple[tuple[str, str, int], ...]
-    marks: tuple[Mark, ...]
     peak_users: int
     peak_rps: float
     behind: float
-    info: dict[str, str]
-    versions: dict[str, str]
 
 
 def summary(record: Record) -> Summary:
     """Return the figures of a record."""
     requests = record.requests()
-    groups: dict[tuple[str, str], list[SeriesSnapshot]] = {}
+    by_endpoint: dict[tuple[str, str], list[SeriesSnapshot]] = {}
     for series in requests.series:
-        groups.setdefault((series.key.method, series.key.name), []).append(series)
+        by_endpoint.setdefault((series.key.method, series.key.name), []).append(series)
     time_s = sum(series.sum_s for series in requests.series)
-    rows = [_row(*name, series, record.layout, time_s) for name, series in groups.items()]
+    rows = [_row(*endpoint, several, record.layout, time_s) for endpoint, several in by_endpoint.items()]
     judged = tuple(results(record))
+    statuses = {result.status.value for result in judged}
     loaded = [interval for interval in record.intervals if interval.users]
     errors = [(f"{key.method} {key.name}", key.error_type, count) for key, count in requests.errors.items()]
     return Summary(
-        run_id=record.run_id,
+        record=record,
         started=datetime.fromtimestamp(record.start_time, UTC),
-        length_s=record.elapsed_s,
-        is_complete=record.is_complete,
-        is_aborted=record.is_aborted,
-        verdict=_verdict(judged),
+        verdict=next((status for status in _BY_RANK if status in statuses), "no objectives"),
         results=judged,
         whole=_row("", "all requests", list(requests.series), record.layout, time_s),
         endpoints=tuple(sorted(rows, key=lambda row: (-row.requests, row.label))),
-        errors=tuple(sorted(errors, key=lambda each: (-each[2], each[:2]))),
-        marks=tuple(record.marks),
+        errors=tuple(sorted(errors, key=lambda error: (-error[2], error[:2]))),
         peak_users=max((sum(interval.users.values()) for interval in record.intervals), default=0),
         peak_rps=_peak_rps(record),
-        behind=sum(not interval.keeps_up for interval in loaded) / len(loaded) if loaded else 0.0,
-        info=record.info,
-        versions=record.contents.versions,
+        behind=sum(bool(interval.reasons) for interval in loaded) / len(loaded) if loaded else 0.0,
     )
 
 
-def _verdict(judged: tuple[Result, ...]) -> str:
-    statuses = {result.status for result in judged}
-    for status in (Status.INVALID, Status.MISSED, Status.UNDECIDED, Status.MET):
-        if status in statuses:
-            return status.value
-    return "no objectives"
-
-
-def _row(method: str, name: str, series: list[SeriesSnapshot], layout: Layout, time_s: float) -> EndpointRow:
-    counts = layout.empty()
-    for each in series:
-        for index, count in enumerate(each.counts):
-            if count:
-                counts[index] += count
-    measured, sum_s = sum(each.measured for each in series), sum(each.sum_s for each in series)
-    p50, p95, p99 = (layout.quantile(counts, q) for q in QUANTILES)
+def _row(method: str, name: str, several: list[SeriesSnapshot], layout: Layout, time_s: float) -> EndpointRow:
+    counts = [sum(column) for column in zip(layout.empty(), *(series.counts for series in several), strict=True)]
+    measured, sum_s = sum(series.measured for series in several), sum(series.sum_s for series in several)
+    p50, p95, p99 = (layout.quantile(counts, q) for q in (0.5, 0.95, 0.99))
     return EndpointRow(
-        method, name, sum(each.total for each in series),
-        sum(each.total for each in series if each.key.outcome == "failure"),
+        method, name, sum(series.total for series in several),
+        sum(series.total for series in several if series.key.outcome == "failure"),
         sum_s / measured if measured else None, p50, p95, p99, sum_s / time_s if time_s else 0.0,
     )  # fmt: skip
 
@@ -132,37 +117,62 @@ def _peak_rps(record: Record) -> float:
     return best or (requests / span_s if span_s else 0.0)
 
 
-def document(found: Summary) -> dict[str, Any]:
+def document(run: Summary) -> dict[str, Any]:
     """Return the figures as JSON has them."""
+    record = run.record
     return {
-        "run_id": found.run_id,
-        "started": found.started.isoformat(timespec="seconds"),
-        "length_s": round(found.length_s, 3),
-        "is_complete": found.is_complete,
-        "is_aborted": found.is_aborted,
-        "verdict": found.verdict,
+        "run_id": record.run_id,
+        "started": run.started.isoformat(timespec="seconds"),
+        "length_s": round(record.elapsed_s, 3),
+        "is_complete": record.is_complete,
+        "is_aborted": record.is_aborted,
+        "verdict": run.verdict,
         "objectives": [
             {
-                "name": each.objective.name,
-                "asked": each.objective.sentence,
-                "status": each.status.value,
-                "actual": each.actual,
-                "told": actual(each),
-                "budget_spent": each.budget_spent,
-                "note": each.note,
+                "name": result.objective.name,
+                "asked": result.objective.sentence,
+                "status": result.status.value,
+                "actual": result.actual,
+                "told": actual(result),
+                "budget_spent": result.budget_spent,
+                "note": result.note,
             }
-            for each in found.results
+            for result in run.results
         ],
-        "requests": _row_document(found.whole),
-        "endpoints": [_row_document(row) for row in found.endpoints],
-        "errors": [{"endpoint": e, "error": kind, "count": count} for e, kind, count in found.errors],
-        "peak_users": found.peak_users,
-        "peak_rps": round(found.peak_rps, 2),
-        "generator_behind": round(found.behind, 4),
-        "info": found.info,
-        "versions": found.versions,
+        "requests": asdict(run.whole),
+        "endpoints": [asdict(row) for row in run.endpoints],
+        "errors": [{"endpoint": endpoint, "error": kind, "count": n} for endpoint, kind, n in run.errors],
+        "peak_users": run.peak_users,
+        "peak_rps": round(run.peak_rps, 2),
+        "generator_behind": round(run.behind, 4),
+        "info": record.info,
+        "versions": record.versions,
     }
 
 
-def _row_document(row: EndpointRow) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in row.__dataclass_fields__}
+def analyzed(record: Record) -> Analysis | None:
+    """Return the analysis of a record; None without the extra."""
+    if not all(find_spec(name) for name in ("numpy", "scipy", "matplotlib")):
+        return None
+    from locust_otel.review.analysis.analyze import analyze  # noqa: PLC0415  # an extra
+    from locust_otel.review.analysis.readers import from_record  # noqa: PLC0415  # likewise
+
+    return analyze(from_record(record))
+
+
+def story(run: Summary, analysis: Analysis | None) -> list[str]:
+    """Return the story in sentences: the load, the main finding, and the advice."""
+    whole = run.whole
+    failed = f"{whole.failures / whole.requests:.2%}" if whole.requests else "none"
+    p95 = f", 95 % of them within {duration(whole.p95_s)}" if whole.p95_s is not None else ""
+    sentences = [
+        f"{run.peak_users:,} users made {whole.requests:,} requests in {length(run.record.elapsed_s)}, up to "
+        f"{run.peak_rps:,.0f} a second{p95}; {failed} failed."
+    ]
+    if analysis is None:
+        return sentences
+    main = analysis.main
+    advice = main.evidence[0] if main.evidence else ""
+    if main.fixes:
+        advice += f" Worth a look: {main.fixes.split(';')[0].rstrip('.')}."
+    return [*sentences, main.summary, *([advice] if advice else [])]

@@ -28,10 +28,10 @@ _COMMON = {
 def open_slo(slo: Slo) -> tuple[str, list[str]]:
     """Return a file as OpenSLO v1, and what it loses."""
     lost = _lost(slo)
-    documents: list[dict[str, Any]] = [_document("Service", slo.service, {"description": f"{slo.service} under load"})]
+    documents = [_document("Service", slo.service, description=f"{slo.service} under load")]
     policies = [_policy(slo, window) for window in slo.windows]
     if slo.windows:
-        documents.append(_document("AlertNotificationTarget", _TARGET, {"target": _TARGET}))
+        documents.append(_document("AlertNotificationTarget", _TARGET, target=_TARGET))
     documents += (document for policy in policies for document in policy)
     names = [policy[-1]["metadata"]["name"] for policy in policies]
     own = _names(slo)
@@ -87,7 +87,7 @@ def _lost(slo: Slo) -> list[str]:
     return [*means, *(f"{key}: {why}." for key, why in _COMMON.items())]
 
 
-def _document(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+def _document(kind: str, name: str, **spec: object) -> dict[str, Any]:
     return {
         "apiVersion": "openslo/v1",
         "kind": kind,
@@ -101,56 +101,42 @@ def _open_objective(slo: Slo, objective: Objective, name: str, policies: list[st
         return {"metricSource": {"type": "Prometheus", "spec": {"query": f"sum({query})"}}}
 
     name = f"{slo.service}-{name}"
+    counters = {
+        "counter": True,
+        "good": metric(_events(slo, objective, outcome="good")),
+        "total": metric(_events(slo, objective)),
+    }
     return _document(
         "SLO",
         name,
-        {
-            "description": objective.sentence,
-            "service": _name(slo.service),
-            "indicator": {
-                "metadata": {"name": _name(name)},
-                "spec": {
-                    "ratioMetric": {
-                        "counter": True,
-                        "good": metric(_events(slo, objective, outcome="good")),
-                        "total": metric(_events(slo, objective)),
-                    }
-                },
-            },
-            "timeWindow": [{"duration": _minutes(slo.period_s), "isRolling": True}],
-            "budgetingMethod": "Occurrences",
-            "objectives": [{"displayName": objective.name, "target": objective.target}],
-            **({"alertPolicies": [{"alertPolicyRef": name} for name in policies]} if policies else {}),
-        },
+        description=objective.sentence,
+        service=_name(slo.service),
+        indicator={"metadata": {"name": _name(name)}, "spec": {"ratioMetric": counters}},
+        timeWindow=[{"duration": _minutes(slo.period_s), "isRolling": True}],
+        budgetingMethod="Occurrences",
+        objectives=[{"displayName": objective.name, "target": objective.target}],
+        **({"alertPolicies": [{"alertPolicyRef": name} for name in policies]} if policies else {}),
     )
 
 
 def _policy(slo: Slo, window: Window) -> list[dict[str, Any]]:
     name = f"{slo.service}-{window.severity}-{span(window.long_s)}"
-    condition = _document(
-        "AlertCondition",
-        name,
-        {
-            "severity": window.severity,
-            "condition": {
-                "kind": "burnrate",
-                "op": "gt",
-                "threshold": window.factor(slo.period_s),
-                "lookbackWindow": _minutes(window.long_s),
-                "alertAfter": "1m",  # the specification asks for one, and for a positive number
-            },
-        },
-    )
+    burning = {
+        "kind": "burnrate",
+        "op": "gt",
+        "threshold": window.factor(slo.period_s),
+        "lookbackWindow": _minutes(window.long_s),
+        "alertAfter": "1m",  # the specification asks for one, and for a positive number
+    }
+    condition = _document("AlertCondition", name, severity=window.severity, condition=burning)
     policy = _document(
         "AlertPolicy",
         name,
-        {
-            "alertWhenBreaching": True,
-            "alertWhenNoData": False,
-            "alertWhenResolved": True,
-            "conditions": [{"conditionRef": condition["metadata"]["name"]}],
-            "notificationTargets": [{"targetRef": _TARGET}],
-        },
+        alertWhenBreaching=True,
+        alertWhenNoData=False,
+        alertWhenResolved=True,
+        conditions=[{"conditionRef": condition["metadata"]["name"]}],
+        notificationTargets=[{"targetRef": _TARGET}],
     )
     return [condition, policy]
 

@@ -19,54 +19,44 @@ RUN_FILE = "locust.yaml"
 
 def rule_files(slo: Slo, links: Links | None = None) -> dict[str, str]:
     """Return the rule files of an SLO file: name and content."""
-    own, any_run = _groups(slo, links or Links())
+    own, any_run = _groups(slo, links)
+    service = re.sub(r"[^A-Za-z0-9._-]+", "-", slo.service)
     return {
-        f"locust-slo-{_file_name(slo.service)}.yaml": _file([own], f"Made by `locust-otel rules {slo.source}`."),
-        RUN_FILE: _file([any_run], "Made by `locust-otel rules`: alerts of any run, with objectives or without."),
+        f"locust-slo-{service}.yaml": _file({"groups": [own]}, f"`locust-otel rules {slo.source}`."),
+        RUN_FILE: _file({"groups": [any_run]}, "`locust-otel rules`: alerts of any run, with objectives or without."),
     }
 
 
 def rule_text(slo: Slo, links: Links | None = None) -> str:
     """Return all of them as one file."""
-    return _file(_groups(slo, links or Links()), f"Made by `locust-otel rules {slo.source}`.")
+    return _file({"groups": _groups(slo, links)}, f"`locust-otel rules {slo.source}`.")
 
 
 def prometheus_rule(slo: Slo, links: Links | None = None) -> str:
     """Return all of them as a PrometheusRule, the Prometheus Operator's resource."""
+    service = re.sub(r"[^a-z0-9-]+", "-", slo.service.lower()).strip("-")
     resource = {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
-        "metadata": {
-            "name": f"locust-slo-{re.sub(r'[^a-z0-9-]+', '-', slo.service.lower()).strip('-')}",
-            "labels": {"app.kubernetes.io/name": "locust-otel"},
-        },
-        "spec": {"groups": _groups(slo, links or Links())},
+        "metadata": {"name": f"locust-slo-{service}", "labels": {"app.kubernetes.io/name": "locust-otel"}},
+        "spec": {"groups": _groups(slo, links)},
     }
-    note = f"Made by `locust-otel rules --format prometheusrule {slo.source}`."
-    return f"# {note}\n# Change the SLO file and make it again; what is changed here is lost.\n" + dump(resource)
+    return _file(resource, f"`locust-otel rules --format prometheusrule {slo.source}`.")
 
 
-def _groups(slo: Slo, links: Links) -> list[dict[str, Any]]:
-    interval = span(slo.scrape_interval_s)
+def _groups(slo: Slo, links: Links | None) -> list[dict[str, Any]]:
+    interval, links = span(slo.scrape_interval_s), links or Links()
+    # The rules of the file are in one group: each rule sees what those before it have just recorded.
+    own = [*recording_rules(slo), *slo_alerts(slo, links)]
     return [
-        # In one group: each rule sees what those before it have just recorded.
-        {
-            "name": f"locust-slo-{slo.service}",
-            "interval": interval,
-            "rules": [*recording_rules(slo), *slo_alerts(slo, links)],
-        },
+        {"name": f"locust-slo-{slo.service}", "interval": interval, "rules": own},
         {"name": "locust-run", "interval": interval, "rules": list(run_alerts(slo, links))},
     ]
 
 
-def _file_name(service: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", service)
-
-
-def _file(groups: list[dict[str, Any]], note: str) -> str:
-    return f"# {note}\n# Change the SLO file and make it again; what is changed here is lost.\n" + dump(
-        {"groups": groups}
-    )
+def _file(values: Mapping[str, Any], maker: str) -> str:
+    note = f"# Made by {maker}\n# Change the SLO file and make it again; what is changed here is lost.\n"
+    return note + dump(values)
 
 
 class _Dumper(yaml.SafeDumper):

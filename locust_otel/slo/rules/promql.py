@@ -25,9 +25,9 @@ def of(metric: Metric, /, **labels: str) -> str:
     return selector(metric.name, **labels)
 
 
-def increase(series: str, window: str) -> str:
-    """Return the growth of a counter over a window."""
-    return f"increase({series}[{window}])"
+def increase(series: str, window: str, offset: str = "") -> str:
+    """Return the growth of a counter over a window, which ends now or the offset ago."""
+    return f"increase({series}[{window}]{f' offset {offset}' if offset else ''})"
 
 
 def aggregated(function: str, by: Sequence[str], expression: str) -> str:

@@ -14,23 +14,22 @@ from locust_otel.slo.rules.promql import aggregated, group, increase, lines, of,
 Rule = dict[str, Any]
 """A rule, as Prometheus' rule files have it."""
 
-_BY = ", ".join(OBJECTIVE)
+ON_OBJECTIVE = f"on ({', '.join(OBJECTIVE)})"
 
 
 def recording_rules(slo: Slo) -> Iterator[Rule]:
     """Yield the recording rules of a file, each after those it stands on."""
     service = slo.service
-    has_ratio = any(objective.target is not None for objective in slo.objectives)
-    has_mean = any(objective.sli is Sli.MEAN for objective in slo.objectives)
-    has_threshold = any(objective.within_s is not None for objective in slo.objectives)
     yield from _infos(slo)
-    yield _rule(names.JUDGED, _judged(slo))
-    if has_threshold:
+    yield _rule(names.JUDGED, "\nor\n".join(map(_sum, judged(slo))))
+    if slo.slis != {Sli.SUCCESS}:
         yield _rule(names.THRESHOLD, aggregated("max", OBJECTIVE, of(catalogue.SLO_THRESHOLD, slo_service=service)))
-    if has_ratio:
+    if slo.slis != {Sli.MEAN}:
         yield from _ratios(slo)
-    if has_mean:
-        yield from _means(slo)
+    if Sli.MEAN in slo.slis:
+        seconds = of(catalogue.SLO_MEAN_SECONDS, slo_service=service)
+        requests = of(catalogue.SLO_MEAN_REQUESTS, slo_service=service)
+        yield from _quotients(slo, names.MEAN_TO_DATE, names.MEAN, seconds, requests)
 
 
 def _rule(record: str, expression: str, **labels: str) -> Rule:
@@ -52,13 +51,25 @@ def _infos(slo: Slo) -> Iterator[Rule]:
         )
 
 
-def _judged(slo: Slo) -> str:
-    parts = []
-    if any(objective.target is not None for objective in slo.objectives):
-        parts.append(aggregated("sum", OBJECTIVE, of(catalogue.SLO_EVENTS, slo_service=slo.service)))
-    if any(objective.sli is Sli.MEAN for objective in slo.objectives):
-        parts.append(aggregated("sum", OBJECTIVE, of(catalogue.SLO_MEAN_REQUESTS, slo_service=slo.service)))
-    return "\nor\n".join(parts)
+def judged(slo: Slo) -> Iterator[str]:
+    """Yield the counters of judged requests that a file has."""
+    if slo.slis != {Sli.MEAN}:
+        yield of(catalogue.SLO_EVENTS, slo_service=slo.service)
+    if Sli.MEAN in slo.slis:
+        yield of(catalogue.SLO_MEAN_REQUESTS, slo_service=slo.service)
+
+
+def _sum(series: str) -> str:
+    return aggregated("sum", OBJECTIVE, series)
+
+
+def _quotients(slo: Slo, to_date: str, record: str, numerator: str, denominator: str) -> Iterator[Rule]:
+    """Yield the quotient of two counters: of all that they have counted, and of their growth in each window."""
+    yield _rule(to_date, ratio(_sum(numerator), _sum(denominator)))
+    for seconds in slo.spans_s:
+        window = span(seconds)
+        growth = (_sum(increase(counter, window)) for counter in (numerator, denominator))
+        yield _rule(record, ratio(*growth), window=window)
 
 
 def _ratios(slo: Slo) -> Iterator[Rule]:
@@ -69,23 +80,11 @@ def _ratios(slo: Slo) -> Iterator[Rule]:
     # 1 - 0.99 is 0.010000000000000009; rounded it is the budget that was written. Not round(…, 1e-9): Prometheus
     # divides by 1 / 1e-9, which is no whole number, and says 0.010000000000000002.
     yield _rule(names.BUDGET, f"round((1 - {selector(names.OBJECTIVE_RATIO, slo_service=service)}) * 1e9) / 1e9")
-    yield _rule(
-        names.ERROR_RATIO_TO_DATE, ratio(aggregated("sum", OBJECTIVE, bad), aggregated("sum", OBJECTIVE, every))
-    )
-    for seconds in slo.spans_s:
-        window = span(seconds)
-        yield _rule(
-            names.ERROR_RATIO,
-            ratio(
-                aggregated("sum", OBJECTIVE, increase(bad, window)),
-                aggregated("sum", OBJECTIVE, increase(every, window)),
-            ),
-            window=window,
-        )
+    yield from _quotients(slo, names.ERROR_RATIO_TO_DATE, names.ERROR_RATIO, bad, every)
     budget = selector(names.BUDGET, slo_service=service)
     yield _rule(
         names.BURN_RATE,
-        lines(selector(names.ERROR_RATIO, slo_service=service), f"/ on ({_BY}) group_left ()", budget),
+        lines(selector(names.ERROR_RATIO, slo_service=service), f"/ {ON_OBJECTIVE} group_left ()", budget),
     )
     for pair in slo.windows:
         yield _rule(
@@ -101,7 +100,7 @@ def _ratios(slo: Slo) -> Iterator[Rule]:
         names.BUDGET_SPENT,
         lines(
             selector(names.ERROR_RATIO_TO_DATE, slo_service=service),
-            f"/ on ({_BY})",
+            f"/ {ON_OBJECTIVE}",
             budget,
             "* on (run_id) group_left ()",
             f"clamp(({elapsed} - {slo.warmup_s:f}) / {period}, 0, 1)",
@@ -110,25 +109,7 @@ def _ratios(slo: Slo) -> Iterator[Rule]:
     yield _rule(names.BUDGET_REMAINING, f"1 - {selector(names.BUDGET_SPENT, slo_service=service)}")
 
 
-def _means(slo: Slo) -> Iterator[Rule]:
-    seconds = of(catalogue.SLO_MEAN_SECONDS, slo_service=slo.service)
-    requests = of(catalogue.SLO_MEAN_REQUESTS, slo_service=slo.service)
-    yield _rule(
-        names.MEAN_TO_DATE, ratio(aggregated("sum", OBJECTIVE, seconds), aggregated("sum", OBJECTIVE, requests))
-    )
-    for length in slo.spans_s:
-        window = span(length)
-        yield _rule(
-            names.MEAN,
-            ratio(
-                aggregated("sum", OBJECTIVE, increase(seconds, window)),
-                aggregated("sum", OBJECTIVE, increase(requests, window)),
-            ),
-            window=window,
-        )
-
-
 def enough(slo: Slo) -> str:
     """Return what holds for objectives with enough judged requests, to date, for anything to be said."""
     least = aggregated("max", OBJECTIVE, of(catalogue.SLO_MIN_REQUESTS, slo_service=slo.service))
-    return group(lines(selector(names.JUDGED, slo_service=slo.service), f">= on ({_BY})", least))
+    return group(lines(selector(names.JUDGED, slo_service=slo.service), f">= {ON_OBJECTIVE}", least))

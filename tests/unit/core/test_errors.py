@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from locust_otel.core.errors import ConfigurationError, ExitCode, LocustOtelError
@@ -32,6 +34,13 @@ def test_several_of_several_are_flat() -> None:
     assert [problem.slug for problem in all_of_them.problems] == ["a", "b", "c"]
     assert str(all_of_them).splitlines() == [f"--{slug}: 7 is wrong. Write 8. ({slug})" for slug in "abc"]
     assert (all_of_them.where, all_of_them.slug) == ("--a", "a")
+
+
+def test_from_process_to_process() -> None:
+    """An error is the same after pickling, with all its problems."""
+    several = ConfigurationError.of([_problem("a"), _problem("b")])
+    copy = pickle.loads(pickle.dumps(several))  # noqa: S301  # our own
+    assert (str(copy), copy.fields, copy.slug) == (str(several), several.fields, "a")
 
 
 def test_none_at_all_is_a_mistake() -> None:

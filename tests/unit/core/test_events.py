@@ -43,13 +43,13 @@ def test_rate() -> None:
     assert [rate.allows() for _ in range(12)] == [True] * 10 + [False] * 2
 
 
-@pytest.mark.parametrize(("burst", "per_second"), [(1, 2.0), (10, 1.0), (5, 0.5)])
-def test_rate_in_the_long_run(burst: float, per_second: float) -> None:
-    """Over an hour of steady demand as many are allowed as burst and rate say, refused ones count for nothing."""
+@pytest.mark.parametrize("burst", [1, 10, 50])
+def test_rate_in_the_long_run(burst: float) -> None:
+    """Over an hour of steady demand the burst and one a second are allowed; refused ones count for nothing."""
     clock = Clock()
-    rate = RateLimit(burst, per_second, clock)
+    rate = RateLimit(burst, clock)
     allowed = 0
     for _ in range(3600 * 8):
         allowed += rate.allows()
         clock.now += 1 / 8
-    assert allowed == pytest.approx(burst + per_second * 3600, abs=2)
+    assert allowed == pytest.approx(burst + 3600, abs=2)

@@ -289,6 +289,15 @@ def test_buckets_are_cumulative() -> None:
         ("text/plain,application/openmetrics-text", TEXT),
         ("application/openmetrics-text,text/plain", OPENMETRICS),
         ("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily", TEXT),
+        ("application/vnd.google.protobuf", TEXT),
+        (PROTOBUF.value, PROTOBUF),
+        (f"{PROTOBUF.value};q=0.2,text/plain;q=0.3", TEXT),
+        (f"{PROTOBUF.value};q=0", TEXT),
+        (f"text/plain;q=0.2,{PROTOBUF.value};q=0.3", PROTOBUF),
+        (f"Application/VND.google.protobuf;{PROTOBUF.value.partition(';')[2]}", PROTOBUF),
+        (PROTOBUF.value.replace("delimited", "text"), TEXT),
+        (PROTOBUF.value.replace("delimited", "compact-text"), TEXT),
+        (PROTOBUF.value.replace("io.prometheus.client.MetricFamily", "other.Message"), TEXT),
         ("text/plain", TEXT),
         ("text/*", TEXT),
         ("*/*", TEXT),
@@ -313,7 +322,9 @@ def test_content_types() -> None:
     """The content types are those Prometheus asks for."""
     assert TEXT.value == CONTENT_TYPE_PLAIN_0_0_4
     assert OPENMETRICS.value == CONTENT_TYPE_LATEST
-    assert PROTOBUF.value.startswith("application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily;")
+    media_type, *parameters = PROTOBUF.value.split("; ")
+    assert media_type == "application/vnd.google.protobuf"
+    assert set(parameters) == {"proto=io.prometheus.client.MetricFamily", "encoding=delimited"}
 
 
 def test_health_changes_with_exports() -> None:

@@ -13,11 +13,9 @@ from locust_otel.demo.faults import FAULTS, RequestContext, ShopFault, available
 from locust_otel.demo.latency import SERVICES, WEBSHOP_MIX, LatencyModel, capacity_rps
 
 
-def moment(
-    route: str = "/api/products", age_s: float = 0, in_flight: int = 1, service_s: float = 0.03
-) -> RequestContext:
+def moment(age_s: float = 0, in_flight: int = 1, service_s: float = 0.03) -> RequestContext:
     """A request as a fault sees it."""
-    return RequestContext(route, age_s, in_flight, service_s)
+    return RequestContext(age_s, in_flight, service_s)
 
 
 def test_latency_adds_its_seconds_and_spreads_them_by_the_jitter() -> None:
@@ -185,7 +183,7 @@ def test_clearing_ends_one_fault_or_all() -> None:
     active = ActiveFaults(seed=1)
     active.activate(build("latency", {}), now_s=0)
     active.activate(build("pool-cliff", {}), now_s=0)
-    assert (active.clear("stall"), active.clear("latency"), len(active)) == (False, True, 1)
+    assert (active.clear("stall"), active.clear("latency"), len(active.describe(0))) == (False, True, 1)
     assert (active.pool_size(8), active.clear(), active.pool_size(8), active.clear()) == (1, True, 8, False)
 
 

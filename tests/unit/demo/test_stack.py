@@ -14,8 +14,8 @@ from rich.console import Console, Group
 
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.demo import stack
-from locust_otel.demo.board import Alert, Board, alerts
-from locust_otel.demo.webhook import Message, parse
+from locust_otel.demo.live import Alert, Board, alerts
+from locust_otel.demo.webhook import parse
 
 AT = datetime(2026, 11, 22, 11, 40, 31, tzinfo=UTC)
 BURN = {"alertname": "LocustSLOBudgetBurn", "severity": "critical", "slo": "availability", "run_id": "r1"}
@@ -69,7 +69,7 @@ def test_alerts_of_prometheus() -> None:
         ("LocustSLOBudgetBurn critical availability", "firing"),
         ("LocustWorkerMissing warning", "pending"),
     ]
-    assert found[0].since == datetime(2026, 11, 22, 11, 40, 1, tzinfo=UTC)
+    assert found[0].since == datetime(2026, 11, 22, 11, 40, 1, 123456, tzinfo=UTC)
 
 
 def test_a_board_tells_each_change_once() -> None:
@@ -78,13 +78,13 @@ def test_a_board_tells_each_change_once() -> None:
     board.update([Alert(key, "pending", AT, "It burns.")], AT)
     board.update([Alert(key, "pending", AT, "It burns.")], AT)
     board.update([Alert(key, "firing", AT, "It burns.")], AT)
-    board.got(Message(AT, "pages", "firing", BURN, {}))
+    board.got(*parse(payload(), AT))
     board.update([], AT)
     title = "LocustSLOBudgetBurn critical availability"
     assert list(board.news()) == [
         f"alert    11:40:31Z  pending  {title}  It burns.",
         f"alert    11:40:31Z  firing  {title}  It burns.",
-        f"webhook  11:40:31Z  pages  firing  {title}",
+        f"webhook  11:40:31Z  pages  firing  {title}  It burns.",
         f"alert    11:40:31Z  over  {title}",
     ]
     assert list(board.news()) == []
@@ -98,7 +98,7 @@ def test_a_board_shows_alerts_and_messages() -> None:
     since = AT.replace(second=1)
     board.update([Alert(("LocustSLOBudgetBurn", "critical", "availability"), "firing", since, "")], AT)
     for second in range(8):
-        board.got(Message(AT.replace(second=second), "pages", "firing", BURN, {}))
+        board.got(*parse(payload(), AT.replace(second=second)))
     text = shown(board)
     assert "firing" in text
     assert "30 s" in text

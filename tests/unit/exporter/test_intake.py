@@ -11,7 +11,7 @@ from locust_otel.core.events import Event
 from locust_otel.core.snapshot import SeriesKey, SlowRequest
 from locust_otel.exporter.run import Phase
 from locust_otel.wire import frames
-from locust_otel.wire.report import encode, encode_event, encode_slow, fingerprint
+from locust_otel.wire.report import encode, encode_event, fingerprint
 from tests.unit.factories import objectives, totals
 from tests.unit.processes import Exporter
 
@@ -20,7 +20,7 @@ KEY = ("GET", "/", "Shopper", "success")
 
 def vitals(**changes: Any) -> list[Any]:
     """Return how a process says it is."""
-    values = {"cpu": 0.25, "memory": 64_000_000, "reasons": [], "lag_sum": 0.5, "lags": [8, 2], "sum": 0.0, "late": []}
+    values = {"cpu": 0.25, "memory": 64_000_000, "reasons": [], "lag_sum": 0.5, "lags": {7: 2}, "sum": 0.0, "late": {}}
     return list((values | changes).values())
 
 
@@ -41,7 +41,7 @@ class Reports:
 
     def piece(self, count: int = 0, name: str = "/") -> bytes:
         """Return a piece that tells of so many requests."""
-        series = [["GET", name, "Shopper", 0, 0, count / 100, 10 * count, [8, count], []]] if count else []
+        series = [["GET", name, "Shopper", 0, 0, count / 100, 10 * count, [8, count], {}]] if count else []
         return encode(self._run_id, self._layout, series)
 
     def last(self, **changes: Any) -> bytes:
@@ -92,7 +92,7 @@ def test_a_run_begins() -> None:
 
 def test_a_run_of_a_worker() -> None:
     """Its master judges it, and tells of its start."""
-    exporter = Exporter(is_worker=True, slo=objectives())
+    exporter = Exporter(is_worker=True)
     assert exporter.begin().progress is None
     assert exporter.session.events.peek(9) == []
 
@@ -194,7 +194,7 @@ def test_what_happened(local: Exporter, caplog: pytest.LogCaptureFixture) -> Non
     slow = SlowRequest(SeriesKey(*KEY), 6.0, "200", "", "", 1.5)
     local.session.events.remove(1)
     local.take(
-        ["report", "host-0", Reports(local).last(events=[encode_event(event)], slow=[encode_slow(slow)])],
+        ["report", "host-0", Reports(local).last(events=[encode_event(event)], slow=[encode_event(slow)])],
         ["event", encode_event(event)],
     )
     local.slow_log.emit()
@@ -328,7 +328,7 @@ def test_a_report_with_a_bad_piece(master: Exporter) -> None:
 
 def test_other_bounds(master: Exporter, caplog: pytest.LogCaptureFixture) -> None:
     """A piece of this run that counts between other bounds is refused; Locust's count shows what is missing."""
-    piece = encode("run-1", 7, [["GET", "/", "A", 0, 0, 1.0, 0, [8, 3], []]], tail=tail())
+    piece = encode("run-1", 7, [["GET", "/", "A", 0, 0, 1.0, 0, [8, 3], {}]], tail=tail())
     master.take(["worker", "a", 3, [piece]])
     assert (master.run.merged.total, master.run.unreconciled, errors(master)) == (0, 3, 1)
     assert "it counts between other bounds than this run" in caplog.text

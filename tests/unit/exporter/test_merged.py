@@ -248,8 +248,8 @@ def test_a_copy_goes_on(steps: list[tuple[Any, ...]]) -> None:
     going, replaced = empty(max_names=2), empty(max_names=2)
     for number, name, counts, sum_s, count, is_saved in steps:
         told = encode("run-1", fingerprint(LAYOUT), [
-            ("GET", name, "Shopper", 0, count, sum_s, count, [x for i in sorted(counts) for x in (1, counts[i])], []),
-        ], [["GET", name, str(count % 7), count]], [["Shopper", str(count % 5), count]])  # fmt: skip
+            ("GET", name, "Shopper", 0, count, sum_s, count, [x for i in sorted(counts) for x in (1, counts[i])], {}),
+        ], [[["GET", name, str(count % 7)], count]], [[["Shopper", str(count % 5)], count]])  # fmt: skip
         answers = {merged.merge(f"host_{number}", decode(told)) for merged in (going, replaced)}
         assert len(answers) == 1
         if is_saved:

@@ -16,8 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from locust_otel.core.exposition import TextExposition
 from locust_otel.core.families import families
 from locust_otel.core.snapshot import SeriesKey, Snapshot
-from locust_otel.exporter.endpoint.protobuf import ProtobufExposition, messages
-from locust_otel.exporter.otlp.metrics import Encoder
+from locust_otel.exporter.endpoint import metrics_pb2 as messages
+from locust_otel.exporter.endpoint.protobuf import ProtobufExposition
+from locust_otel.exporter.otlp.encoding import Encoder
 from tests.unit.factories import ODD_TEXTS, Load, record, snapshot, worker
 
 Labels = frozenset[tuple[str, str]]
@@ -76,7 +77,7 @@ def _families_of_protobuf(body: bytes) -> Iterator[Any]:
     position = 0
     while position < len(body):
         length, position = _DecodeVarint32(body, position)
-        yield messages()["MetricFamily"].FromString(body[position : position + length])
+        yield messages.MetricFamily.FromString(body[position : position + length])
         position += length
 
 

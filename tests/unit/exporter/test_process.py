@@ -16,17 +16,18 @@ import pytest
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.core.events import Event
 from locust_otel.core.settings import values_of
-from locust_otel.core.snapshot import SeriesKey, Snapshot
+from locust_otel.core.snapshot import Snapshot
 from locust_otel.exporter import process as process_module
+from locust_otel.exporter.__main__ import nice_if_alone
 from locust_otel.exporter.checkpoint import Checkpoint
 from locust_otel.exporter.output import Output
-from locust_otel.exporter.process import Exporter, log_account, nice_if_alone
+from locust_otel.exporter.process import Exporter
 from locust_otel.exporter.run import Phase, Run
 from locust_otel.exporter.session import Session
 from locust_otel.exporter.settings import Settings
 from locust_otel.wire import frames
 from locust_otel.wire.report import encode, fingerprint
-from tests.unit.factories import Load, record
+from tests.unit.factories import Load
 
 TOLD = {
     "run_id": "run-1", "start_time": 1_764_000_000.25, "started_s": 0.0, "info": {}, "users_target": 4,
@@ -150,7 +151,7 @@ class Locust:
 
     def report(self, count: int, run_id: str = "run-1") -> list[Any]:
         """Return a report of so many requests."""
-        series = [["GET", "/", "Shopper", 0, 0, 1.0, 10, [8, count], []]]
+        series = [["GET", "/", "Shopper", 0, 0, 1.0, 10, [8, count], {}]]
         layout = fingerprint(Load().merged.layout)
         return ["report", "host-0", encode(run_id, layout, series)]
 
@@ -333,13 +334,12 @@ def test_a_hurry(started: Start) -> None:
 
 
 def test_questions(started: Start) -> None:
-    """Each is answered once all that was said before is taken in; by the exporter, or the output that knows it."""
+    """Each is answered once all that was said before is taken in; by the output that knows it."""
     locust = started("a", "b")
     locust.start()
-    locust.say(["ask", 1, "page of b", 7], ["ask", 2, "unknown", None], ["ask", 3, "verdict", None])
-    locust.say(["begin", TOLD], ["ask", 4, "objectives", None])
-    until(lambda: len(locust.told(frames.ANSWER)) == 4)
-    assert locust.told(frames.ANSWER) == [[1, ["b", 7]], [2, None], [3, 4], [4, None]]
+    locust.say(["ask", 1, "page of b", 7], ["ask", 2, "unknown", None])
+    until(lambda: len(locust.told(frames.ANSWER)) == 2)
+    assert locust.told(frames.ANSWER) == [[1, ["b", 7]], [2, None]]
 
 
 def test_messages_that_make_no_sense(started: Start) -> None:
@@ -444,7 +444,7 @@ def test_a_successor_catches_up_from_one_run_to_the_next(started: Start) -> None
     second.start(restarts=1, said=6)
     second.say(["begin", TOLD], second.report(3), ["stopped", "run-1", 2.5], ["finish", "run-1", None])
     second.say(["begin", {**TOLD, "run_id": "run-2"}], second.report(2, "run-2"))
-    until(lambda: 2 in second.outputs[0].totals)
+    until(lambda: 2 in second.outputs[0].totals and second.log())
     assert second.outputs[0].calls == ["start", "begin run-1", "finish run-1", "begin run-2"]
     assert second.log() == ["requests: recorded 3"]
 
@@ -554,41 +554,6 @@ def test_what_is_logged(started: Start) -> None:
     logging.getLogger("locust_otel.exporter.x").warning("warning %s", "é 100%")
     until(lambda: locust.told(frames.LOG))
     assert locust.told(frames.LOG) == [["locust_otel.exporter.x", logging.WARNING, "warning é 100%"]]
-
-
-# ---------------------------------------------------------------------------------------------------------- account
-
-
-def finished(*, of_worker: bool = False, **changes: Any) -> Run:
-    """Return a run of 12,345 requests."""
-    load = Load()
-    record(load, SeriesKey("GET", "/", "A", "success"), [1] * 12_345)
-    values: dict[str, Any] = {"missing": 0, **changes}
-    return Run("run-1", {}, 0.0, 0.0, {}, load.merged, None, **values)
-
-
-@pytest.mark.parametrize(
-    ("changes", "accounts", "line", "warning"),
-    [
-        ({}, ["last scrape 12,345", "", "OTLP 12,345"],
-         "Locust 12,345 · recorded 12,345 · last scrape 12,345 · OTLP 12,345", ""),
-        ({"missing": None}, [], "recorded 12,345", ""),
-        ({"reset": {"a": 1_000, "b": 234}}, [], "Locust 12,345 (1,234 before a reset) · recorded 12,345", ""),
-        ({"counted": 12_345, "missing": 7}, [], "Locust 12,345 · recorded 12,345", ""),
-        ({"counted": 12_350}, [], "Locust 12,350 · recorded 12,345", "Run run-1 does not add up: Locust counted +5 "),
-        ({"missing": -3}, [], "Locust 12,342 · recorded 12,345", "Run run-1 does not add up: Locust counted -3 "),
-        ({"unfinished": {"a", "b"}}, [], "Locust 12,345 · recorded 12,345", "2 workers left without their last report"),
-    ],
-)  # fmt: skip
-def test_account(
-    caplog: pytest.LogCaptureFixture, changes: dict[str, Any], accounts: list[str], line: str, warning: str
-) -> None:
-    """One line, with what Locust counted, what was recorded, and where it has arrived; and what is wrong with it."""
-    caplog.set_level(logging.INFO)
-    log_account(finished(**changes), accounts)
-    first, *others = [record.getMessage() for record in caplog.records]
-    assert first == f"requests: {line}"
-    assert [other[: len(warning)] for other in others] == [warning] * bool(warning)
 
 
 @pytest.mark.parametrize(("cores", "expected"), [({0}, [5]), ({0, 1}, [])])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from locust_otel.core.catalogue import RUN_STATES
 from locust_otel.core.marks import MAX_SINGLE
 from locust_otel.core.snapshot import SeriesKey
-from locust_otel.exporter.run import Phase, Run
+from locust_otel.exporter.run import Phase, Run, log_account
 from locust_otel.slo.progress import Progress
 from tests.unit.factories import Load, objectives, record
 
@@ -164,3 +165,38 @@ def test_a_copy_goes_on(clock: SimpleNamespace) -> None:
     assert copy.phase is Phase.RUNNING
     copy.finish()
     assert (copy.is_final, run.is_final) == (True, False)
+
+
+# ---------------------------------------------------------------------------------------------------------- account
+
+
+def finished(*, of_worker: bool = False, **changes: Any) -> Run:
+    """Return a run of 12,345 requests."""
+    load = Load()
+    record(load, SeriesKey("GET", "/", "A", "success"), [1] * 12_345)
+    values: dict[str, Any] = {"missing": 0, **changes}
+    return Run("run-1", {}, 0.0, 0.0, {}, load.merged, None, **values)
+
+
+@pytest.mark.parametrize(
+    ("changes", "accounts", "line", "warning"),
+    [
+        ({}, ["last scrape 12,345", "", "OTLP 12,345"],
+         "Locust 12,345 · recorded 12,345 · last scrape 12,345 · OTLP 12,345", ""),
+        ({"missing": None}, [], "recorded 12,345", ""),
+        ({"reset": {"a": 1_000, "b": 234}}, [], "Locust 12,345 (1,234 before a reset) · recorded 12,345", ""),
+        ({"counted": 12_345, "missing": 7}, [], "Locust 12,345 · recorded 12,345", ""),
+        ({"counted": 12_350}, [], "Locust 12,350 · recorded 12,345", "Run run-1 does not add up: Locust counted +5 "),
+        ({"missing": -3}, [], "Locust 12,342 · recorded 12,345", "Run run-1 does not add up: Locust counted -3 "),
+        ({"unfinished": {"a", "b"}}, [], "Locust 12,345 · recorded 12,345", "2 workers left without their last report"),
+    ],
+)  # fmt: skip
+def test_account(
+    caplog: pytest.LogCaptureFixture, changes: dict[str, Any], accounts: list[str], line: str, warning: str
+) -> None:
+    """One line, with what Locust counted, what was recorded, and where it has arrived; and what is wrong with it."""
+    caplog.set_level(logging.INFO)
+    log_account(finished(**changes), accounts)
+    first, *others = [record.getMessage() for record in caplog.records]
+    assert first == f"requests: {line}"
+    assert [other[: len(warning)] for other in others] == [warning] * bool(warning)

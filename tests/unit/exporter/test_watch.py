@@ -12,11 +12,11 @@ import pytest
 
 from locust_otel.core.errors import ExitCode
 from locust_otel.core.settings import values_of
-from locust_otel.core.snapshot import SeriesKey
+from locust_otel.core.snapshot import ObjectivePoint, SeriesKey
 from locust_otel.exporter.run import Phase, Run
 from locust_otel.exporter.session import Origin, Session, State
 from locust_otel.exporter.settings import resolve
-from locust_otel.exporter.watch import Watch, decide
+from locust_otel.exporter.watch import Watch
 from locust_otel.slo.objectives import Match, Objective, Sli, Slo, Window
 from locust_otel.slo.progress import Progress
 from locust_otel.wire import frames
@@ -89,6 +89,11 @@ class Exporter:
         """Look at the run, as once a second."""
         self.watch.collect(self.session.snapshot())
 
+    def verdict(self) -> int:
+        """Return the exit code so far."""
+        code: int = self.watch.answer("verdict", None)
+        return code
+
     def events(self) -> list[tuple[str, str]]:
         """Return name and severity of the events so far."""
         return [(event.name, event.severity) for event in self.session.events.peek(100)]
@@ -143,9 +148,9 @@ def test_abort(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     assert of.events().count(("locust.slo.abort", "ERROR")) == 1
     assert "Stopping the run, as --slo-abort asks for: availability spends its budget" in caplog.text
     assert of.run.marks == {("slo-abort availability", "abort"): 1}
-    assert decide(of.run) == ExitCode.MISSED
+    assert of.verdict() == ExitCode.MISSED
     record(of.load, GOOD, [10] * 100_000)
-    assert decide(of.run) == ExitCode.MISSED
+    assert of.verdict() == ExitCode.MISSED
 
 
 def test_the_next_run_is_aborted_for_itself(clock: Clock) -> None:
@@ -211,14 +216,27 @@ def test_the_table_in_the_log(clock: Clock, caplog: pytest.LogCaptureFixture, of
 
 def test_decide() -> None:
     """No run, and one without requests, is no pass; else the verdict decides."""
-    assert decide(None) == ExitCode.UNDECIDED
-    assert decide(Exporter(None).run) == ExitCode.UNDECIDED
+    of = Exporter(None)
+    assert of.verdict() == ExitCode.UNDECIDED
+    of.session.state.run = None
+    assert of.verdict() == ExitCode.UNDECIDED
     of = Exporter(slo())
-    assert decide(of.run) == ExitCode.UNDECIDED
+    assert of.verdict() == ExitCode.UNDECIDED
     record(of.load, GOOD, [10] * 20)
-    assert decide(of.run) == ExitCode.OK
+    assert of.verdict() == ExitCode.OK
     record(of.load, BAD, [10])
-    assert decide(of.run) == ExitCode.MISSED
+    assert of.verdict() == ExitCode.MISSED
+
+
+def test_answers() -> None:
+    """It answers for the exit code, and for the fields of each objective if there are any."""
+    of = Exporter(slo())
+    assert of.watch.answer("verdict", None) == ExitCode.UNDECIDED
+    points = of.session.snapshot().run.slo  # type: ignore[union-attr]
+    assert points is not None
+    assert [ObjectivePoint(*fields) for fields in of.watch.answer("objectives", None)] == list(points)
+    assert of.watch.answer("page", None) is None
+    assert Exporter(None).watch.answer("objectives", None) is None
 
 
 def test_a_generator_that_is_too_slow(clock: Clock) -> None:
@@ -229,7 +247,7 @@ def test_a_generator_that_is_too_slow(clock: Clock) -> None:
     clock.now_s = 105
     of.look()
     of.run.stop(105)
-    assert decide(of.run) == ExitCode.NOT_VALID
+    assert of.verdict() == ExitCode.NOT_VALID
 
 
 def test_the_verdict(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
@@ -314,7 +332,7 @@ def test_a_successor(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     of = successor(of)
     of.watch.finish(of.run)
     assert caplog.text.count("objectives of shop:") == 1
-    assert decide(of.run) == ExitCode.MISSED
+    assert of.verdict() == ExitCode.MISSED
 
 
 def test_a_successor_of_an_abort(clock: Clock) -> None:
@@ -329,4 +347,4 @@ def test_a_successor_of_an_abort(clock: Clock) -> None:
     assert of.told == [(frames.ABORT, "run-1")]
     assert of.run.marks == {("slo-abort availability", "abort"): 1}
     assert of.events().count(("locust.slo.abort", "ERROR")) == 1
-    assert decide(of.run) == ExitCode.MISSED
+    assert of.verdict() == ExitCode.MISSED

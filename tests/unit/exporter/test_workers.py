@@ -29,7 +29,7 @@ def test_the_only_process() -> None:
 def test_a_snapshot() -> None:
     """It has every number that was told."""
     (found,) = Workers(vitals={"a": VITALS}).snapshots("a")
-    assert (found.cpu_ratio, found.memory_bytes, found.reasons, found.keeps_up) == (0.25, 64_000_000, ("lag",), False)
+    assert (found.cpu_ratio, found.memory_bytes, found.reasons) == (0.25, 64_000_000, ("lag",))
     assert found.lag_layout == found.schedule_layout == layout()
     assert (found.lag_counts[7], sum(found.lag_counts), found.lag_sum_s) == (2, 2, 0.5)
     assert (found.schedule_counts[0], found.schedule_counts[9], sum(found.schedule_counts)) == (3, 1, 4)

@@ -6,17 +6,16 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from locust_otel.gameday import conductor as module
-from locust_otel.gameday.conductor import Conductor, GameDayFailed, Stage
-from locust_otel.gameday.journal import Journal
+from locust_otel.gameday.conductor import Conductor, GameDayFailed
+from locust_otel.gameday.injection import Journal
 from locust_otel.gameday.observer import Seen
-from locust_otel.gameday.plan import Fault, GameDay, Step
+from tests.unit.gameday.days import day, fault, step
 
 
 class FakeObserver:
@@ -69,101 +68,93 @@ class FakeServer:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Any:
-    """A stage with one fault of 0.4 s, made at once."""
-    fault = Fault("db", "echo made >> log", "echo mended >> log", Decimal("0.4"), Decimal(5))
-    day = GameDay("test", tmp_path / "day.yaml", (Step(Decimal(0), fault),))
+def conductor(tmp_path: Path) -> Any:
+    """A game day with one fault of 0.4 s, made at once."""
+    planned = day(step("0", fault("echo made >> log", "echo mended >> log", "400ms")), source=tmp_path / "day.yaml")
     parts: Any = {"server": FakeServer(), "observer": FakeObserver(), "view": FakeView()}
-    return Stage(day=day, journal=Journal(day.source), run_id="r", folder=tmp_path, **parts)
+    return Conductor(day=planned, journal=Journal(planned.source), run_id="r", folder=tmp_path, **parts)
 
 
-def log(stage: Stage) -> list[str]:
+def log(conductor: Conductor) -> list[str]:
     """Return what the commands of the fault have written."""
-    path = stage.folder / "log"
+    path = conductor.folder / "log"
     return path.read_text().split() if path.exists() else []
 
 
-def over(stage: Any) -> None:
+def over(conductor: Any) -> None:
     """Assert that nothing is left: fault, journal, observer, signal handlers."""
-    assert log(stage) == ["made", "mended"]
-    assert not stage.journal.path.exists()
-    assert stage.observer.stopped == 1
+    assert log(conductor) == ["made", "mended"]
+    assert not conductor.journal.path.exists()
+    assert conductor.observer.stopped == 1
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_as_planned(stage: Any) -> None:
+def test_as_planned(conductor: Any) -> None:
     """The fault is made and mended at its times, and what cannot be marked is said once."""
-    played = Conductor(stage).play()
+    played = conductor.play()
     (done,) = played.done
     assert (played.aborted, played.left, done.failed) == ("", (), "")
     assert done.begun_at is not None
     assert done.ended_at is not None
     assert 0.3 < done.ended_at - done.begun_at < 3
-    assert len([text for text in stage.view.said if "no marks" in text]) == 1
-    over(stage)
+    assert len([text for text in conductor.view.said if "no marks" in text]) == 1
+    over(conductor)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal(stage: Any, number: signal.Signals) -> None:
+def test_a_signal(conductor: Any, number: signal.Signals) -> None:
     """A signal in the middle of a fault ends the game day, and the fault; a second one does not hurt."""
-    stage.view.on["show"] = lambda: os.kill(os.getpid(), number)
-    assert Conductor(stage).play().aborted == number.name
-    over(stage)
+    conductor.view.on["show"] = lambda: os.kill(os.getpid(), number)
+    assert conductor.play().aborted == number.name
+    over(conductor)
 
 
-def test_the_stop_condition(stage: Any) -> None:
-    """What must stop stops."""
-    stage.observer.why = "too many failures"
-    assert Conductor(stage).play().aborted == "too many failures"
-    over(stage)
+@pytest.mark.parametrize(("why", "stop_after_s"), [("too many failures", None), ("--stop-after 0.1 s", 0.1)])
+def test_a_condition_ends_it(conductor: Any, why: str, stop_after_s: float | None) -> None:
+    """The stop condition, or the limit of --stop-after, ends a game day during a fault."""
+    conductor.observer.why, conductor.stop_after_s = "" if stop_after_s else why, stop_after_s
+    assert conductor.play().aborted == why
+    over(conductor)
 
 
-def test_stop_after(stage: Any) -> None:
-    """A game day with a limit ends there."""
-    stage.stop_after_s = 0.1
-    assert Conductor(stage).play().aborted == "--stop-after 0.1 s"
-    over(stage)
-
-
-def test_a_crash_of_ours(stage: Any) -> None:
+def test_a_crash_of_ours(conductor: Any) -> None:
     """An error nobody expected leaves the shop whole, and is raised."""
 
     def crash() -> None:
         raise ZeroDivisionError
 
-    stage.view.on["show"] = crash
+    conductor.view.on["show"] = crash
     with pytest.raises(ZeroDivisionError):
-        Conductor(stage).play()
-    over(stage)
+        conductor.play()
+    over(conductor)
 
 
-def test_an_undo_that_fails_is_left(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_undo_that_fails_is_left(conductor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What could not be mended is told of, and stays in the journal."""
     monkeypatch.setattr("locust_otel.gameday.injection._BETWEEN_TRIES_S", 0.0)
-    fault = Fault("db", "true", "exit 1", Decimal("0.1"), Decimal(5))
-    object.__setattr__(stage.day, "steps", (Step(Decimal(0), fault),))
-    assert Conductor(stage).play().left == ("db",)
-    assert stage.journal.path.exists()
+    object.__setattr__(conductor.day, "steps", (step("0", fault("true", "exit 1", "100ms")),))
+    assert conductor.play().left == ("db",)
+    assert conductor.journal.path.exists()
 
 
-def test_a_fault_that_fails_is_mended_at_once(stage: Any) -> None:
+def test_a_fault_that_fails_is_mended_at_once(conductor: Any) -> None:
     """Its step is over: nobody waits for alerts of what has not happened."""
-    fault = Fault("db", "echo made >> log; exit 3", "echo mended >> log", Decimal(60), Decimal(5))
-    object.__setattr__(stage.day, "steps", (Step(Decimal(0), fault),))
-    stage.stop_after_s = 1.0
-    (done,) = Conductor(stage).play().done
+    broken = fault("echo made >> log; exit 3", "echo mended >> log", "60s")
+    object.__setattr__(conductor.day, "steps", (step("0", broken),))
+    conductor.stop_after_s = 1.0
+    (done,) = conductor.play().done
     assert done.failed == "its command did not do it: exit code 3"
-    over(stage)
+    over(conductor)
 
 
-def test_a_run_that_is_not_seen(stage: Any) -> None:
+def test_a_run_that_is_not_seen(conductor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the run in Prometheus nothing is broken."""
-    stage.server.knows = False
-    stage.startup_s = 0.2
+    conductor.server.knows = False
+    monkeypatch.setattr(module, "STARTUP_S", 0.2)
     with pytest.raises(GameDayFailed, match="does not see run r"):
-        Conductor(stage).play()
-    assert log(stage) == []
-    assert not stage.journal.path.exists()
+        conductor.play()
+    assert log(conductor) == []
+    assert not conductor.journal.path.exists()
 
 
 def test_it_needs_no_locust() -> None:

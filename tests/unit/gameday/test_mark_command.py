@@ -211,3 +211,26 @@ def test_it_loads_no_locust() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "1 []\n"
+
+
+# ------------------------------------------------------------------------------------------- the marks of a game day
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [
+        (200, ""),
+        (401, "No mark was set: http://{}/-/mark answers 401. Set LOCUST_OTEL_MARK_TOKEN."),
+        (404, "The run takes no marks (404)."),
+        (500, "No mark was set: http://{}/-/mark answers 500."),
+    ],
+)
+def test_a_game_day_says_why_there_is_no_mark(status: int, problem: str) -> None:
+    """A mark that cannot be set is a problem and no error; a run that takes none is asked once."""
+    with HttpSink(reply(status, b"{}")) as sink:
+        host = f"127.0.0.1:{sink.port}"
+        sender = mark_client.MarkSender(f"http://{host}/metrics")
+        for _ in range(2):
+            sender.mark("db", mark_client.FAULT_START)
+        assert sender.problem == problem.format(host)
+        assert len(sink.received) == (1 if status == 404 else 2)

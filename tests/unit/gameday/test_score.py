@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +11,15 @@ import pytest
 from locust_otel.gameday import scoreboard
 from locust_otel.gameday.command import GAMEDAY_FORMATS
 from locust_otel.gameday.history import Episode, History, episodes
-from locust_otel.gameday.notices import Notice, Notices, unix
-from locust_otel.gameday.plan import Expectation, Fault, GameDay, Step
-from locust_otel.gameday.score import Done, ExpectationOutcome, Played, Scorecard, scorecard
+from locust_otel.gameday.judge import Done, ExpectationOutcome
+from locust_otel.gameday.observer import Notice, Notices, unix
+from locust_otel.gameday.plan import GameDay
+from locust_otel.gameday.schema import ExpectShape, StepShape
+from locust_otel.gameday.score import Played, Scorecard, scorecard
 from locust_otel.review.prometheus import SampleSeries
 from locust_otel.slo.counts import Counts
 from locust_otel.slo.file import parse
+from tests.unit.gameday import days
 
 BEGIN = 1_000_000.0
 BURN = "LocustSLOBudgetBurn"
@@ -29,18 +30,18 @@ SLO = parse(
     b"windows: [{severity: critical, long: 10s, short: 4s, budget: 20%}]\n",
     "slo.yaml",
 )
-MUST = Expectation(BURN, fires=True, severity="critical", within_s=Decimal(15), clears_within_s=Decimal(20))
-MUST_NOT = Expectation(BURN, fires=False)
+MUST = ExpectShape.model_validate({"alert": BURN, "severity": "critical", "within": "15s", "clears_within": "20s"})
+MUST_NOT = ExpectShape.model_validate({"no_alert": BURN})
 
 
-def step(at: int, *expect: Expectation, name: str = "db") -> Step:
+def step(at: int, *expect: ExpectShape, name: str = "db") -> StepShape:
     """Return a step whose fault lasts 10 s."""
-    return Step(Decimal(at), Fault(name, "x", "y", Decimal(10), Decimal(5)), expect)
+    return days.step(f"{at}s", days.fault(name=name), *expect)
 
 
-def day(*steps: Step) -> GameDay:
+def day(*steps: StepShape) -> GameDay:
     """Return a game day."""
-    return GameDay("test", Path("day.yaml"), steps, slo=SLO)
+    return days.day(*steps, slo=SLO)
 
 
 def burn(firing: float | None, resolved: float | None, pending: float | None = None, **labels: str) -> Episode:
@@ -59,7 +60,7 @@ def history(
     for second in range(1, end + 1):
         good, wrong = (good + 5, wrong + 5) if second in bad else (good + 10, wrong)
         counts[BEGIN + second] = {"availability": Counts(good, wrong)}
-    return History("r", BEGIN, BEGIN + end, 1.0, counts, scrapes=list(counts), episodes=alerts, rules=rules)
+    return History(BEGIN, BEGIN + end, 1.0, counts, scrapes=list(counts), episodes=alerts, rules=rules)
 
 
 def played(*done: Done, **more: Any) -> Played:
@@ -67,7 +68,7 @@ def played(*done: Done, **more: Any) -> Played:
     return Played("r", done or (Done("db", BEGIN + 20, BEGIN + 30),), **more)
 
 
-def judged(past: History, *expect: Expectation, notices: Sequence[Notice] = (), has_told: bool = False) -> Scorecard:
+def judged(past: History, *expect: ExpectShape, notices: Sequence[Notice] = (), has_told: bool = False) -> Scorecard:
     """Return the scorecard of one fault."""
     return scorecard(day(step(20, *expect)), played(), past, notices, has_told=has_told)
 
@@ -76,19 +77,17 @@ def test_times_are_those_of_the_series() -> None:
     """Each column is the time at which its series showed it, from the start or from the end of the fault."""
     notice = Notice({**burn(24, 39).labels, "job": "x"}, BEGIN + 24, BEGIN + 24.5, None, BEGIN + 25, BEGIN + 40)
     card = judged(history(burn(24, 39, pending=22)), MUST, notices=[notice], has_told=True)
-    times = scoreboard.times(card.faults[0])
-    assert times == {
+    assert card.faults[0].times == {
         "first_bad_s": 1.0, "breach_s": 5.0, "pending_s": 2.0, "firing_s": 4.0, "alertmanager_s": 4.5,
         "notified_s": 5.0, "recovered_s": 0.0, "resolved_s": 9.0,
     }  # fmt: skip
-    assert card.faults[0].impact is not None
-    assert card.faults[0].impact.bad == 50
+    assert card.faults[0].bad == 50
     # 50 bad of 1,000 is half of what 90 % allow for in 100 s.
-    assert dict(card.budget_spent) == pytest.approx({"availability": 0.5})
+    assert card.budget_spent == pytest.approx({"availability": 0.5})
     assert card.code == 0
 
 
-CASES: list[tuple[str, Expectation, list[Episode], ExpectationOutcome, str]] = [
+CASES: list[tuple[str, ExpectShape, list[Episode], ExpectationOutcome, str]] = [
     ("in time", MUST, [burn(24, 39)], KEPT, "after 4.0 s; gone 9.0 s after the fault"),
     ("too late", MUST, [burn(36, 50)], BROKEN, "it fired after 16.0 s, not within 15 s"),
     ("never", MUST, [], BROKEN, "it did not fire within 15 s"),
@@ -109,7 +108,7 @@ CASES: list[tuple[str, Expectation, list[Episode], ExpectationOutcome, str]] = [
 @pytest.mark.parametrize(
     ("expectation", "alerts", "outcome", "why"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
 )
-def test_expectations(expectation: Expectation, alerts: list[Episode], outcome: ExpectationOutcome, why: str) -> None:
+def test_expectations(expectation: ExpectShape, alerts: list[Episode], outcome: ExpectationOutcome, why: str) -> None:
     """Each way in which an alert can come and go has its outcome and its reason."""
     (result,) = judged(history(*alerts), expectation).results
     assert (result.outcome, result.why) == (outcome, why)
@@ -146,8 +145,8 @@ def test_an_alert_counts_from_when_somebody_is_told(
 def test_without_data_nothing_is_decided() -> None:
     """A hole in the data, a rule that is not there, a fault that failed or never came: exit code 4."""
     whole = history()
-    holes = History("r", BEGIN, BEGIN + 100, scrapes=[at for at in whole.scrapes if at < BEGIN + 22])
-    for past in (holes, History("r", BEGIN, BEGIN + 100), history(rules=frozenset({"Other"}))):
+    holes = History(BEGIN, BEGIN + 100, scrapes=[at for at in whole.scrapes if at < BEGIN + 22])
+    for past in (holes, History(BEGIN, BEGIN + 100), history(rules=frozenset({"Other"}))):
         for expectation in (MUST, MUST_NOT):
             card = judged(past, expectation)
             assert (card.results[0].outcome, card.code) == (UNDECIDED, 4)
@@ -176,12 +175,20 @@ def test_an_alert_belongs_to_the_fault_before_it() -> None:
     assert [episode.firing_at for episode in card.unprovoked] == [BEGIN + 10]
 
 
+def test_a_fault_that_was_not_injected_leaves_the_others_their_alerts() -> None:
+    """An alert after the third fault is not one of the second, also if the first was never injected."""
+    three = day(step(5, name="first"), step(20, MUST_NOT, name="second"), step(60, MUST_NOT, name="third"))
+    done = played(Done("second", BEGIN + 20, BEGIN + 30), Done("third", BEGIN + 60, BEGIN + 70))
+    card = scorecard(three, done, history(burn(62, 70)), [], has_told=False)
+    assert [result.outcome for result in card.results] == [KEPT, BROKEN]
+
+
 def test_recovery_is_the_last_bad_request_before_a_quiet_time() -> None:
     """A single bad request long after the fault is no part of it."""
     past = history(bad=range(21, 34))
     later = {at: {"availability": Counts(c["availability"].good, c["availability"].bad + (at > BEGIN + 80))}
              for at, c in past.counts.items()}  # fmt: skip
-    times = scoreboard.times(judged(History("r", BEGIN, BEGIN + 100, 1.0, later, scrapes=past.scrapes)).faults[0])
+    times = judged(History(BEGIN, BEGIN + 100, 1.0, later, scrapes=past.scrapes)).faults[0].times
     assert times["recovered_s"] == 3.0
 
 

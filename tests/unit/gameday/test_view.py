@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from io import StringIO
-from pathlib import Path
 
 from rich.console import Console
 
-from locust_otel.gameday.notices import Notices
-from locust_otel.gameday.observer import Seen
-from locust_otel.gameday.plan import Fault, GameDay, Step
+from locust_otel.gameday.observer import Notices, Seen
 from locust_otel.gameday.view import GameDayView, clock
+from tests.unit.gameday.days import day, fault, step
 
-FAULT = Fault("db", "x", "y", Decimal(10), Decimal(5))
-DAY = GameDay("lose the database", Path("day.yaml"), (Step(Decimal(20), FAULT),))
+DAY = day(step("20s", fault()))
 FIRING = Seen((("LocustSLOBudgetBurn", "critical", "availability", "firing"),))
 
 
@@ -45,7 +41,7 @@ def test_a_file_gets_lines() -> None:
 def test_a_terminal_gets_the_time_line() -> None:
     """The picture has the time line with the fault, the step, the alerts, who was told, and what went wrong."""
     text = shown((25, Seen(FIRING.alerts, None, "Prometheus gives no answer.")), is_terminal=True)
-    for part in ("lose the database", "00:25", "█", "━", "5 s left", "firing", "Told", "gives no answer", "undone db"):
+    for part in ("test  00:25", "█", "━", "5 s left", "firing", "Told", "gives no answer", "undone db"):
         assert part in text
 
 

@@ -13,7 +13,7 @@ from gevent import socket
 
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.plugin import link as link_module
-from locust_otel.plugin.link import MAX_DEATHS, Link, NoLink
+from locust_otel.plugin.link import MAX_DEATHS, Link
 from locust_otel.wire import frames
 
 FIRST_PID = 2**30  # of no process
@@ -129,20 +129,11 @@ def exporters(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture)
         process.die()
 
 
-Commands = dict[str, Callable[..., None]]
-
-
 @pytest.fixture
-def commands() -> Commands:
-    """Return what is done for each message."""
-    return {}
-
-
-@pytest.fixture
-def link(exporters: Exporters, commands: Commands) -> Iterator[Link]:
+def link(exporters: Exporters) -> Iterator[Link]:
     """Start a link."""
-    made = Link({"name": "host-0"}, commands)
-    made.start()
+    made = Link()
+    made.start({"name": "host-0"})
     yield made
     exporters.may_read.set()
     made.close(interrupted)
@@ -173,7 +164,7 @@ def test_a_start(link: Link, exporters: Exporters) -> None:
     """The settings come first; what the exporter says of itself is known when the start is over."""
     assert exporters.last.heard[0] == [frames.SETTINGS, {"name": "host-0", "restarts": 0, "said": 0}]
     assert link.ready == {"received": 0, "url": "http://x"}
-    assert (link.restarts, link.is_lost, link.is_usable, link.has_room) == (0, False, True, True)
+    assert (link.restarts, link.is_usable, link.has_room) == (0, True, True)
 
 
 def test_settings_that_are_refused(exporters: Exporters, caplog: pytest.LogCaptureFixture) -> None:
@@ -185,7 +176,7 @@ def test_settings_that_are_refused(exporters: Exporters, caplog: pytest.LogCaptu
 
     exporters.first_words = refuse
     with pytest.raises(ConfigurationError) as caught:
-        Link({}, {}).start()
+        Link().start({})
     assert [(p.where, p.found, p.remedy, p.slug) for p in caught.value.problems] == [
         ("--a", "is none.", "Give one.", "a"), ("b.yaml:3", "is odd.", "Mend it.", "b"),
     ]  # fmt: skip
@@ -208,7 +199,7 @@ def test_no_start(
     monkeypatch.setattr(link_module, "START_S", start_s)
     exporters.first_words = first_words
     with pytest.raises(ConfigurationError, match=why) as caught:
-        Link({}, {}).start()
+        Link().start({})
     assert caught.value.slug == "exporter-start"
     assert exporters.last.is_dead
 
@@ -217,7 +208,7 @@ def test_no_process(exporters: Exporters) -> None:
     """Likewise where the system has no process for it."""
     exporters.is_able = False
     with pytest.raises(ConfigurationError, match="Resource temporarily unavailable"):
-        Link({}, {}).start()
+        Link().start({})
 
 
 # --------------------------------------------------------------------------------------------------------- messages
@@ -296,12 +287,10 @@ def test_questions(link: Link, exporters: Exporters) -> None:
     assert late.get(timeout=5) is None
 
 
-def test_messages_of_the_exporter(
-    link: Link, exporters: Exporters, commands: Commands, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_messages_of_the_exporter(link: Link, exporters: Exporters, caplog: pytest.LogCaptureFixture) -> None:
     """Each has its command; one that is unknown or makes no sense does not end the reading."""
     aborted: list[str] = []
-    commands[frames.ABORT] = aborted.append
+    link.commands[frames.ABORT] = aborted.append
     for message in ((frames.ABORT, 1, 2, 3), ("news",), (frames.KEPT,), (frames.ABORT, "run-1")):
         exporters.last.say(*message)
     until(lambda: aborted)
@@ -374,7 +363,7 @@ def test_rubbish_is_a_death(link: Link, exporters: Exporters, caplog: pytest.Log
     exporters.last.say_bytes(b"\xff" * 10)
     until(lambda: link.restarts == 1 and link.is_usable)
     assert exporters.processes[0].is_dead
-    assert "The exporter sent a message of 4294967295 bytes and is replaced." in caplog.text
+    assert "The exporter sent a message without a name and is replaced." in caplog.text
 
 
 def test_three_deaths_within_a_minute(link: Link, exporters: Exporters, caplog: pytest.LogCaptureFixture) -> None:
@@ -382,7 +371,7 @@ def test_three_deaths_within_a_minute(link: Link, exporters: Exporters, caplog: 
     for number in range(MAX_DEATHS):
         until(lambda number=number: len(exporters.processes) == number + 1 and link.restarts == number)  # type: ignore[misc]
         exporters.last.die()
-    until(lambda: link.is_lost)
+    until(lambda: not link.is_usable)
     link.send("number", 1)
     assert (link.is_usable, link.has_room, len(link._log)) == (False, True, 0)
     with pytest.raises(TimeoutError):
@@ -414,7 +403,7 @@ def test_a_successor_that_cannot_be_started(link: Link, exporters: Exporters, ca
     until(lambda: len(exporters.processes) == 2)
     link.send("number", 1)
     until(lambda: numbers(exporters.last) == [1])
-    assert not link.is_lost
+    assert link.is_usable
 
 
 # -------------------------------------------------------------------------------------------------------------- end
@@ -423,8 +412,8 @@ def test_a_successor_that_cannot_be_started(link: Link, exporters: Exporters, ca
 def test_an_end(exporters: Exporters, monkeypatch: pytest.MonkeyPatch) -> None:
     """The exporter is told, and waited for as long as it says something."""
     monkeypatch.setattr(link_module, "SILENCE_S", 0.5)
-    link = Link({}, {})
-    link.start()
+    link = Link()
+    link.start({})
     process = exporters.last
 
     def slowly(process: Process) -> None:
@@ -444,8 +433,8 @@ def test_an_end(exporters: Exporters, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_signal_at_the_end(exporters: Exporters) -> None:
     """A further signal is told, once, and the exporter waited for all the same."""
-    link = Link({}, {})
-    link.start()
+    link = Link()
+    link.start({})
     process = exporters.last
     exporters.last_words = lambda _: None
 
@@ -458,8 +447,8 @@ def test_an_exporter_that_says_nothing_at_the_end(
 ) -> None:
     """It is ended, and what may be missing is said."""
     monkeypatch.setattr(link_module, "SILENCE_S", 0.3)
-    link = Link({}, {})
-    link.start()
+    link = Link()
+    link.start({})
     exporters.last_words = lambda _: None
     link.close(interrupted)
     assert exporters.last.is_dead
@@ -472,8 +461,8 @@ def test_an_exporter_that_was_silent_before_the_end(
     """It is given less time for an answer and for its end than one that was well."""
     monkeypatch.setattr(link_module, "_LAST_ANSWER_S", 0.05)
     monkeypatch.setattr(link_module, "_LAST_S", 0.05)
-    link = Link({}, {})
-    link.start()
+    link = Link()
+    link.start({})
     exporters.last_words = lambda _: None
     gevent.sleep(link_module.SILENCE_S + 0.05)
     with pytest.raises(TimeoutError, match=r"within 0\.05 s"):
@@ -485,8 +474,8 @@ def test_an_exporter_that_was_silent_before_the_end(
 
 def test_an_exporter_that_dies_at_the_end(exporters: Exporters, caplog: pytest.LogCaptureFixture) -> None:
     """It is not replaced, and what may be missing is said."""
-    link = Link({}, {})
-    link.start()
+    link = Link()
+    link.start({})
     exporters.last_words = Process.die
     link.close(interrupted)
     assert len(exporters.processes) == 1
@@ -504,11 +493,11 @@ def test_a_child_lets_go(link: Link, exporters: Exporters) -> None:
     assert not exporters.last.is_dead
 
 
-def test_no_link() -> None:
-    """A worker without an exporter of its own has somebody to talk to, who never answers."""
-    none = NoLink()
-    none.send("number", 1)
-    none.close(interrupted)
-    assert (none.ready, none.has_room, none.is_usable, none.is_lost, none.restarts) == ({}, False, False, False, 0)
+def test_no_exporter() -> None:
+    """A worker whose master has the only one tells and asks nothing."""
+    link = Link()
+    link.send("number", 1)
+    link.close(interrupted)
+    assert (link.ready, link.has_room, link.is_usable, link.restarts) == ({}, True, False, 0)
     with pytest.raises(TimeoutError):
-        none.ask("verdict")
+        link.ask("verdict")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from socket import gethostname
 from types import SimpleNamespace
 from typing import Any
 
 import gevent
 import pytest
-from locust import User
 
 import locust_otel
 from locust_otel.core.snapshot import SeriesKey, Snapshot
-from locust_otel.plugin.generator import host_name
-from locust_otel.plugin.link import NoLink
+from locust_otel.plugin.link import Link
 from locust_otel.plugin.local import LocalNode
 from locust_otel.plugin.node import Order
 from locust_otel.plugin.reporter import SERIES_PER_PIECE
@@ -33,10 +32,10 @@ class Process:
     """A local process, and the exporter that takes in what it says."""
 
     def __init__(self, exporter: Exporter | None = None, **given: Any) -> None:
-        self.exporter = exporter or Exporter(name=f"{host_name()}-0", **given)
+        self.exporter = exporter or Exporter(name=f"{gethostname()}-0", **given)
         self.link = FakeLink(self.exporter.ready)
         self.environment = environment()
-        self.node = LocalNode(self.environment, flags(**given), self.link, User)
+        self.node = LocalNode(self.environment, flags(**given), self.link)
 
     def begin(self) -> None:
         """Begin a run, here and in the exporter."""
@@ -77,7 +76,7 @@ LATENCY = Objective("a", Sli.LATENCY, Decimal("0.9"), Decimal("0.123"), Match(na
 
 def test_objectives_are_counted_at_their_bounds() -> None:
     """A run is recorded as the exporter has said, so that its objectives are counted exactly."""
-    process = Process(Exporter(slo=objectives(objectives=(LATENCY,)), name=f"{host_name()}-0"))
+    process = Process(Exporter(slo=objectives(objectives=(LATENCY,)), name=f"{gethostname()}-0"))
     process.begin()
     for time_ms in (123, 123.01):
         process.requests(name="/a", response_time=time_ms)
@@ -165,7 +164,7 @@ def test_how_the_process_is(process: Process) -> None:
     process.link.send(frames.STATUS, process.node.status())
     (worker,) = process.deliver().workers
     assert (worker.worker, worker.cpu_ratio, worker.memory_bytes, worker.reasons) == (
-        f"{host_name()}-0", 0.25, 64_000_000, ("lag",),
+        f"{gethostname()}-0", 0.25, 64_000_000, ("lag",),
     )  # fmt: skip
     assert (worker.lag_counts[7], sum(worker.lag_counts), worker.lag_sum_s) == (2, 2, 0.5)
     assert (worker.schedule_counts[0], sum(worker.schedule_counts), worker.schedule_sum_s) == (3, 4, 1.5)
@@ -292,7 +291,7 @@ def test_marks(process: Process) -> None:
 
 def test_without_a_link() -> None:
     """A process without an exporter of its own counts, and keeps nothing to tell."""
-    node = LocalNode(environment(), flags(run_id="mine"), NoLink(), User)
+    node = LocalNode(environment(), flags(run_id="mine"), Link())
     node._begin(Order("mine", 5.0, 200, None, [], []))
     fire(node.recorder.on_request, [event()] * 3, user())
     node.tick()

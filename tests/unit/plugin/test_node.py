@@ -11,7 +11,7 @@ import pytest
 from locust import User
 
 import locust_otel
-from locust_otel.plugin.link import NoLink
+from locust_otel.plugin.link import Link
 from locust_otel.plugin.node import Node, Order
 from locust_otel.slo.objectives import Match, Objective, Sli
 from tests.unit.factories import Shopper, objectives
@@ -22,14 +22,14 @@ AUTO = str(Path(locust_otel.__file__).parent / "auto.py")
 
 def info(values: dict[str, Any], *labels: str) -> dict[str, str]:
     """Return the info of a process with such an environment."""
-    return Node(SimpleNamespace(**values), flags(run_label=list(labels)), NoLink()).info()
+    return Node(SimpleNamespace(**values), flags(run_label=list(labels)), Link()).info()
 
 
 def test_ids() -> None:
     """A given id gets a number from the second run on; without one each run has a new id."""
-    given = Node(environment(), flags(run_id="nightly"), NoLink())
+    given = Node(environment(), flags(run_id="nightly"), Link())
     assert [given._next_run_id() for _ in range(3)] == ["nightly", "nightly-2", "nightly-3"]
-    made = Node(environment(), flags(), NoLink())
+    made = Node(environment(), flags(), Link())
     assert made._next_run_id() != made._next_run_id()
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import gevent
@@ -15,15 +16,11 @@ from locust.runners import WorkerRunner
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.exporter.settings import resolve
 from locust_otel.plugin import wiring
-from locust_otel.plugin.generator import host_name
-from locust_otel.plugin.link import NoLink
 from locust_otel.plugin.wiring import attach, mark
 from locust_otel.wire import frames
 from locust_otel.wire.report import Piece, decode
 from tests.unit.factories import Shopper, event, user
 from tests.unit.processes import Exporter, FakeLink
-
-Commands = dict[str, Callable[..., None]]
 
 
 class Links:
@@ -31,28 +28,30 @@ class Links:
 
     Attributes:
         settings: What each exporter is told, as it arrives.
-        commands: What each exporter can have done.
         problem: Why it refuses to start.
     """
 
     def __init__(self) -> None:
         self.made: list[FakeLink] = []
         self.settings: list[dict[str, Any]] = []
-        self.commands: list[Commands] = []
         self.problem: ConfigurationError | None = None
 
-    def __call__(self, settings: dict[str, Any], commands: Commands) -> FakeLink:
+    def __call__(self) -> FakeLink:
         """Make one."""
-        ((_, told),) = frames.Frames().feed(frames.packed(frames.SETTINGS, settings))
-        self.settings.append(told)
-        self.commands.append(commands)
-        self.made.append(FakeLink({**Exporter().ready, "has_slo": told["values"]["slo"] is not None}))
-        self.made[-1].start = self._start  # type: ignore[method-assign]
-        return self.made[-1]
+        link = FakeLink({})
+        link.is_usable = False
 
-    def _start(self) -> None:
-        if self.problem is not None:
-            raise self.problem
+        def start(settings: Mapping[str, Any]) -> None:
+            if self.problem is not None:
+                raise self.problem
+            ((_, told),) = frames.Frames().feed(frames.packed(frames.SETTINGS, settings))
+            self.settings.append(told)
+            link.ready |= {**Exporter().ready, "has_slo": told["values"]["slo"] is not None}
+            link.is_usable = True
+
+        link.start = start  # type: ignore[method-assign]
+        self.made.append(link)
+        return link
 
 
 @pytest.fixture
@@ -122,7 +121,7 @@ def test_what_an_exporter_is_told(links: Links) -> None:
     assert (settings.port, settings.run_id, settings.run_labels, settings.slow_s) == (
         0, "nightly", {"team": "shop", "n": "1"}, 0.25,
     )  # fmt: skip
-    assert (told["name"], told["port_offset"]) == (f"{host_name()}-0", 0)
+    assert (told["name"], told["port_offset"]) == (f"{gethostname()}-0", 0)
     assert (told["is_master"], told["is_worker"]) == (False, False)
     assert list(told["versions"]) == ["version", "python_version"]
 
@@ -172,7 +171,7 @@ def test_the_exporter_stops_a_run(links: Links, monkeypatch: pytest.MonkeyPatch)
     quits: list[int] = []
     monkeypatch.setattr(of.runner, "quit", lambda: quits.append(1))
     of.events.test_start.fire(environment=of)
-    (commands,) = links.commands
+    commands = links.made[0].commands
     commands[frames.MARKED]("db", "fault")
     commands[frames.ABORT]("nightly")
     gevent.sleep(0)
@@ -229,6 +228,7 @@ class FakeWorker(WorkerRunner):
 
     def __init__(self) -> None:
         self.client_id, self.worker_index, self.state = "host_0123", 2, "ready"
+        self.greenlet = None
 
     def register_message(self, *_: object, **__: object) -> None:
         """Do nothing."""
@@ -240,7 +240,7 @@ def test_a_worker(links: Links, export_from: str) -> None:
     of = Environment(user_classes=[Shopper])
     of.runner = FakeWorker()
     bridge = attach(of, export_from=export_from)
-    assert isinstance(bridge._node.link, NoLink) == (export_from == "master")
+    assert bridge._node.link.is_usable == (export_from == "workers")
     assert [(told["name"], told["port_offset"], told["is_worker"]) for told in links.settings] == (
         [("host-2", 3, True)] if export_from == "workers" else []
     )

@@ -4,63 +4,33 @@ from __future__ import annotations
 
 import json
 import math
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 
 from locust_otel.core.errors import ConfigurationError
-from locust_otel.review.prometheus import AUTHORIZATION, Prometheus, of_run
+from locust_otel.review.prometheus import AUTHORIZATION, Exporter, Prometheus, exporters_of_requests, of_run
+from tests.unit.otlp_sinks import HttpSink, reply
 
 SECRET = "Bearer s3cr3t"
 VECTOR = {"status": "success", "data": {"resultType": "vector", "result": []}}
 
 
-class Server(HTTPServer):
-    """Answers everything the same way, and keeps what it was asked."""
-
-    answer: tuple[int, bytes, dict[str, str]] = (200, json.dumps(VECTOR).encode(), {})
-    asked: list[tuple[str, str, str]]
-
-    @property
-    def url(self) -> str:
-        """Where it is."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        server: Any = self.server
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-        server.asked.append((self.path, body, self.headers.get("Authorization", "")))
-        status, content, headers = server.answer
-        self.send_response(status)
-        for key, value in {"Content-Length": str(len(content)), **headers}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST  # noqa: N815  # a redirect that is followed is a GET
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # as the base class has it
-        """Say nothing."""
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """Give a server on loopback."""
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask loopback directly."""
     monkeypatch.setenv("no_proxy", "*")
-    server = Server(("127.0.0.1", 0), _Handler)
-    server.asked = []
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+
+
+def answering(value: Any, status: int = 200, **headers: str) -> HttpSink:
+    """Return a server that answers everything with bytes, or with a value as JSON."""
+    return HttpSink(reply(status, value if isinstance(value, bytes) else json.dumps(value).encode(), **headers))
+
+
+def base(server: HttpSink) -> str:
+    """Return the URL of a server."""
+    return f"http://127.0.0.1:{server.port}"
 
 
 def slug(server: Prometheus, promql: str = "up") -> str:
@@ -71,28 +41,31 @@ def slug(server: Prometheus, promql: str = "up") -> str:
     return raised.value.slug
 
 
-def test_samples(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """A query is sent as a form, with the header of the environment, under the prefix of the path."""
     result = [{"metric": {"__name__": "up", "job": "a"}, "value": [1.5, "7"]}, {"metric": {}, "histogram": [1, {}]}]
     answer = {"status": "success", "data": {"resultType": "vector", "result": result}, "warnings": ["some"]}
-    server.answer = (200, json.dumps(answer).encode(), {})
     monkeypatch.setenv(AUTHORIZATION, SECRET)
-    assert Prometheus.of_environment(f"{server.url}/prefix/").query('up{a="&"}') == [({"job": "a"}, 7.0)]
-    assert server.asked == [("/prefix/api/v1/query", "query=up%7Ba%3D%22%26%22%7D&partial_response=false", SECRET)]
+    with answering(answer) as server:
+        assert Prometheus.of_environment(f"{base(server)}/prefix/").query('up{a="&"}') == [({"job": "a"}, 7.0)]
+    (request,) = server.received
+    assert request.path == "/prefix/api/v1/query"
+    assert request.body == b"query=up%7Ba%3D%22%26%22%7D&partial_response=false"
+    assert request.headers["authorization"] == SECRET
+    assert request.headers["content-type"] == "application/x-www-form-urlencoded"
 
 
-def test_samples_over_time(server: Server) -> None:
+def test_samples_over_time() -> None:
     """A range query has its steps, one for stored samples none; samples before the time asked for are left out."""
     result = [{"metric": {"__name__": "up", "job": "a"}, "values": [[9.5, "1"], [10, "2"], [11.5, "NaN"]]}]
-    answer = {"status": "success", "data": {"resultType": "matrix", "result": result}}
-    server.answer = (200, json.dumps(answer).encode(), {})
-    ((labels, samples),) = Prometheus(server.url).range("up", 9.5, 11.5, 0.5)
+    with answering({"status": "success", "data": {"resultType": "matrix", "result": result}}) as server:
+        ((labels, samples),) = Prometheus(base(server)).range("up", 9.5, 11.5, 0.5)
+        ((_, stored),) = Prometheus(base(server)).stored(of_run("up", 'a"b'), 10.0, 11.5)
     assert labels == {"job": "a"}
     assert samples[:2] == [(9.5, 1.0), (10.0, 2.0)]
     assert math.isnan(samples[2][1])
-    ((_, samples),) = Prometheus(server.url).stored(of_run("up", 'a"b'), 10.0, 11.5)
-    assert [at for at, _ in samples] == [10.0, 11.5]
-    assert [(path, parse_qs(body)) for path, body, _ in server.asked] == [
+    assert [at for at, _ in stored] == [10.0, 11.5]
+    assert [(request.path, parse_qs(request.body.decode())) for request in server.received] == [
         ("/api/v1/query_range", {
             "query": ["up"], "start": ["9.500"], "end": ["11.500"], "step": ["0.5"], "partial_response": ["false"],
         }),
@@ -100,15 +73,21 @@ def test_samples_over_time(server: Server) -> None:
     ]  # fmt: skip
 
 
-def test_alert_rules(server: Server) -> None:
+@pytest.mark.parametrize(
+    ("status", "answer", "alerts"),
+    [
+        (200, {"data": {"groups": [
+            {"rules": [{"name": "A", "type": "alerting"}]},
+            {"rules": [{"name": "a:b", "type": "recording"}, {"name": "B", "type": "alerting"}]},
+        ]}}, {"A", "B"}),
+        (404, b"", None), (200, b"<html>", None), (200, b"{}", None), (200, b'{"data": {"groups": [{}]}}', None),
+    ],
+)  # fmt: skip
+def test_alert_rules(status: int, answer: Any, alerts: set[str] | None) -> None:
     """The alerts are those of all groups; where the server does not say, nothing is known."""
-    rules = [{"name": "A", "type": "alerting"}, {"name": "a:b", "type": "recording"}, {"name": "B", "type": "alerting"}]
-    server.answer = (200, json.dumps({"data": {"groups": [{"rules": rules[:1]}, {"rules": rules[1:]}]}}).encode(), {})
-    assert Prometheus(server.url).alert_rules() == {"A", "B"}
-    for answer in ((404, b""), (200, b"<html>"), (200, b"{}"), (200, b'{"data": {"groups": [{}]}}')):
-        server.answer = (*answer, {})
-        assert Prometheus(server.url).alert_rules() is None
-    assert {path for path, _, _ in server.asked} == {"/api/v1/rules?type=alert"}
+    with answering(answer, status) as server:
+        assert Prometheus(base(server)).alert_rules() == alerts
+    assert server.received[0].path == "/api/v1/rules?type=alert"
 
 
 @pytest.mark.parametrize(
@@ -123,30 +102,26 @@ def test_alert_rules(server: Server) -> None:
         (200, b"[" * 100_000, "answer"), (200, b" " * 3000, "too-large"),
     ],
 )  # fmt: skip
-def test_other_answers(
-    server: Server, monkeypatch: pytest.MonkeyPatch, status: int, content: bytes, expected: str
-) -> None:
+def test_other_answers(monkeypatch: pytest.MonkeyPatch, status: int, content: bytes, expected: str) -> None:
     """What is no answer of a Prometheus is refused."""
     if expected == "too-large":
         monkeypatch.setattr("locust_otel.review.prometheus.MAX_BYTES", 2000)
-    server.answer = (status, content, {})
-    assert slug(Prometheus(server.url, SECRET)) == f"check-prometheus-{expected}"
+    with answering(content, status) as server:
+        assert slug(Prometheus(base(server), SECRET)) == f"check-prometheus-{expected}"
 
 
-def test_a_redirect_gets_no_credentials(server: Server) -> None:
+def test_a_redirect_gets_no_credentials() -> None:
     """It is not followed: the header would go to another host."""
-    server.answer = (302, b"", {"Location": f"{server.url}/elsewhere"})
-    assert slug(Prometheus(server.url, SECRET)) == "check-prometheus-answer"
-    assert len(server.asked) == 1
+    with answering(b"", 302, Location="/elsewhere") as server:
+        assert slug(Prometheus(base(server), SECRET)) == "check-prometheus-answer"
+    assert len(server.received) == 1
 
 
-def test_nobody_there(server: Server) -> None:
-    """A port nobody listens on, and a server that says nothing in time, cannot be reached."""
+def test_nobody_there() -> None:
+    """A port nobody listens on cannot be reached, nor a server that says nothing in time."""
     assert slug(Prometheus("http://127.0.0.1:1", SECRET)) == "check-prometheus-unreachable"
-    server.answer = (200, b"", {"Content-Length": "10"})
-    assert slug(Prometheus(server.url, SECRET, timeout_s=0.2)) in {
-        "check-prometheus-unreachable", "check-prometheus-answer",
-    }  # fmt: skip
+    with HttpSink(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n") as server:
+        assert slug(Prometheus(base(server), SECRET, timeout_s=0.2)) == "check-prometheus-unreachable"
 
 
 @pytest.mark.parametrize(
@@ -172,3 +147,35 @@ def test_a_header_of_two_lines(value: str) -> None:
         Prometheus("http://a", value)
     assert raised.value.slug == "check-prometheus-authorization"
     assert "s3cr3t" not in str(raised.value)
+
+
+def exporter(job: str, instance: str, **more: str) -> Exporter:
+    """Return the labels of an exporter."""
+    return frozenset({"job": job, "instance": instance, **more}.items())
+
+
+A, B = exporter("locust", "a"), exporter("locust", "b")
+A_AGAIN, B_AGAIN = exporter("again", "a"), exporter("again", "b")
+A_REPLICA = exporter("locust", "a", replica="2")
+PUSHED = exporter("shop", "c")
+
+
+@pytest.mark.parametrize(
+    ("weights", "of_run", "expected", "is_certain"),
+    [
+        ({}, {A}, set(), True),
+        ({A: 10, PUSHED: 11}, {A, PUSHED}, {PUSHED}, True),
+        ({A: 10, B: 5}, {A}, {A}, True),
+        ({A: 10, B: 5}, {PUSHED}, {A, B}, True),
+        ({A: 10, B: 5, A_REPLICA: 9}, set(), {A, B}, True),
+        ({A: 10, B: 5, A_AGAIN: 9, B_AGAIN: 6}, set(), {A, B_AGAIN}, True),
+        ({A: 10, B: 5, B_AGAIN: 6}, set(), {A, B_AGAIN}, True),
+        ({A: 10, B: 5, PUSHED: 12}, set(), {A, B}, False),
+    ],
+)
+def test_exporters_of_requests(
+    weights: dict[Exporter, float], of_run: set[Exporter], expected: set[Exporter], is_certain: bool
+) -> None:
+    """One that has the whole run is enough; workers add up, each once; other names of the same may be the same."""
+    exporters, certain = exporters_of_requests(weights, of_run)
+    assert (set(exporters), len(exporters), certain) == (expected, len(expected), is_certain)

@@ -1,4 +1,4 @@
-"""Tests of burn rates: against a plain recomputation from all samples."""
+"""Tests of burn rates, against a plain recomputation from all samples, and of the windows that suit a period."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from locust_otel.slo.burn import BurnRates
+from locust_otel.slo.burn import MIN_SCRAPES, BurnRates, default_windows
 from locust_otel.slo.counts import Counts
 from locust_otel.slo.objectives import Objective, Sli, Slo, Window
 from tests.unit.factories import objectives
@@ -16,6 +16,7 @@ from tests.unit.factories import objectives
 CRITICAL = Window("critical", Decimal(120), Decimal(30), Decimal("0.2"))  # a factor of 3 in half an hour
 WARNING = Window("warning", Decimal(600), Decimal(120), Decimal("0.5"))  # 1.5
 FIRST, SECOND = Objective("a", Sli.SUCCESS, Decimal("0.99")), Objective("b", Sli.SUCCESS, Decimal("0.5"))
+OF_DAYS = [("critical", 21600, 1800, "6"), ("warning", 259200, 21600, "1")]
 MEAN = Objective("m", Sli.MEAN, None, Decimal(1))
 
 
@@ -69,7 +70,7 @@ def test_many_looks_cost_little() -> None:
     for tick in range(13_000):
         rates.add(tick / 10, counts(min(tick, 10_000), max(0, tick - 10_000)))
     assert rates.rate(FIRST, WARNING.long_s) == pytest.approx(50, rel=0.01)
-    assert sum(len(past._points) for past in rates._past.values()) < 2 * 155
+    assert sum(map(len, rates._past.values())) < 2 * 155
 
 
 def test_looks_further_apart_than_the_window() -> None:
@@ -125,3 +126,38 @@ def test_too_few_requests_do_not_burn() -> None:
         rates.add(0.0, counts(0, 0))
         rates.add(10.0, {**counts(0, total), "b": Counts()})
         assert burns(rates) == expected
+
+
+@pytest.mark.parametrize(
+    ("period", "scrape", "expected"),
+    [
+        (1800, 5, [("critical", 120, 30, "3"), ("warning", 600, 150, "1.5")]),
+        (14400, 5, [("critical", 960, 240, "3"), ("warning", 4800, 1200, "1.5")]),
+        (600, 5, [("critical", 40, 20, "3"), ("warning", 200, 50, "1.5")]),
+        (300, 5, [("critical", 40, 20, "1.5"), ("warning", 100, 25, "1.5")]),
+        (40, 5, [("critical", 40, 20, "1")]),
+        (39, 5, []),
+        (604800, 15, [("critical", 3600, 300, "14.4"), *OF_DAYS]),
+        (2592000, 60, [("critical", 3600, 300, "14.4"), *OF_DAYS]),
+        (604800, 100, OF_DAYS),
+    ],
+)
+def test_known_periods(period: int, scrape: int, expected: list[tuple[str, int, int, str]]) -> None:
+    """Windows of a short period are shares of it; of a week and more they are those of the SRE workbook."""
+    found = default_windows(Decimal(period), Decimal(scrape), Decimal("0.99"))
+    lengths = [(severity, Decimal(long), Decimal(short)) for severity, long, short, _ in expected]
+    assert [(w.severity, w.long_s, w.short_s) for w in found] == lengths
+    if period != 300:
+        assert [w.factor(Decimal(period)) for w in found] == [Decimal(factor) for *_, factor in expected]
+
+
+@given(st.integers(1, 4_000_000), st.integers(1, 600_000), st.integers(1, 999_999))
+def test_any_period(period_s: int, scrape_ms: int, millionths: int) -> None:
+    """Whatever the period, each window holds its scrapes, lies in the period, and its burn rate can be reached."""
+    period, scrape, target = Decimal(period_s), Decimal(scrape_ms) / 1000, Decimal(millionths) / 1_000_000
+    for window in default_windows(period, scrape, target):
+        assert MIN_SCRAPES * scrape <= window.short_s < window.long_s <= period
+        assert window.short_s % 1 == window.long_s % 1 == 0
+        assert 0 < window.budget <= 1
+        assert window.factor(period) < 1 / (1 - target)
+        assert window.factor(period) >= 1

@@ -116,9 +116,10 @@ def test_factor() -> None:
 
 def test_what_a_file_needs_elsewhere() -> None:
     """Thresholds are those of latencies only, and lengths of windows come once, in order."""
-    pairs = (Window("a", Decimal(120), Decimal(30), Decimal(1)), Window("b", Decimal(600), Decimal(120), Decimal(1)))
+    lengths = (("warning", 120, 30), ("critical", 600, 120))
+    pairs = tuple(Window(severity, Decimal(long), Decimal(short), Decimal(1)) for severity, long, short in lengths)
     slo = objectives(windows=pairs)
     assert slo.thresholds_s == (0.3,)
     assert slo.spans_s == (Decimal(30), Decimal(120), Decimal(600))
-    assert list(slo.of_severity("b")) == [pairs[1]]
+    assert slo.most_urgent == pairs[1]
     assert slo.names == frozenset()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import msgpack
@@ -16,19 +14,23 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
 
-from locust_otel.wire.report import VERSION, fingerprint
+from locust_otel.core.events import Event
+from locust_otel.core.snapshot import SeriesKey, SlowRequest
+from locust_otel.wire.report import VERSION, encode_event, fingerprint
 from tests.fuzz.targets import RUN, Master, answer, hostile
 from tests.unit.factories import SPAN_ID, TRACE_ID
+from tests.unit.spoiling import changed, paths
 
-SERIES = ["GET", "/", "Shopper", 0, 1, 1.5, 10, [3, 4], [[1, 0.01, TRACE_ID, SPAN_ID, 100.0]]]
+SLOW = SlowRequest(SeriesKey("GET", "/", "Shopper", "success"), 6.0, "200", TRACE_ID, SPAN_ID, 1.0)
+SERIES = ["GET", "/", "Shopper", 0, 1, 1.5, 10, [3, 4], {1: [0.01, TRACE_ID, SPAN_ID, 100.0]}]
 GOOD: list[Any] = [
-    VERSION, RUN, fingerprint(Master().run.merged.layout), [SERIES], [["GET", "/", "500", 3]],
-    [["Shopper", "KeyError", 2]],
+    VERSION, RUN, fingerprint(Master().run.merged.layout), [SERIES], [[["GET", "/", "500"], 3]],
+    [[["Shopper", "KeyError"], 2]],
     {
         "is_over": False, "reset": 0, "missing": 0, "errors": 2,
-        "events": [["locust.user_error", "text", "WARN", {"a": 1}, 1.0, TRACE_ID, SPAN_ID]],
-        "slow": [["GET", "/", "Shopper", "success", 6.0, "200", TRACE_ID, SPAN_ID, 1.0]], "slow_dropped": 1,
-        "vitals": [0.5, 1000, ["cpu"], 0.25, [3, 4], 0.5, [3, 4]],
+        "events": [encode_event(Event("locust.user_error", "text", "WARN", {"a": 1}, 1.0, TRACE_ID, SPAN_ID))],
+        "slow": [encode_event(SLOW) | {"key": [*SLOW.key]}], "slow_dropped": 1,
+        "vitals": [0.5, 1000, ["cpu"], 0.25, {2: 4}, 0.5, {2: 4}],
     },
 ]  # fmt: skip
 """A piece of a report, before it is packed."""
@@ -39,28 +41,6 @@ ODD = st.one_of(
     st.sampled_from([math.nan, math.inf, -math.inf, 0.5, -0.5]),
     st.just([]), st.just({}), st.just([[]]), st.just([1, 2]), st.just([1, 2**63]), st.just([10**9, 1]),
 )  # fmt: skip
-
-
-def paths(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return the way to every value within a value."""
-    items: Sequence[tuple[Any, Any]] = ()
-    if isinstance(value, dict):
-        items = list(value.items())
-    elif isinstance(value, list):
-        items = list(enumerate(value))
-    return [path, *(way for key, inner in items for way in paths(inner, (*path, key)))]
-
-
-def changed(part: Any, path: tuple[Any, ...], value: object) -> Any:
-    """Return a piece with one value changed."""
-    if not path:
-        return value
-    piece = copy.deepcopy(part)
-    place: Any = piece
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = value
-    return piece
 
 
 def packed(piece: object) -> bytes:
@@ -81,16 +61,17 @@ def test_the_good_report_is_taken() -> None:
 @example((6, "vitals", 0), "busy")
 @example((6, "vitals", 3), math.nan)
 @example((6, "errors"), -5)
-@example((3, 0, 8, 0, 1), False)
-@example((6, "events", 0, 3, "a"), 2**64 - 1)
-@example((6, "events", 0, 5), "ab" * 99)
-@example((6, "events", 0), ["a", "b", "INFO", {}, 1.0, "ab" * 24, ""])
-@example((3, 0, 8, 0), [1, 0.01, "ab" * 24, "", 100.0])
-@example((6, "slow", 0), ["GET", "/", "Shopper", "success", 6.0, "200", [], {}, 1.0])
+@example((3, 0, 8, 1, 0), False)
+@example((6, "events", 0, "attributes", "a"), 2**64 - 1)
+@example((6, "events", 0, "trace_id"), "ab" * 99)
+@example((6, "events", 0), encode_event(Event("a", "b", "INFO", {}, 1.0, "ab" * 24, "")))
+@example((3, 0, 8, 1), [0.01, "ab" * 24, "", 100.0])
+@example((6, "slow", 0, "trace_id"), [])
 @example((3, 0, 7), [2**40, 1])
-@example((3, 0, 8, 0, 4), 2**40)
-@example((6, "events", 0, 4), 2**40)
-@example((6, "slow", 0, 8), 2**40)
+@example((6, "vitals", 4), {2**40: 1})
+@example((3, 0, 8, 1, 3), 2**40)
+@example((6, "events", 0, "timestamp"), 2**40)
+@example((6, "slow", 0, "timestamp"), 2**40)
 def test_no_report_stops_the_exporter(path: tuple[Any, ...], value: object) -> None:
     """A report with one value spoilt lowers no counter and breaks no export, and the next good one is merged."""
     master = hostile([packed(changed(GOOD, path, value))])

@@ -11,16 +11,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import bcrypt
 import pytest
 import requests
 
 from locust_otel.core.catalogue import Scope
+from locust_otel.core.exposition import Exposition, Format
 from locust_otel.core.families import MASTER_SCOPES, WORKER_SCOPES
 from locust_otel.core.snapshot import SeriesKey, Snapshot
+from locust_otel.exporter.endpoint import app
 from locust_otel.exporter.endpoint.access import WebConfig
-from locust_otel.exporter.endpoint.app import PIECE_BYTES, joined
 from locust_otel.exporter.session import Origin
 from tests.unit.endpoints import Live, Served, serving, settings, wait_until
 from tests.unit.factories import Load, expected_samples, parsed_samples, record, rich_load, rich_snapshot, snapshot
@@ -85,20 +87,6 @@ def test_gzip_is_the_same_body(served: Served, accept: dict[str, str]) -> None:
     assert "Content-Encoding" not in plain.headers
 
 
-@pytest.mark.parametrize(
-    ("header", "compressed"),
-    [
-        ("gzip", True), ("GZIP", True), ("deflate, gzip;q=0.5", True), ("*", True), ("gzip;q=0", False),
-        ("gzip; q=0.000, *", False), ("br", False), ("identity", False), ("", False), ("gzip;q=1.0", True),
-    ],
-)  # fmt: skip
-def test_who_gets_gzip(served: Served, header: str, compressed: bool) -> None:
-    """Only who accepts gzip gets it."""
-    answer = served.ask(Accept_Encoding=header)
-    assert (answer.headers.get("Content-Encoding") == "gzip") == compressed
-    assert parsed_samples(answer.text, openmetrics=False) == expected_samples(taken_of(served))
-
-
 @pytest.mark.parametrize("path", ["/metrics", "/", "/-/healthy", "/nothing"])
 def test_head_has_the_headers_and_no_body(served: Served, path: str) -> None:
     """HEAD answers as GET without a body, and the connection serves the next request."""
@@ -151,6 +139,15 @@ def test_the_live_page(served: Served) -> None:
     assert data.json() == {"sentence": "It goes well."}
     assert data.headers["Content-Type"] == "application/json; charset=utf-8"
     assert {page.headers["Cache-Control"], data.headers["Cache-Control"]} == {"no-store"}
+
+
+def test_the_numbers_of_the_live_page_are_compressed(served: Served) -> None:
+    """Clients that accept gzip get it, with the same numbers; they come each second."""
+    plain, compressed = served.ask("/-/page"), served.ask("/-/page", Accept_Encoding="gzip")
+    assert "Content-Encoding" not in plain.headers
+    assert compressed.headers["Content-Encoding"] == "gzip"
+    assert compressed.content == plain.content
+    assert {answer.headers["Vary"] for answer in (plain, compressed)} == {"Accept-Encoding"}
 
 
 @pytest.mark.parametrize(
@@ -261,21 +258,28 @@ def test_no_scrape_gets_values_from_before_it_came(served: Served, monkeypatch: 
     assert "run-1" in texts[0]
 
 
-def test_an_answer_is_put_together_as_it_is_taken() -> None:
-    """No more than a piece is copied before it is asked for, and all pieces together are the whole."""
-    asked = 0
+def test_what_nobody_asks_for_any_more_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rendered series of a format are kept for a while after its last scrape, and then go."""
+    monkeypatch.setattr(app, "KEPT_S", 0.5)
+    with serving(rich_snapshot()) as served:
+        expected = expected_samples(taken_of(served))
+        expositions = expositions_of(served)
+        served.ask(**OPENMETRICS)
+        for _ in range(4):
+            time.sleep(0.2)
+            assert parsed_samples(served.ask().text, openmetrics=False) == expected
+        assert list(expositions) == [Format.TEXT]
+        wait_until(lambda: not expositions)
+        assert parsed_samples(served.ask().text, openmetrics=False) == expected
 
-    def lines() -> Iterator[bytes]:
-        nonlocal asked
-        for number in range(1_000):
-            asked += 1
-            yield b"%d" % (number % 10) * 1_000
 
-    pieces = joined(lines())
-    first = next(pieces)
-    assert PIECE_BYTES <= len(first) < PIECE_BYTES + 1_000
-    assert asked == 66
-    assert first + b"".join(pieces) == b"".join(lines())
+def expositions_of(served: Served) -> dict[Format, Exposition]:
+    """Return what is kept of each format."""
+    wait_until(lambda: served.endpoint._server is not None)
+    assert served.endpoint._server is not None
+    application: Any = served.endpoint._server._uvicorn.config.app
+    expositions: dict[Format, Exposition] = application._expositions
+    return expositions
 
 
 def test_a_fault_of_ours_is_a_500_and_logged(

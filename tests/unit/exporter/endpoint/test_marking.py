@@ -13,8 +13,7 @@ import bcrypt
 import pytest
 import requests
 
-from locust_otel.core.mark_request import MAX_BODY_BYTES
-from locust_otel.core.marks import TOKEN_VARIABLE, Marked, cleaned
+from locust_otel.core.marks import MAX_BODY_BYTES, TOKEN_VARIABLE, Marked, cleaned
 from locust_otel.exporter.endpoint import server
 from locust_otel.exporter.endpoint.access import WebConfig
 from locust_otel.exporter.endpoint.marking import Marking, is_local

@@ -18,9 +18,10 @@ import requests
 
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.exporter.endpoint import output
+from locust_otel.exporter.endpoint.server import Server
 from locust_otel.exporter.run import Run
 from locust_otel.exporter.session import Origin, State
-from tests.unit.endpoints import Served, a_run, serving, settings
+from tests.unit.endpoints import Served, a_run, serving, settings, wait_until
 from tests.unit.factories import rich_snapshot
 
 HERE = Origin(name="host-0")
@@ -157,6 +158,24 @@ def test_open_files() -> None:
         assert soft == hard
 
 
+@pytest.mark.parametrize(
+    ("broken", "message"), [("__init__", "/metrics is not served"), ("_serve", "/metrics is not served any more")]
+)
+def test_a_server_that_breaks(
+    broken: str, message: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error in the thread of the server is logged, clients are refused, and a stop returns at once."""
+    monkeypatch.setattr(Server, broken, lambda *_: 1 / 0)
+    with serving() as served:
+        wait_until(lambda: caplog.messages)
+        assert [(record.getMessage(), bool(record.exc_info)) for record in caplog.records] == [(message, True)]
+        with pytest.raises(requests.ConnectionError):
+            served.ask()
+        started = time.perf_counter()
+        served.stop()
+        assert time.perf_counter() - started < 0.5
+
+
 def test_stopped_means_gone() -> None:
     """After a stop the port is free again."""
     with serving() as served:
@@ -186,7 +205,6 @@ def test_a_successor_serves_where_its_predecessor_did(caplog: pytest.LogCaptureF
     second = successor(first, state)
     try:
         assert second.session.url == url
-        assert second.outcomes() == {"success": 1, "failure": 0}
         assert second.endpoint._scrapers.last_total("run-1") == 13
         assert list(second.endpoint._scrapers.awaited("run-2")) == ["127.0.0.1"]
         assert caplog.messages == []

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +18,9 @@ from google.protobuf.internal.decoder import _DecodeVarint  # type: ignore[attr-
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from locust_otel.core.catalogue import REQUEST_DURATION, Kind
-from locust_otel.core.exposition import Format, negotiate
 from locust_otel.core.families import Family, HistogramPoint, Point, families
 from locust_otel.core.snapshot import Exemplar, SeriesKey, Snapshot
+from locust_otel.exporter.endpoint import metrics_pb2 as messages
 from locust_otel.exporter.endpoint.protobuf import ProtobufExposition
 from tests.unit.factories import MARKS, Load, judged, record, snapshot, worker
 
@@ -341,46 +343,22 @@ def test_lengths() -> None:
         assert labels(family.metric[0])["name"] == "x" * length
 
 
-PROMETHEUS_3 = (
-    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,"
-    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
-    "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
-    "text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
-)
-PROMETHEUS_3_CLASSIC = (
-    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
-    "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
-    "text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
-)
-PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+def test_the_generated_messages_are_those_of_the_schema() -> None:
+    """The generated module has the fields of `metrics.proto`, with the numbers and types that Prometheus publishes."""
+    source = Path(messages.__file__).with_name("metrics.proto").read_text(encoding="utf-8")
+    generated, published = (
+        {message.name: {(f.label, f.type, f.name, f.number) for f in message.field} for message in file.message_type}
+        for file in map(described, (messages.DESCRIPTOR, metric_family().DESCRIPTOR.file))
+    )
+    for name, fields in generated.items():
+        assert fields <= published[name]
+        written = source.partition(f"message {name} {{\n")[2].partition("}")[0]
+        assert set(re.findall(r"(\w+) = (\d+);", written)) == {(field, str(number)) for _, _, field, number in fields}
+    assert re.findall(r"^message (\w+)", source, re.MULTILINE) == list(generated)
 
 
-@pytest.mark.parametrize(
-    ("accept", "expected"),
-    [
-        (PROMETHEUS_3, Format.PROTOBUF),
-        (PROMETHEUS_3_CLASSIC, Format.OPENMETRICS),
-        (PROTOBUF, Format.PROTOBUF),
-        (f"{PROTOBUF};q=0.2,text/plain;q=0.3", Format.TEXT),
-        (f"{PROTOBUF};q=0", Format.TEXT),
-        (f"text/plain;q=0.2,{PROTOBUF};q=0.3", Format.PROTOBUF),
-        (f"Application/VND.google.protobuf;{PROTOBUF.partition(';')[2]}", Format.PROTOBUF),
-        (PROTOBUF.replace("delimited", "text"), Format.TEXT),
-        (PROTOBUF.replace("delimited", "compact-text"), Format.TEXT),
-        (PROTOBUF.replace("io.prometheus.client.MetricFamily", "other.Message"), Format.TEXT),
-        ("application/vnd.google.protobuf", Format.TEXT),
-        ("application/openmetrics-text; version=1.0.0", Format.OPENMETRICS),
-        ("text/html,application/xhtml+xml,*/*;q=0.8", Format.TEXT),
-        ("", Format.TEXT),
-    ],
-)
-def test_negotiation(accept: str, expected: Format) -> None:
-    """Protobuf goes to who asks for exactly this message, delimited, and prefers it."""
-    assert negotiate(accept) is expected
-
-
-def test_content_type() -> None:
-    """The content type says what Prometheus looks for."""
-    media_type, *parameters = (part.strip() for part in Format.PROTOBUF.value.split(";"))
-    assert media_type == "application/vnd.google.protobuf"
-    assert set(parameters) == {"proto=io.prometheus.client.MetricFamily", "encoding=delimited"}
+def described(file: Any) -> descriptor_pb2.FileDescriptorProto:
+    """Return the description of a file."""
+    proto = descriptor_pb2.FileDescriptorProto()
+    file.CopyToProto(proto)
+    return proto

@@ -38,12 +38,13 @@ class Seen(Scrapers):
         *,
         timeout_s: float | None = None,
         is_final: bool = False,
-        run_id: str | None = RUN,
+        run_id: str = RUN,
         total: int = 1,
     ) -> None:
         """Note a scrape at a second."""
         self.clock.now = 1_000.0 + second
-        self.seen(client, timeout_s=timeout_s, run_id=run_id, total=total, is_final=is_final)
+        self.came(client, timeout_s=timeout_s)
+        self.seen(client, run_id=run_id, total=total, is_final=is_final)
 
 
 def test_nobody_scrapes() -> None:
@@ -139,7 +140,7 @@ def test_last_total_is_that_of_the_last_scrape() -> None:
     seen.at(0, total=10)
     seen.at(1, CURL, total=12)
     assert seen.last_total(RUN) == 12
-    seen.at(2, run_id=None)
+    seen.at(2, run_id="")
     assert seen.last_total(RUN) == 12
 
 
@@ -150,16 +151,23 @@ def test_an_answer_under_way() -> None:
     seen.clock.now += 1
     seen.came(PROMETHEUS, timeout_s=10)
     assert list(seen.awaited(RUN)) == ["10.0.0.1"]
-    seen.at(1.5, is_final=True)
+    seen.seen(PROMETHEUS, run_id=RUN, total=1, is_final=True)
     assert seen.awaited(RUN) == {}
     assert seen._scrapers[PROMETHEUS].intervals_s == (10.0,)  # one scrape, not two
+
+
+def test_an_answer_to_a_scraper_that_is_forgotten() -> None:
+    """If too many others came meanwhile, its total counts and it is not awaited."""
+    seen = Seen()
+    seen.seen(PROMETHEUS, run_id=RUN, total=7, is_final=False)
+    assert (seen.last_total(RUN), seen.awaited(RUN)) == (7, {})
 
 
 def test_it_outlives_its_process() -> None:
     """What is pickled goes on in another process, with the clock of the machine."""
     scrapers = Scrapers()
     scrapers.came(PROMETHEUS, timeout_s=10)
-    scrapers.seen(PROMETHEUS, timeout_s=10, run_id=RUN, total=7)
+    scrapers.seen(PROMETHEUS, run_id=RUN, total=7, is_final=False)
     again = pickle.loads(pickle.dumps(scrapers))  # noqa: S301  # our own
     assert again.last_total(RUN) == 7
     assert again.awaited(RUN) == {"10.0.0.1": pytest.approx(12.0, abs=1)}

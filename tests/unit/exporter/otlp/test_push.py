@@ -12,15 +12,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from opentelemetry.sdk._logs import ReadableLogRecord
 
 from locust_otel.core.events import EXPORT_FAILING, EXPORT_RECOVERED, Event
 from locust_otel.core.snapshot import ExportCount, SeriesKey, Snapshot
-from locust_otel.exporter.event_queue import MAX_WAITING
+from locust_otel.exporter.exports import MAX_WAITING
 from locust_otel.exporter.otlp import push as module
-from locust_otel.exporter.otlp.metrics import POINTS_PER_BATCH
+from locust_otel.exporter.otlp.encoding import POINTS_PER_BATCH
 from locust_otel.exporter.otlp.outcome import Outcome
 from locust_otel.exporter.otlp.push import Kept, LogsPush, MetricsPush, Push
 from locust_otel.exporter.otlp.settings import OtlpSettings
@@ -358,6 +359,28 @@ def test_turns(rig: Rig) -> None:
     push.stopped.set()
     push.join(2)
     assert not push.is_alive()
+
+
+def test_pauses_between_batches(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A push of several batches pauses after each, so that scrapes get their turn; the last push does not."""
+    pauses: list[float] = []
+    rig.record_many()
+    push = rig.make(interval_s=0.02)
+
+    def wait(seconds: float) -> bool:
+        pauses.append(seconds)
+        return len(rig.sink.sent) >= 3
+
+    monkeypatch.setattr(push, "stopped", Mock(wait=wait))
+    push.start()
+    push.join(10)
+    first, *between = pauses[: 1 + len(rig.sink.sent)]
+    assert 0 < first <= 0.02
+    assert len(between) == len(rig.sink.sent) >= 3
+    assert all(0 < seconds <= 0.05 for seconds in between)
+    before = len(pauses)
+    push.push_last(1.0)
+    assert len(pauses) == before
 
 
 def test_a_pause_is_kept(rig: Rig) -> None:

@@ -34,16 +34,14 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from urllib3.connection import HTTPConnection
 
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.core.events import Event
 from locust_otel.core.families import families
 from locust_otel.core.snapshot import SeriesKey
-from locust_otel.exporter.otlp import logs
+from locust_otel.exporter.otlp.encoding import Encoder
 from locust_otel.exporter.otlp.grpc import GrpcSender
-from locust_otel.exporter.otlp.metrics import Encoder
 from locust_otel.exporter.otlp.outcome import Outcome
 from locust_otel.exporter.otlp.sender import HttpSender
 from locust_otel.exporter.otlp.settings import Signal, Target, resolve
@@ -65,7 +63,7 @@ from tests.unit.otlp_sinks import (
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
 
 
-RESOURCE = Resource({"service.name": "shop"})
+ENCODER = Encoder(Resource({"service.name": "shop"}), "1.2.3", is_exponential=False, is_delta=False)
 CA = trustme.CA()
 SERVER = CA.issue_cert("127.0.0.1")
 OK = Outcome(ok=True)
@@ -75,13 +73,12 @@ def metrics() -> Any:
     """Return metrics to send."""
     requests = Load(slow_s=2.0, max_names=5)
     record(requests, SeriesKey("GET", "/", "Shopper", "success"), range(100))
-    encoder = Encoder(RESOURCE, "1.2.3", is_exponential=False, is_delta=False)
-    return next(iter(encoder.batches(families(snapshot(requests)), 1_764_000_061_000_000_000))).data
+    return next(iter(ENCODER.batches(families(snapshot(requests)), 1_764_000_061_000_000_000))).data
 
 
 def events(count: int = 3) -> Any:
     """Return events to send."""
-    return [logs.record(Event("e", f"text {i}"), RESOURCE, InstrumentationScope("x")) for i in range(count)]
+    return [ENCODER.log_record(Event("e", f"text {i}")) for i in range(count)]
 
 
 def make(signal: Signal, where: Target) -> GrpcSender | HttpSender:

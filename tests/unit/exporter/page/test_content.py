@@ -16,8 +16,7 @@ from locust_otel.exporter.run import Phase, Run
 from locust_otel.exporter.session import Origin, Session
 from locust_otel.exporter.settings import resolve
 from locust_otel.slo.objectives import Slo, Window
-from locust_otel.slo.progress import Progress
-from locust_otel.slo.validity import WORDS
+from locust_otel.slo.progress import WORDS, Progress
 from locust_otel.wire import frames
 from locust_otel.wire.report import Vitals
 from tests.unit.factories import Load, objectives, record

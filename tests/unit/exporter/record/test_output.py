@@ -33,6 +33,7 @@ from locust_otel.review.record.rejudge import results
 from locust_otel.slo.file import parse
 from locust_otel.slo.objectives import Slo
 from locust_otel.slo.progress import Progress
+from locust_otel.wire.record import Mark
 from locust_otel.wire.report import Piece, SeriesReport, Vitals, fingerprint
 from tests.unit.tapes import FAILED, HOME, SLO_TEXT, facts
 
@@ -185,10 +186,10 @@ def test_marks_and_events_of_the_run_are_recorded_once(
     read = process.read
     assert [event.name for event in read.events] == ["before", "mine", "of no run"]
     assert (read.events[1].time_s, read.events[1].attributes) == (0.5, {"run_id": "nightly", "n": 1})
-    assert read.marks == [(0.0, "latency", "fault"), (1.0, "latency", "fault")]
-    assert read.contents.instance == "127.0.0.1:9700"
-    assert read.contents.settings == {"users": 7}
-    assert read.contents.versions == {"version": "0.2.0"}
+    assert read.marks == [Mark(0.0, "latency", "fault"), Mark(1.0, "latency", "fault")]
+    assert read.instance == "127.0.0.1:9700"
+    assert read.settings == {"users": 7}
+    assert read.versions == {"version": "0.2.0"}
 
 
 def test_the_end(clock: Clock, tmp_path: Path) -> None:
@@ -206,11 +207,11 @@ def test_the_end(clock: Clock, tmp_path: Path) -> None:
     process.output.finish(process.run)
     process.output.collect(process.session.snapshot())
     read = process.read
-    assert (read.is_complete, read.state, read.verdict) == (True, "stopped", None)
+    assert (read.is_complete, read.end and read.end.state, read.verdict) == (True, "stopped", None)
     assert [(i.end_s, i.elapsed_s, i.state) for i in read.intervals] == [(1.0, 1.0, "spawning"), (1.5, 1.25, "stopped")]
     assert facts(read.requests()) == facts(process.run.merged.snapshot())
     assert read.requests().errors == {ErrorKey("GET", "/", "500"): 2}
-    assert (read.locust_total, read.contents.end and read.contents.end["recorded"]) == (9, 5)
+    assert (read.end and read.end.locust_total, read.end and read.end.recorded) == (9, 5)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -224,7 +225,8 @@ def test_a_run_whose_locust_is_lost(clock: Clock, tmp_path: Path) -> None:
     process.report()
     process.run.lose()
     process.output.finish(process.run)
-    assert (process.read.state, process.read.is_complete, process.read.requests().total) == ("lost", True, 7)
+    assert process.read.intervals[-1].state == "lost"
+    assert (process.read.is_complete, process.read.requests().total) == (True, 7)
     assert process.read.verdict is not None
 
 

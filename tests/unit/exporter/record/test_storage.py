@@ -46,7 +46,7 @@ def test_a_full_disk_costs_nothing_once_there_is_room(tmp_path: Path, limit: Cal
     record(tape.aggregate, HOME, [4, 5])
     with pytest.raises(OSError, match="too large"):
         tape.interval(2.0)
-    assert tape.writer.is_behind
+    assert tape.writer.written.stored.pending
     assert tape.path.stat().st_size == tape.sizes[-1] + 10
     assert len(load(tape.path).intervals) == 1
     with pytest.raises(OSError, match="too large"):

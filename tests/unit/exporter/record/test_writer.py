@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from locust_otel.core.snapshot import ErrorKey, SeriesKey
-from locust_otel.review.record.reader import load
+from locust_otel.review.record.reader import RecordStream, load
 from locust_otel.wire.record import Mark, RecordedEvent
 from locust_otel.wire.report import Piece, SeriesReport, fingerprint
 from tests.unit.factories import ODD_TEXTS, Load, record, rich_load, worker
@@ -54,13 +54,13 @@ def test_round_trip(tmp_path: Path) -> None:
     assert (first.users, second.users) == ({"Shopper": 7, "Admin": 2}, {"Shopper": 9})
     assert second.users_target == {"Shopper": 10, "Admin": 3}
     assert (first.worker_states, first.workers_expected) == ({"running": 2, "missing": 1}, 3)
-    one, other = first.workers
+    one, other = read.workers
     assert (one.worker, one.cpu_ratio, one.memory_bytes, one.users) == ("host-0", 0.25, 64_000_000, 7)
-    assert (sum(one.lag_counts.values()), one.lag_sum_s) == (2, 0.021)
-    assert (other.cpu_ratio, other.reasons, first.reasons) == (None, ("lag",), frozenset({"lag", "workers"}))
-    assert second.workers[0].lag_counts == {}
+    assert (sum(one.lag_counts), one.lag_sum_s) == (2, 0.021)
+    assert (other.cpu_ratio, other.reasons) == (None, ("lag",))
+    assert (first.cpu_ratio, first.reasons) == (0.25, frozenset({"lag", "workers"}))
     assert (read.marks, read.events) == ([mark], [event])
-    assert (read.locust_total, read.verdict, read.is_aborted) == (expected.total, None, False)
+    assert (read.intervals[-1].locust_total, read.verdict, read.is_aborted) == (expected.total, None, False)
     assert (first.locust_total, second.locust_total) == (13, 14)
 
 
@@ -85,14 +85,15 @@ def test_an_attribute_that_json_has_not_is_a_text(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_comes_back_counts_anew(tmp_path: Path) -> None:
-    """Delays of a worker that were counted from 0 again are all new."""
+    """Delays of a worker that were counted from 0 again are added to those before."""
     tape = Tape(tmp_path, Load(slow_s=5.0, max_names=10))
     for second, lags_s in enumerate([(0.5, 0.5), (0.25,), (3.0,), (3.0, 0.25), (3.0, 0.25)], 1):
         tape.interval(float(second), workers=(worker("host-0", lags_s=lags_s),))
     tape.end()
-    read = [interval.workers[0] for interval in load(tape.path).intervals]
-    assert [sum(reading.lag_counts.values()) for reading in read] == [2, 1, 1, 1, 0]
-    assert [reading.lag_sum_s for reading in read] == [1.0, 0.25, 3.0, 0.25, 0.0]
+    stream = RecordStream(tape.path)
+    read = [stream.record.workers[0] for _ in stream.intervals()]
+    assert [sum(snapshot.lag_counts) for snapshot in read] == [2, 3, 4, 5, 5]
+    assert [snapshot.lag_sum_s for snapshot in read] == [1.0, 1.25, 4.25, 4.5, 4.5]
     assert [w["is_new"] for line in lines(tape.path) for w in line.get("workers", ())] == [True] * 3 + [False] * 2
 
 
@@ -144,5 +145,5 @@ def test_the_end_says_how_the_run_ended(tmp_path: Path) -> None:
     tape.interval(1.5, active=False, state="lost")
     tape.end("lost")
     read = load(tape.path)
-    assert (read.state, read.is_complete) == ("lost", True)
+    assert (read.end and read.end.state, read.is_complete) == ("lost", True)
     assert [interval.state for interval in read.intervals] == ["running", "lost"]

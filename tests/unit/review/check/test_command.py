@@ -10,8 +10,7 @@ import pytest
 
 from locust_otel import cli
 from locust_otel.core.errors import ConfigurationError
-from locust_otel.review.check import baseline
-from locust_otel.review.check.flags import FORMATS
+from locust_otel.review.check.command import FORMATS, regression
 from locust_otel.review.check.formats import FORMATS as WRITERS
 from tests.unit.check_files import EXAMPLE, GOLDEN, csv_file, json_file, row
 
@@ -123,14 +122,14 @@ def test_a_bad_slo_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize(("written", "share"), [("10%", "0.1"), ("0.1", "0.1"), ("12.5 %", "0.125"), ("0", "0")])
 def test_a_regression_in_words(written: str, share: str) -> None:
     """A percentage or a ratio."""
-    assert str(baseline.regression(written).normalize()) == share
+    assert str(regression(written).normalize()) == share
 
 
 @pytest.mark.parametrize("written", ["", "ten", "-1%", "1e3", "nan", "10%%"])
 def test_no_regression(written: str) -> None:
     """Anything else is refused."""
     with pytest.raises(ConfigurationError):
-        baseline.regression(written)
+        regression(written)
 
 
 def lines(tmp_path: Path, name: str, **values: object) -> str:

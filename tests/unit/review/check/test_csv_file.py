@@ -47,12 +47,6 @@ def test_real_runs(name: str) -> None:
     assert found.notes == ("Judged over the whole run: a CSV of Locust cannot leave out the warm-up of 10 s.",)
 
 
-def test_the_file_itself_can_be_named(tmp_path: Path) -> None:
-    """A prefix and the file with Locust's ending are the same."""
-    assert one(judged(tmp_path, P95, row("/a", "GET"), row())) == "met"
-    assert one(csv_file.source(str(tmp_path / "run_stats.csv"))(slo(P95))) == "met"
-
-
 @pytest.mark.parametrize(("failures", "status"), [(9, "met"), (10, "met"), (11, "missed")])
 def test_success_at_the_bound(tmp_path: Path, failures: int, status: str) -> None:
     """1 % of 1,000 requests is 10: just that is met."""
@@ -141,21 +135,6 @@ def test_success_and_mean_of_several_lines(tmp_path: Path) -> None:
     assert (everything.worst.name, everything.worst.counts.bad) == ("/b", 50)
 
 
-@pytest.mark.parametrize(
-    ("objective", "reason"),
-    [
-        ("{sli: success, target: 99%, match: {user_class: Shopper}}", "user classes"),
-        ("{sli: latency, target: 95%, within: 2s, only: success}", "times of failed requests"),
-        ("{sli: success, target: 99%, match: {name: /nowhere}}", "no request was judged with name /nowhere"),
-    ],
-)
-def test_what_it_cannot_decide(tmp_path: Path, objective: str, reason: str) -> None:
-    """What the file does not tell is undecided, with the reason."""
-    found = judged(tmp_path, f"o: {objective}", row("/a", "GET"), row())
-    assert one(found) == "undecided"
-    assert reason in found.results[0].note
-
-
 @pytest.mark.parametrize("objective", ["{sli: success, target: 99%}", "{sli: mean, within: 1s}", P95[3:]])
 def test_an_empty_run_never_passes(tmp_path: Path, objective: str) -> None:
     """No lines, and a last line of no requests, are undecided; so are fewer than it takes."""
@@ -229,20 +208,3 @@ def test_hostile_files(tmp_path: Path, content: bytes, slug: str) -> None:
         csv_file.source(str(tmp_path / "run"))
     assert raised.value.slug == f"check-csv-{slug}"
     assert str(tmp_path) in str(raised.value)
-
-
-def test_a_byte_order_mark_is_no_harm(tmp_path: Path) -> None:
-    """An editor may have put one there."""
-    (tmp_path / "run_stats.csv").write_bytes(b"\xef\xbb\xbf" + LINES.encode())
-    assert one(csv_file.source(str(tmp_path / "run"))(slo(P95))) == "met"
-
-
-def test_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing file, a folder, a name with a NUL and a huge file are refused."""
-    (tmp_path / "folder_stats.csv").mkdir()
-    (tmp_path / "huge_stats.csv").write_bytes(b"x" * 2000)
-    monkeypatch.setattr("locust_otel.review.check.files.MAX_BYTES", 1000)
-    for name, slug in (("none", "unreadable"), ("folder", "unreadable"), ("\0", "unreadable"), ("huge", "too-large")):
-        with pytest.raises(ConfigurationError) as raised:
-            csv_file.source(str(tmp_path / name))
-        assert raised.value.slug == f"check-csv-{slug}"

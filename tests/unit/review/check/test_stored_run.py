@@ -61,7 +61,9 @@ def _key(outcome: str, method: str = "GET", name: str = "/a", user_class: str = 
 
 def judged(*series: Series, objectives: str = OBJECTIVES, warmup: str = "10s", min_requests: int = 100) -> Assessments:
     """Return what the series say of the objectives."""
-    return stored_run.source(Answers(*series), "r1")(slo(objectives, warmup=warmup, min_requests=min_requests))
+    return stored_run.source(Answers(*series), "r1", lookback="7d")(
+        slo(objectives, warmup=warmup, min_requests=min_requests)
+    )
 
 
 def notes(found: Assessments) -> set[str]:
@@ -88,7 +90,7 @@ def test_just_above() -> None:
 def test_what_is_asked() -> None:
     """Each series is asked for over the look-back, since an instant query is empty once the target is gone."""
     server = Answers(*asked())
-    stored_run.source(server, "r1", "12h")(slo(OBJECTIVES))
+    stored_run.source(server, "r1", lookback="12h")(slo(OBJECTIVES))
     assert 'max_over_time(locust_slo_events_total{run_id="r1"}[12h])' in server.asked
     assert 'last_over_time(locust_slo_status{run_id="r1"}[12h])' in server.asked
 
@@ -102,15 +104,15 @@ def test_a_hostile_run_id_stays_a_text() -> None:
             seen.append(promql)
             return []
 
-    stored_run.source(Listening(), 'a"} or vector(1) #\\')(slo(OBJECTIVES))
+    stored_run.source(Listening(), 'a"} or vector(1) #\\', lookback="7d")(slo(OBJECTIVES))
     assert all('{run_id="a\\"} or vector(1) #\\\\"}[7d]' in promql for promql in seen)
     for bad in ("", "a\nb", "x" * 201, "\ud800"):
         with pytest.raises(ConfigurationError) as raised:
-            stored_run.source(Listening(), bad)
+            stored_run.source(Listening(), bad, lookback="7d")
         assert raised.value.slug == "check-run-id"
     for bad in ("", "7", "7d]", "-1h"):
         with pytest.raises(ConfigurationError) as raised:
-            stored_run.source(Listening(), "r1", bad)
+            stored_run.source(Listening(), "r1", lookback=bad)
         assert raised.value.slug == "check-lookback"
 
 
@@ -222,11 +224,12 @@ def test_without_an_slo_file_scraped_and_pushed() -> None:
 
 
 def test_workers_that_export_add_up() -> None:
-    """Workers of one job, which know nothing of the run, have its requests together."""
+    """Workers, which know nothing of the run, have its requests together; two jobs that scrape them are no more."""
     of_run = [each for each in observed() if each[0].startswith("locust_run")]
     workers = [series for n in "12" for series in observed({**SCRAPED, "instance": n}, of_run=False)]
-    found = judged(*of_run, *workers)
-    assert [result.counts[:2] for result in found.results] == [(1960, 40), (1920, 80), (2000, 0)]
+    again = [series for n in "12" for series in observed({"job": "again", "instance": n}, of_run=False)]
+    for found in (judged(*of_run, *workers), judged(*of_run, *workers, *again)):
+        assert [result.counts[:2] for result in found.results] == [(1960, 40), (1920, 80), (2000, 0)]
 
 
 def test_workers_of_two_jobs_may_be_the_same() -> None:

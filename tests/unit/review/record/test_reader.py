@@ -116,9 +116,9 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_a_record_is_read_interval_by_interval(intact: Tape) -> None:
     """A stream gives what `load` gives, and knows the end once it is there."""
     stream = RecordStream(intact.path)
-    assert not stream.is_complete
+    assert not stream.record.is_complete
     assert list(stream.intervals()) == load(intact.path).intervals
-    assert stream.is_complete
+    assert stream.record.is_complete
 
 
 KEYS = st.builds(

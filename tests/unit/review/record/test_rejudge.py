@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from locust_otel.exporter.record.writer import verdict_on
 from locust_otel.review.record.reader import load
 from locust_otel.review.record.rejudge import results
 from locust_otel.slo.file import parse
-from locust_otel.slo.verdict import Result, Status
+from locust_otel.slo.verdict import Status
 from tests.unit.factories import worker
 from tests.unit.tapes import SLO_TEXT, small
-
-
-def told(result: Result) -> dict[str, Any]:
-    """Return a result as the record has it."""
-    return {
-        "slo": result.objective.name,
-        "status": result.status.value,
-        "good": result.counts.good,
-        "bad": result.counts.bad,
-        "sum_s": result.counts.sum_s,
-        "actual": result.actual,
-        "budget_spent": result.budget_spent,
-        "worst": None
-        if result.worst is None
-        else {"method": result.worst.method, "name": result.worst.name, "value": result.worst.value},
-        "note": result.note,
-    }
 
 
 def test_its_own_verdict(tmp_path: Path) -> None:
@@ -38,7 +21,7 @@ def test_its_own_verdict(tmp_path: Path) -> None:
     assert read.slo == parse(SLO_TEXT.encode(), "slo.yaml")
     assert read.warm_s == 2.25
     found = results(read)
-    assert [told(result) for result in found] == read.verdict
+    assert [verdict_on(result) for result in found] == read.verdict
     assert [(r.counts.good, r.counts.bad) for r in found] == [(6, 2), (6, 2), (8, 0)]
     assert [r.status for r in found] == [Status.MISSED, Status.MISSED, Status.MISSED]
 
@@ -79,7 +62,7 @@ def test_an_end_within_the_warm_up(tmp_path: Path) -> None:
     text = SLO_TEXT.replace("warmup: 2s", "warmup: 30s")
     read = load(small(tmp_path, parse(text.encode(), "slo.yaml")).path)
     assert read.warm_s is None
-    assert [told(result) for result in results(read)] == read.verdict
+    assert [verdict_on(result) for result in results(read)] == read.verdict
     assert {result.counts.total for result in results(read)} == {0}
 
 
@@ -104,4 +87,4 @@ def test_a_generator_that_was_too_slow(tmp_path: Path, is_cut: bool) -> None:
     found = results(read)
     assert {result.status for result in found} == {Status.INVALID}
     assert all(result.note.startswith("generator saturated (its event loop late) from ") for result in found)
-    assert is_cut or [told(result) for result in found] == read.verdict
+    assert is_cut or [verdict_on(result) for result in found] == read.verdict

@@ -10,8 +10,6 @@ import pytest
 
 from locust_otel.cli import main
 from locust_otel.review.report import openmetrics
-from locust_otel.review.report.command import REPORT_FORMATS
-from locust_otel.review.report.kinds import FORMATS
 from locust_otel.slo.file import parse
 from locust_otel.wire.record import Mark
 from tests.unit.factories import Load, expected_samples, parsed_samples, record, rich_load, sample_key, worker
@@ -139,4 +137,3 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["report", str(out), "--format", "openmetrics"]) == 1
     assert "record-damaged" in capsys.readouterr().err
     assert main([*command, "-o", str(tmp_path)]) == 78
-    assert tuple(FORMATS) == REPORT_FORMATS

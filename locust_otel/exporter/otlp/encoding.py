@@ -1,0 +1,217 @@
+"""Encodes metrics and events in the data model of the OpenTelemetry SDK.
+
+https://opentelemetry.io/docs/specs/otel/metrics/data-model/
+https://opentelemetry.io/docs/specs/otel/logs/data-model/
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+from operator import itemgetter, sub
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.context import Context
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk.metrics import Exemplar as OtelExemplar
+from opentelemetry.sdk.metrics import export as sdk
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from locust_otel.core.catalogue import Kind
+from locust_otel.core.events import Event
+from locust_otel.core.families import Family, HistogramPoint, Point
+from locust_otel.core.histogram import SCALE
+from locust_otel.core.snapshot import Exemplar
+
+POINTS_PER_BATCH = 1000
+"""Points in one request: collectors refuse more than 4 MiB, and a histogram takes up to 2 kB."""
+
+_SEVERITIES = {"INFO": SeverityNumber.INFO, "WARN": SeverityNumber.WARN, "ERROR": SeverityNumber.ERROR}
+
+SeriesId = tuple[str, tuple[str, ...]]
+Sent = tuple[float, Sequence[int], int, bool]
+"""What of a series has arrived: value or sum, counts, until when in Unix nanoseconds, and whether it is of a run."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Some metrics to be pushed together, and what will have been sent once they are."""
+
+    data: sdk.MetricsData
+    sent: dict[SeriesId, Sent]
+
+
+class Encoder:
+    """Encodes what one process pushes.
+
+    Args:
+        version: Of this package.
+        is_exponential: Whether histograms have exponential buckets.
+        is_delta: Whether points have what came since the last batch that was acknowledged.
+        sent: What has been acknowledged, where that is kept elsewhere.
+    """
+
+    def __init__(
+        self,
+        resource: Resource,
+        version: str,
+        *,
+        is_exponential: bool,
+        is_delta: bool,
+        sent: dict[SeriesId, Sent] | None = None,
+    ) -> None:
+        self._resource = resource
+        self._scope = InstrumentationScope("locust_otel", version)
+        self._is_exponential = is_exponential
+        self._is_delta = is_delta
+        self._temporality = sdk.AggregationTemporality.DELTA if is_delta else sdk.AggregationTemporality.CUMULATIVE
+        self._sent = {} if sent is None else sent
+        self._buckets_of: dict[tuple[str, ...], tuple[tuple[int, int], dict[str, Any]]] = {}
+
+    def batches(self, families: Iterable[Family], time_ns: int) -> Iterator[Batch]:
+        """Yield the families in batches.
+
+        Args:
+            families: Each of their points is read once.
+            time_ns: When the snapshot was taken, in Unix nanoseconds.
+        """
+        pairs = ((family, point) for family in families for point in family.points)
+        while several := list(islice(pairs, POINTS_PER_BATCH)):
+            sent: dict[SeriesId, Sent] = {}
+            metrics = [
+                self._metric(family, [point for _, point in group], time_ns, sent)
+                for family, group in groupby(several, key=itemgetter(0))
+            ]
+            scopes = [sdk.ScopeMetrics(self._scope, metrics, "")]
+            yield Batch(sdk.MetricsData([sdk.ResourceMetrics(self._resource, scopes, "")]), sent)
+
+    def acknowledge(self, batch: Batch) -> None:
+        """Note that a batch has reached the other side."""
+        self._sent.update(batch.sent)
+
+    def forget_run(self) -> None:
+        """Forget the series of the run: another run begins, whose series are new."""
+        self._buckets_of.clear()
+        for key in [key for key, (*_, is_of_run) in self._sent.items() if is_of_run]:
+            del self._sent[key]
+
+    def log_record(self, event: Event) -> ReadableLogRecord:
+        """Return an event as a log record."""
+        span_context = trace.INVALID_SPAN_CONTEXT
+        if event.trace_id:
+            trace_id, span_id = int(event.trace_id, 16), int(event.span_id, 16)
+            flags = trace.TraceFlags(trace.TraceFlags.SAMPLED)
+            span_context = trace.SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags)
+        record = LogRecord(
+            timestamp=int(event.timestamp * 1e9),
+            observed_timestamp=time.time_ns(),
+            # Always a context of our own: without one, the SDK takes the current span of the thread that pushes.
+            context=trace.set_span_in_context(trace.NonRecordingSpan(span_context), Context()),
+            severity_text=event.severity,
+            severity_number=_SEVERITIES[event.severity],
+            body=event.body,
+            attributes=dict(event.attributes),
+            event_name=event.name,
+        )
+        return ReadableLogRecord(record, self._resource, self._scope)
+
+    def _metric(
+        self, family: Family, points: Iterable[Point | HistogramPoint], time_ns: int, sent: dict[SeriesId, Sent]
+    ) -> sdk.Metric:
+        metric = family.metric
+        encoded = [self._point(family, point, time_ns, sent) for point in points]
+        data: sdk.Gauge | sdk.Sum | sdk.Histogram | sdk.ExponentialHistogram
+        if metric.kind is Kind.GAUGE:
+            data = sdk.Gauge(encoded)
+        elif metric.kind is Kind.COUNTER:
+            data = sdk.Sum(encoded, self._temporality, is_monotonic=True)
+        elif self._is_exponential:
+            data = sdk.ExponentialHistogram(encoded, self._temporality)
+        else:
+            data = sdk.Histogram(encoded, self._temporality)
+        return sdk.Metric(metric.otlp, metric.help, metric.unit, data)
+
+    def _point(self, family: Family, point: Point | HistogramPoint, time_ns: int, sent: dict[SeriesId, Sent]) -> Any:
+        attributes = dict(zip(family.label_names, point.labels, strict=True))
+        if "" in point.labels:  # An empty label is the same as none, as on /metrics.
+            attributes = {name: value for name, value in attributes.items() if value}
+        counts: Sequence[int] = ()
+        if isinstance(point, HistogramPoint):
+            value, counts = point.sum, point.counts
+        else:
+            value = point.value if isinstance(point.value, float) else int(point.value)
+        if family.metric.kind is Kind.GAUGE:
+            return sdk.NumberDataPoint(attributes, 0, time_ns, value)
+        start_ns = int(family.start_time * 1e9)
+        if self._is_delta:
+            series = family.metric.otlp, point.labels
+            before = self._sent.get(series)
+            sent[series] = value, counts, time_ns, "run_id" in family.label_names
+            if before is not None:
+                value, start_ns = value - before[0], before[2]
+                counts = list(map(sub, counts, before[1]))
+        if isinstance(point, Point):
+            return sdk.NumberDataPoint(attributes, start_ns, time_ns, value)
+        point_type: Any = sdk.ExponentialHistogramDataPoint if self._is_exponential else sdk.HistogramDataPoint
+        return point_type(
+            attributes=attributes,
+            start_time_unix_nano=start_ns,
+            time_unix_nano=time_ns,
+            sum=value,
+            min=None,  # not known over a whole run
+            max=None,
+            exemplars=[_exemplar(exemplar) for exemplar in point.exemplars.values()],
+            **self._buckets(point, counts, start_ns),
+        )
+
+    def _buckets(self, point: HistogramPoint, counts: Sequence[int], start_ns: int) -> dict[str, Any]:
+        """Return the fields that follow from the counts; those of an unchanged series as they were."""
+        if point.source is None or self._is_delta:
+            return self._bucket_fields(point, counts)
+        # Cumulative counts of a run never fall, so they are the same as long as their sum is.
+        state = start_ns, point.source.measured
+        known = self._buckets_of.get(point.labels)
+        if known is None or known[0] != state:
+            known = self._buckets_of[point.labels] = state, self._bucket_fields(point, counts)
+        return known[1]
+
+    def _bucket_fields(self, point: HistogramPoint, counts: Sequence[int]) -> dict[str, Any]:
+        if self._is_exponential:
+            view = point.layout.exponential(counts)
+            return {
+                "count": view.zero_count + sum(view.counts),
+                "scale": SCALE,
+                "zero_count": view.zero_count,
+                "positive": sdk.Buckets(view.offset, view.counts),
+                "negative": sdk.Buckets(0, ()),
+                "flags": 0,
+            }
+        cumulative = point.layout.classic(counts)
+        return {
+            "count": cumulative[-1],
+            "bucket_counts": [cumulative[0], *map(sub, cumulative[1:], cumulative)],
+            "explicit_bounds": point.layout.classic_bounds,
+        }
+
+
+def _exemplar(exemplar: Exemplar) -> OtelExemplar:
+    return OtelExemplar(
+        {}, exemplar.duration_s, int(exemplar.timestamp * 1e9), int(exemplar.span_id, 16), int(exemplar.trace_id, 16)
+    )
+
+
+def resource_of(version: str, instance: str) -> Resource:
+    """Return the origin of the data; `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override ours."""
+    ours = {
+        "service.name": "locust",
+        "service.version": version,
+        "host.name": socket.gethostname(),
+        "service.instance.id": instance,  # of one process: two that share one would reject each other's samples
+    }
+    return Resource.create(ours).merge(OTELResourceDetector().detect())

@@ -1,0 +1,31 @@
+"""Tests of durations in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from locust_otel.core import words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "–"), (0, "0.0 ms"), (0.0041, "4.1 ms"), (0.00999, "10.0 ms"), (0.01, "10 ms"), (0.3124, "312 ms"),
+        (0.9996, "1000 ms"), (1.8, "1.80 s"), (75, "75.00 s"),
+    ],
+)  # fmt: skip
+def test_duration(seconds: float | None, text: str) -> None:
+    """A duration has the digits that matter."""
+    assert words.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "clock", "length"),
+    [
+        (0, "0:00", "0 s"), (59.4, "0:59", "59 s"), (59.6, "1:00", "1 min 0 s"), (65, "1:05", "1 min 5 s"),
+        (7265, "2:01:05", "2 h 1 min"),
+    ],
+)  # fmt: skip
+def test_clock_and_length(seconds: float, clock: str, length: str) -> None:
+    """Both are rounded to a second, and have hours only from one hour on."""
+    assert (words.clock(seconds), words.length(seconds)) == (clock, length)

@@ -1,0 +1,153 @@
+"""Tests of what is known of a run: from series whose every sample is known, and from its record."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from locust_otel.core.errors import ConfigurationError
+from locust_otel.gameday import playing
+from locust_otel.gameday.history import Episode, History, StoredMark, observed, recorded
+from locust_otel.gameday.judge import Done, ExpectationOutcome
+from locust_otel.gameday.score import Played, scorecard
+from locust_otel.review.prometheus import Prometheus, SampleSeries
+from locust_otel.review.record.reader import load
+from locust_otel.slo.counts import Counts
+from locust_otel.wire.record import Mark
+from tests.unit.factories import Load, record
+from tests.unit.gameday.test_score import BURN, MUST, MUST_NOT, SLO, day, step
+from tests.unit.tapes import FAILED, HOME, Tape
+
+START = 1_764_000_000.25
+MASTER = {"job": "locust", "instance": "m"}
+PUSHED = {"job": "shop", "instance": "7"}
+
+Series = tuple[str, Mapping[str, str], Mapping[float, float]]
+
+
+class Stored(Prometheus):
+    """Has series: name, labels, and samples by time."""
+
+    def __init__(self, *series: Series) -> None:
+        super().__init__("http://nowhere")
+        self._series = series
+
+    def stored(self, selector: str, begin: float, end: float) -> list[SampleSeries]:
+        """Return the series of a name."""
+        return [
+            SampleSeries({**labels}, [(at, value) for at, value in samples.items() if begin <= at <= end])
+            for name, labels, samples in self._series
+            if selector == f'{name}{{run_id="r"}}'
+        ]
+
+    def alert_rules(self) -> set[str] | None:
+        """Know no rules."""
+        return None
+
+
+def history(*series: Series) -> History:
+    """Return the history of a run of 10 s."""
+    return observed(Stored(*series), "r", 0.0, 10.0)
+
+
+def requests(outcome: str, samples: Mapping[float, float], **exporter: str) -> Series:
+    """Return a counter of requests."""
+    labels = {"method": "GET", "name": "/", "user_class": "U", "outcome": outcome, **exporter}
+    return "locust_requests_total", labels, samples
+
+
+def events(outcome: str, samples: Mapping[float, float], **exporter: str) -> Series:
+    """Return a counter of judged requests."""
+    return "locust_slo_events_total", {"slo": "s", "slo_service": "shop", "outcome": outcome, **exporter}, samples
+
+
+def test_workers_add_up() -> None:
+    """Each worker counts once, at the times of its own scrapes, whichever jobs have scraped it."""
+    run = history(
+        ("locust_run_active", MASTER, {1: 1, 2: 1, 3: 1}),
+        requests("success", {1.0: 10, 2.0: 20, 3.0: 30}, job="locust", instance="a"),
+        requests("failure", {2.0: 1, 3.0: 2}, job="locust", instance="a"),
+        requests("success", {1.5: 5, 2.5: 6}, job="locust", instance="b"),
+        requests("success", {1.1: 10, 2.1: 20}, job="again", instance="a"),
+    )
+    assert run.failed == [(1.0, 0, 10), (1.5, 0, 15), (2.0, 1, 26), (2.5, 1, 27), (3.0, 2, 38)]
+    assert run.scrapes == [1, 2, 3]
+
+
+def test_scraped_and_pushed_counts_once() -> None:
+    """Of two exporters of the whole run, the one with more samples is taken."""
+    run = history(
+        ("locust_run_active", MASTER, {1: 1, 2: 1}),
+        ("locust_run_active", PUSHED, {1.5: 1}),
+        requests("success", {1: 10, 2: 20}, **MASTER),
+        requests("success", {1.5: 15}, **PUSHED),
+        events("good", {1: 8, 2: 17}, **MASTER),
+        events("bad", {1: 2, 2: 3}, **MASTER),
+        events("good", {1.5: 13}, **PUSHED),
+        ("locust_marks_total", {**MASTER, "mark": "db", "kind": "fault-start"}, {1: 1, 2: 1}),
+        ("locust_marks_total", {**PUSHED, "mark": "db", "kind": "fault-start"}, {1.5: 1}),
+        ("locust_run_valid", MASTER, {1: 1, 2: 0}),
+    )
+    assert run.failed == [(1, 0, 10), (2, 0, 20)]
+    assert run.counts == {1: {"s": Counts(8, 2)}, 2: {"s": Counts(17, 3)}}
+    assert run.marks == [StoredMark(1, "db", "fault-start")]
+    assert not run.is_valid
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Record ten requests a second, half of them failed from second 21 to 30, as two marks say."""
+    tape = Tape(tmp_path, Load(slow_s=2.0, max_names=9), SLO)
+    for second in range(1, 61):
+        is_bad = 21 <= second <= 30
+        record(tape.aggregate, HOME, [10] * (5 if is_bad else 10))
+        if is_bad:
+            record(tape.aggregate, FAILED, [10] * 5)
+        marks = {20: (Mark(20.0, "db", "fault-start"),), 30: (Mark(30.0, "db", "fault-end"),)}.get(second, ())
+        tape.interval(float(second), marks=marks)
+    tape.end()
+    return tape.path
+
+
+def test_what_a_fault_did_is_in_the_record(path: Path) -> None:
+    """First and last bad second, bad requests and spent budget are those of the run; alerts cannot be judged."""
+    run = recorded(load(str(path)))
+    card = scorecard(day(step(20, MUST, MUST_NOT)), _played(run), run, [], has_told=False)
+    times = card.faults[0].times
+    assert times["first_bad_s"] == pytest.approx(1.0)
+    assert times["recovered_s"] == pytest.approx(0.0)
+    assert times["firing_s"] is None
+    assert card.faults[0].bad == 50
+    assert {result.outcome for result in card.results} == {ExpectationOutcome.UNDECIDED}
+    assert card.code == 4
+
+
+def test_alerts_are_those_of_prometheus(path: Path) -> None:
+    """With what Prometheus has stored, expectations are judged, beside the exact counts of the record."""
+    labels = {"alertname": BURN, "severity": "critical", "slo": "availability", "run_id": "run-1"}
+    alert = Episode(labels, START + 23, START + 24, START + 39)
+    stored = History(START, START + 100, scrapes=[START + second for second in range(1, 100)], episodes=[alert])
+    run = recorded(load(str(path)), stored)
+    card = scorecard(day(step(20, MUST)), _played(run), run, [], has_told=False)
+    assert [result.outcome for result in card.results] == [ExpectationOutcome.KEPT]
+    assert card.faults[0].times["firing_s"] == pytest.approx(4.0)
+    assert card.faults[0].bad == 50
+
+
+def test_a_record_is_of_a_run_that_is_over(tmp_path: Path) -> None:
+    """Without --score-only the flag is refused."""
+    file = tmp_path / "day.yaml"
+    file.write_text("name: x\nsteps: [{at: 1s, fault: {name: a, run: x, undo: x, for: 1s}}]\n")
+    options = Namespace(
+        undo=False, file=str(file), run_id="r", dry_run=False, record="x", score_only=False, prometheus=None
+    )
+    with pytest.raises(ConfigurationError, match="of a run that is over"):
+        playing.run(options)
+
+
+def _played(run: History) -> Played:
+    starts = {mark.kind: mark.at for mark in run.marks}
+    return Played("run-1", (Done("db", starts["fault-start"], starts["fault-end"]),))

@@ -1,0 +1,55 @@
+"""Tests of what an SLO file means, in words."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from locust_otel.cli import main
+from locust_otel.slo.doctor_command import explained
+from locust_otel.slo.file import load
+
+TOP = Path(__file__).parents[3]
+SLO = load(str(TOP / "locustfiles/slo.yaml"))
+
+
+def test_the_shipped_file_at_ten_requests_a_second(capsys: pytest.CaptureFixture[str]) -> None:
+    """The words are as last looked at."""
+    assert main(["doctor", "--slo", str(TOP / "locustfiles/slo.yaml"), "--expect-rps", "10"]) == 0
+    assert capsys.readouterr().out == (TOP / "tests/golden/doctor.txt").read_text()
+
+
+def test_every_number_in_it() -> None:
+    """The numbers follow from the file: 30 min at 10 a second, 99 % and 95 %, 20 % in 2 min and 50 % in 10."""
+    text = "\n".join(explained(SLO, Decimal(10)))
+    requests = 30 * 60 * 10
+    assert requests == 18_000
+    assert f"about {requests:,} requests" in text
+    assert f"until {10 + 100 // 10} s after the start" in text  # the warm-up, and 100 requests
+    for target, bad, may, rest in (("1 %", 0.01, "fail", "availability"), ("5 %", 0.05, "take longer", "latency-p95")):
+        part = text.split(f"\n{rest}: ")[1].split("\n\n")[0]
+        assert f"{target} of about 18,000 requests may {may}: {requests * bad:.0f} in 30 min." in part
+        for severity, budget, long_s, window in (("critical", 0.2, 120, "2m"), ("warning", 0.5, 600, "10m")):
+            factor = budget * 1800 / long_s  # 3 and 1.5
+            share = factor * bad
+            lines = part.splitlines()
+            at = next(at for at, line in enumerate(lines) if f"The {severity} alert" in line)
+            line, after = lines[at : at + 2]
+            many = f"(about {share * long_s * 10:.0f} of {long_s * 10:,})"
+            assert f"more than {share * 100:g} % of the requests {many}" in line
+            assert f"over {window}, and more than {share * 100:g} % over" in line
+            assert f"burns {factor:g} times as fast" in line
+            assert f"after {share * long_s:.1f} s" in after
+
+
+def test_without_a_file_it_says_what_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
+    """There is a line for Python and for each package that a bug report needs."""
+    assert main(["doctor"]) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith("Python 3.")
+    assert [line.split(" ")[0] for line in rest] == [
+        "locust-otel", "locust", "gevent", "uvicorn", "opentelemetry-sdk", "pydantic",
+    ]  # fmt: skip
+    assert all(line.split(" ")[1][0].isdigit() for line in rest)
