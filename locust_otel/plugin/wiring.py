@@ -29,6 +29,7 @@ from locust_otel.core.settings import flags_of, values_of
 from locust_otel.plugin import runners, web_page
 from locust_otel.plugin.bridge import Bridge
 from locust_otel.plugin.distributed import MasterNode, WorkerNode
+from locust_otel.plugin.life import Life
 from locust_otel.plugin.link import Link
 from locust_otel.plugin.local import LocalNode
 from locust_otel.plugin.recorder import Recorder
@@ -40,6 +41,7 @@ _MAX_EARLY = 100_000  # requests before `init` is over; what is beyond shows as 
 
 _registered: WeakSet[Events] = WeakSet()
 _bridges: WeakKeyDictionary[Environment, Bridge] = WeakKeyDictionary()
+_lives: WeakKeyDictionary[Environment, Life] = WeakKeyDictionary()
 _early: WeakKeyDictionary[Environment, _Early] = WeakKeyDictionary()
 
 
@@ -134,26 +136,27 @@ def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
             node = LocalNode(environment, flags, link)
         events.request.add_listener(node.recorder.on_request)
         events.user_error.add_listener(node.on_user_error)
-    bridge = Bridge(node, freezes=flags.gc_freeze)
-    link.commands[frames.ABORT] = bridge.on_abort
+    life = Life(node, freezes=flags.gc_freeze)
+    bridge = Bridge(node, life)
+    link.commands[frames.ABORT] = life.on_abort
     link.commands[frames.MARKED] = bridge.mark
-    bridge.start()
-    _bridges[environment] = bridge
+    life.start()
+    _bridges[environment], _lives[environment] = bridge, life
     if environment.web_ui is not None:
         web_page.install(environment.web_ui, bridge)
     early = _early.pop(environment, None)
     if early is not None and isinstance(node, LocalNode):
-        bridge.on_test_start()
+        life.on_test_start()
         early.replay(node.recorder)
-    events.spawning_complete.add_listener(bridge.on_spawning_complete)
+    events.spawning_complete.add_listener(life.on_spawning_complete)
     events.reset_stats.add_listener(node.on_reset)
-    events.test_stop.add_listener(bridge.on_test_stop)
-    events.quitting.add_listener(bridge.on_quitting)
+    events.test_stop.add_listener(life.on_test_stop)
+    events.quitting.add_listener(life.on_quitting)
     # Fired in reverse: the first of the list is called last, when listeners of the user's have set their exit codes,
     # and that must hold where the locustfile was loaded before us too.
-    events.quitting.add_listener(bridge.on_verdict)
+    events.quitting.add_listener(life.on_verdict)
     events.quitting._handlers.insert(0, events.quitting._handlers.pop())
-    events.quit.add_listener(bridge.on_quit)
+    events.quit.add_listener(bridge.close)
     return bridge
 
 
@@ -198,9 +201,9 @@ def _end_forked_workers() -> None:
 
 
 def _on_test_start(environment: Environment, **_: object) -> None:
-    bridge = _bridges.get(environment)
-    if bridge is not None:
-        bridge.on_test_start()
+    life = _lives.get(environment)
+    if life is not None:
+        life.on_test_start()
     elif environment not in _early:  # its `init` is not over
         _early[environment] = _Early(environment.events)
 

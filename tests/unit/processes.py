@@ -23,11 +23,14 @@ from locust_otel.exporter.run import Run
 from locust_otel.exporter.session import Origin, Session, State
 from locust_otel.exporter.settings import resolve
 from locust_otel.exporter.slow_log import SlowLog
+from locust_otel.plugin.bridge import Bridge
 from locust_otel.plugin.distributed import MasterNode, WorkerNode
+from locust_otel.plugin.life import Life
 from locust_otel.plugin.link import Link
+from locust_otel.plugin.local import LocalNode
 from locust_otel.slo.objectives import Slo
 from locust_otel.wire import frames
-from tests.unit.factories import Admin, Shopper, event, fire, user
+from tests.unit.factories import Admin, Shopper, event, fire, objectives, user
 
 START_TIME = 1_764_000_000.25
 
@@ -275,3 +278,31 @@ class Worker:
         for name, data, _ in [message for message in master.runner.sent if message[2] == self.client_id]:
             self.runner.heard[name](msg=SimpleNamespace(data=data), environment=None)
         master.runner.sent = [message for message in master.runner.sent if message[2] != self.client_id]
+
+
+class LocalProcess:
+    """A local Locust process that runs one user, without its events."""
+
+    def __init__(self, *, has_slo: bool = False, is_headless: bool = True, **options: Any) -> None:
+        self.link = FakeLink(Exporter(slo=objectives() if has_slo else None).ready)
+        self.environment = environment(headless=is_headless, **options)
+        self.quits: list[str] = []
+        for name in ("quit", "stop"):
+            setattr(self.environment.runner, name, lambda name=name: self.quits.append(name))
+        self.node = LocalNode(self.environment, flags(run_id="run"), self.link)
+        self.life = Life(self.node, freezes=False)
+        self.bridge = Bridge(self.node, self.life)
+
+    def said(self) -> list[str]:
+        """Return what was said since the last look: names, with the run where there is one."""
+        told = [message for message in self.link.said if message[0] != frames.REPORT]
+        self.link.said.clear()
+        runs = {frames.BEGIN, frames.STATUS}
+        return [
+            f"{name} {arguments[0]['run_id'] if name in runs else arguments[0] if arguments else ''}".strip()
+            for name, *arguments in told
+        ]
+
+    def marks(self) -> list[list[str]]:
+        """Return the marks that were told: text and kind."""
+        return [message[2:4] for message in self.link.said if message[0] == frames.MARK]
