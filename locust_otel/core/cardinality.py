@@ -11,12 +11,7 @@ MAX_ERROR_TYPES = 64
 
 
 class Names:
-    """Decides under which method and name a request is counted.
-
-    Args:
-        most: Number of methods and names that get series of their own.
-        kept: Names of objectives, which always get one.
-    """
+    """Decides under which method and name a request is counted: `most` of them, and each `kept` name, as themselves."""
 
     def __init__(self, most: int, kept: Iterable[str] = ()) -> None:
         self._most = most

@@ -38,7 +38,8 @@ class Scope(Enum):
     HEALTH = "health of the bridge"
 
 
-_UNIT_WORDS = {"s": "seconds", "By": "bytes"}
+UNIT_WORDS = {"s": "seconds", "By": "bytes", "1": "ratio"}
+"""Units as names on Prometheus end with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,6 @@ class Metric:
     """One metric.
 
     Attributes:
-        scope: Its subject.
-        kind: Its type.
         otlp: Name over OTLP, `locust.request.duration`.
         labels: Label names in their order; `RUN_INFO` has the user's run labels after them.
         unit: UCUM code, `s`, `By` or `1`; empty without a unit.
@@ -65,10 +64,8 @@ class Metric:
     def name(self) -> str:
         """Name on Prometheus, `locust_request_duration_seconds`."""
         name = self.otlp.replace(".", "_")
-        if self.unit in _UNIT_WORDS:
-            name += f"_{_UNIT_WORDS[self.unit]}"
-        elif self.unit == "1" and self.kind is Kind.GAUGE:
-            name += "_ratio"
+        if self.unit and (self.unit != "1" or self.kind is Kind.GAUGE):
+            name += f"_{UNIT_WORDS[self.unit]}"
         return f"{name}_total" if self.kind is Kind.COUNTER else name
 
 

@@ -53,10 +53,8 @@ def read(  # noqa: PLR0913  # words for errors
         with path.open("rb") as file:
             data = file.read(limit + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or "not a path"
-        raise ConfigurationError(
-            where, f"{name} cannot be read: {reason}.", wanted, slug=f"{slug}-unreadable"
-        ) from None
+        found = f"{name} cannot be read: {getattr(error, 'strerror', None) or 'not a path'}."
+        raise ConfigurationError(where, found, wanted, slug=f"{slug}-unreadable") from None
     if len(data) > limit:
         raise ConfigurationError(where, f"{name} is over {limit >> 20} MiB.", smaller, slug=f"{slug}-too-large")
     return data
@@ -78,23 +76,18 @@ def compose(data: bytes, where: str, slug: str) -> yaml.Node | None:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             str(getattr(event, "value", "")).encode()  # an escape can make half a character, which nobody can send on
             if depth > _MAX_DEPTH or getattr(event, "anchor", None) or getattr(event, "tag", None):
-                raise ConfigurationError(
-                    f"{where}:{line}",
-                    f"Anchors, aliases, tags and more than {_MAX_DEPTH} levels are not read.",
-                    "Write the value out; quote a text that starts with &, * or !.",
-                    slug=f"{slug}-not-plain",
-                )
+                found = f"Anchors, aliases, tags and more than {_MAX_DEPTH} levels are not read."
+                remedy = "Write the value out; quote a text that starts with &, * or !."
+                raise ConfigurationError(f"{where}:{line}", found, remedy, slug=f"{slug}-not-plain")
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last ones: escapes and numbers out of range
-        mark = getattr(error, "problem_mark", None)
         if isinstance(error, UnicodeDecodeError):
             line = 1 + data.count(b"\n", 0, error.start)
-        raise ConfigurationError(
-            f"{where}:{mark.line + 1 if mark else line}",
-            "This is not one YAML document in UTF-8.",
-            "Indent with spaces and quote values that contain ': ' or ' #'.",
-            slug=f"{slug}-syntax",
-        ) from None
+        elif mark := getattr(error, "problem_mark", None):
+            line = mark.line + 1
+        found = "This is not one YAML document in UTF-8."
+        remedy = "Indent with spaces and quote values that contain ': ' or ' #'."
+        raise ConfigurationError(f"{where}:{line}", found, remedy, slug=f"{slug}-syntax") from None
 
 
 class _Mapping(dict[str, Any]):

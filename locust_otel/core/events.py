@@ -21,25 +21,15 @@ EXPORT_RECOVERED = "locust_otel.export.recovered"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event.
+    """One event."""
 
-    Attributes:
-        name: One of the names above.
-        body: A sentence for people.
-        severity: `INFO`, `WARN` or `ERROR`.
-        attributes: The same for machines.
-        timestamp: Unix time in seconds.
-        trace_id: 32 hex digits, or empty.
-        span_id: 16 hex digits, or empty.
-    """
-
-    name: str
-    body: str
-    severity: str = "INFO"
-    attributes: Mapping[str, str | int | float] = field(default_factory=dict)
-    timestamp: float = field(default_factory=time)
-    trace_id: str = ""
-    span_id: str = ""
+    name: str  # one of the names above
+    body: str  # a sentence for people
+    severity: str = "INFO"  # or `WARN`, `ERROR`
+    attributes: Mapping[str, str | int | float] = field(default_factory=dict)  # the body for machines
+    timestamp: float = field(default_factory=time)  # Unix time in seconds
+    trace_id: str = ""  # 32 hex digits, or empty
+    span_id: str = ""  # 16 hex digits, or empty
 
 
 class RateLimit:

@@ -13,10 +13,8 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from functools import lru_cache
 
-from locust_otel.core.catalogue import Metric
+from locust_otel.core.catalogue import UNIT_WORDS, Metric
 from locust_otel.core.families import Family, HistogramPoint, Point
-
-_UNITS = {"s": "seconds", "By": "bytes", "1": "ratio"}
 
 
 class Format(Enum):
@@ -147,8 +145,9 @@ def header(metric: Metric, *, is_openmetrics: bool) -> str:
     unit = ""
     if is_openmetrics:
         name = name.removesuffix("_total")
-        if metric.unit in _UNITS and name.endswith(_UNITS[metric.unit]):
-            unit = f"# UNIT {name} {_UNITS[metric.unit]}\n"
+        word = UNIT_WORDS.get(metric.unit)
+        if word and name.endswith(word):
+            unit = f"# UNIT {name} {word}\n"
     return f"# HELP {name} {_escape(metric.help)}\n# TYPE {name} {metric.kind.value}\n{unit}"
 
 

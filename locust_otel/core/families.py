@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from locust_otel.core import catalogue
 from locust_otel.core.catalogue import INVALID_REASONS, OUTCOMES, RUN_STATES, SLO_STATUSES, WORKER_STATES, Metric, Scope
-from locust_otel.core.histogram import Layout
+from locust_otel.core.histogram import Layout, layout
 from locust_otel.core.snapshot import Exemplar, ObjectivePoint, RunSnapshot, SeriesSnapshot, Snapshot, WorkerSnapshot
 
 ALL_SCOPES = frozenset(Scope)
@@ -69,8 +69,7 @@ def families(snapshot: Snapshot, scopes: frozenset[Scope] = ALL_SCOPES) -> Itera
             yield Family(metric, label_names, start_time, points)
 
 
-_Points = Iterator[Point | HistogramPoint]
-_Draft = tuple[Metric, tuple[str, ...], _Points]
+_Draft = tuple[Metric, tuple[str, ...], Iterator[Point | HistogramPoint]]
 _Values = Iterable[tuple[tuple[str, ...], float]]
 """Labels and value of each point of a counter or gauge."""
 
@@ -94,13 +93,8 @@ def _plain(metric: Metric, values: _Values) -> _Draft:
     return metric, metric.labels, (Point(labels, value) for labels, value in values)
 
 
-def _histograms(metric: Metric, points: Iterator[HistogramPoint]) -> _Draft:
-    return metric, metric.labels, points
-
-
 def _requests(run: RunSnapshot) -> Iterator[_Draft]:
     run_id, requests = run.run_id, run.requests
-    layout = requests.layout
     # Outcomes side by side: a ratio of failures needs both, so both are there from the first request on, at 0.
     totals: dict[tuple[str, ...], int] = {}
     pairs: dict[tuple[str, ...], list[SeriesSnapshot]] = {}
@@ -114,9 +108,10 @@ def _requests(run: RunSnapshot) -> Iterator[_Draft]:
         pairs.setdefault(pair, []).append(series)
         body_bytes[endpoint] = body_bytes.get(endpoint, 0) + series.body_bytes
     yield _plain(catalogue.REQUESTS, totals.items())
-    yield _histograms(
+    yield (
         catalogue.REQUEST_DURATION,
-        (HistogramPoint((run_id, *s.key), layout, s.counts, s.sum_s, s.exemplars, s) for s in requests.series),
+        catalogue.REQUEST_DURATION.labels,
+        (HistogramPoint((run_id, *s.key), requests.layout, s.counts, s.sum_s, s.exemplars, s) for s in requests.series),
     )
     yield _plain(catalogue.REQUEST_ERRORS, (((run_id, *key), count) for key, count in requests.errors.items()))
     yield _plain(catalogue.SLOW_REQUESTS, ((pair, sum(map(requests.slow, both))) for pair, both in pairs.items()))
@@ -170,22 +165,14 @@ def _workers(snapshot: Snapshot, run_id: str) -> Iterator[_Draft]:
 def _generator(workers: Sequence[WorkerSnapshot], run_id: str) -> Iterator[_Draft]:
     named = [((run_id, worker.worker), worker) for worker in workers]
     yield _plain(catalogue.WORKER_CPU, ((labels, w.cpu_ratio) for labels, w in named if w.cpu_ratio is not None))
-    yield _plain(
-        catalogue.WORKER_MEMORY, ((labels, w.memory_bytes) for labels, w in named if w.memory_bytes is not None)
-    )
+    memory = ((labels, w.memory_bytes) for labels, w in named if w.memory_bytes is not None)
+    yield _plain(catalogue.WORKER_MEMORY, memory)
     yield _plain(catalogue.WORKER_USERS, ((labels, w.users) for labels, w in named))
-    yield _histograms(
-        catalogue.GENERATOR_LAG,
-        (HistogramPoint(labels, w.lag_layout, w.lag_counts, w.lag_sum_s, {}) for labels, w in named),
-    )
-    yield _histograms(
-        catalogue.SCHEDULE_LAG,
-        (
-            HistogramPoint(labels, w.schedule_layout, w.schedule_counts, w.schedule_sum_s, {})
-            for labels, w in named
-            if w.schedule_layout is not None
-        ),
-    )
+    lags = ((labels, w.lag_counts, w.lag_sum_s) for labels, w in named)
+    delays = ((labels, w.schedule_counts, w.schedule_sum_s) for labels, w in named if len(w.schedule_counts))
+    for metric, values in ((catalogue.GENERATOR_LAG, lags), (catalogue.SCHEDULE_LAG, delays)):
+        points = (HistogramPoint(labels, layout(), counts, sum_s, {}) for labels, counts, sum_s in values)
+        yield metric, metric.labels, points
 
 
 def _health(snapshot: Snapshot) -> Iterator[_Draft]:

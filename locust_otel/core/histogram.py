@@ -136,12 +136,8 @@ class Layout:
     def quantile(self, counts: Sequence[int], q: float) -> float | None:
         """Return the q-quantile in seconds, or None where nothing was measured.
 
-        It is the geometric midpoint of the bucket that holds the value of rank `ceil(q * n)`, and so within
-        `QUANTILE_ERROR` of it.
-
-        Args:
-            counts: As `empty` shapes them.
-            q: In [0, 1].
+        It is the geometric midpoint of the bucket that holds the value of rank `ceil(q * n)`, with q in [0, 1], and so
+        within `QUANTILE_ERROR` of it.
         """
         total = sum(counts)
         if not total:
@@ -170,9 +166,6 @@ def _layout(thresholds_s: tuple[float, ...]) -> Layout:
 
 def layout(thresholds_s: Iterable[float] = ()) -> Layout:
     """Return the layout whose bounds include the given thresholds.
-
-    Args:
-        thresholds_s: Seconds, each above zero and finite.
 
     Raises:
         ValueError: A threshold is not a positive, finite number.

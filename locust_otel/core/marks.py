@@ -103,10 +103,7 @@ class MarkAnswer(NamedTuple):
 def answered(body: bytes | None, content_type: str, mark: Mark) -> MarkAnswer:
     """Mark what a request asks for, and return the answer.
 
-    Args:
-        body: None if there is no body, it is too long, or its length was not sent.
-        content_type: Of the body, with parameters or without.
-        mark: Marks it.
+    The body is None if there is none, it is too long, or its length was not sent. Its type may have parameters.
     """
     try:
         values = _decoded(body, content_type)

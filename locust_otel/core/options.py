@@ -14,14 +14,9 @@ DEFAULT_SLOW_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One of our options, as Locust's parser gets it.
+    """One of our options, as Locust's parser gets it: a switch has no value, a list may be given several times.
 
-    Attributes:
-        flag: `--prometheus-port`.
-        metavar: Placeholder of the value in `--help`.
-        default: Text that is used if nothing is given; None where the code decides.
-        is_list: Whether it may be given several times.
-        is_switch: Whether it has no value.
+    Without a default the code decides what is used if nothing is given.
     """
 
     flag: str

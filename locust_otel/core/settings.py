@@ -30,22 +30,14 @@ Values = Mapping[str, Any]
 """Given values by the names of the options: text, a list of texts, or None; as the wire carries them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Linger:
-    """Limit of the time that `/metrics` stays up at exit, in seconds; None for `auto`."""
-
-    limit_s: float | None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
     """Our flags, read but for the files that they name.
 
     Attributes:
-        port: Port of `/metrics`; None where it is off.
+        port: None where `/metrics` is off.
         port_is_named: Whether the user named it; such a port is never replaced by another.
-        host: Address to listen on.
-        linger: Time to stay up at exit.
+        linger_s: Longest time that `/metrics` stays up at exit; None for `auto`.
         run_id: The given one, or None for one made at the start of the run.
         run_labels: Labels for `locust_run_info`.
         slow_s: Seconds above which a request is slow; None without the flag.
@@ -59,7 +51,7 @@ class Flags:
     port: int | None = DEFAULT_PORT
     port_is_named: bool = False
     host: str = "127.0.0.1"
-    linger: Linger = Linger(None)
+    linger_s: float | None = None
     run_id: str | None = None
     run_labels: Mapping[str, str] = field(default_factory=dict)
     slow_s: float | None = None
@@ -110,10 +102,8 @@ class Reader:
 def values_of(options: object, given: Mapping[str, object] | None = None) -> dict[str, Any]:
     """Return the values that an options namespace of Locust holds.
 
-    Args:
-        options: Locust's namespace; None, or one without our options (an embedded use), falls back to the environment
-            variables and the defaults.
-        given: Settings by the names of our options, which win over both.
+    None, or a namespace without our options (an embedded use), falls back to the environment variables and the
+    defaults. Given settings, by the names of our options, win over both.
     """
     return {option.dest: _value(option, options, given or {}) for option in OPTIONS}
 
@@ -145,9 +135,8 @@ def duration(text: object, where: str) -> float:
     """
     match = _DURATION.fullmatch(str(text).strip())
     if match is None:
-        raise ConfigurationError(
-            where, f"{text!r} is not a time.", "Write 500ms, 5s, 2m, or a number of seconds.", slug="time"
-        )
+        remedy = "Write 500ms, 5s, 2m, or a number of seconds."
+        raise ConfigurationError(where, f"{text!r} is not a time.", remedy, slug="time")
     # Rounded, since 0.001 has no exact float: 1100ms is 1.1 s and not 1.1000000000000001 s.
     return round(float(match[1]) * _SECONDS[match[2]], 9)
 
@@ -174,11 +163,11 @@ def _whole(value: object) -> int:
     return int(text)
 
 
-def _linger(value: object) -> Linger:
+def _linger(value: object) -> float | None:
     word = _word(value)
     if word == "auto":
-        return Linger(None)
-    return Linger(0.0 if word == "off" else duration(value, "--prometheus-linger"))
+        return None
+    return 0.0 if word == "off" else duration(value, "--prometheus-linger")
 
 
 def _run_labels(value: Any) -> dict[str, str]:
@@ -234,7 +223,7 @@ _RULES = (
     _Rule("--prometheus-host", "host",
         lambda value: str(value).strip(), re.compile(r"[A-Za-z0-9.:_%-]+").fullmatch,
         "is not an address.", "Give an address of this machine: 127.0.0.1, 0.0.0.0."),
-    _Rule("--prometheus-linger", "linger", _linger),
+    _Rule("--prometheus-linger", "linger_s", _linger),
     _Rule("--propagate-traces", "trace_ratio",
         lambda value: float(str(value)), lambda ratio: 0 <= ratio <= 1,
         "is not a ratio.", "Give a number from 0 to 1."),

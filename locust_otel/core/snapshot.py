@@ -34,11 +34,7 @@ class ErrorKey(NamedTuple):
 class Exemplar(NamedTuple):
     """One request of a bucket that can be followed into the trace it belongs to.
 
-    Attributes:
-        duration_s: Its duration in seconds.
-        trace_id: 32 hex digits.
-        span_id: 16 hex digits.
-        timestamp: Unix time in seconds at which it ended.
+    It ended at `timestamp`, in Unix time; `trace_id` has 32 and `span_id` 16 hex digits.
     """
 
     duration_s: float
@@ -49,13 +45,9 @@ class Exemplar(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SlowRequest:
-    """One request above the threshold.
+    """One request above the threshold, with times and ids as in `Exemplar`; the ids may be empty.
 
-    Attributes:
-        status: HTTP status, or the class of the exception; empty where there is neither.
-        trace_id: 32 hex digits, or empty.
-        span_id: 16 hex digits, or empty.
-        timestamp: Unix time in seconds at which it ended.
+    `status` is the HTTP status, or the class of the exception; empty where there is neither.
     """
 
     key: SeriesKey
@@ -100,11 +92,11 @@ class WorkerSnapshot:
         worker: Host and index, `host-0`.
         cpu_ratio: Share of one core in [0, 1] and a little above; None before the first measurement.
         memory_bytes: Resident memory; None before the first measurement.
-        lag_counts: How late its event loop was, as `lag_layout` shapes it.
+        lag_counts: How late its event loop was, as `layout()` shapes it.
         lag_sum_s: Sum of those delays in seconds.
         reasons: Why its latencies cannot be believed, of `catalogue.INVALID_REASONS`; empty where they can.
-        schedule_layout: As `schedule_counts` is shaped; None where nothing has a schedule.
-        schedule_counts: Tasks of users with `constant_pacing` or `constant_throughput`, by how late they began.
+        schedule_counts: Tasks of users with `constant_pacing` or `constant_throughput`, by how late they began, in the
+            same shape; empty where nothing has a schedule.
         schedule_sum_s: Sum of those delays in seconds.
     """
 
@@ -112,11 +104,9 @@ class WorkerSnapshot:
     cpu_ratio: float | None
     memory_bytes: int | None
     users: int
-    lag_layout: Layout
     lag_counts: Sequence[int]
     lag_sum_s: float
     reasons: tuple[str, ...] = ()
-    schedule_layout: Layout | None = None
     schedule_counts: Sequence[int] = ()
     schedule_sum_s: float = 0.0
 
@@ -172,11 +162,9 @@ class RunSnapshot:
     Attributes:
         info: Labels of `locust_run_info` besides `run_id`.
         state: One of `catalogue.RUN_STATES`.
-        active: Whether it has not stopped yet.
         start_time: Unix time in seconds.
         elapsed_s: Seconds from start to now, or to its stop.
-        users: Running users by class.
-        users_target: Users asked for by class.
+        users, users_target: Running users, and those asked for, by class.
         marks: How often each mark and kind was marked.
         slo: Its objectives; None without an SLO file.
     """
@@ -229,7 +217,6 @@ class Snapshot:
         run: The current or last run; None before the first.
         worker_states: Number of workers by state; empty in a local run.
         workers_expected: None in a local run.
-        workers: The generating processes.
         is_final: Whether the run is over and nothing will be added to it.
     """
 

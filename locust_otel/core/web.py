@@ -61,16 +61,10 @@ def send(  # noqa: PLR0913  # all that requests differ in
     max_bytes: int = 64 << 20,
     uses_proxy: bool = True,
 ) -> Reply:
-    """Send a GET, or with a body a POST, and return the response, whatever its status.
+    """Send a GET, or with a body a POST, to a URL of http or https, and return the response, whatever its status.
 
-    Args:
-        url: A URL of http or https.
-        body: Content of a POST.
-        content_type: Type of the body.
-        authorization: Value of the header; empty for none. No error contains it.
-        timeout_s: Seconds to wait for each part of the response.
-        max_bytes: Limit of the body.
-        uses_proxy: Whether the request goes through the proxy that the environment names.
+    An empty `authorization` is not sent, and no error contains it. Each part of the response may take `timeout_s`.
+    `uses_proxy` is for the proxy that the environment names.
 
     Raises:
         UnreachableError: There is no server, or its response is not HTTP.

@@ -71,11 +71,8 @@ def capacity_rps(
     with 100 clients the shop reaches 98 % of it for `WEBSHOP_MIX`: 473 of 482 requests/s on the defaults,
     174 of 175 with one connection (measured 2026-11, two cores shared with the load).
 
-    Args:
-        mix: Route template to relative weight, at least one of them above 0.
-        workers: Requests served at the same time.
-        db_connections: Size of the database pool.
-        time_scale: Factor on all times; 0 means no service time at all: `inf`.
+    The mix has the relative weights of routes, at least one of them above 0. The time scale is a factor on all times;
+    0 means no service time at all: `inf`.
 
     Raises:
         KeyError: A route is not in `SERVICES`.

@@ -129,18 +129,11 @@ def table(page: Mapping[str, Any]) -> Table:
     for column in ("requests", "failed", "", lately, "p50", "p95", "p99"):
         result.add_column(column, justify="right", no_wrap=True)
     for row in (*page["endpoints"], page["total"]):
-        result.add_row(
-            Text(row["method"]),
-            Text(row["name"]),
-            f"{row['requests']:,}",
-            f"{row['failures']:,}",
-            Text(_share(row), style="red" if row["failures"] else "dim"),
-            _rate(row["rate"]),
-            duration(row["p50_s"]),
-            duration(row["p95_s"]),
-            duration(row["p99_s"]),
-            style="bold" if row is page["total"] else "",
-        )
+        failed = Text(_share(row), style="red" if row["failures"] else "dim")
+        counts = (f"{row['requests']:,}", f"{row['failures']:,}", failed, _rate(row["rate"]))
+        times = (duration(row[quantile]) for quantile in ("p50_s", "p95_s", "p99_s"))
+        style = "bold" if row is page["total"] else ""
+        result.add_row(Text(row["method"]), Text(row["name"]), *counts, *times, style=style)
     return result
 
 

@@ -118,9 +118,8 @@ def run(options: Namespace) -> int:
         report, log = Path(folder, "locust.json"), Path(folder, "locust.log")
         with shop.start(port=options.shop_port, seed=options.seed, faults=options.fault) as running:
             console.print(f"[bold]shop[/bold]     [cyan]{running.url}[/cyan]")
-            sys.argv[1:] = _locust_arguments(
-                options, running.url, run_time_s, report, log if console.is_terminal else None
-            )
+            log_file = log if console.is_terminal else None
+            sys.argv[1:] = _locust_arguments(options, running.url, run_time_s, report, log_file)
             demo = _Demo(console, run_time_s, slo, stack, is_opened=options.open)
             locust_otel.register()
             locust.events.init.add_listener(demo.on_init)
@@ -129,9 +128,9 @@ def run(options: Namespace) -> int:
             try:
                 locust.main.main()
             except SystemExit as ended:
-                if os.getpid() != here:  # a worker that --processes has forked off
-                    os._exit(ended.code if isinstance(ended.code, int) else 1)
                 code = ended.code if isinstance(ended.code, int) else 1
+                if os.getpid() != here:  # a worker that --processes has forked off
+                    os._exit(code)
             if demo.bridge is None or code == ExitCode.BAD_CONFIGURATION or not report.exists():
                 if log.exists():
                     sys.stderr.write(log.read_text())

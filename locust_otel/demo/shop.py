@@ -111,27 +111,18 @@ def end(process: subprocess.Popen[bytes], timeout_s: float) -> int:
         return process.wait()
 
 
-def start(  # noqa: PLR0913  # keyword-only, one for each flag
-    *,
-    port: int = 0,
-    seed: int = 1,
-    faults: Iterable[str] = (),
-    workers: int = WORKERS,
-    db_connections: int = DB_CONNECTIONS,
-    queue_timeout_s: float = QUEUE_TIMEOUT_S,
-    time_scale: float = 1.0,
-) -> ShopProcess:
+def start(*, port: int = 0, faults: Iterable[str] = (), **flags: float) -> ShopProcess:
     """Start the shop as a process of its own and return it once it listens.
 
     The process ends with `stop()`, or by itself when the calling process is gone. A Ctrl-C in the terminal
-    does not reach it: the load against it may still be draining. The arguments are the flags of the shop's command.
+    does not reach it: the load against it may still be draining. `flags` are others of the shop's command: `seed`,
+    `workers`, `db_connections`, `queue_timeout`, `time_scale`.
 
     Raises:
         ShopError: The process ended, or did not listen within 20 s; what was wrong is on its standard error.
     """
     command = [sys.executable, "-m", "locust_otel.demo.shop", f"--parent-pid={os.getpid()}", f"--port={port}"]
-    command += [f"--seed={seed}", f"--workers={workers}", f"--db-connections={db_connections}"]
-    command += [f"--queue-timeout={queue_timeout_s}", f"--time-scale={time_scale}"]
+    command += [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
     command += [f"--fault={fault}" for fault in faults]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)  # noqa: S603
     assert process.stdout is not None  # noqa: S101  # it is a pipe

@@ -139,13 +139,8 @@ class Shop:
                 answer, service_s = self._work(route, request)
         finally:
             self._in_flight -= 1
-        self._ledger.record(
-            method if method in _METHODS else "(other)",
-            route,
-            answer.status,
-            elapsed_s=time.monotonic() - started_s,
-            service_s=service_s,
-        )
+        method, elapsed_s = method if method in _METHODS else "(other)", time.monotonic() - started_s
+        self._ledger.record(method, route, answer.status, elapsed_s=elapsed_s, service_s=service_s)
         return answer
 
     def _work(self, route: str, request: ShopRequest) -> tuple[ShopAnswer, float]:

@@ -16,18 +16,12 @@ MAX_WAITING = 500
 
 
 class Exports:
-    """Counts exports by exporter and outcome; every method may be called from every thread.
-
-    Attributes:
-        last_success: When each exporter last succeeded, in Unix time.
-        rejected: Data points and log records that the other side refused in a partial success, by exporter.
-        save: Called with all counts as bytes after each change, before anything shows them; must not wait.
-    """
+    """Counts exports by exporter and outcome; every method may be called from every thread."""
 
     def __init__(self) -> None:
-        self.last_success: dict[str, float] = {}
-        self.rejected: dict[str, int] = {}
-        self.save: Callable[[bytes], object] = len
+        self.last_success: dict[str, float] = {}  # by exporter, in Unix time
+        self.rejected: dict[str, int] = {}  # by exporter: points and log records refused in a partial success
+        self.save: Callable[[bytes], object] = len  # called after each change, before anything shows it; must not wait
         self._counts: dict[tuple[str, str], tuple[int, float]] = {}
         self._lock = Lock()
 
@@ -62,14 +56,10 @@ class Exports:
 
 
 class EventQueue:
-    """Events that wait to be pushed; every method may be called from every thread.
-
-    Attributes:
-        dropped: Events that found no place.
-    """
+    """Events that wait to be pushed; every method may be called from every thread."""
 
     def __init__(self) -> None:
-        self.dropped = 0
+        self.dropped = 0  # events that found no place
         self._waiting: list[Event] = []
         self._lock = Lock()
 

@@ -25,12 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class Intake:
-    """Applies messages to a session.
-
-    Args:
-        session: What they change.
-        slow_log: Logs the slow requests that reports carry.
-    """
+    """Applies messages to a session; the slow requests that reports carry go to their log."""
 
     def __init__(self, session: Session, slow_log: SlowLog) -> None:
         self._session = session
@@ -78,13 +73,7 @@ class Intake:
             self._merge(source, decode(data))
 
     def worker(self, source: str, counted: int, pieces: Any) -> None:
-        """Take in a worker's report.
-
-        Args:
-            source: The worker.
-            counted: Requests that Locust counted in it.
-            pieces: Our part, a list of pieces; None where there is none.
-        """
+        """Take in a worker's report: the requests that Locust counted in it, and our pieces, None without any."""
         with self._refusals(source):
             self._merge_worker(source, counted, pieces)
 

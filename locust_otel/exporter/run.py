@@ -36,54 +36,30 @@ _SHOWN = {Phase.WAITING: "spawning", Phase.FINAL: "stopped"}
 
 @dataclass(slots=True)
 class Run:
-    """A run, under way or over.
-
-    Attributes:
-        run_id: Its identity.
-        info: Labels of `locust_run_info` besides the id.
-        start_time: Unix time in seconds.
-        started_s: When it started, on the monotonic clock of this machine, which Locust's process shares.
-        settings: Those that its numbers depend on.
-        merged: Its requests.
-        progress: Its objectives; None without an SLO file.
-        is_headless: Whether its Locust has no web UI.
-        only_summary: Whether Locust was asked to print nothing while it runs.
-        counted: Requests that Locust's workers have counted, by their reports to the master; None without a master.
-        missing: Requests that the only process has counted less those it has recorded; None where Locust counts none.
-        reset: Requests that a reset of Locust's table removed, by source; they are counted all the same.
-        users: Running users by class.
-        users_target: Users asked for by class.
-        unfinished: Sources that have not sent the report after their users' end.
-        marks: How often each mark and kind was marked.
-        marked: The first `MAX_SINGLE` of them: seconds since the start, mark, kind.
-        stopped_s: When its clock stopped, on the clock of `started_s`; None before.
-        burning: Pairs that are logged as burning: name of the objective, and window.
-        table_s: When the last table of objectives was logged, in seconds since the start.
-        has_verdict: Whether its verdict is logged.
-    """
+    """A run, under way or over."""
 
     run_id: str
-    info: Mapping[str, str]
-    start_time: float
-    started_s: float
-    settings: Mapping[str, Any]
+    info: Mapping[str, str]  # labels of `locust_run_info` besides the id
+    start_time: float  # in Unix time
+    started_s: float  # on the monotonic clock of this machine, which Locust's process shares
+    settings: Mapping[str, Any]  # those that its numbers depend on
     merged: Merged
-    progress: Progress | None
-    is_headless: bool = False
-    only_summary: bool = False
+    progress: Progress | None  # its objectives; None without an SLO file
+    is_headless: bool = False  # whether its Locust has no web UI
+    only_summary: bool = False  # whether Locust was asked to print nothing while it runs
     phase: Phase = Phase.WAITING
-    counted: int | None = None
-    missing: int | None = None
-    reset: dict[str, int] = field(default_factory=dict)
-    users: dict[str, int] = field(default_factory=dict)
-    users_target: dict[str, int] = field(default_factory=dict)
-    unfinished: set[str] = field(default_factory=set)
-    marks: dict[tuple[str, str], int] = field(default_factory=dict)
-    marked: list[tuple[float, str, str]] = field(default_factory=list)
-    stopped_s: float | None = None
-    burning: set[tuple[str, Window]] = field(default_factory=set)
-    table_s: float = 0.0
-    has_verdict: bool = False
+    counted: int | None = None  # requests in the reports of Locust's workers to the master; None without a master
+    missing: int | None = None  # requests that the only process counted less those recorded; None if Locust counts none
+    reset: dict[str, int] = field(default_factory=dict)  # by source: removed by Locust's reset, counted all the same
+    users: dict[str, int] = field(default_factory=dict)  # running, by class
+    users_target: dict[str, int] = field(default_factory=dict)  # asked for, by class
+    unfinished: set[str] = field(default_factory=set)  # sources without a report after their users' end
+    marks: dict[tuple[str, str], int] = field(default_factory=dict)  # how often each mark and kind was marked
+    marked: list[tuple[float, str, str]] = field(default_factory=list)  # the first `MAX_SINGLE`: elapsed_s, mark, kind
+    stopped_s: float | None = None  # when its clock stopped, on the clock of `started_s`
+    burning: set[tuple[str, Window]] = field(default_factory=set)  # logged as burning: objective and window
+    table_s: float = 0.0  # elapsed_s of the last logged table of objectives
+    has_verdict: bool = False  # whether its verdict is logged
 
     @property
     def is_active(self) -> bool:

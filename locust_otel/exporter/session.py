@@ -32,47 +32,29 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """The Locust process of this exporter.
+    """The Locust process of this exporter."""
 
-    Attributes:
-        name: Its name among the generating processes, `host-0`.
-        is_master: Whether workers generate the load for it.
-        is_worker: Whether it generates load for a master.
-        port_offset: Distance from the first port to the port of its own numbers.
-        start_time: When it began to measure, in Unix time.
-        restarts: Exporters that have died before this one.
-        versions: Of this package and of Python.
-    """
-
-    name: str
-    is_master: bool = False
-    is_worker: bool = False
-    port_offset: int = 0
-    start_time: float = 0.0
-    restarts: int = 0
-    versions: Mapping[str, str] = field(default_factory=dict)
+    name: str  # among the generating processes, `host-0`
+    is_master: bool = False  # whether workers generate the load for it
+    is_worker: bool = False  # whether it generates load for a master
+    port_offset: int = 0  # from the first port to the port of its own numbers
+    start_time: float = 0.0  # when it began to measure, in Unix time
+    restarts: int = 0  # exporters that have died before this one
+    versions: Mapping[str, str] = field(default_factory=dict)  # of this package and of Python
 
 
 @dataclass(slots=True)
 class State:
-    """Everything that a successor needs.
+    """Everything that a successor needs."""
 
-    Attributes:
-        run: The current or last run; None before the first.
-        before: The run before that, for what its workers had not reported yet.
-        concluded: The run whose account was logged last.
-        received: Messages of Locust's process that are part of all this.
-        kept: State of the outputs by their names.
-    """
-
-    run: Run | None = None
-    before: Run | None = None
-    concluded: str = ""
-    received: int = 0
+    run: Run | None = None  # the current or last one
+    before: Run | None = None  # the run before that, for what its workers had not reported yet
+    concluded: str = ""  # the run whose account was logged last
+    received: int = 0  # messages of Locust's process that are part of all this
     merged_reports: int = 0
     workers: Workers = field(default_factory=Workers)
     events: EventQueue = field(default_factory=EventQueue)
-    kept: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)  # state of the outputs by their names
 
 
 class Session:
@@ -141,6 +123,10 @@ class Session:
         """Return all that is known, for a successor."""
         with self.lock:
             return pickle.dumps(self.state, protocol=pickle.HIGHEST_PROTOCOL)
+
+    def patience_s(self, limit_s: float) -> float:
+        """Return how long to wait at the end of a run: at most this, `grace_s`, and what the user asked for."""
+        return min(limit for limit in (limit_s, self.grace_s, self.settings.linger_s) if limit is not None)
 
     def add_event(self, event: Event) -> None:
         """Take in an event."""

@@ -27,21 +27,13 @@ MIN_OTLP_INTERVAL_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(Flags):
-    """Settings of the exporter: the flags, and the contents of the files that they name.
-
-    Attributes:
-        slow_s: Seconds above which a request is slow.
-        web_config: TLS, users and headers of `/metrics`.
-        otlp: Targets of pushes; None to push nothing.
-        slo: The objectives; None without an SLO file, and on workers, whose master judges.
-        run_record: Folder for the record of each run; None for no record, and on workers, whose master writes it.
-    """
+    """Settings of the exporter: the flags, and the contents of the files that they name."""
 
     slow_s: float = DEFAULT_SLOW_S
-    web_config: WebConfig | None = None
-    otlp: OtlpSettings | None = None
-    slo: Slo | None = None
-    run_record: str | None = None
+    web_config: WebConfig | None = None  # TLS, users and headers of `/metrics`
+    otlp: OtlpSettings | None = None  # targets of pushes; None to push nothing
+    slo: Slo | None = None  # None without an SLO file, and on workers, whose master judges
+    run_record: str | None = None  # folder for the record of each run; None on workers, whose master writes it
 
 
 def resolve(values: Values, *, is_worker: bool = False) -> Settings:

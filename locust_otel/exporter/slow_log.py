@@ -26,24 +26,14 @@ MAX_WAITING = 20
 
 @dataclass(slots=True)
 class _Kept:
-    """State for a successor of this process.
+    """State for a successor of this process."""
 
-    Attributes:
-        waiting: Slow requests that are not logged yet: run, worker and request.
-        not_logged: Slow requests since the last line that will not be logged.
-    """
-
-    waiting: deque[tuple[str, str, SlowRequest]] = field(default_factory=deque)
-    not_logged: int = 0
+    waiting: deque[tuple[str, str, SlowRequest]] = field(default_factory=deque)  # run, worker and request of each
+    not_logged: int = 0  # slow requests since the last line that will not be logged
 
 
 class SlowLog(Output):
-    """Logs the slow requests that reports contain.
-
-    Args:
-        session: The current run, and where the events go.
-        clock: Seconds of a clock that never goes back.
-    """
+    """Logs the slow requests that reports contain."""
 
     tells = True
 

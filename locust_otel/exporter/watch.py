@@ -30,11 +30,7 @@ _SEVERITY = {Status.MET: "INFO", Status.MISSED: "ERROR", Status.UNDECIDED: "WARN
 
 
 class Watch(Output):
-    """Judges the runs that have objectives: those of a process with an SLO file that is not a worker.
-
-    Args:
-        session: The current run, and the way to stop it.
-    """
+    """Judges the runs that have objectives: those of a process with an SLO file that is not a worker."""
 
     tells = True
 

@@ -12,27 +12,16 @@ from locust_otel.wire.report import Vitals
 
 @dataclass(slots=True)
 class Workers:
-    """The generating processes.
+    """The generating processes."""
 
-    Attributes:
-        vitals: Last state of each source in the current run.
-        names: Names of the connected workers, `host-0`, by source; a local Locust has none.
-        users: Simulated users by source.
-        states: Number of workers by state.
-        expected: Number of workers asked for; None in a local run.
-        errors: Events that each source could not use.
-        refused: Reports that were refused.
-        strangers: Sources whose refused reports are logged.
-    """
-
-    vitals: dict[str, Vitals] = field(default_factory=dict)
-    names: Mapping[str, str] = field(default_factory=dict)
-    users: Mapping[str, int] = field(default_factory=dict)
-    states: Mapping[str, int] = field(default_factory=dict)
-    expected: int | None = None
-    errors: dict[str, int] = field(default_factory=dict)
-    refused: int = 0
-    strangers: set[str] = field(default_factory=set)
+    vitals: dict[str, Vitals] = field(default_factory=dict)  # last state of each source in the current run
+    names: Mapping[str, str] = field(default_factory=dict)  # by source, `host-0`; a local Locust has none
+    users: Mapping[str, int] = field(default_factory=dict)  # simulated, by source
+    states: Mapping[str, int] = field(default_factory=dict)  # number of workers by state
+    expected: int | None = None  # number of workers asked for; None in a local run
+    errors: dict[str, int] = field(default_factory=dict)  # events that each source could not use
+    refused: int = 0  # reports that were refused
+    strangers: set[str] = field(default_factory=set)  # sources whose refused reports are logged
 
     @property
     def total_errors(self) -> int:
@@ -56,11 +45,5 @@ def _snapshot(vitals: Vitals, name: str, users: int) -> WorkerSnapshot:
         for index, count in reported.items():
             if index < len(counts):
                 counts[index] = count
-    schedule = (bounds, delays) if any(delays) else (None, ())
-    return WorkerSnapshot(
-        worker=name,
-        users=users,
-        lag_layout=bounds,
-        schedule_layout=schedule[0],
-        **(vitals._asdict() | {"lag_counts": lags, "schedule_counts": schedule[1]}),
-    )
+    own = vitals._asdict() | {"lag_counts": lags, "schedule_counts": delays if any(delays) else ()}
+    return WorkerSnapshot(worker=name, users=users, **own)

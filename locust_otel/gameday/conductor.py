@@ -51,10 +51,9 @@ class Conductor:
     """Plays a game day once.
 
     Attributes:
-        folder: For logs and the run record.
+        folder: For logs, and for the run record if `keeps_record`.
         metrics_url: Address of the run's /metrics; empty to take it from the load's log or from Prometheus.
         stop_after_s: Limit for the whole game day, from the start of the run.
-        keeps_record: Whether to write a run record: the folder outlives the game day.
         begin: Unix time of the start of the run, once it is known.
     """
 

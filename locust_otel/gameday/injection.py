@@ -46,12 +46,7 @@ class _Content(BaseModel):
 
 
 class Journal:
-    """The journal of a game-day file, in a file beside it.
-
-    Attributes:
-        active: By name, the faults that may be active.
-        runner: The process that plays the game day.
-    """
+    """The journal of a game-day file, in a file beside it: who plays it, its load, and the active faults by name."""
 
     def __init__(self, source: Path) -> None:
         self.path = source.with_name(source.name + ".journal")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
@@ -51,7 +51,8 @@ class MarkSender:
         if not self._base:
             return
         try:
-            reply = _send(self._base, _body(text, kind), self._token, timeout_s=TIMEOUT_S, uses_proxy=True)
+            mark = {"mark": text, "kind": kind}
+            reply = _send(self._base, mark, self._token, timeout_s=TIMEOUT_S, uses_proxy=True)
             if reply.is_success:
                 web.decoded(reply.body.strip() or b"null")
             elif reply.status in {404, 405, 501}:
@@ -60,10 +61,9 @@ class MarkSender:
             else:
                 hint = f" Set {TOKEN_VARIABLE}." if reply.status in {401, 403} else ""
                 self.problem = f"No mark was set: {self._base}{MARK_PATH} answers {reply.status}.{hint}"
-        except web.UnreachableError as error:
-            self.problem = f"No mark was set: {self._base}{MARK_PATH} gives no answer: {error}."
-        except ValueError as error:
-            self.problem = f"No mark was set: {self._base}{MARK_PATH} gives no answer: {type(error).__name__}."
+        except (web.UnreachableError, ValueError) as error:
+            reason = type(error).__name__ if isinstance(error, ValueError) else error
+            self.problem = f"No mark was set: {self._base}{MARK_PATH} gives no answer: {reason}."
 
 
 def find(ports: Iterable[int] = PORTS) -> str:
@@ -84,9 +84,8 @@ def find(ports: Iterable[int] = PORTS) -> str:
     # With --export-from workers each process of a run answers, and takes its marks.
     if len(runs) > 1 and ("" in runs.values() or len(set(runs.values())) > 1):
         shown = ", ".join(f"{url} ({run_id or 'no run'})" for url, run_id in runs.items())
-        raise ConfigurationError(
-            "mark", f"several load tests answer: {shown}.", "Choose one with --url.", slug="mark-several"
-        )
+        found = f"several load tests answer: {shown}."
+        raise ConfigurationError("mark", found, "Choose one with --url.", slug="mark-several")
     return next(iter(runs))
 
 
@@ -97,17 +96,13 @@ def base_of(url: str) -> str:
         ConfigurationError: It is none.
     """
     if not web.is_server(url):
-        raise ConfigurationError(
-            "--url", f"{url!r} is no URL of a load test.", "Write http://127.0.0.1:9646.", slug="mark-url"
-        )
+        found = f"{url!r} is no URL of a load test."
+        raise ConfigurationError("--url", found, "Write http://127.0.0.1:9646.", slug="mark-url")
     parts = urlsplit(url)
     if "@" in parts.netloc:
-        raise ConfigurationError(
-            "--url",
-            "a URL with a password would be seen in the list of processes.",
-            f"Set the environment variable {TOKEN_VARIABLE} here and for the load test.",
-            slug="mark-url-password",
-        )
+        found = "a URL with a password would be seen in the list of processes."
+        remedy = f"Set the environment variable {TOKEN_VARIABLE} here and for the load test."
+        raise ConfigurationError("--url", found, remedy, slug="mark-url-password")
     return f"{parts.scheme}://{parts.netloc}"
 
 
@@ -119,7 +114,7 @@ def post(base: str, text: str, kind: str, *, token: str = "") -> Marked:
         ConfigurationError: It refuses.
     """
     try:
-        reply = _send(base, _body(text, kind), token)
+        reply = _send(base, {"mark": text, "kind": kind}, token)
     except web.UnreachableError as error:
         reason = getattr(error.cause, "strerror", None) or str(error.cause) or str(error)
         raise NotMarkedError(f"{urlsplit(base).netloc} cannot be reached: {reason}.") from error
@@ -156,13 +151,10 @@ def _probe(base: str) -> str | None:
     return run_id if isinstance(run_id, str) else ""
 
 
-def _body(text: str, kind: str) -> bytes:
-    return json.dumps({"mark": text, "kind": kind}).encode()
-
-
 def _send(
-    base: str, body: bytes | None = None, token: str = "", *, timeout_s: float = 5.0, uses_proxy: bool = False
+    base: str, mark: Mapping[str, str] | None = None, token: str = "", *, timeout_s: float = 5, uses_proxy: bool = False
 ) -> web.Reply:
+    body = None if mark is None else json.dumps(mark).encode()
     # urllib writes headers as Latin-1; the load test expects the bytes of UTF-8.
     authorization = f"Bearer {token.encode().decode('latin-1')}" if token else ""
     return web.send(

@@ -31,24 +31,15 @@ _MAX_BODY = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """An alert as Alertmanager has it; all times are Unix times, None for what was not seen.
-
-    Attributes:
-        starts_at: When it began to fire, by Prometheus.
-        arrived_at: When Alertmanager first showed it, by our clock.
-        updated_at: When Alertmanager had last updated it by then, by its own clock.
-        notified_at: When the webhook first notified of it, by our clock.
-        ended_at: When the webhook first notified of its end, by our clock.
-        inhibited_by: Labels of the alerts that inhibit it; no labels for a silence.
-    """
+    """An alert as Alertmanager has it; all times are Unix times, None for what was not seen."""
 
     labels: Mapping[str, str]
-    starts_at: float
-    arrived_at: float | None = None
-    updated_at: float | None = None
-    notified_at: float | None = None
-    ended_at: float | None = None
-    inhibited_by: tuple[Mapping[str, str], ...] = ()
+    starts_at: float  # when it began to fire, by Prometheus
+    arrived_at: float | None = None  # when Alertmanager first showed it, by our clock
+    updated_at: float | None = None  # when Alertmanager had last updated it by then, by its own clock
+    notified_at: float | None = None  # when the webhook first notified of it, by our clock
+    ended_at: float | None = None  # when the webhook first notified of its end, by our clock
+    inhibited_by: tuple[Mapping[str, str], ...] = ()  # labels of the alerts that inhibit it; none for a silence
 
 
 @dataclass
@@ -138,9 +129,7 @@ class Alertmanager:
 class Webhook(ThreadingHTTPServer):
     """A server that takes Alertmanager's notifications, from construction to `close`.
 
-    Args:
-        address: `PORT` or `HOST:PORT`; without a host 127.0.0.1.
-        notices: Gets them.
+    The address is `PORT`, of 127.0.0.1, or `HOST:PORT`.
 
     Raises:
         ConfigurationError: The address cannot be used.
@@ -151,10 +140,9 @@ class Webhook(ThreadingHTTPServer):
         try:
             super().__init__((host or "127.0.0.1", int(port)), _Handler)
         except (OSError, ValueError, OverflowError) as error:
-            why = getattr(error, "strerror", None) or "that is no port"
-            raise ConfigurationError(
-                "--webhook-port", f"{address!r}: {why}.", "Give a free port: 9095.", slug="gameday-webhook"
-            ) from None
+            found = f"{address!r}: {getattr(error, 'strerror', None) or 'that is no port'}."
+            remedy = "Give a free port: 9095."
+            raise ConfigurationError("--webhook-port", found, remedy, slug="gameday-webhook") from None
         self.notices = notices
         self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), daemon=True)
         self._thread.start()
@@ -259,9 +247,8 @@ class Observer:
         if self.day.stop_when is None:
             return None
         window = f"{int(self.day.stop_when.over * 1000)}ms"
-        labels = {"run_id": self.run_id}
-        failed = increase(of(catalogue.REQUESTS, outcome="failure", **labels), window)
-        total = increase(of(catalogue.REQUESTS, **labels), window)
+        failed = increase(of(catalogue.REQUESTS, outcome="failure", run_id=self.run_id), window)
+        total = increase(of(catalogue.REQUESTS, run_id=self.run_id), window)
         samples = self.server.query(ratio(f"sum({failed})", f"sum({total})"))
         return samples[0][1] if samples else None
 

@@ -32,7 +32,6 @@ class Burning(NamedTuple):
 
     Attributes:
         long_rate: Burn rate over the long window; 1 spends the budget in exactly the period.
-        short_rate: Burn rate over the short window.
         factor: Threshold that both rates exceed.
     """
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import platform
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from locust_otel.core.errors import ExitCode
 from locust_otel.slo.objectives import Objective, Slo, Window, percent, span, spoken
+
+_PACKAGES = ("locust-otel", "locust", "gevent", "uvicorn", "opentelemetry-sdk", "pydantic")
 
 
 def add_to(commands: Any) -> None:
@@ -25,10 +29,9 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Say in words what an SLO file means, or what is installed."""
-    from locust_otel.core.versions import installed  # noqa: PLC0415  # no other command needs it
-    from locust_otel.slo.file import load  # noqa: PLC0415  # likewise
+    from locust_otel.slo.file import load  # noqa: PLC0415  # no other command needs it
 
-    lines = installed() if options.slo is None else explained(load(options.slo), options.expect_rps)
+    lines = _installed() if options.slo is None else explained(load(options.slo), options.expect_rps)
     print("\n".join(lines))  # noqa: T201
     return ExitCode.OK
 
@@ -41,6 +44,16 @@ def _rate(text: str) -> Decimal:
     if not rate.is_finite() or not 0 < rate <= 1_000_000_000:
         raise argparse.ArgumentTypeError(f"{text} is not a number of requests a second")
     return rate
+
+
+def _installed() -> Iterator[str]:
+    """Yield the versions of Python, the system and the packages that matter for a bug report, a line each."""
+    yield f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    for package in _PACKAGES:
+        try:
+            yield f"{package} {version(package)}"
+        except PackageNotFoundError:
+            yield f"{package} is missing"
 
 
 def explained(slo: Slo, rps: Decimal | None = None) -> Iterator[str]:

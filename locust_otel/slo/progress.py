@@ -132,12 +132,8 @@ class Progress:
     ) -> tuple[Burning, ...]:
         """Compute the burn rates, about once a second; return the pairs that burn.
 
-        The first call after the warm-up ends it: the requests until then are not judged.
-
-        Args:
-            requests: Requests of the run.
-            elapsed_s: Seconds since its start.
-            invalid: Why its numbers are not valid now, of `catalogue.INVALID_REASONS`; empty if they are.
+        The first call after the warm-up, `elapsed_s` seconds after the start, ends it: the requests until then are not
+        judged. `invalid` tells why the numbers are not valid now, by `catalogue.INVALID_REASONS`.
         """
         if elapsed_s < float(self.slo.warmup_s):
             return ()

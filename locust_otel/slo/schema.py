@@ -80,9 +80,8 @@ def _target(value: object) -> Decimal:
         )
         raise refused("target-no-budget", found, "Write what users would not notice, 99.9%.")
     if plain(ratio * 1_000_000) % 1:
-        raise refused(
-            "target-fine", f"{shown(str(value))} has too many digits.", "Write up to four after the dot of %."
-        )
+        found = f"{shown(str(value))} has too many digits."
+        raise refused("target-fine", found, "Write up to four after the dot of %.")
     return ratio
 
 
@@ -96,9 +95,8 @@ def _count(value: object) -> int:
 def _name(value: object) -> str:
     text = required_text(value, "a name")
     if len(text) > _MAX_NAME or not _NAME.fullmatch(text):
-        raise refused(
-            "name", f"{shown(text)!r} cannot be a name.", "Use letters, digits, and . _ - between them: checkout-p99."
-        )
+        remedy = "Use letters, digits, and . _ - between them: checkout-p99."
+        raise refused("name", f"{shown(text)!r} cannot be a name.", remedy)
     return text
 
 

@@ -158,8 +158,8 @@ def worker(
     lags, late = list(lags_s), list(late_s)
     values: dict[str, Any] = {"cpu_ratio": 0.25, "memory_bytes": 64_000_000, "users": 7, **changes}
     if late:
-        values |= {"schedule_layout": layout(), "schedule_counts": _counted(late), "schedule_sum_s": sum(late)}
-    return WorkerSnapshot(worker=name, lag_layout=layout(), lag_counts=_counted(lags), lag_sum_s=sum(lags), **values)
+        values |= {"schedule_counts": _counted(late), "schedule_sum_s": sum(late)}
+    return WorkerSnapshot(worker=name, lag_counts=_counted(lags), lag_sum_s=sum(lags), **values)
 
 
 def _counted(seconds: Iterable[float]) -> Sequence[int]:

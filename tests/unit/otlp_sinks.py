@@ -171,9 +171,9 @@ def worker(name: str = "host-0", lags_s: Iterable[float] = (0.001,), **changes: 
     counts = bounds.empty()
     for lag in lags:
         counts[next((i for i, bound in enumerate(bounds.bounds) if lag <= bound), len(bounds.bounds))] += 1
-    delays: dict[str, Any] = {"schedule_layout": bounds, "schedule_counts": counts, "schedule_sum_s": 0.25}
+    delays: dict[str, Any] = {"schedule_counts": counts, "schedule_sum_s": 0.25}
     values: dict[str, Any] = {"cpu_ratio": 0.25, "memory_bytes": 64_000_000, "users": 7, **delays, **changes}
-    return WorkerSnapshot(worker=name, lag_layout=bounds, lag_counts=counts, lag_sum_s=sum(lags), **values)
+    return WorkerSnapshot(worker=name, lag_counts=counts, lag_sum_s=sum(lags), **values)
 
 
 def health(**changes: Any) -> HealthSnapshot:

@@ -24,17 +24,11 @@ _BCRYPT_BYTES = 72  # bcrypt reads no further; the Python package raises above i
 
 @dataclass(frozen=True, eq=False)
 class WebConfig:
-    """Settings of the web configuration file.
+    """Settings of the web configuration file."""
 
-    Attributes:
-        ssl_context: For TLS; None: plain HTTP.
-        headers: Header name -> value, to add to every response.
-        users: User name -> bcrypt hash; empty: all clients may read.
-    """
-
-    ssl_context: ssl.SSLContext | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    users: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ssl_context: ssl.SSLContext | None = None  # for TLS; None: plain HTTP
+    headers: Mapping[str, str] = field(default_factory=dict)  # added to every response
+    users: Mapping[str, str] = field(default_factory=dict, repr=False)  # name -> bcrypt hash; empty: all may read
 
     @cached_property
     def _passwords(self) -> _Passwords:

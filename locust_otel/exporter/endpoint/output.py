@@ -103,8 +103,7 @@ class Endpoint(Output):
         awaited = self._scrapers.awaited(run_id)
         if self._thread is None or not awaited or session.hurry.is_set():
             return
-        limits = (max(awaited.values()), session.grace_s, session.settings.linger.limit_s)
-        patience_s = min(limit for limit in limits if limit is not None)
+        patience_s = session.patience_s(max(awaited.values()))
         if patience_s <= 0:
             return
         logger.info(

@@ -16,21 +16,14 @@ _REFUSALS = {"q=0", "q=0.0", "q=0.00", "q=0.000"}  # of a coding in Accept-Encod
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request, without its body.
-
-    Attributes:
-        headers: By lowercase names; several of one name are joined by commas.
-        client: Address of the client.
-        scheme: `http` or `https`.
-        port: Where it arrived.
-    """
+    """A request, without its body."""
 
     method: str
     path: str
-    headers: Mapping[str, str]
-    client: str
-    scheme: str = "http"
-    port: int = 0
+    headers: Mapping[str, str]  # by lowercase names; several of one name are joined by commas
+    client: str  # its address
+    scheme: str = "http"  # or `https`
+    port: int = 0  # where it arrived
 
     @classmethod
     def of(cls, scope: Mapping[str, Any]) -> Request:

@@ -44,58 +44,31 @@ class Signal(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Target of one signal.
+    """Target of one signal."""
 
-    Attributes:
-        endpoint: Over HTTP the whole URL, over gRPC `http://host:port` or `https://host:port`. It may hold a password.
-        protocol: `http/protobuf` or `grpc`.
-        headers: Sent with each push. They may hold secrets.
-        timeout_s: Longest time of one push with its retries.
-        compression: `none`, `gzip`, or over HTTP `deflate`.
-        certificate: PEM file of the accepted certificate authorities; None for the system's.
-        client_certificate: PEM file of our own certificate; None for none.
-        client_key: PEM file of its key, if that is in a file of its own.
-    """
-
-    endpoint: str = field(repr=False)
-    protocol: str
-    headers: Mapping[str, str] = field(repr=False)
-    timeout_s: float
-    compression: str
-    certificate: str | None
-    client_certificate: str | None
-    client_key: str | None
+    endpoint: str = field(repr=False)  # over HTTP the whole URL, over gRPC http(s)://host:port; may hold a password
+    protocol: str  # `http/protobuf` or `grpc`
+    headers: Mapping[str, str] = field(repr=False)  # may hold secrets
+    timeout_s: float  # longest time of one push with its retries
+    compression: str  # `none`, `gzip`, or over HTTP `deflate`
+    certificate: str | None  # PEM file of the accepted certificate authorities; None for the system's
+    client_certificate: str | None  # PEM file of our own certificate
+    client_key: str | None  # PEM file of its key, if that is in a file of its own
 
 
 @dataclass(frozen=True, slots=True)
 class OtlpSettings:
-    """Settings of the pushes.
-
-    Attributes:
-        metrics: Where metrics go; None to push none.
-        logs: Where events go; None to push none.
-        interval_s: Seconds between two pushes.
-        is_exponential: Whether histograms have exponential buckets, else explicit ones.
-        is_delta: Whether counters and histograms count since the last push, else since the start.
-    """
+    """Settings of the pushes; a signal without a target is not pushed."""
 
     metrics: Target | None
     logs: Target | None
-    interval_s: float
-    is_exponential: bool
-    is_delta: bool
-
-
-class _RefusedError(Exception):
-    """A text cannot be used; the arguments are those of `ConfigurationError` after `where`."""
+    interval_s: float  # between two pushes
+    is_exponential: bool  # whether histograms have exponential buckets, else explicit ones
+    is_delta: bool  # whether counters and histograms count since the last push, else since the start
 
 
 class _Reader:
-    """Reads flags and variables, and collects every problem.
-
-    Attributes:
-        problems: All problems so far, each once: both signals share most variables.
-    """
+    """Reads flags and variables, and collects every problem, each once: both signals share most variables."""
 
     def __init__(self, given: Mapping[str, str]) -> None:
         self._given = given
@@ -105,18 +78,16 @@ class _Reader:
         """Return the first of these that is given, and its text; None where all are absent or empty."""
         return next(((name, text) for name in names if (text := self._given.get(name, "").strip())), None)
 
-    def read(self, names: Iterable[str], parse: Callable[[str], _T], otherwise: _T) -> _T:
+    def read(self, names: Iterable[str], parse: Callable[[str, str], _T], otherwise: _T) -> _T:
         """Return what `parse` makes of the first of these; `otherwise` where none is given, or it is refused."""
         found = self.find(*names)
         return otherwise if found is None else self.parsed(parse, *found, otherwise)
 
-    def parsed(self, parse: Callable[[str], _T], where: str, text: str, otherwise: _T) -> _T:
+    def parsed(self, parse: Callable[[str, str], _T], where: str, text: str, otherwise: _T) -> _T:
         """Return what `parse` makes of a text; `otherwise` where it is refused."""
         try:
-            return parse(text)
-        except _RefusedError as refusal:
-            found, remedy, slug = refusal.args
-            problem = ConfigurationError(where, found, remedy, slug=slug)
+            return parse(where, text)
+        except ConfigurationError as problem:
             if str(problem) not in map(str, self.problems):
                 self.problems.append(problem)
             return otherwise
@@ -182,39 +153,36 @@ def _target(reader: _Reader, signal: Signal) -> Target | None:
     )
 
 
-def _protocol(text: str) -> str:
+def _protocol(where: str, text: str) -> str:
     if text.lower() not in _DEFAULT_PORTS:
-        raise _RefusedError(
-            f"the protocol {text!r} is not spoken here.", "Give http/protobuf or grpc.", "otlp-protocol"
-        )
+        found = f"the protocol {text!r} is not spoken here."
+        raise ConfigurationError(where, found, "Give http/protobuf or grpc.", slug="otlp-protocol")
     return text.lower()
 
 
-def _endpoint(protocol: str, url: str) -> str:
+def _endpoint(protocol: str, where: str, url: str) -> str:
     is_grpc, shown, slug = protocol == "grpc", repr(_shown(url)), "otlp-endpoint"
     try:
         parts = urlsplit(f"http://{url}" if is_grpc and "://" not in url else url)
         _ = parts.port
     except ValueError:
-        raise _RefusedError(f"{shown} is not a URL.", "Write http://localhost:4318.", slug) from None
+        raise ConfigurationError(where, f"{shown} is not a URL.", "Write http://localhost:4318.", slug=slug) from None
     is_complete = parts.scheme in {"http", "https"} and parts.hostname
     if not is_grpc:
         if is_complete:
             return url
         remedy = "Write it with its scheme: http://localhost:4318."
-        raise _RefusedError(f"{shown} is not the URL of an OTLP endpoint over HTTP.", remedy, slug)
+        raise ConfigurationError(where, f"{shown} is not the URL of an OTLP endpoint over HTTP.", remedy, slug=slug)
     if not is_complete:
         remedy = "Write http://localhost:4317, or https:// for TLS."
-        raise _RefusedError(f"{shown} is not an OTLP endpoint over gRPC.", remedy, slug)
+        raise ConfigurationError(where, f"{shown} is not an OTLP endpoint over gRPC.", remedy, slug=slug)
     if "@" in parts.netloc:
-        raise _RefusedError(
-            "there is a user name in the URL, which gRPC has no place for.",
-            "Put it into OTEL_EXPORTER_OTLP_HEADERS: authorization=Basic%20...",
-            "otlp-endpoint-secret",
-        )
+        found = "there is a user name in the URL, which gRPC has no place for."
+        remedy = "Put it into OTEL_EXPORTER_OTLP_HEADERS: authorization=Basic%20..."
+        raise ConfigurationError(where, found, remedy, slug="otlp-endpoint-secret")
     if parts.path.strip("/") or parts.query:
         remedy = "Leave the path out, or use --otlp-protocol http/protobuf."
-        raise _RefusedError(f"{shown} has a path, which gRPC has not.", remedy, "otlp-endpoint-path")
+        raise ConfigurationError(where, f"{shown} has a path, which gRPC has not.", remedy, slug="otlp-endpoint-path")
     return f"{parts.scheme}://{parts.netloc}"
 
 
@@ -223,7 +191,7 @@ def _shown(url: str) -> str:
     return re.split(r"[?#]", re.sub(r"^(\w+://)?.*@", r"\1", url))[0]
 
 
-def _headers(protocol: str, text: str) -> dict[str, str]:
+def _headers(protocol: str, where: str, text: str) -> dict[str, str]:
     headers: dict[str, str] = {}
     for number, pair in enumerate(filter(None, map(str.strip, text.split(","))), start=1):
         name, equals, value = pair.partition("=")
@@ -232,11 +200,9 @@ def _headers(protocol: str, text: str) -> dict[str, str]:
         is_raw = not pair.isascii() or bool(set(pair) & set('";\\'))
         if not equals or is_raw or not _HEADER_NAME.fullmatch(name) or not _is_sendable(name, value, protocol):
             # Its text is not shown: the part before a forgotten = may be the secret itself.
-            raise _RefusedError(
-                f"header {number} is malformed, or cannot be sent over {protocol}.",
-                "Write name=value, several separated by commas; what is no letter, digit or dash as %20.",
-                "otlp-headers",
-            )
+            found = f"header {number} is malformed, or cannot be sent over {protocol}."
+            remedy = "Write name=value, several separated by commas; what is no letter, digit or dash as %20."
+            raise ConfigurationError(where, found, remedy, slug="otlp-headers")
         headers[name.lower()] = value
     return headers
 
@@ -247,43 +213,44 @@ def _is_sendable(name: str, value: str, protocol: str) -> bool:
     return value.isprintable() and all(ord(letter) < 256 for letter in value)  # Latin-1
 
 
-def _compression(protocol: str, text: str) -> str:
+def _compression(protocol: str, where: str, text: str) -> str:
     if text.lower() not in _COMPRESSIONS[protocol]:
         remedy = f"Give {' or '.join(_COMPRESSIONS[protocol])}."
-        raise _RefusedError(f"{text!r} is no compression of OTLP over {protocol}.", remedy, "otlp-compression")
+        found = f"{text!r} is no compression of OTLP over {protocol}."
+        raise ConfigurationError(where, found, remedy, slug="otlp-compression")
     return text.lower()
 
 
-def _timeout(text: str) -> float:
+def _timeout(where: str, text: str) -> float:
     # The specification counts milliseconds, the Python exporters count seconds. A push never takes a quarter of an
     # hour, nor is it given less than a second in milliseconds.
-    seconds = _number(text)
+    seconds = _number(where, text)
     return seconds / 1000 if seconds >= 1000 else seconds
 
 
-def _file(path: str) -> str | None:
+def _file(where: str, path: str) -> str | None:
     try:
         Path(path).read_bytes()
     except OSError as error:
-        remedy = "Name a PEM file that this user may read."
-        raise _RefusedError(f"{path} cannot be read: {error.strerror}.", remedy, "otlp-file") from error
+        found = f"{path} cannot be read: {error.strerror}."
+        raise ConfigurationError(where, found, "Name a PEM file that this user may read.", slug="otlp-file") from error
     return path
 
 
-def _milliseconds(text: str) -> float:
-    return _number(text) / 1000
+def _milliseconds(where: str, text: str) -> float:
+    return _number(where, text) / 1000
 
 
-def _number(text: str) -> float:
+def _number(where: str, text: str) -> float:
     with suppress(ValueError):
         if 0 < (number := float(text)) < math.inf:
             return number
-    raise _RefusedError(f"{text!r} is not a time.", "Give a number above zero.", "otlp-time")
+    raise ConfigurationError(where, f"{text!r} is not a time.", "Give a number above zero.", slug="otlp-time")
 
 
-def _choice(choices: tuple[str, ...], text: str) -> str:
+def _choice(choices: tuple[str, ...], where: str, text: str) -> str:
     choice = text.lower()
     if choice not in choices:
         remedy = f"Give {', '.join(choices[:-1])} or {choices[-1]}."
-        raise _RefusedError(f"{choice!r} is not known.", remedy, "otlp-choice")
+        raise ConfigurationError(where, f"{choice!r} is not known.", remedy, slug="otlp-choice")
     return choice

@@ -11,9 +11,8 @@ from typing import Any
 
 from locust_otel.core.catalogue import INVALID_REASONS
 from locust_otel.core.errors import ExitCode
-from locust_otel.core.histogram import Layout
 from locust_otel.core.snapshot import RunSnapshot, SeriesSnapshot, Snapshot
-from locust_otel.exporter.page.curves import QUANTILES, RECENT_S, Curves, RecentRequests, rounded
+from locust_otel.exporter.page.curves import RECENT_S, Curves, recent_requests, rounded
 from locust_otel.exporter.run import Run
 from locust_otel.slo import text
 from locust_otel.slo.counts import Endpoint
@@ -81,11 +80,12 @@ def _endpoints(run: RunSnapshot, curves: Curves) -> dict[str, Any]:
 
     def row(series: Sequence[SeriesSnapshot], endpoint: Endpoint | None = None) -> dict[str, Any]:
         if not run.active:
-            recent = _whole(layout, series, run.elapsed_s)
+            counts = [sum(column) for column in zip(*(one.counts for one in series), strict=True)] or layout.empty()
+            recent = recent_requests(layout, counts, _total(series), _failures(series), run.elapsed_s)
         elif curves.run_id == run.run_id:
             recent = curves.recent(layout, endpoint)
         else:
-            recent = RecentRequests(None, None, (None,) * len(QUANTILES))
+            recent = recent_requests(layout, layout.empty(), 0, 0, 0.0)
         method, name = endpoint or ("", "all")
         return {
             "method": method,
@@ -103,15 +103,6 @@ def _endpoints(run: RunSnapshot, curves: Curves) -> dict[str, Any]:
         "endpoints_in_all": len(by_endpoint),
         "total": row(run.requests.series),
     }
-
-
-def _whole(layout: Layout, series: Sequence[SeriesSnapshot], elapsed_s: float) -> RecentRequests:
-    """Return all requests of a run that is over, as if they were recent."""
-    counts = [sum(column) for column in zip(*(one.counts for one in series), strict=True)] or layout.empty()
-    times_s = tuple(layout.quantile(counts, q) for q in QUANTILES)
-    if elapsed_s <= 0:
-        return RecentRequests(None, None, times_s)
-    return RecentRequests(_total(series) / elapsed_s, _failures(series) / elapsed_s, times_s)
 
 
 def _total(series: Iterable[SeriesSnapshot]) -> int:

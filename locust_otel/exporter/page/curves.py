@@ -34,16 +34,11 @@ _UNSETTLED = 2  # snapshots of a successor in which requests arrive that were re
 
 
 class RecentRequests(NamedTuple):
-    """Requests of the last `RECENT_S`.
+    """Requests of the last `RECENT_S`."""
 
-    Attributes:
-        rate: Requests a second, and `failure_rate` failed ones; None before the first point.
-        times_s: Percentiles in seconds, as `QUANTILES`; None if no request was measured.
-    """
-
-    rate: float | None
-    failure_rate: float | None
-    times_s: tuple[float | None, ...]
+    rate: float | None  # requests a second; None before the first point
+    failure_rate: float | None  # failed ones, likewise
+    times_s: tuple[float | None, ...]  # percentiles as `QUANTILES`, in seconds; None if no request was measured
 
 
 @dataclass(slots=True)
@@ -182,10 +177,7 @@ class Curves:
                 failures += weight * tally.failures
                 for index, count in tally.counts.items():
                     counts[index] += count
-        times_s = tuple(layout.quantile(counts, q) for q in QUANTILES)
-        if not length_s:
-            return RecentRequests(None, None, times_s)
-        return RecentRequests(requests / length_s, failures / length_s, times_s)
+        return recent_requests(layout, counts, requests, failures, length_s)
 
     def columns(self) -> Mapping[str, list[float | None]]:
         """Return all points by `COLUMNS`, rounded for a picture."""
@@ -194,6 +186,16 @@ class Curves:
     def last(self) -> Mapping[str, float | None]:
         """Return the last point; empty before the first."""
         return dict(zip(COLUMNS, self._kept.points[-1], strict=True)) if self._kept.points else {}
+
+
+def recent_requests(
+    layout: Layout, counts: Sequence[int], requests: float, failures: float, length_s: float
+) -> RecentRequests:
+    """Return the rates and percentiles of requests within so many seconds."""
+    times_s = tuple(layout.quantile(counts, q) for q in QUANTILES)
+    if length_s <= 0:
+        return RecentRequests(None, None, times_s)
+    return RecentRequests(requests / length_s, failures / length_s, times_s)
 
 
 def _differences(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -24,12 +24,7 @@ _LAST_LOOK_S = 1.2  # in which each open page asks once more
 
 
 class Page(Output):
-    """The live page.
-
-    Attributes:
-        html: The page itself; it fetches its values.
-        policy: Its Content-Security-Policy: its own style and script, and nothing from elsewhere.
-    """
+    """The live page: `html`, which fetches its values, and `policy`, its Content-Security-Policy."""
 
     def __init__(self, session: Session) -> None:
         self.html = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
@@ -81,10 +76,8 @@ class Page(Output):
 
     def finish(self, run: Run) -> None:  # noqa: ARG002
         """Let pages that are open get the final values."""
-        session = self._session
-        limits = (_LAST_LOOK_S, session.grace_s, session.settings.linger.limit_s)
         if monotonic() - self._looked < _OPEN_S:
-            session.hurry.wait(min(limit for limit in limits if limit is not None))
+            self._session.hurry.wait(self._session.patience_s(_LAST_LOOK_S))
 
 
 def policy(html: str) -> str:

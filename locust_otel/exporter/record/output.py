@@ -204,7 +204,7 @@ class RecordOutput(Output):
             logger.debug("Run record", exc_info=True)
             problem = error
         self._session.exports.note(EXPORTER, ok=problem is None, seconds=monotonic() - began_s)
-        if problem is not None and not self._is_failing and not self._is_told:
+        if problem is not None and not self._is_told:
             what = problem.strerror or problem if isinstance(problem, OSError) else repr(problem)
             logger.warning(
                 "The run record in %s cannot be written: %s. The run goes on; it is tried again.", path, what

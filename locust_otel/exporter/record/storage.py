@@ -27,29 +27,19 @@ _TRAILER = struct.Struct("<II")
 
 @dataclass(slots=True)
 class Stored:
-    """Content of the file.
+    """Content of the file."""
 
-    Attributes:
-        path: Empty before the file could be created.
-        offset: Bytes that are written.
-        pending: Bytes that come next.
-        crc: Checksum of the content of the open gzip member.
-        size: Bytes of it, uncompressed; 0 if no member is open.
-    """
-
-    path: str = ""
-    offset: int = 0
-    pending: bytes = b""
-    crc: int = 0
-    size: int = 0
+    path: str = ""  # empty before the file could be created
+    offset: int = 0  # bytes that are written
+    pending: bytes = b""  # what comes next
+    crc: int = 0  # checksum of the content of the open gzip member
+    size: int = 0  # bytes of that content; 0 if no member is open
 
 
 class RecordFile:
     """Takes lines to append, to a file of a name that begins with the run id.
 
-    Args:
-        stored: Its content, by this process or an earlier one.
-        lock: Held while `stored` changes.
+    The content is of this process or an earlier one; the lock is held while `stored` changes.
     """
 
     def __init__(

@@ -28,24 +28,17 @@ from locust_otel.wire.report import encode_counts
 
 @dataclass(slots=True)
 class Written:
-    """State of a record at the end of its last interval.
-
-    Attributes:
-        end_s: That end, in seconds since the start of the run.
-        series: Number of series whose keys are written; `errors` and `marks` likewise.
-        lags: Sum and counts of the delays that are written, by worker.
-        is_closed: Whether nothing more is written.
-    """
+    """State of a record at the end of its last interval."""
 
     run_id: str
     stored: Stored = field(default_factory=Stored)
-    end_s: float = 0.0
-    series: int = 0
+    end_s: float = 0.0  # since the start of the run
+    series: int = 0  # number of those whose keys are written; errors and marks likewise
     errors: int = 0
-    lags: dict[str, tuple[float, dict[int, int]]] = field(default_factory=dict)
+    lags: dict[str, tuple[float, dict[int, int]]] = field(default_factory=dict)  # sum and counts, by worker
     marks: int = 0
     is_warming_up: bool = False
-    is_closed: bool = False
+    is_closed: bool = False  # nothing more is written
 
 
 class RecordWriter:
@@ -71,7 +64,8 @@ class RecordWriter:
         is_warm: bool = False,
     ) -> str:
         """Return the lines of an interval that ends with a snapshot, and if `is_warm` with the warm-up: all changes."""
-        run, written = _run_of(taken), self.written
+        run, written = taken.run, self.written
+        assert run is not None  # noqa: S101  # for the type checker
         series, errors = run.requests.series, run.requests.errors
         lines: list[Struct] = [*marks, *events]
         if new := [each.key for each in series[written.series :]]:
@@ -113,7 +107,8 @@ class RecordWriter:
 
     def add(self, lines: str, taken: Snapshot) -> None:
         """Add the lines of an interval that ends with this snapshot; `written` is to be locked."""
-        run, written = _run_of(taken), self.written
+        run, written = taken.run, self.written
+        assert run is not None  # noqa: S101  # for the type checker
         self.file.add(lines)
         written.end_s = self._end_of(taken, run)
         written.series, written.errors = len(run.requests.series), len(run.requests.errors)
@@ -161,11 +156,6 @@ class RecordWriter:
         return record.WorkerLine(
             now.worker, now.cpu_ratio, now.memory_bytes, now.users, now.reasons, is_new, now.lag_sum_s, lag
         )
-
-
-def _run_of(taken: Snapshot) -> RunSnapshot:
-    assert taken.run is not None  # noqa: S101  # for the type checker
-    return taken.run
 
 
 def _nonzero(counts: Sequence[int]) -> list[int]:

@@ -61,23 +61,15 @@ _STYLES = {Pattern.NONE: "bold green", Pattern.UNKNOWN: "bold yellow"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A pattern that a run shows, or the reason why none is named.
-
-    Attributes:
-        evidence: Sentences with the figures it rests on.
-        confidence: In [0, 1].
-        endpoint: Method and name; empty where it concerns all.
-        figures: The same figures for programs, in seconds, users and requests/s.
-        since_s: Since when, in seconds since the start of the run; None where that has no meaning.
-    """
+    """A pattern that a run shows, or the reason why none is named."""
 
     pattern: Pattern
     summary: str
-    evidence: tuple[str, ...]
-    confidence: float
-    endpoint: str = ""
-    figures: Mapping[str, Any] = field(default_factory=dict)
-    since_s: float | None = None
+    evidence: tuple[str, ...]  # sentences with the figures it rests on
+    confidence: float  # in [0, 1]
+    endpoint: str = ""  # method and name; empty where it concerns all
+    figures: Mapping[str, Any] = field(default_factory=dict)  # of the evidence, in seconds, users and requests/s
+    since_s: float | None = None  # since the start of the run; None where that has no meaning
 
     @property
     def fixes(self) -> str:
@@ -181,15 +173,10 @@ def _table(endpoints: tuple[EndpointFinding, ...]) -> Table:
         result.add_column(column, justify="right", no_wrap=True)
     result.add_column("pattern", no_wrap=True)
     for endpoint in endpoints:
-        result.add_row(
-            Text(endpoint.endpoint),
-            f"{endpoint.requests:,}",
-            f"{endpoint.failures:,}",
-            duration(endpoint.first_s),
-            duration(endpoint.last_s),
-            f"{endpoint.share_of_time:.0%}",
-            Text(endpoint.pattern.value, style=_STYLES.get(endpoint.pattern, "bold red")),
-        )
+        counts = (f"{endpoint.requests:,}", f"{endpoint.failures:,}")
+        times = (duration(endpoint.first_s), duration(endpoint.last_s), f"{endpoint.share_of_time:.0%}")
+        pattern = Text(endpoint.pattern.value, style=_STYLES.get(endpoint.pattern, "bold red"))
+        result.add_row(Text(endpoint.endpoint), *counts, *times, pattern)
     return result
 
 

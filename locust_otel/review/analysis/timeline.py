@@ -29,22 +29,16 @@ _MOST_POINTS = 240
 
 @dataclass(frozen=True)
 class EndpointSeries:
-    """All requests with one method and name, by interval; `good_s` and `failed_s` are the sums of their durations.
-
-    Attributes:
-        good: Successful requests that have a duration.
-        cells: Interval and bucket of the durations of all requests, shape (n, 2).
-        weights: How many lie in each cell, shape (n,).
-    """
+    """All requests with one method and name, by interval; `good_s` and `failed_s` are the sums of their durations."""
 
     method: str
     name: str
-    good: Floats
+    good: Floats  # successful ones that have a duration
     failed: Floats
     good_s: Floats
     failed_s: Floats
-    cells: Ints
-    weights: Floats
+    cells: Ints  # interval and bucket of the durations of all requests, shape (n, 2)
+    weights: Floats  # number of requests in each cell, shape (n,)
 
     @property
     def label(self) -> str:
@@ -64,26 +58,17 @@ class EndpointSeries:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A run, interval by interval.
-
-    Attributes:
-        start_s: Start of each interval in seconds since the start of the run.
-        users: Running users at the end of each interval.
-        endpoints: The busiest first.
-        bounds: Upper bounds of the buckets in seconds; `len(bounds)` is the bucket above the last one.
-        keeps_up: Whether the load generator was fast enough.
-        cpu: Highest share of a core of any generating process; NaN where unknown.
-    """
+    """A run, interval by interval."""
 
     source: str
     run_id: str
-    start_s: Floats
+    start_s: Floats  # since the start of the run
     end_s: Floats
-    users: Floats
-    endpoints: tuple[EndpointSeries, ...]
-    bounds: Floats
-    keeps_up: Flags
-    cpu: Floats
+    users: Floats  # running at the end of each interval
+    endpoints: tuple[EndpointSeries, ...]  # the busiest first
+    bounds: Floats  # upper bounds of the buckets in seconds; `len(bounds)` is the bucket above the last one
+    keeps_up: Flags  # whether the load generator was fast enough
+    cpu: Floats  # highest share of a core of any generating process; NaN where unknown
     marks: Sequence[Mark] = ()
     slo: Slo | None = None
     totals: EndpointSeries = field(init=False)
@@ -150,21 +135,14 @@ def quantiles(timeline: Timeline, endpoint: EndpointSeries, at: Ints, bins: int,
 
 @dataclass(frozen=True)
 class Points:
-    """A run in bins of a few seconds, those without a successful request left out; each value is a mean.
-
-    Attributes:
-        rps: Successful requests/s.
-        latency_s: Duration of the successful ones.
-        failing: Share of failed requests.
-        think_s: Seconds a user does not wait for answers, by the interactive response time law: Z = N / X - R.
-    """
+    """A run in bins of a few seconds, those without a successful request left out; each value is a mean."""
 
     time_s: Floats
     users: Floats
-    rps: Floats
-    latency_s: Floats
-    failing: Floats
-    think_s: Floats
+    rps: Floats  # successful requests/s
+    latency_s: Floats  # of the successful ones
+    failing: Floats  # share of failed requests
+    think_s: Floats  # in which a user waits for no answer, by the interactive response time law: Z = N / X - R
 
     def __len__(self) -> int:
         return len(self.time_s)

@@ -24,16 +24,14 @@ Range = tuple[Fraction, Fraction]
 class Assessment:
     """Result of one objective by a source.
 
-    Attributes:
-        measured: What a later run can be compared with, by the part of the run it is of (`""` for all of it): a share
-            of bad requests in [0, 1] where `is_share`, or seconds. Empty where the source does not know.
-        regression: How much worse than the baseline it is, where that is too much.
+    A later run is compared with `measured`, by the part of the run (`""` for all of it): a share of bad requests in
+    [0, 1] where `is_share`, or seconds. It is empty where the source does not know.
     """
 
     result: Result
     measured: Mapping[str, Range] = field(default_factory=dict)
     is_share: bool = True
-    regression: str = ""
+    regression: str = ""  # how much worse than the baseline it is, where that is too much
 
 
 @dataclass(frozen=True, slots=True)

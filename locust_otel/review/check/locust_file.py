@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
-from functools import reduce
 from pathlib import Path
 
 from locust_otel.core import documents
@@ -92,8 +91,9 @@ def source(path: Path, what: str, assess: Callable[[Slo, Objective], Assessment]
 
 
 def total(counts: Iterable[Counts]) -> Counts:
-    """Return the sum of counts."""
-    return reduce(Counts.plus, counts, Counts())
+    """Return the sum of counts that have no durations."""
+    several = list(counts)
+    return Counts(sum(part.good for part in several), sum(part.bad for part in several))
 
 
 def success(slo: Slo, objective: Objective, rows: Iterable[StatsRow], endpoints: Iterable[StatsRow]) -> Assessment:

@@ -17,22 +17,7 @@ from locust_otel.core.histogram import Layout, layout
 from locust_otel.core.snapshot import ErrorKey, SeriesKey, WorkerSnapshot
 from locust_otel.slo.file import parse
 from locust_otel.slo.objectives import Slo
-from locust_otel.wire.record import (
-    FORMAT,
-    VERSION,
-    EndLine,
-    ErrorsLine,
-    IntervalFacts,
-    IntervalLine,
-    Line,
-    Mark,
-    RecordedEvent,
-    RecordError,
-    RunFacts,
-    RunLine,
-    SeriesLine,
-    WorkerLine,
-)
+from locust_otel.wire import record
 from locust_otel.wire.report import Gaps, decode_counts
 
 _Key = TypeVar("_Key")
@@ -52,21 +37,14 @@ class SeriesDelta(NamedTuple):
     sum_to_s: float = 0.0  # of all durations from the start of the run to here, exactly as it was counted
 
 
-class Interval(IntervalFacts, kw_only=True):
-    """What happened between two moments of a run.
+class Interval(record.IntervalFacts, kw_only=True):
+    """What happened between two moments of a run."""
 
-    Attributes:
-        counts: New requests by position in `Contents.series`; series without any are left out.
-        user_errors: New exceptions of tasks, by user class and error type.
-        cpu_ratio: Highest share of a core of any generating process; None if unknown.
-        reasons: Why its numbers cannot be believed, of `catalogue.INVALID_REASONS`; empty where they can.
-    """
-
-    counts: Mapping[int, SeriesDelta]
+    counts: Mapping[int, SeriesDelta]  # by position in `Contents.series`; series without any requests are left out
     errors: Mapping[ErrorKey, int]
-    user_errors: Mapping[tuple[str, str], int]
-    cpu_ratio: float | None
-    reasons: frozenset[str]
+    user_errors: Mapping[tuple[str, str], int]  # exceptions of tasks, by user class and error type
+    cpu_ratio: float | None  # highest share of a core of any generating process; None if unknown
+    reasons: frozenset[str]  # why its numbers cannot be believed, of `catalogue.INVALID_REASONS`
 
     @property
     def is_over(self) -> bool:
@@ -83,24 +61,18 @@ class _Known(Struct):
     counts: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
 
 
-class Contents(RunFacts, kw_only=True):
-    """Content of a record so far, without its intervals.
-
-    Attributes:
-        workers: The generating processes at the end of the last interval, with their delays since the start.
-        warm_s: When the warm-up ended; None where it did not, or there is none.
-        end: The last line; None while it has not come.
-    """
+class Contents(record.RunFacts, kw_only=True):
+    """Content of a record so far, without its intervals."""
 
     layout: Layout
     slo: Slo | None
     series: list[SeriesKey] = field(default_factory=list)
     errors: list[ErrorKey] = field(default_factory=list)
-    marks: list[Mark] = field(default_factory=list)
-    events: list[RecordedEvent] = field(default_factory=list)
-    workers: tuple[WorkerSnapshot, ...] = ()
-    warm_s: float | None = None
-    end: EndLine | None = None
+    marks: list[record.Mark] = field(default_factory=list)
+    events: list[record.RecordedEvent] = field(default_factory=list)
+    workers: tuple[WorkerSnapshot, ...] = ()  # at the end of the last interval, with their delays since the start
+    warm_s: float | None = None  # when the warm-up ended; None where it did not, or there is none
+    end: record.EndLine | None = None  # the last line; None while it has not come
     _known: list[_Known] = field(default_factory=list)
     _known_errors: defaultdict[ErrorKey, int] = field(default_factory=lambda: defaultdict(int))
     _known_user_errors: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
@@ -118,21 +90,21 @@ class Contents(RunFacts, kw_only=True):
         try:
             values = convert(json.loads(line.decode("ascii")), dict[str, Any])
             version = values.get("version")
-            if values.get("format") != FORMAT or values.get("type") != "run":
-                raise RecordError(where, "this is not the record of a run.", "format")
+            if values.get("format") != record.FORMAT or values.get("type") != "run":
+                raise record.RecordError(where, "this is not the record of a run.", "format")
             if version == 1:
-                raise RecordError(where, "this is of version 1; locust-otel 0.1 reads it.", "version")
-            if version != VERSION:
-                found = f"this is of version {version!r}, and version {VERSION} is read here."
-                raise RecordError(where, f"{found} Use the locust-otel that has written it.", "version")
-            run = convert(values, RunLine)
+                raise record.RecordError(where, "this is of version 1; locust-otel 0.1 reads it.", "version")
+            if version != record.VERSION:
+                found = f"this is of version {version!r}, and version {record.VERSION} is read here."
+                raise record.RecordError(where, f"{found} Use the locust-otel that has written it.", "version")
+            run = convert(values, record.RunLine)
             bounds = layout(run.thresholds_s)
             if [*bounds.bounds] != run.bounds or [*layout().bounds] != run.lag_bounds:
                 raise ValueError("other edges of the histogram than this version of the format has")
             slo = None if run.slo is None else parse(run.slo.text.encode(), run.slo.source)
-            return cls(**_facts(run, RunFacts), layout=bounds, slo=slo)
+            return cls(**_facts(run, record.RunFacts), layout=bounds, slo=slo)
         except _MALFORMED as error:
-            raise RecordError(where, f"this is no first line of a record: {error}", "rubbish") from error
+            raise record.RecordError(where, f"this is no first line of a record: {error}", "rubbish") from error
 
     def take(self, line: bytes, where: str) -> Interval | None:
         """Take one line after the first; return the interval it is, if it is one.
@@ -141,30 +113,30 @@ class Contents(RunFacts, kw_only=True):
             RecordError: It is nothing that a record of this version holds.
         """
         try:
-            values: Line = convert(json.loads(line.decode("ascii")), Line)
+            values: record.Line = convert(json.loads(line.decode("ascii")), record.Line)
             if self.end is not None:
                 raise ValueError("a line after the end")
             match values:
-                case IntervalLine():
+                case record.IntervalLine():
                     return self._interval(values)
-                case SeriesLine():
+                case record.SeriesLine():
                     self.series += values.keys
                     self._known += [_Known() for _ in values.keys]
-                case ErrorsLine():
+                case record.ErrorsLine():
                     self.errors += values.keys
-                case Mark():
+                case record.Mark():
                     self.marks.append(values)
-                case RecordedEvent():
+                case record.RecordedEvent():
                     self.events.append(values)
-                case EndLine():
+                case record.EndLine():
                     self.end = values
                 case _:
                     self.warm_s = values.at
         except _MALFORMED as error:
-            raise RecordError(where, f"this is no line of a record: {error}", "rubbish") from error
+            raise record.RecordError(where, f"this is no line of a record: {error}", "rubbish") from error
         return None
 
-    def _interval(self, line: IntervalLine) -> Interval:
+    def _interval(self, line: record.IntervalLine) -> Interval:
         if line.start_s != self._end_s or line.end_s <= line.start_s:
             raise ValueError(f"an interval from {line.start_s} to {line.end_s} after {self._end_s}")
         self._end_s = line.end_s
@@ -174,7 +146,7 @@ class Contents(RunFacts, kw_only=True):
         if (line.worker_states or {}).get("missing"):
             reasons.add("workers")
         return Interval(
-            **_facts(line, IntervalFacts),
+            **_facts(line, record.IntervalFacts),
             counts=self._counts(line.series),
             errors=_new(self._known_errors, {self.errors[position]: number for position, number in line.errors}),
             user_errors=_new(self._known_user_errors, user_errors),
@@ -202,7 +174,7 @@ class Contents(RunFacts, kw_only=True):
                 result[position] = SeriesDelta(measured, more_unmeasured, more_s, more_bytes, counts, sum_to_s)
         return result
 
-    def _worker(self, line: WorkerLine) -> WorkerSnapshot:
+    def _worker(self, line: record.WorkerLine) -> WorkerSnapshot:
         before_s, known = (not line.is_new and self._known_lags.get(line.worker)) or (0.0, defaultdict(int))
         if line.lag_sum_s < before_s:
             raise ValueError(f"worker {line.worker}: a sum that falls")
@@ -213,7 +185,7 @@ class Contents(RunFacts, kw_only=True):
         for index, count in lags.items():
             counts[index] += count
         self._lags[line.worker] = total = (counts, sum_s + (line.lag_sum_s - before_s))
-        return WorkerSnapshot(line.worker, line.cpu, line.memory, line.users, layout(), *total, line.reasons)
+        return WorkerSnapshot(line.worker, line.cpu, line.memory, line.users, *total, line.reasons)
 
 
 def _facts(line: Struct, kind: type[Struct]) -> dict[str, Any]:

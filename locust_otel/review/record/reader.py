@@ -64,14 +64,10 @@ class Cumulated:
 
 
 class Record(Contents, kw_only=True):
-    """The record of a run, in memory.
-
-    Attributes:
-        is_complete: Whether it ends as a run does; else it was cut off after its last interval.
-    """
+    """The record of a run, in memory."""
 
     intervals: list[Interval] = field(default_factory=list)
-    is_complete: bool = False
+    is_complete: bool = False  # whether it ends as a run does; else it was cut off after its last interval
 
     @property
     def verdict(self) -> list[Verdict] | None:

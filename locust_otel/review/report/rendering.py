@@ -48,7 +48,9 @@ def page(run: Summary, analysis: Analysis | None, before: Summary | None) -> str
 
 
 def _head(run: Summary, analysis: Analysis | None) -> Iterator[str]:
-    yield f'<header><h1>Run {escape(run.record.run_id)}</h1><p class="dim small">{_about(run)}</p></header>\n<main>'
+    labels = (f"{key} {value}" for key, value in run.record.info.items() if value and key in _LABELS)
+    about = escape(" · ".join((run.started.strftime("%Y-%m-%d %H:%M UTC"), *labels)))
+    yield f'<header><h1>Run {escape(run.record.run_id)}</h1><p class="dim small">{about}</p></header>\n<main>'
     ended = "" if run.record.is_complete else " The record has no end: the run was cut off there, or goes on."
     ended += " The run was aborted over its budget." if run.record.is_aborted else ""
     sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in story(run, analysis))
@@ -148,11 +150,6 @@ def _tiles(run: Summary) -> str:
         ("peak requests/s", f"{run.peak_rps:,.0f}"), ("length", length(run.record.elapsed_s)),
     )  # fmt: skip
     return '<div class="tiles">' + "".join(f'<div class="tile"><b>{v}</b>{k}</div>' for k, v in tiles) + "</div>"
-
-
-def _about(run: Summary) -> str:
-    labels = (f"{key} {value}" for key, value in run.record.info.items() if value and key in _LABELS)
-    return escape(" · ".join((run.started.strftime("%Y-%m-%d %H:%M UTC"), *labels)))
 
 
 def _foot(run: Summary) -> str:

@@ -48,25 +48,18 @@ class EndpointRow:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A run in figures.
-
-    Attributes:
-        verdict: `met`, `missed`, `undecided`, `invalid`, or `no objectives`.
-        whole: All requests as one row.
-        errors: Endpoint, kind, count; the most frequent first.
-        behind: Share of the intervals in which the load generator was too slow.
-    """
+    """A run in figures."""
 
     record: Record
     started: datetime
-    verdict: str
+    verdict: str  # `met`, `missed`, `undecided`, `invalid`, or `no objectives`
     results: tuple[Result, ...]
-    whole: EndpointRow
+    whole: EndpointRow  # all requests
     endpoints: tuple[EndpointRow, ...]
-    errors: tuple[tuple[str, str, int], ...]
+    errors: tuple[tuple[str, str, int], ...]  # endpoint, kind, count; the most frequent first
     peak_users: int
     peak_rps: float
-    behind: float
+    behind: float  # share of the intervals in which the load generator was too slow
 
 
 def summary(record: Record) -> Summary:

@@ -61,7 +61,6 @@ def _written(folder: Path, name: str, text: str) -> Path:
         path = folder / name
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ConfigurationError(
-            "--output", f"{str(folder)!r} cannot be written to: {error.strerror}.", "Name a folder.", slug="output"
-        ) from None
+        found = f"{str(folder)!r} cannot be written to: {error.strerror}."
+        raise ConfigurationError("--output", found, "Name a folder.", slug="output") from None
     return path

@@ -71,10 +71,8 @@ def copy_to(folder: Path) -> list[Path]:
         for file in files():
             (folder / file.name).write_bytes(file.read_bytes())
     except OSError as error:
-        raise ConfigurationError(
-            "--output", f"{folder}: {error.strerror}.", "Name a folder that can be written to.",
-            slug="dashboards-output",
-        ) from None  # fmt: skip
+        found, remedy = f"{folder}: {error.strerror}.", "Name a folder that can be written to."
+        raise ConfigurationError("--output", found, remedy, slug="dashboards-output") from None
     return [folder / file.name for file in files()]
 
 

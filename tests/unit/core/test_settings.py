@@ -16,7 +16,7 @@ from locust import argument_parser, events
 
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.core.options import DEFAULT_PORT, OPTIONS, add_arguments
-from locust_otel.core.settings import Flags, Linger, duration, flags_of, new_run_id, values_of
+from locust_otel.core.settings import Flags, duration, flags_of, new_run_id, values_of
 
 FLAGS = {
     "--prometheus-port": "9700", "--prometheus-host": "0.0.0.0", "--prometheus-web-config": "web.yml",
@@ -31,7 +31,7 @@ ALL = tuple(text for item in FLAGS.items() for text in item[: 1 if item[0] in SW
 """The command line with each flag."""
 
 DEFAULTS = Flags(
-    port=9646, port_is_named=False, host="127.0.0.1", linger=Linger(None), run_id=None, run_labels={}, slow_s=None,
+    port=9646, port_is_named=False, host="127.0.0.1", linger_s=None, run_id=None, run_labels={}, slow_s=None,
     max_names=200, from_workers=False, trace_ratio=None, slo_abort=False, gc_freeze=True,
 )  # fmt: skip
 
@@ -96,7 +96,7 @@ def test_every_option_is_tried() -> None:
 
 def _check_all(options: Namespace) -> None:
     assert read(options) == Flags(
-        port=9700, port_is_named=True, host="0.0.0.0", linger=Linger(3.0), run_id="nightly",
+        port=9700, port_is_named=True, host="0.0.0.0", linger_s=3.0, run_id="nightly",
         run_labels={"team": "shop"}, slow_s=0.25, max_names=17, from_workers=True, trace_ratio=0.1, slo_abort=True,
         gc_freeze=False,
     )  # fmt: skip
@@ -197,7 +197,7 @@ def test_help_shows_the_group() -> None:
         *(({"prometheus_host": text}, {"host": text.strip()}) for text in (
             "127.0.0.1", "0.0.0.0", "::", "::1", "fe80::1%eth0", "localhost", "my-host.example", "host\n",
         )),
-        *(({"prometheus_linger": text}, {"linger": Linger(limit_s)}) for text, limit_s in (
+        *(({"prometheus_linger": text}, {"linger_s": limit_s}) for text, limit_s in (
             ("auto", None), ("AUTO", None), ("0", 0.0), ("off", 0.0), ("10s", 10.0), ("1.5m", 90.0), (3, 3.0),
         )),
         *(({"run_id": text}, {"run_id": text}) for text in (

@@ -293,7 +293,7 @@ def test_stall_stops_everything_for_its_duration(shop: ShopProcess) -> None:
 def test_queues_end_in_503_when_nobody_becomes_free() -> None:
     """One worker that is busy for 0.6 s serves one of three requests; the others give up after 0.1 s."""
     fault = "slow-endpoint:route=/api/v1/data,added_s=0.6"
-    with start(workers=1, queue_timeout_s=0.1, faults=[fault]) as shop:
+    with start(workers=1, queue_timeout=0.1, faults=[fault]) as shop:
         with ThreadPoolExecutor(3) as pool:
             got = pool.map(lambda _: call(shop, "GET", "/api/v1/data", headers=KEY).status_code, range(3))
             assert sorted(got) == [200, 503, 503]

@@ -12,7 +12,7 @@ import pytest
 import locust_otel
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.core.options import OPTIONS
-from locust_otel.core.settings import Linger, values_of
+from locust_otel.core.settings import values_of
 from locust_otel.exporter.otlp.settings import OtlpSettings, Target
 from locust_otel.exporter.settings import Settings, resolve
 from locust_otel.slo.file import load
@@ -53,7 +53,7 @@ def slugs(**given: Any) -> list[str]:
 def test_defaults() -> None:
     """Where nothing is given nothing is pushed, judged or recorded."""
     assert of() == Settings(
-        port=9646, port_is_named=False, host="127.0.0.1", linger=Linger(None), run_id=None, run_labels={}, slow_s=5.0,
+        port=9646, port_is_named=False, host="127.0.0.1", linger_s=None, run_id=None, run_labels={}, slow_s=5.0,
         max_names=200, from_workers=False, trace_ratio=None,
     )  # fmt: skip
 
@@ -66,7 +66,7 @@ def test_everything() -> None:
         otlp_endpoint="http://127.0.0.1:4317", otlp_protocol="grpc", otlp_interval="2s", propagate_traces="0.1",
         slo=SLO, run_record="runs", slo_abort=True, no_gc_freeze=True,
     ) == Settings(
-        port=9700, port_is_named=True, host="0.0.0.0", linger=Linger(3.0), run_id="nightly",
+        port=9700, port_is_named=True, host="0.0.0.0", linger_s=3.0, run_id="nightly",
         run_labels={"team": "shop"}, slow_s=0.25, max_names=17, from_workers=True, trace_ratio=0.1, slo_abort=True,
         gc_freeze=False, otlp=OTLP, slo=load(SLO), run_record="runs",
     )  # fmt: skip
