@@ -34,7 +34,7 @@ class Reply(NamedTuple):
 
     @property
     def is_success(self) -> bool:
-        """Whether the server did what it was asked."""
+        """Success: a status from 200 to 299."""
         return 200 <= self.status < 300
 
 

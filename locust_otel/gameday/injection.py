@@ -66,7 +66,7 @@ class Journal:
             return False
         except (OSError, ValueError) as error:
             found = f"This is no journal of a game day: {type(error).__name__}."
-            raise self._refused(found, "Mend by hand what is broken, and remove the file.") from None
+            raise self._refused(found, "Undo the fault by hand, and remove the file.") from None
         self.active = {fault.name: fault for fault in content.active}
         self.runner, self.load = content.runner, content.load
         return True
