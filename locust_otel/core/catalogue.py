@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
+from functools import cached_property, partial
 
 OTHER = "_OTHER"
 """Label value that counts all values over a limit, as in OpenTelemetry."""
@@ -42,25 +42,18 @@ UNIT_WORDS = {"s": "seconds", "By": "bytes", "1": "ratio"}
 """Units as names on Prometheus end with them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Metric:
-    """One metric.
-
-    Attributes:
-        otlp: Name over OTLP, `locust.request.duration`.
-        labels: Label names in their order; `RUN_INFO` has the user's run labels after them.
-        unit: UCUM code, `s`, `By` or `1`; empty without a unit.
-        help: One sentence, as in the exposition.
-    """
+    """One metric."""
 
     scope: Scope
     kind: Kind
-    otlp: str
-    labels: tuple[str, ...]
-    unit: str
-    help: str
+    otlp: str  # name over OTLP, `locust.request.duration`
+    labels: tuple[str, ...]  # label names in their order; `RUN_INFO` has the user's run labels after them
+    unit: str  # UCUM code, `s`, `By` or `1`; empty without a unit
+    help: str  # one sentence, as in the exposition
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Name on Prometheus, `locust_request_duration_seconds`."""
         name = self.otlp.replace(".", "_")

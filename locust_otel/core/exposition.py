@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from functools import lru_cache
+from itertools import chain, repeat, starmap
 
 from locust_otel.core.catalogue import UNIT_WORDS, Metric
 from locust_otel.core.families import Family, HistogramPoint, Point
@@ -120,26 +121,26 @@ class TextExposition(Exposition):
         return [*pieces, b"# EOF\n"] if self._openmetrics else pieces
 
     def _heading(self, family: Family, points: list[bytes]) -> bytes:  # noqa: ARG002
-        return _encoded(header(family.metric, is_openmetrics=self._openmetrics))
+        return header(family.metric, is_openmetrics=self._openmetrics)
 
     def _point(self, family: Family, point: Point | HistogramPoint) -> bytes:
-        text = filled(template(family, point), point)
+        text = lines(family.metric.name, labelled(family.label_names, point.labels), point)
         if self._openmetrics and isinstance(point, HistogramPoint) and point.exemplars:
             text = _with_exemplars(text, point)
-        return _encoded(text)
+        return text
 
 
-def _with_exemplars(text: str, point: HistogramPoint) -> str:
-    lines = text.split("\n")
+def _with_exemplars(text: bytes, point: HistogramPoint) -> bytes:
+    by_line = text.split(b"\n")
     for index, exemplar in point.exemplars.items():
-        lines[index] += (
+        by_line[index] += _encoded(
             f' # {{trace_id="{exemplar.trace_id}",span_id="{exemplar.span_id}"}}'
             f" {exemplar.duration_s!r} {exemplar.timestamp:.3f}"
         )
-    return "\n".join(lines)
+    return b"\n".join(by_line)
 
 
-def header(metric: Metric, *, is_openmetrics: bool) -> str:
+def header(metric: Metric, *, is_openmetrics: bool) -> bytes:
     """Return the lines before the samples of a metric."""
     name = metric.name
     unit = ""
@@ -148,37 +149,48 @@ def header(metric: Metric, *, is_openmetrics: bool) -> str:
         word = UNIT_WORDS.get(metric.unit)
         if word and name.endswith(word):
             unit = f"# UNIT {name} {word}\n"
-    return f"# HELP {name} {_escape(metric.help)}\n# TYPE {name} {metric.kind.value}\n{unit}"
+    return _encoded(f"# HELP {name} {_escape(metric.help)}\n# TYPE {name} {metric.kind.value}\n{unit}")
 
 
-def filled(text: str, point: Point | HistogramPoint) -> str:
-    """Return the lines of a series: its template with the numbers of a point."""
+def lines(name: str, labels: bytes, point: Point | HistogramPoint) -> bytes:
+    """Return the lines of a series, whose labels are as `labelled` returns them."""
     if isinstance(point, Point):
-        value = point.value
-        return text % (repr(value) if isinstance(value, float) else int(value))
+        return _value_line(name, is_labelled=bool(labels)) % (labels, _number(point.value))
     cumulative = point.layout.classic(point.counts)
-    return text % (*cumulative, repr(float(point.sum)), cumulative[-1])
+    before = labels + b"," if labels else b""
+    buckets = chain.from_iterable(zip(repeat(before), cumulative))
+    return _histogram_lines(name, point.layout.classic_bounds) % (
+        *buckets, labels, _number(float(point.sum)), labels, cumulative[-1]
+    )  # fmt: skip
 
 
-def template(family: Family, point: Point | HistogramPoint) -> str:
-    """Return the text of a series with `%s` for each number."""
-    name = family.metric.name
-    labels = ",".join(
-        f'{label}="{_escape_label(value)}"'
-        for label, value in zip(family.label_names, point.labels, strict=True)
-        if value != ""  # an empty label is the same as none
-    ).replace("%", "%%")
-    if isinstance(point, Point):
-        return f"{name}{{{labels}}} %s\n" if labels else f"{name} %s\n"
-    before = f"{labels}," if labels else ""
-    buckets = f'{name}_bucket{{{before}le="'.join(_bucket_ends(point.layout.classic_bounds))
-    return f"{buckets}{name}_sum{{{labels}}} %s\n{name}_count{{{labels}}} %s\n"
+@lru_cache(maxsize=65_536)
+def labelled(names: tuple[str, ...], values: tuple[str, ...]) -> bytes:
+    """Return labels as they stand in braces; an empty one is the same as none."""
+    return _encoded(",".join(filter(None, starmap(_label, zip(names, values, strict=True)))))
 
 
-@lru_cache(maxsize=8)
-def _bucket_ends(bounds: tuple[float, ...]) -> tuple[str, ...]:
-    """Return the rest of the line of each bucket after `le="`, behind an empty text for `join`."""
-    return ("", *(f'{bound!r}"}} %s\n' for bound in bounds), '+Inf"} %s\n')
+@lru_cache(maxsize=65_536)
+def _label(name: str, value: str) -> str:
+    escaped = _escape(value).replace('"', r"\"")
+    return f'{name}="{escaped}"' if value else ""
+
+
+@lru_cache(maxsize=256)
+def _value_line(name: str, *, is_labelled: bool) -> bytes:
+    """Return the line of a counter or gauge, to be filled with labels and value."""
+    return f"{name}{{%b}} %b\n".encode() if is_labelled else f"{name}%b %b\n".encode()
+
+
+@lru_cache(maxsize=256)
+def _histogram_lines(name: str, bounds: tuple[float, ...]) -> bytes:
+    """Return the lines of a histogram, to be filled with labels and count, line by line."""
+    buckets = [f'{name}_bucket{{%ble="{bound}"}} %d\n' for bound in (*map(repr, bounds), "+Inf")]
+    return "".join([*buckets, f"{name}_sum{{%b}} %b\n{name}_count{{%b}} %d\n"]).encode()
+
+
+def _number(value: float) -> bytes:
+    return repr(value).encode() if isinstance(value, float) else b"%d" % value
 
 
 def _encoded(text: str) -> bytes:
@@ -188,7 +200,3 @@ def _encoded(text: str) -> bytes:
 
 def _escape(text: str) -> str:
     return text.replace("\\", r"\\").replace("\n", r"\n")
-
-
-def _escape_label(text: str) -> str:
-    return _escape(text).replace('"', r"\"")

@@ -47,16 +47,11 @@ class HistogramPoint:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A metric and its points, to be read once; there may be none.
-
-    Attributes:
-        label_names: Those of the metric, and for `locust_run_info` the user's own after them.
-        start_time: When its counters and histograms were 0, in Unix time: the start of the run or of the process.
-    """
+    """A metric and its points, to be read once; there may be none."""
 
     metric: Metric
-    label_names: tuple[str, ...]
-    start_time: float
+    label_names: tuple[str, ...]  # those of the metric, and for `locust_run_info` the user's own after them
+    start_time: float  # when its counters and histograms were 0, in Unix time: the start of the run or of the process
     points: Iterator[Point | HistogramPoint]
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
-from itertools import accumulate, pairwise
+from itertools import accumulate, compress, pairwise
 from operator import itemgetter
 from typing import Any
 
@@ -109,16 +109,17 @@ class Layout:
 
     def exponential(self, counts: Sequence[int]) -> Exponential:
         """Return the counts between exponential edges; the top bucket takes what lies above 10 minutes."""
-        buckets = list(counts)
-        for index in self._between:
-            count = buckets.pop(index)
-            buckets[index] += count
-        first = next((i for i in range(1, len(buckets)) if buckets[i]), 0)
-        if not first:
+        first, end = (index + 1 for index in _extent(counts[1:]))
+        if first == end:
             return Exponential(counts[0], 0, ())
+        buckets, between = list(counts[first : end + 1]), self._between
+        low, high = bisect_left(between, first), bisect_left(between, end)
+        for index in reversed(between[low:high]):
+            count = buckets.pop(index - first)
+            buckets[index - first] += count
         while not buckets[-1]:
             buckets.pop()
-        return Exponential(counts[0], LOWEST_INDEX + first - 2, tuple(buckets[first:]))
+        return Exponential(counts[0], LOWEST_INDEX + first - low - 2, tuple(buckets))
 
     def above(self, counts: Sequence[int], threshold_s: float) -> int:
         """Return how many lie above a threshold, exactly.
@@ -146,6 +147,13 @@ class Layout:
         return self._midpoints[bisect_left(tuple(accumulate(counts)), rank)]
 
 
+def _extent(counts: Sequence[int]) -> tuple[int, int]:
+    """Return the index of the first count that is not 0, and that behind the last; their number if all are 0."""
+    number = len(counts)
+    first = next(compress(range(number), counts), number)
+    return first, number - next(compress(range(number), reversed(counts)), 0)
+
+
 @lru_cache(maxsize=64)
 def _layout(thresholds_s: tuple[float, ...]) -> Layout:
     edges = exponential_edges()
@@ -158,8 +166,7 @@ def _layout(thresholds_s: tuple[float, ...]) -> Layout:
         bounds=bounds,
         classic_bounds=classic,
         _classic=itemgetter(*(place[edge] for edge in classic), len(bounds)),
-        # Bounds that are no exponential edges, from the last to the first, without 0.
-        _between=tuple(sorted((place[bound] for bound in {*bounds[1:]} - {*edges}), reverse=True)),
+        _between=tuple(sorted(place[bound] for bound in {*bounds[1:]} - {*edges})),  # no exponential edges
         _midpoints=(*midpoints, bounds[-1] * (1 + QUANTILE_ERROR)),
     )
 

@@ -32,34 +32,20 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
-    """Our flags, read but for the files that they name.
+    """Our flags, read but for the files that they name."""
 
-    Attributes:
-        port: None where `/metrics` is off.
-        port_is_named: Whether the user named it; such a port is never replaced by another.
-        linger_s: Longest time that `/metrics` stays up at exit; None for `auto`.
-        run_id: The given one, or None for one made at the start of the run.
-        run_labels: Labels for `locust_run_info`.
-        slow_s: Seconds above which a request is slow; None without the flag.
-        max_names: Methods and names with series of their own.
-        from_workers: Whether workers serve their own numbers.
-        trace_ratio: Share of requests whose `traceparent` says sampled; None to send none.
-        slo_abort: Whether a burning critical pair ends the run.
-        gc_freeze: Whether what was loaded before the first run is left out of garbage collections.
-    """
-
-    port: int | None = DEFAULT_PORT
-    port_is_named: bool = False
+    port: int | None = DEFAULT_PORT  # None where `/metrics` is off
+    port_is_named: bool = False  # whether the user named it; such a port is never replaced by another
     host: str = "127.0.0.1"
-    linger_s: float | None = None
-    run_id: str | None = None
-    run_labels: Mapping[str, str] = field(default_factory=dict)
-    slow_s: float | None = None
-    max_names: int = DEFAULT_MAX_NAMES
-    from_workers: bool = False
-    trace_ratio: float | None = None
-    slo_abort: bool = False
-    gc_freeze: bool = True
+    linger_s: float | None = None  # longest time that `/metrics` stays up at exit; None for `auto`
+    run_id: str | None = None  # the given one, or None for one made at the start of the run
+    run_labels: Mapping[str, str] = field(default_factory=dict)  # labels for `locust_run_info`
+    slow_s: float | None = None  # seconds above which a request is slow; None without the flag
+    max_names: int = DEFAULT_MAX_NAMES  # methods and names with series of their own
+    from_workers: bool = False  # whether workers serve their own numbers
+    trace_ratio: float | None = None  # share of requests whose `traceparent` says sampled; None to send none
+    slo_abort: bool = False  # whether a burning critical pair ends the run
+    gc_freeze: bool = True  # whether what was loaded before the first run is left out of garbage collections
 
 
 _DEFAULTS = Flags()

@@ -133,26 +133,17 @@ class RequestsSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class ObjectivePoint:
-    """State of one objective.
-
-    Attributes:
-        target: Share of good requests, in (0, 1); None for an objective on the mean.
-        within_s: Seconds; None for an objective on success.
-        good: Judged requests that keep it; for the mean all that have a duration.
-        bad: Judged requests that do not.
-        sum_s: Sum of the judged durations in seconds, for the mean.
-        status: One of `catalogue.SLO_STATUSES`.
-    """
+    """State of one objective."""
 
     name: str
     service: str
-    target: float | None
-    within_s: float | None
+    target: float | None  # share of good requests, in (0, 1); None for an objective on the mean
+    within_s: float | None  # seconds; None for an objective on success
     min_requests: int
-    good: int
-    bad: int
-    sum_s: float
-    status: str
+    good: int  # judged requests that keep it; for the mean all that have a duration
+    bad: int  # judged requests that do not
+    sum_s: float  # sum of the judged durations in seconds, for the mean
+    status: str  # one of `catalogue.SLO_STATUSES`
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,25 +200,16 @@ class HealthSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything one process knows at one moment.
+    """Everything one process knows at one moment."""
 
-    Attributes:
-        time: Unix time in seconds.
-        process_start_time: When this process began to measure, in Unix time.
-        run: The current or last run; None before the first.
-        worker_states: Number of workers by state; empty in a local run.
-        workers_expected: None in a local run.
-        is_final: Whether the run is over and nothing will be added to it.
-    """
-
-    time: float
-    process_start_time: float
-    run: RunSnapshot | None
-    worker_states: Mapping[str, int]
-    workers_expected: int | None
+    time: float  # Unix time in seconds
+    process_start_time: float  # when this process began to measure, in Unix time
+    run: RunSnapshot | None  # the current or last run; None before the first
+    worker_states: Mapping[str, int]  # number of workers by state; empty in a local run
+    workers_expected: int | None  # None in a local run
     workers: tuple[WorkerSnapshot, ...]
     health: HealthSnapshot
-    is_final: bool = False
+    is_final: bool = False  # whether the run is over and nothing will be added to it
 
     @property
     def invalid_reasons(self) -> frozenset[str]:

@@ -15,6 +15,7 @@ SOCKET, CHECKPOINTS, COUNTS = 3, (4, 5), (6, 7)
 
 def main() -> int:
     """Run the exporter, and return its exit code."""
+    gc.disable()  # while modules are loaded, which takes a fifth longer with it
     # Ctrl-C and SIGTERM may go to the whole group. Locust decides when it ends, and says so, or its end of the socket
     # is closed; until here these signals were blocked.
     ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -28,16 +29,26 @@ def main() -> int:
     if not is_socket:
         sys.stderr.write("locust-otel: the exporter is started by the plugin in Locust's process, not by hand.\n")
         return 2
-    from locust_otel.exporter.checkpoint import Checkpoint  # noqa: PLC0415  # not before signals are ignored
-    from locust_otel.exporter.process import Exporter  # noqa: PLC0415  # likewise
+    from locust_otel.exporter import slo_file  # noqa: PLC0415  # not before signals are ignored
+    from locust_otel.exporter.checkpoint import Checkpoint  # noqa: PLC0415  # likewise
+    from locust_otel.exporter.connection import Plugin  # noqa: PLC0415  # likewise
 
     connection = socket.socket(fileno=SOCKET)
     connection.setblocking(True)  # the sockets of the plugin do not block, and a pair shares that
+    plugin = Plugin(connection)
+    settings = plugin.settings()
+    if settings is None:
+        return 1
+    if (slo := settings["values"]["slo"]) and not settings["is_worker"]:
+        slo_file.begin(slo)  # while the imports below take as long
+    from locust_otel.exporter.process import Exporter  # noqa: PLC0415  # see above
+
     nice_if_alone()
     # Most of what is made here is numbers and texts in no cycle: collections by default take a third of its time.
-    gc.freeze()
+    gc.enable()
     gc.set_threshold(50_000, 20, 100)
-    return Exporter(connection, Checkpoint(CHECKPOINTS), Checkpoint(COUNTS)).main()
+    sys.setswitchinterval(0.001)  # seconds: a scrape asks for its turn some dozen times
+    return Exporter(plugin, Checkpoint(CHECKPOINTS), Checkpoint(COUNTS)).main(settings)
 
 
 def nice_if_alone() -> None:

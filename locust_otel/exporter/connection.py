@@ -18,6 +18,7 @@ class Plugin:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self.messages = self._read()  # each as it comes, until the other side closes or has gone
         self._unsent: SimpleQueue[bytes | None] = SimpleQueue()
         self._writer = Thread(target=self._write, daemon=True, name="writer")
         self._writer.start()
@@ -26,8 +27,12 @@ class Plugin:
         """Send a message; it is lost if the other side has gone."""
         self._unsent.put(frames.packed(*message))
 
-    def messages(self) -> Iterator[list[Any]]:
-        """Yield each message as it comes, until the other side closes or has gone."""
+    def settings(self) -> dict[str, Any] | None:
+        """Return the settings, which come first; None if something else comes."""
+        first = next(self.messages, None)
+        return dict(first[1]) if first is not None and first[0] == frames.SETTINGS else None
+
+    def _read(self) -> Iterator[list[Any]]:
         incoming = frames.Frames()
         while True:
             try:

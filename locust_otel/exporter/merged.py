@@ -182,10 +182,13 @@ class Merged:
         series, reported = state.pop("_series"), state.pop("_reported")
         vars(self).update(state)
         self._series, self._reported = {}, {}
-        for key, sum_s, exemplars in map(pickle.loads, series):
-            self._series[key] = _Series(key, self.layout.empty(), sum_s=sum_s, exemplars=exemplars)
-        for source, key, merged_key, *fields in map(pickle.loads, reported):
+        for saved in series:
+            key, sum_s, exemplars = pickle.loads(saved)  # noqa: S301  # our own
+            self._series[key] = _Series(key, self.layout.empty(), sum_s=sum_s, exemplars=exemplars, saved=saved)
+        for saved in reported:
+            source, key, merged_key, *fields = pickle.loads(saved)  # noqa: S301  # our own
             last = self._reported[source, key] = _Reported(self._series[merged_key], *fields)
+            last.saved = saved
             merged = last.merged
             for index, count in last.counts.items():
                 merged.counts[index] += count

@@ -6,10 +6,10 @@ delivers the final values. What they share is in `Session`, behind its lock.
 
 from __future__ import annotations
 
+import gc
 import logging
 import pickle
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from threading import Event as Flag
@@ -47,15 +47,15 @@ class Exporter:
     """Runs the outputs.
 
     Args:
-        connection: To Locust's process.
+        plugin: The other side, in Locust's process.
         checkpoint: Where what is known is written, once a second.
         counts: Where the counts of our own exports are written, each at once: a successor must not show fewer.
     """
 
-    def __init__(self, connection: socket.socket, checkpoint: Checkpoint, counts: Checkpoint) -> None:
+    def __init__(self, plugin: Plugin, checkpoint: Checkpoint, counts: Checkpoint) -> None:
         self._checkpoint = checkpoint
         self._counts = counts
-        self._plugin = Plugin(connection)
+        self._plugin = plugin
         self._outputs: list[Output] = []
         self._locks: dict[Output, Lock] = {}
         self._concluding: Thread | None = None
@@ -64,13 +64,8 @@ class Exporter:
         self._wake = Flag()
         self._catching_up = ExitStack()  # holds the session's lock until a successor knows what the one before knew
 
-    def main(self) -> int:
+    def main(self, settings: dict[str, Any]) -> int:
         """Work until Locust's process says that it ends, or has gone; return an exit code."""
-        messages = self._plugin.messages()
-        first = next(messages, None)
-        if first is None or first[0] != frames.SETTINGS:
-            return 1
-        settings = dict(first[1])
         self._plugin.take_log(settings.pop("log_level", logging.INFO))
         try:
             self._start(settings)
@@ -80,7 +75,7 @@ class Exporter:
             self._plugin.close(5.0)
             return ExitCode.BAD_CONFIGURATION
         Thread(target=self._tick, daemon=True, name="ticker").start()
-        self._listen(messages, settings["said"])
+        self._listen(settings["said"])
         return 0
 
     def _start(self, message: dict[str, Any]) -> None:
@@ -88,6 +83,7 @@ class Exporter:
         settings = resolve(message["values"], is_worker=origin.is_worker)
         saved = self._checkpoint.read() if origin.restarts else None
         state: State | None = pickle.loads(saved) if saved else None  # noqa: S301  # our own, from a file without a name
+        gc.freeze()  # what the exporter before this one knew lives as long as this one
         self._session = session = Session(settings, origin, self._plugin.tell, state)
         if origin.restarts and (counts := self._counts.read()):
             session.exports.restore(counts)
@@ -139,10 +135,10 @@ class Exporter:
         run = self._session.run
         setproctitle(f"locust-otel exporter {run.run_id if run is not None else ''}".strip())
 
-    def _listen(self, messages: Iterator[list[Any]], said: int) -> None:
+    def _listen(self, said: int) -> None:
         """Take in messages until the end; `said` is their number when this process was started."""
         session = self._session
-        for name, *arguments in messages:
+        for name, *arguments in self._plugin.messages:
             begun: Run | None = None
             try:
                 with session.lock:
@@ -212,7 +208,9 @@ class Exporter:
                 if run is not None and not run.is_final:
                     snapshot = session.snapshot()
                     for output in self._outputs:
+                        session.give_way()
                         self._call(output, output.collect, snapshot)
+            session.give_way()
             try:
                 self._save()
             except OSError as error:  # a successor would know less; the run continues

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from threading import Event as Flag
-from threading import RLock
+from threading import Lock, RLock
 from time import time
 from typing import Any, TypeVar
 
@@ -26,6 +26,11 @@ from locust_otel.exporter.workers import Workers
 from locust_otel.wire import frames
 
 logger = logging.getLogger(__name__)
+
+GIVE_WAY_S = 1.0
+"""Longest wait for a page, in seconds."""
+
+ITEMS_AT_A_TIME = 100  # of the work that gives way; they take 2 to 10 ms
 
 _T = TypeVar("_T")
 
@@ -69,6 +74,7 @@ class Session:
     Attributes:
         lock: To be held while anything here is read in several steps, or changed.
         exports: Counts of the outputs' own exports, which have a checkpoint of their own.
+        rendering: Held while a page is rendered; other threads give way.
         hurry: Set when nothing is worth a wait any more.
         grace_s: Seconds left to wait for scrapers at the end; None for as long as the settings say.
         url: URL of `/metrics`; None where it is not served.
@@ -92,6 +98,7 @@ class Session:
         self.on_mark: Callable[[], None] = lambda: None
         # Every mark is counted and recorded; only so many get a log line.
         self._mark_rate = RateLimit(burst=50)
+        self.rendering = Lock()
 
     @property
     def scopes(self) -> frozenset[Scope]:
@@ -127,6 +134,21 @@ class Session:
     def patience_s(self, limit_s: float) -> float:
         """Return how long to wait at the end of a run: at most this, `grace_s`, and what the user asked for."""
         return min(limit for limit in (limit_s, self.grace_s, self.settings.linger_s) if limit is not None)
+
+    def give_way(self) -> None:
+        """Wait while a page is rendered."""
+        if self.rendering.acquire(timeout=GIVE_WAY_S):
+            self.rendering.release()
+
+    def in_turns(self, items: Iterable[_T]) -> Iterator[_T]:
+        """Yield items of which each is some work, and give way every few milliseconds.
+
+        Python runs one thread at a time: beside a busy thread a scrape takes twice as long.
+        """
+        for number, item in enumerate(items):
+            if number % ITEMS_AT_A_TIME == 0:
+                self.give_way()
+            yield item
 
     def add_event(self, event: Event) -> None:
         """Take in an event."""

@@ -5,8 +5,6 @@ Everything is read before anything starts, and all problems are reported at once
 
 from __future__ import annotations
 
-import os
-import pickle
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.core.options import DEFAULT_SLOW_S
 from locust_otel.core.settings import Flags, Reader, Values, duration
+from locust_otel.exporter import slo_file
 from locust_otel.exporter.otlp.settings import OtlpSettings
 from locust_otel.exporter.otlp.settings import resolve as resolve_otlp
 from locust_otel.slo.objectives import Slo
@@ -48,7 +47,7 @@ def resolve(values: Values, *, is_worker: bool = False) -> Settings:
     """
     reader = Reader(values)
     fields = reader.flags()
-    slo = None if is_worker else reader.read("slo", _slo, None)
+    slo = None if is_worker else reader.read("slo", slo_file.read, None)
     if fields["slow_s"] is None:
         fields["slow_s"] = DEFAULT_SLOW_S if slo is None else float(slo.slow_s)
     settings = Settings(
@@ -109,34 +108,6 @@ def _web_config(value: object) -> WebConfig:
     from locust_otel.exporter.endpoint.web_config import load  # noqa: PLC0415  # TLS and YAML where there is no file
 
     return load(str(value))
-
-
-def _slo(value: object) -> Slo:
-    """Read the file in a child process: what validates it takes 11 MiB, and is needed only once."""
-    receiver, sender = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            with open(sender, "wb") as file:
-                pickle.dump(_loaded(str(value)), file)
-        finally:
-            os._exit(0)
-    os.close(sender)
-    with open(receiver, "rb") as file:
-        slo: Slo | ConfigurationError = pickle.load(file)  # noqa: S301  # our own
-    os.waitpid(child, 0)
-    if isinstance(slo, ConfigurationError):
-        raise slo
-    return slo
-
-
-def _loaded(path: str) -> Slo | ConfigurationError:
-    from locust_otel.slo.file import load  # noqa: PLC0415  # see above
-
-    try:
-        return load(path)
-    except ConfigurationError as error:
-        return error
 
 
 def _writable_folder(value: object) -> str:

@@ -48,14 +48,7 @@ class _Aborted(Exception):  # noqa: N818
 
 @dataclass
 class Conductor:
-    """Plays a game day once.
-
-    Attributes:
-        folder: For logs, and for the run record if `keeps_record`.
-        metrics_url: Address of the run's /metrics; empty to take it from the load's log or from Prometheus.
-        stop_after_s: Limit for the whole game day, from the start of the run.
-        begin: Unix time of the start of the run, once it is known.
-    """
+    """Plays a game day once."""
 
     day: GameDay
     server: Prometheus
@@ -63,11 +56,11 @@ class Conductor:
     journal: Journal
     view: GameDayView
     run_id: str
-    folder: Path
-    metrics_url: str = ""
-    stop_after_s: float | None = None
+    folder: Path  # for logs, and for the run record if `keeps_record`
+    metrics_url: str = ""  # address of the run's /metrics; empty to take it from the load's log or from Prometheus
+    stop_after_s: float | None = None  # limit for the whole game day, from the start of the run
     keeps_record: bool = False
-    begin: float = field(default=0.0, init=False)
+    begin: float = field(default=0.0, init=False)  # Unix time of the start of the run, once it is known
     _signal: str = field(default="", init=False)
     _child: Child | None = field(default=None, init=False)
     _done: dict[str, Done] = field(default_factory=dict, init=False)

@@ -26,18 +26,12 @@ GAP = 2.5
 
 
 class Episode(NamedTuple):
-    """An alert from its first evaluation to its last; Unix times.
-
-    Attributes:
-        pending_at: When its condition first held.
-        firing_at: When it first fired; None if it never did.
-        resolved_at: The first evaluation without it; None if it goes on.
-    """
+    """An alert from its first evaluation to its last; Unix times."""
 
     labels: Mapping[str, str]
-    pending_at: float
-    firing_at: float | None
-    resolved_at: float | None
+    pending_at: float  # when its condition first held
+    firing_at: float | None  # when it first fired; None if it never did
+    resolved_at: float | None  # the first evaluation without it; None if it goes on
 
     @property
     def name(self) -> str:

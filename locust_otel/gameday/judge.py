@@ -25,18 +25,12 @@ _Verdict = tuple[ExpectationOutcome, str]
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A fault as it was injected; Unix times.
-
-    Attributes:
-        begun_at: None if it was never injected.
-        ended_at: None if its end is not known.
-        failed: Reason why its command failed; empty if it did not.
-    """
+    """A fault as it was injected; Unix times."""
 
     name: str
-    begun_at: float | None = None
-    ended_at: float | None = None
-    failed: str = ""
+    begun_at: float | None = None  # None if it was never injected
+    ended_at: float | None = None  # None if its end is not known
+    failed: str = ""  # reason why its command failed; empty if it did not
 
     @property
     def lasted_s(self) -> float | None:
@@ -46,19 +40,13 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class AlertTimes:
-    """The course of an alert that fired; seconds from the start of the fault, None for what was not seen.
-
-    Attributes:
-        arrived_s: Until Alertmanager showed it.
-        notified_s: Until the webhook got it.
-        inhibited: Names of the alerts and silences that suppressed it; empty if none did.
-    """
+    """The course of an alert that fired; seconds from the start of the fault, None for what was not seen."""
 
     pending_s: float
     firing_s: float
-    arrived_s: float | None
-    notified_s: float | None
-    inhibited: str
+    arrived_s: float | None  # until Alertmanager showed it
+    notified_s: float | None  # until the webhook got it
+    inhibited: str  # names of the alerts and silences that suppressed it; empty if none did
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +77,11 @@ def matching(expectation: ExpectShape, episodes: Iterable[Episode]) -> list[Epis
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Judges expectations by the history of a run and by the notices of Alertmanager.
-
-    Attributes:
-        has_told: Whether Alertmanager or its notifications were watched; else an alert counts from when it fires.
-    """
+    """Judges expectations by the history of a run and by the notices of Alertmanager."""
 
     history: History
     notices: Sequence[Notice]
-    has_told: bool
+    has_told: bool  # whether Alertmanager or its notifications were watched; else an alert counts from when it fires
 
     def result(self, expectation: ExpectShape, done: Done, until: float) -> ExpectationResult:
         """Judge an expectation; alerts from `until` on, the Unix time of the next fault or of the end, do not count."""

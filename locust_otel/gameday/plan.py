@@ -48,23 +48,16 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GameDay:
-    """A game-day file.
-
-    Attributes:
-        source: Path of the file; commands run in its folder.
-        load: None if the game day attaches to a run.
-        steps: By time; no two faults overlap.
-        notes: Possible mistakes.
-    """
+    """A game-day file."""
 
     name: str
-    source: Path
-    steps: tuple[StepShape, ...]
+    source: Path  # path of the file; commands run in its folder
+    steps: tuple[StepShape, ...]  # by time; no two faults overlap
     slo: Slo | None = None
     slo_path: Path | None = None
-    load: LoadShape | None = None
+    load: LoadShape | None = None  # None if the game day attaches to a run
     stop_when: StopShape | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # possible mistakes
 
     @property
     def end_s(self) -> Decimal:

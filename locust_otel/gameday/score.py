@@ -22,17 +22,12 @@ from locust_otel.slo.objectives import Slo
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A game day as it was played.
-
-    Attributes:
-        aborted: Why it ended early; empty if it did not.
-        left: Faults whose undo failed.
-    """
+    """A game day as it was played."""
 
     run_id: str
     done: tuple[Done, ...]
-    aborted: str = ""
-    left: tuple[str, ...] = ()
+    aborted: str = ""  # why it ended early; empty if it did not
+    left: tuple[str, ...] = ()  # faults whose undo failed
     notes: tuple[str, ...] = ()
 
 
@@ -126,18 +121,13 @@ class FaultScore:
 
 @dataclass(frozen=True, slots=True)
 class Scorecard:
-    """A game day, judged.
-
-    Attributes:
-        unprovoked: Alerts that fired with no fault around.
-        budget_spent: By objective, the share of the period's error budget that the run has spent.
-    """
+    """A game day, judged."""
 
     day: GameDay
     played: Played
     faults: tuple[FaultScore, ...]
-    unprovoked: tuple[Episode, ...]
-    budget_spent: Mapping[str, float]
+    unprovoked: tuple[Episode, ...]  # alerts that fired with no fault around
+    budget_spent: Mapping[str, float]  # by objective, the share of the period's error budget that the run has spent
     notes: tuple[str, ...]
 
     @property

@@ -28,18 +28,13 @@ _POINTS = 150  # samples in a window, so its length is exact to 0.7 %
 
 
 class Burning(NamedTuple):
-    """A pair of windows in which the budget burns too fast.
-
-    Attributes:
-        long_rate: Burn rate over the long window; 1 spends the budget in exactly the period.
-        factor: Threshold that both rates exceed.
-    """
+    """A pair of windows in which the budget burns too fast."""
 
     objective: Objective
     window: Window
-    long_rate: float
+    long_rate: float  # burn rate over the long window; 1 spends the budget in exactly the period
     short_rate: float
-    factor: float
+    factor: float  # threshold that both rates exceed
 
 
 class BurnRates:

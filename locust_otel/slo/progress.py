@@ -74,19 +74,13 @@ class Validity:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Objectives of a run, judged at one moment; its results are in the order of the file.
-
-    Attributes:
-        judged_s: Seconds since the warm-up.
-        burning: Pairs of windows that burned when the burn rates were last computed.
-        aborted: The pair for which --slo-abort has stopped the run.
-    """
+    """Objectives of a run, judged at one moment; its results are in the order of the file."""
 
     slo: Slo
-    judged_s: float
+    judged_s: float  # seconds since the warm-up
     is_warming_up: bool
-    burning: tuple[Burning, ...]
-    aborted: Burning | None
+    burning: tuple[Burning, ...]  # pairs of windows that burned when the burn rates were last computed
+    aborted: Burning | None  # the pair for which --slo-abort has stopped the run
     results: tuple[Result, ...]
 
     def points(self) -> tuple[ObjectivePoint, ...]:

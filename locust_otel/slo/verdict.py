@@ -34,16 +34,12 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Worst:
-    """The endpoint with the most harm to an objective.
-
-    Attributes:
-        value: Share of its bad requests, in [0, 1]; for the mean, its own mean in seconds.
-    """
+    """The endpoint with the most harm to an objective."""
 
     method: str
     name: str
     counts: Counts
-    value: float
+    value: float  # share of its bad requests, in [0, 1]; for the mean, its own mean in seconds
 
 
 @dataclass(frozen=True, slots=True)

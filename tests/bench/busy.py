@@ -11,6 +11,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 from dataclasses import dataclass
 from itertools import pairwise
@@ -75,6 +76,11 @@ class Look(NamedTuple):
     files: int
     exporter_rss: float
     exporter_cpu_s: float
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +178,7 @@ class Busy:
         self._scrapers: dict[str, Process] = {}
         if protocol:
             self._sink = stage.start("python", HERE / "sink.py", protocol, str(sink_port), name="sink")
+            wait_until(lambda: _listens(sink_port), "the sink")
             flags += (
                 *("--prometheus-port", str(port), "--prometheus-linger", "off", "--max-request-names", str(series)),
                 *("--otlp-endpoint", f"http://127.0.0.1:{sink_port}"),

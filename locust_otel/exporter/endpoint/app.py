@@ -161,9 +161,11 @@ class Application:
         return self._expositions[format_]
 
     def _render_now(self, exposition: Exposition, is_compressed: bool) -> Rendered:
-        snapshot = self._session.snapshot()
-        pieces = exposition.render(families(snapshot, self._session.scopes))
-        return snapshot, list(gzipped(pieces)) if is_compressed else pieces
+        session = self._session
+        with session.rendering:
+            snapshot = session.snapshot()
+            pieces = exposition.render(families(snapshot, session.scopes))
+            return snapshot, list(gzipped(pieces)) if is_compressed else pieces
 
 
 async def _body(request: Request, receive: Receive) -> bytes | None:

@@ -32,30 +32,41 @@ class ProtobufExposition(Exposition):
         return _varint(len(head) + sum(map(len, points))) + head
 
     def _point(self, family: Family, point: Point | HistogramPoint) -> bytes:
-        metric = messages.Metric()
         if isinstance(point, HistogramPoint):
-            _fill(metric.histogram, point)
-            metric.histogram.created_timestamp.CopyFrom(_timestamp(family.start_time))
-        elif family.metric.kind is Kind.COUNTER:
-            metric.counter.value = point.value
-            metric.counter.created_timestamp.CopyFrom(_timestamp(family.start_time))
+            value = _histogram(point, family.start_time)
         else:
-            metric.gauge.value = point.value
-        labels = zip(family.label_names, point.labels, strict=True)
-        # The bytes of a message are those of its fields, so labels that many points share are encoded once.
-        encoded = b"".join((*(_label(name, value) for name, value in labels if value), metric.SerializeToString()))
-        return _METRIC_TAG + _varint(len(encoded)) + encoded
+            value = _number(family.metric.kind, point.value, family.start_time)
+        # The bytes of a message are those of its fields, so the labels of a series are encoded once.
+        labels = _labels(family.label_names, point.labels)
+        return b"".join((_METRIC_TAG, _varint(len(labels) + len(value)), labels, value))
 
 
-def _fill(histogram: messages.Histogram, point: HistogramPoint) -> None:
+def _number(kind: Kind, value: float, start_time: float) -> bytes:
+    metric = _blank(kind, start_time)
+    (metric.gauge if kind is Kind.GAUGE else metric.counter).value = value
+    encoded: bytes = metric.SerializeToString()
+    return encoded
+
+
+@lru_cache(maxsize=8)
+def _blank(kind: Kind, start_time: float) -> messages.Metric:
+    """Return a metric to be filled, again and again: a new one each time takes three times as long."""
+    if kind is Kind.GAUGE:
+        return messages.Metric(gauge=messages.Gauge())
+    return messages.Metric(counter=messages.Counter(created_timestamp=_timestamp(start_time)))
+
+
+def _histogram(point: HistogramPoint, start_time: float) -> bytes:
     cumulative = point.layout.classic(point.counts)
     view = point.layout.exponential(point.counts)
-    histogram.CopyFrom(_empty(point.layout.classic_bounds))
+    metric = messages.Metric(histogram=_empty(point.layout.classic_bounds))
+    histogram = metric.histogram
     for bucket, count in zip(histogram.bucket, cumulative, strict=False):
         bucket.cumulative_count = count
     histogram.sample_count = cumulative[-1]
     histogram.sample_sum = point.sum
     histogram.zero_count = view.zero_count
+    histogram.created_timestamp.CopyFrom(_timestamp(start_time))
     # OpenTelemetry numbers a bucket by its lower edge, Prometheus by its upper one. An empty span marks a histogram
     # without observations as a native one.
     histogram.positive_span.add(offset=view.offset + 1 if view.counts else 0, length=len(view.counts))
@@ -65,8 +76,11 @@ def _fill(histogram: messages.Histogram, point: HistogramPoint) -> None:
         histogram.exemplars.append(message)
         if index < len(histogram.bucket):
             histogram.bucket[index].exemplar.CopyFrom(message)
+    encoded: bytes = metric.SerializeToString()
+    return encoded
 
 
+@lru_cache(maxsize=16_384)
 def _exemplar(exemplar: Exemplar) -> messages.Exemplar:
     labels = {"trace_id": exemplar.trace_id, "span_id": exemplar.span_id}
     return messages.Exemplar(
@@ -76,13 +90,14 @@ def _exemplar(exemplar: Exemplar) -> messages.Exemplar:
     )
 
 
-@lru_cache(maxsize=16_384)
-def _label(name: str, value: str) -> bytes:
-    """Return the field of a `Metric` with this label."""
+@lru_cache(maxsize=65_536)
+def _labels(names: tuple[str, ...], values: tuple[str, ...]) -> bytes:
+    """Return the fields of a `Metric` with these labels; an empty one is the same as none."""
     # Bytes that are not UTF-8 in a file name or an environment variable arrive as lone surrogates.
-    label = messages.LabelPair(name=name, value=value.encode("utf-8", "replace").decode())
-    field: bytes = messages.Metric(label=[label]).SerializeToString()
-    return field
+    pairs = [(name, value.encode("utf-8", "replace").decode()) for name, value in zip(names, values, strict=True)]
+    metric = messages.Metric(label=[messages.LabelPair(name=name, value=value) for name, value in pairs if value])
+    fields: bytes = metric.SerializeToString()
+    return fields
 
 
 @lru_cache(maxsize=8)
@@ -92,6 +107,7 @@ def _empty(bounds: tuple[float, ...]) -> messages.Histogram:
     return messages.Histogram(bucket=buckets, schema=SCALE, zero_threshold=0.0)
 
 
+@lru_cache(maxsize=8)
 def _timestamp(time_s: float) -> Timestamp:
     return Timestamp(seconds=int(time_s), nanos=int(time_s % 1 * 1e9))
 

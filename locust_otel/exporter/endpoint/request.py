@@ -10,6 +10,7 @@ from typing import Any
 PIECE_BYTES = 64 * 1024
 """Bytes of an answer that are put together at a time; a client that does not take them gets no more."""
 
+_GZIP_BYTES = 1024 * 1024  # that are compressed at a time: after each, other threads may take this one's turn
 _GZIP_LEVEL = 1  # the quickest; repeated label text shrinks to a twentieth even so
 _REFUSALS = {"q=0", "q=0.0", "q=0.00", "q=0.000"}  # of a coding in Accept-Encoding
 
@@ -79,14 +80,14 @@ class Answer:
         return Answer(self.status, {**self.headers, **own}, (data,))
 
 
-def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def joined(pieces: Iterable[bytes], least: int = PIECE_BYTES) -> Iterator[bytes]:
     """Yield the same in larger pieces, which are put together only when they are asked for."""
     waiting: list[bytes] = []
     size = 0
     for piece in pieces:
         waiting.append(piece)
         size += len(piece)
-        if size >= PIECE_BYTES:
+        if size >= least:
             yield b"".join(waiting)
             waiting, size = [], 0
     if waiting:
@@ -96,7 +97,7 @@ def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the same, compressed."""
     compressor = zlib.compressobj(_GZIP_LEVEL, wbits=zlib.MAX_WBITS | 16)
-    for piece in joined(pieces):
+    for piece in joined(pieces, _GZIP_BYTES):
         if compressed := compressor.compress(piece):
             yield compressed
     yield compressor.flush()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import itemgetter, sub
@@ -34,9 +34,21 @@ POINTS_PER_BATCH = 1000
 
 _SEVERITIES = {"INFO": SeverityNumber.INFO, "WARN": SeverityNumber.WARN, "ERROR": SeverityNumber.ERROR}
 
+InTurns = Callable[[Iterable[Any]], Iterator[Any]]
 SeriesId = tuple[str, tuple[str, ...]]
 Sent = tuple[float, Sequence[int], int, bool]
 """What of a series has arrived: value or sum, counts, until when in Unix nanoseconds, and whether it is of a run."""
+
+
+class _Points(list[Any]):
+    """Points of a metric, which the official encoder reads in turns with other threads."""
+
+    def __init__(self, points: Iterable[Any], in_turns: InTurns) -> None:
+        super().__init__(points)
+        self._in_turns = in_turns
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._in_turns(super().__iter__())
 
 
 @dataclass(slots=True)
@@ -55,9 +67,10 @@ class Encoder:
         is_exponential: Whether histograms have exponential buckets.
         is_delta: Whether points have what came since the last batch that was acknowledged.
         sent: What has been acknowledged, where that is kept elsewhere.
+        in_turns: Yields points, and gives way to other threads now and then.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the last two have defaults
         self,
         resource: Resource,
         version: str,
@@ -65,7 +78,9 @@ class Encoder:
         is_exponential: bool,
         is_delta: bool,
         sent: dict[SeriesId, Sent] | None = None,
+        in_turns: InTurns = iter,
     ) -> None:
+        self._in_turns = in_turns
         self._resource = resource
         self._scope = InstrumentationScope("locust_otel", version)
         self._is_exponential = is_exponential
@@ -125,7 +140,9 @@ class Encoder:
         self, family: Family, points: Iterable[Point | HistogramPoint], time_ns: int, sent: dict[SeriesId, Sent]
     ) -> sdk.Metric:
         metric = family.metric
-        encoded = [self._point(family, point, time_ns, sent) for point in points]
+        encoded = _Points(
+            (self._point(family, point, time_ns, sent) for point in self._in_turns(points)), self._in_turns
+        )
         data: sdk.Gauge | sdk.Sum | sdk.Histogram | sdk.ExponentialHistogram
         if metric.kind is Kind.GAUGE:
             data = sdk.Gauge(encoded)

@@ -124,7 +124,7 @@ class Curves:
         second = _Second(run.elapsed_s - self._elapsed_s)
         nothing = run.requests.layout.empty()
         known = iter(self._series)  # series are only added, at the end
-        for new in run.requests.series:
+        for new in self._session.in_turns(run.requests.series):
             old = next(known, None)
             if old is new:
                 continue

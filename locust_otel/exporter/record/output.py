@@ -97,7 +97,7 @@ class RecordOutput(Output):
         if written.is_closed:
             return None
         if self._writer is None:  # another exporter has begun the file
-            writer = RecordWriter(self._folder, written, self._session.lock)
+            writer = RecordWriter(self._folder, written, self._session)
             if not writer.file.resume():
                 return self._begun(run)
             self._writer = writer
@@ -115,7 +115,7 @@ class RecordOutput(Output):
         with session.lock:
             is_warming_up = progress is not None and progress.is_warming_up
             self._kept.written = written = Written(run.run_id, is_warming_up=is_warming_up)
-            self._writer = writer = RecordWriter(self._folder, written, session.lock)
+            self._writer = writer = RecordWriter(self._folder, written, session)
             writer.begin(
                 RunLine(
                     run_id=run.run_id,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import compress
 from operator import ne
@@ -21,6 +20,7 @@ from msgspec.structs import astuple, replace
 
 from locust_otel.core.snapshot import RunSnapshot, SeriesSnapshot, Snapshot, WorkerSnapshot
 from locust_otel.exporter.record.storage import RecordFile, Stored
+from locust_otel.exporter.session import Session
 from locust_otel.slo.verdict import Result
 from locust_otel.wire import record
 from locust_otel.wire.report import encode_counts
@@ -42,11 +42,15 @@ class Written:
 
 
 class RecordWriter:
-    """Writes the record of one run, begun by this process or an earlier one; `lock` is held while `written` changes."""
+    """Writes the record of one run, begun by this process or an earlier one.
 
-    def __init__(self, folder: Path, written: Written, lock: AbstractContextManager[object] | None = None) -> None:
+    Where there is a session, its lock is held while `written` changes.
+    """
+
+    def __init__(self, folder: Path, written: Written, session: Session | None = None) -> None:
         self.written = written
-        self.file = RecordFile(folder, written.run_id, written.stored, lock)
+        self.file = RecordFile(folder, written.run_id, written.stored, session.lock if session is not None else None)
+        self._in_turns = session.in_turns if session is not None else iter
         self._series: tuple[SeriesSnapshot, ...] = ()
         self._errors: Mapping[Any, int] = {}
         self._user_errors: Mapping[Any, int] = {}
@@ -138,7 +142,7 @@ class RecordWriter:
         """Return the entries of the series that have changed."""
         known = self._series
         entries = []
-        for position, now in enumerate(series):
+        for position, now in enumerate(self._in_turns(series)):
             before = known[position] if position < len(known) else None
             if now is not before and now.total != (0 if before is None else before.total):
                 counts = now.counts

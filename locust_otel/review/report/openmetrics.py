@@ -13,13 +13,13 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from io import StringIO
+from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import IO, TextIO
 
 from locust_otel.core.catalogue import Metric, Scope
-from locust_otel.core.exposition import filled, header, template
+from locust_otel.core.exposition import header, labelled, lines
 from locust_otel.core.families import Family, HistogramPoint, Point, families
 from locust_otel.core.snapshot import HealthSnapshot, ObjectivePoint, RunSnapshot, Snapshot, WorkerSnapshot
 from locust_otel.review.record.decode import Contents, Interval
@@ -33,7 +33,7 @@ from locust_otel.wire.record import Judgement
 SCOPES = frozenset(Scope) - {Scope.HEALTH}
 """A record does not hold the health of the bridge itself."""
 
-_BUFFERED = 1 << 13  # characters of a series that wait in memory
+_BUFFERED = 1 << 13  # bytes of a series that wait in memory
 _HEALTH = HealthSnapshot((), {}, {}, 0, 0, None, {})
 _NOT_JUDGED = Judgement(0, 0, 0.0, Status.UNDECIDED.value)
 _BEFORE = Interval(
@@ -72,11 +72,11 @@ def write(path: Path, out: TextIO, *, job: str | None, instance: str | None, int
 
 @dataclass(slots=True)
 class _SeriesText:
-    """Text of a series: its template, the places in the file as offset and size, and what waits in memory."""
+    """Text of a series: its labels, the places in the file as offset and size, and what waits in memory."""
 
-    template: str
+    labels: bytes
     places: list[tuple[int, int]] = field(default_factory=list)
-    waiting: StringIO = field(default_factory=StringIO)
+    waiting: BytesIO = field(default_factory=BytesIO)
 
 
 class _Spool:
@@ -93,25 +93,25 @@ class _Spool:
         of_metric = self._metrics.setdefault(family.metric, {})
         series = of_metric.get(point.labels)
         if series is None:
-            labelled = replace(family, label_names=(*family.label_names, "job", "instance"))
-            series = _SeriesText(template(labelled, replace(point, labels=(*point.labels, *self._target))))
-            of_metric[point.labels] = series
-        series.waiting.write(filled(series.template, point).replace("\n", f" {time}\n"))
+            names, values = (*family.label_names, "job", "instance"), (*point.labels, *self._target)
+            series = of_metric[point.labels] = _SeriesText(labelled(names, values))
+        text = lines(family.metric.name, series.labels, point)
+        series.waiting.write(text.replace(b"\n", f" {time}\n".encode()))
         if series.waiting.tell() > _BUFFERED:
-            data = series.waiting.getvalue().encode("utf-8", "replace")
+            data = series.waiting.getvalue()
             series.places.append((self._end, len(data)))
             self._end += self._file.write(data)
-            series.waiting = StringIO()
+            series.waiting = BytesIO()
 
     def read(self) -> Iterator[str]:
         """Yield all samples, series by series, with a header before each metric."""
         for metric, of_metric in self._metrics.items():
-            yield header(metric, is_openmetrics=True)
+            yield header(metric, is_openmetrics=True).decode()
             for series in of_metric.values():
                 for offset, size in series.places:
                     self._file.seek(offset)
                     yield self._file.read(size).decode()
-                yield series.waiting.getvalue()
+                yield series.waiting.getvalue().decode()
 
 
 def _scrapes(stream: RecordStream, interval_s: float) -> Iterator[Snapshot]:

@@ -30,7 +30,7 @@ def test_messages_until_the_end(pair: tuple[Plugin, socket.socket]) -> None:
     theirs.sendall(data[:2])
     theirs.sendall(data[2:])
     theirs.shutdown(socket.SHUT_WR)
-    assert list(plugin.messages()) == [["a", 1], ["b"]]
+    assert list(plugin.messages) == [["a", 1], ["b"]]
 
 
 def test_what_is_told_arrives_in_order(pair: tuple[Plugin, socket.socket]) -> None:
@@ -53,4 +53,4 @@ def test_the_other_side_has_gone(pair: tuple[Plugin, socket.socket]) -> None:
     plugin, theirs = pair
     theirs.close()
     plugin.tell("late")
-    assert list(plugin.messages()) == []
+    assert list(plugin.messages) == []

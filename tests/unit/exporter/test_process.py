@@ -20,6 +20,7 @@ from locust_otel.core.snapshot import Snapshot
 from locust_otel.exporter import process as process_module
 from locust_otel.exporter.__main__ import nice_if_alone
 from locust_otel.exporter.checkpoint import Checkpoint
+from locust_otel.exporter.connection import Plugin
 from locust_otel.exporter.output import Output
 from locust_otel.exporter.process import Exporter
 from locust_otel.exporter.run import Phase, Run
@@ -108,7 +109,8 @@ class Locust:
         self.outputs = outputs
         self.heard: list[list[Any]] = []
         self.ours, theirs = socket.socketpair()
-        self.exporter = Exporter(theirs, Checkpoint(files[:2]), Checkpoint(files[2:]))
+        self.plugin = Plugin(theirs)
+        self.exporter = Exporter(self.plugin, Checkpoint(files[:2]), Checkpoint(files[2:]))
         self.code: int | None = None
         self._theirs = theirs
         self._threads = [Thread(target=self._work), Thread(target=self._hear)]
@@ -116,7 +118,8 @@ class Locust:
             thread.start()
 
     def _work(self) -> None:
-        self.code = self.exporter.main()
+        settings = self.plugin.settings()
+        self.code = 1 if settings is None else self.exporter.main(settings)
         self._theirs.close()  # as the end of a process does
 
     def _hear(self) -> None:

@@ -10,9 +10,8 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from opentelemetry.sdk._logs import ReadableLogRecord
@@ -361,26 +360,17 @@ def test_turns(rig: Rig) -> None:
     assert not push.is_alive()
 
 
-def test_pauses_between_batches(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A push of several batches pauses after each, so that scrapes get their turn; the last push does not."""
-    pauses: list[float] = []
+def test_gives_way_to_pages(rig: Rig) -> None:
+    """A push waits while a page is rendered, in the middle of a batch, and continues afterwards."""
     rig.record_many()
     push = rig.make(interval_s=0.02)
-
-    def wait(seconds: float) -> bool:
-        pauses.append(seconds)
-        return len(rig.sink.sent) >= 3
-
-    monkeypatch.setattr(push, "stopped", Mock(wait=wait))
-    push.start()
-    push.join(10)
-    first, *between = pauses[: 1 + len(rig.sink.sent)]
-    assert 0 < first <= 0.02
-    assert len(between) == len(rig.sink.sent) >= 3
-    assert all(0 < seconds <= 0.05 for seconds in between)
-    before = len(pauses)
-    push.push_last(1.0)
-    assert len(pauses) == before
+    with rig.session.rendering:
+        push.start()
+        sleep(0.3)
+        assert rig.sink.sent == []
+    wait_until(lambda: len(rig.sink.sent) >= 3)
+    push.stopped.set()
+    push.join(2)
 
 
 def test_a_pause_is_kept(rig: Rig) -> None:
