@@ -164,13 +164,12 @@ def lines(name: str, labels: bytes, point: Point | HistogramPoint) -> bytes:
     )  # fmt: skip
 
 
-@lru_cache(maxsize=65_536)
 def labelled(names: tuple[str, ...], values: tuple[str, ...]) -> bytes:
     """Return labels as they stand in braces; an empty one is the same as none."""
     return _encoded(",".join(filter(None, starmap(_label, zip(names, values, strict=True)))))
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def _label(name: str, value: str) -> str:
     escaped = _escape(value).replace('"', r"\"")
     return f'{name}="{escaped}"' if value else ""

@@ -27,8 +27,8 @@ from locust_otel.wire import frames
 
 logger = logging.getLogger(__name__)
 
-GIVE_WAY_S = 1.0
-"""Longest wait for a page, in seconds."""
+GIVE_WAY_S = 0.03
+"""Longest wait for a page, in seconds: short, so that nothing starves beside scrapes without end."""
 
 ITEMS_AT_A_TIME = 100  # of the work that gives way; they take 2 to 10 ms
 

@@ -7,6 +7,7 @@ messages, and the command that generates `metrics_pb2.py` from it.
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import starmap
 from operator import sub
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -37,7 +38,7 @@ class ProtobufExposition(Exposition):
         else:
             value = _number(family.metric.kind, point.value, family.start_time)
         # The bytes of a message are those of its fields, so the labels of a series are encoded once.
-        labels = _labels(family.label_names, point.labels)
+        labels = b"".join(starmap(_label, zip(family.label_names, point.labels, strict=True)))
         return b"".join((_METRIC_TAG, _varint(len(labels) + len(value)), labels, value))
 
 
@@ -80,7 +81,6 @@ def _histogram(point: HistogramPoint, start_time: float) -> bytes:
     return encoded
 
 
-@lru_cache(maxsize=16_384)
 def _exemplar(exemplar: Exemplar) -> messages.Exemplar:
     labels = {"trace_id": exemplar.trace_id, "span_id": exemplar.span_id}
     return messages.Exemplar(
@@ -90,14 +90,13 @@ def _exemplar(exemplar: Exemplar) -> messages.Exemplar:
     )
 
 
-@lru_cache(maxsize=65_536)
-def _labels(names: tuple[str, ...], values: tuple[str, ...]) -> bytes:
-    """Return the fields of a `Metric` with these labels; an empty one is the same as none."""
+@lru_cache(maxsize=16_384)
+def _label(name: str, value: str) -> bytes:
+    """Return the field of a `Metric` with this label; an empty one is the same as none."""
     # Bytes that are not UTF-8 in a file name or an environment variable arrive as lone surrogates.
-    pairs = [(name, value.encode("utf-8", "replace").decode()) for name, value in zip(names, values, strict=True)]
-    metric = messages.Metric(label=[messages.LabelPair(name=name, value=value) for name, value in pairs if value])
-    fields: bytes = metric.SerializeToString()
-    return fields
+    label = messages.LabelPair(name=name, value=value.encode("utf-8", "replace").decode())
+    field: bytes = messages.Metric(label=[label]).SerializeToString() if value else b""
+    return field
 
 
 @lru_cache(maxsize=8)
