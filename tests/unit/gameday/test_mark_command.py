@@ -171,7 +171,8 @@ def test_an_end_that_cannot_be_marked(
 def test_signals(marks: Marks, tmp_path: Path, number: signal.Signals, trap: str, code: int | None) -> None:
     """A signal goes to the command, whose end is marked and whose exit code is passed on, 128 and more for a signal."""
     ready = tmp_path / "ready"
-    script = f"import sys; sys.argv[1:] = {['mark', 'x', '--url', f'http://127.0.0.1:{marks.port}', '--']!r}"
+    script = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # which nohup would have ignored
+    script += f"import sys; sys.argv[1:] = {['mark', 'x', '--url', f'http://127.0.0.1:{marks.port}', '--']!r}"
     script += f" + ['sh', '-c', {trap + f'touch {ready}; while :; do sleep 0.05; done'!r}]\n"
     script += "from locust_otel.cli import main; sys.exit(main())"
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, start_new_session=True)
