@@ -40,6 +40,7 @@ INTERVAL_S = 1.0
 LOST_GRACE_S = 25.0
 """Longest wait for scrapers, in seconds, if Locust's process has died."""
 
+_GIVE_WAY_S = 0.3  # longest wait of an output, and of a checkpoint, for a page
 _STOP_S = 1.0  # in which outputs have to stop
 
 
@@ -206,11 +207,12 @@ class Exporter:
             elif monotonic() >= due:
                 due = max(due + INTERVAL_S, monotonic())
                 if run is not None and not run.is_final:
+                    session.give_way(_GIVE_WAY_S)
                     snapshot = session.snapshot()
                     for output in self._outputs:
-                        session.give_way()
+                        session.give_way(_GIVE_WAY_S)
                         self._call(output, output.collect, snapshot)
-            session.give_way()
+            session.give_way(_GIVE_WAY_S)
             try:
                 self._save()
             except OSError as error:  # a successor would know less; the run continues

@@ -28,7 +28,7 @@ from locust_otel.wire import frames
 logger = logging.getLogger(__name__)
 
 GIVE_WAY_S = 0.03
-"""Longest wait for a page, in seconds: short, so that nothing starves beside scrapes without end."""
+"""Longest wait of a piece of work for a page, in seconds: short, so that nothing starves beside scrapes without end."""
 
 ITEMS_AT_A_TIME = 100  # of the work that gives way; they take 2 to 10 ms
 
@@ -135,9 +135,9 @@ class Session:
         """Return how long to wait at the end of a run: at most this, `grace_s`, and what the user asked for."""
         return min(limit for limit in (limit_s, self.grace_s, self.settings.linger_s) if limit is not None)
 
-    def give_way(self) -> None:
+    def give_way(self, longest_s: float = GIVE_WAY_S) -> None:
         """Wait while a page is rendered."""
-        if self.rendering.acquire(timeout=GIVE_WAY_S):
+        if self.rendering.acquire(timeout=longest_s):
             self.rendering.release()
 
     def in_turns(self, items: Iterable[_T]) -> Iterator[_T]:
