@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from threading import Event as Flag
 from threading import Lock, RLock
-from time import time
+from time import monotonic, time
 from typing import Any, TypeVar
 
 from locust_otel.core.catalogue import Scope
@@ -27,8 +27,8 @@ from locust_otel.wire import frames
 
 logger = logging.getLogger(__name__)
 
-GIVE_WAY_S = 0.03
-"""Longest wait of a piece of work for a page, in seconds: short, so that nothing starves beside scrapes without end."""
+GIVE_WAY_S = 0.15
+"""Longest wait for pages, in seconds, within one `in_turns`: beside scrapes without end nothing starves."""
 
 ITEMS_AT_A_TIME = 100  # of the work that gives way; they take 2 to 10 ms
 
@@ -70,16 +70,6 @@ class Session:
         origin: The process.
         tell: Sends a message of `wire.frames` to it; may be called from every thread.
         state: What the exporter before this one has saved.
-
-    Attributes:
-        lock: To be held while anything here is read in several steps, or changed.
-        exports: Counts of the outputs' own exports, which have a checkpoint of their own.
-        rendering: Held while a page is rendered; other threads give way.
-        hurry: Set when nothing is worth a wait any more.
-        grace_s: Seconds left to wait for scrapers at the end; None for as long as the settings say.
-        url: URL of `/metrics`; None where it is not served.
-        listeners: Called with each event; from any thread.
-        on_mark: Called after each mark; must not wait for `lock`.
     """
 
     def __init__(
@@ -88,17 +78,17 @@ class Session:
         self.settings = settings
         self.origin = origin
         self.tell = tell
-        self.lock = RLock()
+        self.lock = RLock()  # held while anything here is read in several steps, or changed
         self.state = state or State()
-        self.exports = Exports()
-        self.hurry = Flag()
-        self.grace_s: float | None = None
-        self.url: str | None = None
-        self.listeners: list[Callable[[Event], None]] = []
-        self.on_mark: Callable[[], None] = lambda: None
+        self.exports = Exports()  # counts of the outputs' own exports, which have a checkpoint of their own
+        self.hurry = Flag()  # set when nothing is worth a wait any more
+        self.grace_s: float | None = None  # left to wait for scrapers at the end; None for as long as settings say
+        self.url: str | None = None  # of `/metrics`; None where it is not served
+        self.listeners: list[Callable[[Event], None]] = []  # called with each event, from any thread
+        self.on_mark: Callable[[], None] = lambda: None  # called after each mark; must not wait for `lock`
         # Every mark is counted and recorded; only so many get a log line.
         self._mark_rate = RateLimit(burst=50)
-        self.rendering = Lock()
+        self.rendering = Lock()  # held while a page is rendered; other threads give way
 
     @property
     def scopes(self) -> frozenset[Scope]:
@@ -135,19 +125,22 @@ class Session:
         """Return how long to wait at the end of a run: at most this, `grace_s`, and what the user asked for."""
         return min(limit for limit in (limit_s, self.grace_s, self.settings.linger_s) if limit is not None)
 
-    def give_way(self, longest_s: float = GIVE_WAY_S) -> None:
-        """Wait while a page is rendered."""
+    def give_way(self, longest_s: float) -> float:
+        """Wait while a page is rendered; return for how many seconds."""
+        began_s = monotonic()
         if self.rendering.acquire(timeout=longest_s):
             self.rendering.release()
+        return monotonic() - began_s
 
     def in_turns(self, items: Iterable[_T]) -> Iterator[_T]:
         """Yield items of which each is some work, and give way every few milliseconds.
 
         Python runs one thread at a time: beside a busy thread a scrape takes twice as long.
         """
+        left_s = GIVE_WAY_S
         for number, item in enumerate(items):
-            if number % ITEMS_AT_A_TIME == 0:
-                self.give_way()
+            if number % ITEMS_AT_A_TIME == 0 and left_s > 0:
+                left_s -= self.give_way(left_s)
             yield item
 
     def add_event(self, event: Event) -> None:

@@ -105,17 +105,13 @@ class Progress:
     """The objectives of one run, which starts at `start_time` in Unix time.
 
     It is picklable; its methods must not run at the same time.
-
-    Attributes:
-        aborted: The pair for which --slo-abort has stopped the run.
-        is_warming_up: Whether the warm-up is not over, so that no request is judged.
     """
 
     def __init__(self, slo: Slo, start_time: float) -> None:
         self.slo = slo
-        self.aborted: Burning | None = None
+        self.aborted: Burning | None = None  # the pair for which --slo-abort has stopped the run
         self.validity = Validity(start_time, float(slo.warmup_s))
-        self.is_warming_up = bool(slo.warmup_s)
+        self.is_warming_up = bool(slo.warmup_s)  # until its end no request is judged
         self._judged = JudgedRequests(slo.objectives)
         self._rates = BurnRates(slo)
         self._rates.add(float(slo.warmup_s), dict.fromkeys((o.name for o in slo.objectives), Counts()))

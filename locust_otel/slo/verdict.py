@@ -135,12 +135,7 @@ def exit_code(results: Iterable[Result], *, is_aborted: bool = False) -> ExitCod
 
 
 class _Tally:
-    """The judged requests of one objective.
-
-    Attributes:
-        before: Requests of the warm-up, by endpoint.
-        by_endpoint: Requests since then, in the order in which the endpoints came up.
-    """
+    """The judged requests of one objective."""
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
@@ -149,8 +144,8 @@ class _Tally:
 
     def restart(self, before: dict[Endpoint, Counts]) -> None:
         """Count the requests after these."""
-        self.before = before
-        self.by_endpoint = dict.fromkeys(before, Counts())
+        self.before = before  # requests of the warm-up, by endpoint
+        self.by_endpoint = dict.fromkeys(before, Counts())  # since then, in the order in which the endpoints came up
         self._good = self._bad = 0
         self._sums: tuple[Counts, Worst | None] | None = None
 

@@ -360,14 +360,16 @@ def test_turns(rig: Rig) -> None:
     assert not push.is_alive()
 
 
-def test_gives_way_to_pages(rig: Rig) -> None:
-    """A push waits while a page is rendered, in the middle of a batch, and continues afterwards."""
+def test_gives_way_to_pages(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A push waits while a page is rendered, in the middle of a batch, and continues afterwards; not without end."""
+    monkeypatch.setattr("locust_otel.exporter.session.GIVE_WAY_S", 1.0)
     rig.record_many()
     push = rig.make(interval_s=0.02)
     with rig.session.rendering:
         push.start()
         sleep(0.3)
         assert rig.sink.sent == []
+        wait_until(lambda: len(rig.sink.sent) >= 1)
     wait_until(lambda: len(rig.sink.sent) >= 3)
     push.stopped.set()
     push.join(2)
