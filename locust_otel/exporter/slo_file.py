@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 import pickle
 from functools import cache
-from typing import TYPE_CHECKING
 
 from locust_otel.core.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from locust_otel.slo.objectives import Slo
+from locust_otel.slo.objectives import Slo
 
 
 @cache

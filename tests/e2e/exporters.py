@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -188,14 +186,6 @@ def replayed(outcome: Outcome, folder: Path) -> Outcome:
     with Stage(folder) as stage:
         again: Outcome = outcome.more["play"](stage)
     return again
-
-
-def seconds_to_import() -> float:
-    """Return how long a process takes now to import what an exporter does: half a second where nothing else runs."""
-    began = time.monotonic()
-    modules = "locust_otel.exporter.process, locust_otel.exporter.endpoint.server"
-    subprocess.run([sys.executable, "-c", f"import {modules}"], check=True)
-    return time.monotonic() - began
 
 
 def records(folder: Path) -> list[Record]:

@@ -10,7 +10,7 @@ import pytest
 from gevent.event import AsyncResult
 from gevent.pool import Pool
 
-from tests.faults.bench import ALL, MAX_GAP_S, MAX_LOAD_OFF, Fault, Figures, play
+from tests.faults.bench import Fault, Figures, play
 from tests.faults.faults import EVERY, NONE
 from tests.faults.judge import judge
 
@@ -89,9 +89,5 @@ def test_no_fault_touches_the_load(plays: Plays, fault: Fault) -> None:
     found = judge(fault, plays.of(fault), calm)
     if found.times:  # a busy machine, on which a count may be missed too; all has to be right the second time
         calm = plays.once(NONE)
-        if calm.requests < ALL * (1 - MAX_LOAD_OFF / 2) or calm.gap_s > 2 * MAX_GAP_S:
-            # The budgets are differences from this run. Where it misses them itself, nothing can be said of the fault.
-            without = f"{calm.requests} requests of {ALL} were made, with a gap of {calm.gap_s:.2f} s"
-            pytest.skip(f"this machine is too busy: without any sink {without}")
         found = judge(fault, plays.once(fault), calm)
     assert found.misses == (), found.figures.log[-3000:]

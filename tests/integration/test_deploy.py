@@ -77,7 +77,8 @@ def test_kustomize_builds_the_overlays(overlay: str, tmp_path: Path) -> None:
     """`kubectl kustomize` takes each overlay as `kubectl apply -k` would, and the result hangs together."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
-        # The tests fetch no tools of Kubernetes; only who has a cluster has kubectl.
+        # The tests fetch no tools of Kubernetes. Where there is no cluster there is no kubectl, and unit tests check
+        # the files without it; this test adds what kubectl itself says of them.
         pytest.skip("kubectl is not on PATH; tests/unit/test_deploy_files.py checks the same files without it")
     for folder in ("deploy", "locustfiles", "dashboards"):
         shutil.copytree(TOP / folder, tmp_path / folder)
