@@ -31,7 +31,7 @@ class HistogramPoint:
     """One histogram.
 
     Attributes:
-        counts: As `layout` shapes them.
+        counts: By index of the bounds of `layout`, where there are any.
         sum: Sum of what was counted, in the unit of the metric.
         exemplars: By index into the classic view.
         source: Source of the numbers; the same object again means the same numbers. None if unknown.
@@ -39,7 +39,7 @@ class HistogramPoint:
 
     labels: tuple[str, ...]
     layout: Layout
-    counts: Sequence[int]
+    counts: Mapping[int, int]
     sum: float
     exemplars: Mapping[int, Exemplar]
     source: SeriesSnapshot | None = None
@@ -164,7 +164,7 @@ def _generator(workers: Sequence[WorkerSnapshot], run_id: str) -> Iterator[_Draf
     yield _plain(catalogue.WORKER_MEMORY, memory)
     yield _plain(catalogue.WORKER_USERS, ((labels, w.users) for labels, w in named))
     lags = ((labels, w.lag_counts, w.lag_sum_s) for labels, w in named)
-    delays = ((labels, w.schedule_counts, w.schedule_sum_s) for labels, w in named if len(w.schedule_counts))
+    delays = ((labels, w.schedule_counts, w.schedule_sum_s) for labels, w in named if w.schedule_counts)
     for metric, values in ((catalogue.GENERATOR_LAG, lags), (catalogue.SCHEDULE_LAG, delays)):
         points = (HistogramPoint(labels, layout(), counts, sum_s, {}) for labels, counts, sum_s in values)
         yield metric, metric.labels, points

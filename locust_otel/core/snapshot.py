@@ -6,7 +6,7 @@ two outputs of one snapshot cannot disagree. A series that has not changed is th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
@@ -63,7 +63,7 @@ class SeriesSnapshot:
     """All requests so far of one method, name, user class and outcome.
 
     Attributes:
-        counts: As the layout of the run shapes them; never changed again.
+        counts: Requests by index of the layout's bounds, where there are any; never changed again.
         measured: The sum of `counts`.
         unmeasured: Requests without a usable duration, which `counts` leaves out.
         sum_s: Sum of the measured durations in seconds.
@@ -71,7 +71,7 @@ class SeriesSnapshot:
     """
 
     key: SeriesKey
-    counts: Sequence[int]
+    counts: Mapping[int, int]
     measured: int
     unmeasured: int
     sum_s: float
@@ -92,11 +92,11 @@ class WorkerSnapshot:
         worker: Host and index, `host-0`.
         cpu_ratio: Share of one core in [0, 1] and a little above; None before the first measurement.
         memory_bytes: Resident memory; None before the first measurement.
-        lag_counts: How late its event loop was, as `layout()` shapes it.
+        lag_counts: How late its event loop was, by index of the bounds of `layout()`.
         lag_sum_s: Sum of those delays in seconds.
         reasons: Why its latencies cannot be believed, of `catalogue.INVALID_REASONS`; empty where they can.
-        schedule_counts: Tasks of users with `constant_pacing` or `constant_throughput`, by how late they began, in the
-            same shape; empty where nothing has a schedule.
+        schedule_counts: Tasks of users with `constant_pacing` or `constant_throughput`, by how late they began,
+            likewise; empty where nothing has a schedule.
         schedule_sum_s: Sum of those delays in seconds.
     """
 
@@ -104,10 +104,10 @@ class WorkerSnapshot:
     cpu_ratio: float | None
     memory_bytes: int | None
     users: int
-    lag_counts: Sequence[int]
+    lag_counts: Mapping[int, int]
     lag_sum_s: float
     reasons: tuple[str, ...] = ()
-    schedule_counts: Sequence[int] = ()
+    schedule_counts: Mapping[int, int] = field(default_factory=dict)
     schedule_sum_s: float = 0.0
 
 

@@ -7,7 +7,7 @@ a report that comes twice counts once, and one that comes late does no harm.
 from __future__ import annotations
 
 import pickle
-from array import array
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ class _Series:
     """A series of the run; `counts` and `exemplars` are shared with the last snapshot while `frozen` is one."""
 
     key: SeriesKey
-    counts: array[int]
+    counts: Counter[int] = field(default_factory=Counter)
     measured: int = 0
     unmeasured: int = 0
     sum_s: float = 0.0
@@ -37,7 +37,7 @@ class _Series:
         self.saved = None
         if self.frozen is not None:
             self.frozen = None
-            self.counts = self.counts[:]
+            self.counts = self.counts.copy()
             self.exemplars = self.exemplars.copy()
 
     def snapshot(self) -> SeriesSnapshot:
@@ -166,7 +166,7 @@ class Merged:
         merged = SeriesKey(method, name, key.user_class, key.outcome)
         series = self._series.get(merged)
         if series is None:
-            series = self._series[merged] = _Series(merged, self.layout.empty())
+            series = self._series[merged] = _Series(merged)
         return _Reported(series)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -184,14 +184,13 @@ class Merged:
         self._series, self._reported = {}, {}
         for saved in series:
             key, sum_s, exemplars = pickle.loads(saved)  # noqa: S301  # our own
-            self._series[key] = _Series(key, self.layout.empty(), sum_s=sum_s, exemplars=exemplars, saved=saved)
+            self._series[key] = _Series(key, sum_s=sum_s, exemplars=exemplars, saved=saved)
         for saved in reported:
             source, key, merged_key, *fields = pickle.loads(saved)  # noqa: S301  # our own
             last = self._reported[source, key] = _Reported(self._series[merged_key], *fields)
             last.saved = saved
             merged = last.merged
-            for index, count in last.counts.items():
-                merged.counts[index] += count
+            merged.counts.update(last.counts)
             merged.measured += sum(last.counts.values())
             merged.unmeasured += last.unmeasured
             merged.body_bytes += last.body_bytes

@@ -39,11 +39,11 @@ class Workers:
 
 
 def _snapshot(vitals: Vitals, name: str, users: int) -> WorkerSnapshot:
-    bounds = layout()
-    lags, delays = bounds.empty(), bounds.empty()
-    for counts, reported in ((lags, vitals.lag_counts), (delays, vitals.schedule_counts)):
-        for index, count in reported.items():
-            if index < len(counts):
-                counts[index] = count
-    own = vitals._asdict() | {"lag_counts": lags, "schedule_counts": delays if any(delays) else ()}
-    return WorkerSnapshot(worker=name, users=users, **own)
+    last = len(layout().bounds)
+    lags, delays = (
+        {index: count for index, count in counts.items() if index <= last}
+        for counts in (vitals.lag_counts, vitals.schedule_counts)
+    )
+    return WorkerSnapshot(
+        worker=name, users=users, **vitals._asdict() | {"lag_counts": lags, "schedule_counts": delays}
+    )

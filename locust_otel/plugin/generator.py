@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from bisect import bisect_left, bisect_right
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from time import monotonic, perf_counter, process_time
 from typing import Any, NamedTuple
@@ -71,7 +71,7 @@ class Generator:
     """
 
     def __init__(self, every_second: Callable[[], tuple[int, float]]) -> None:
-        self.lag_counts = LAG_LAYOUT.empty()  # wake-ups by delay
+        self.lag_counts = Counter[int]()  # wake-ups by delay
         self.lag_sum_s = 0.0
         self.cpu_ratio: float | None = None  # share of a core over the last second; None before
         self.memory_bytes: int | None = None  # resident; None before the first second is over
@@ -93,7 +93,7 @@ class Generator:
 
     def start_run(self) -> None:
         """Measure a new run: like all its series, those of the delays begin at 0, and nothing before it counts."""
-        self.lag_counts = LAG_LAYOUT.empty()
+        self.lag_counts = Counter[int]()
         self.lag_sum_s = 0.0
         self._recent.clear()
         self.reasons = ()
@@ -158,12 +158,12 @@ class Pacing:
     """
 
     def __init__(self) -> None:
-        self.counts = SCHEDULE_LAYOUT.empty()  # tasks by how late they began; on time is 0
+        self.counts = Counter[int]()  # tasks by how late they began; on time is 0
         self.sum_s = 0.0
 
     def start_run(self) -> None:
         """Measure a new run, from 0."""
-        self.counts = SCHEDULE_LAYOUT.empty()
+        self.counts = Counter[int]()
         self.sum_s = 0.0
 
     def instrument(self, user_classes: Iterable[type[Any]]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from typing import Any
 
 import gevent
@@ -141,9 +140,9 @@ class LocalNode(Node):
                 generator.memory_bytes,
                 generator.reasons,
                 generator.lag_sum_s,
-                _nonzero(generator.lag_counts),
+                dict(generator.lag_counts),
                 pacing.sum_s,
-                _nonzero(pacing.counts),
+                dict(pacing.counts),
             ],
         }
 
@@ -169,8 +168,3 @@ class LocalNode(Node):
                 "worker": self.name,
             }
             self._events.append(Event(USER_ERROR, f"{error_type} in a task of {user_class}", "ERROR", attributes))
-
-
-def _nonzero(counts: Iterable[int]) -> dict[int, int]:
-    """Return the counts that are not 0, by index."""
-    return {index: count for index, count in enumerate(counts) if count}

@@ -145,7 +145,7 @@ def encode(  # noqa: PLR0913, PLR0917  # the parts of a piece
     return data
 
 
-def encode_counts(counts: Mapping[int, int] | Sequence[int], indexes: Collection[int]) -> list[int]:
+def encode_counts(counts: Mapping[int, int], indexes: Collection[int]) -> list[int]:
     """Return the counts at these indexes as gaps and counts in turn; an index that is there twice is sent once."""
     if len(indexes) == 1:
         (index,) = indexes

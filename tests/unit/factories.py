@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -162,12 +163,9 @@ def worker(
     return WorkerSnapshot(worker=name, lag_counts=_counted(lags), lag_sum_s=sum(lags), **values)
 
 
-def _counted(seconds: Iterable[float]) -> Sequence[int]:
-    where = layout()
-    counts = where.empty()
-    for value in seconds:
-        counts[next((i for i, bound in enumerate(where.bounds) if value <= bound), len(where.bounds))] += 1
-    return counts
+def _counted(seconds: Iterable[float]) -> Counter[int]:
+    bounds = layout().bounds
+    return Counter(next((i for i, bound in enumerate(bounds) if value <= bound), len(bounds)) for value in seconds)
 
 
 def health(**changes: Any) -> HealthSnapshot:
@@ -300,10 +298,10 @@ def expected_samples(taken: Snapshot, scopes: frozenset[Scope] = ALL_SCOPES) -> 
             assert family.metric.kind is Kind.HISTOGRAM
             bounds = [*point.layout.bounds, float("inf")]
             for edge in [*point.layout.classic_bounds, float("inf")]:
-                below = sum(n for bound, n in zip(bounds, point.counts, strict=True) if bound <= edge)
+                below = sum(n for index, n in point.counts.items() if bounds[index] <= edge)
                 samples[sample_key(f"{name}_bucket", {**labels, "le": repr(edge)})] = below
             samples[sample_key(f"{name}_sum", labels)] = point.sum
-            samples[sample_key(f"{name}_count", labels)] = sum(point.counts)
+            samples[sample_key(f"{name}_count", labels)] = sum(point.counts.values())
     return samples
 
 

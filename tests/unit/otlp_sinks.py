@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -167,10 +168,8 @@ def record(aggregate: Load, key: SeriesKey, times_ms: Iterable[float], length: i
 
 def worker(name: str = "host-0", lags_s: Iterable[float] = (0.001,), **changes: Any) -> WorkerSnapshot:
     """Return how a generating process might be."""
-    lags, bounds = list(lags_s), layout()
-    counts = bounds.empty()
-    for lag in lags:
-        counts[next((i for i, bound in enumerate(bounds.bounds) if lag <= bound), len(bounds.bounds))] += 1
+    lags, bounds = list(lags_s), layout().bounds
+    counts = Counter(next((i for i, bound in enumerate(bounds) if lag <= bound), len(bounds)) for lag in lags)
     delays: dict[str, Any] = {"schedule_counts": counts, "schedule_sum_s": 0.25}
     values: dict[str, Any] = {"cpu_ratio": 0.25, "memory_bytes": 64_000_000, "users": 7, **delays, **changes}
     return WorkerSnapshot(worker=name, lag_counts=counts, lag_sum_s=sum(lags), **values)

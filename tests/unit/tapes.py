@@ -136,5 +136,5 @@ def packed(path: Path, entries: list[dict[str, Any]]) -> Path:
 def facts(requests: RequestsSnapshot) -> dict[SeriesKey, tuple[Any, ...]]:
     """Return what is known of each series that has requests."""
     return {
-        s.key: (list(s.counts), s.measured, s.unmeasured, s.sum_s, s.body_bytes) for s in requests.series if s.total
+        s.key: (dict(s.counts), s.measured, s.unmeasured, s.sum_s, s.body_bytes) for s in requests.series if s.total
     }

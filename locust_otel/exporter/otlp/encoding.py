@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import itemgetter, sub
@@ -26,7 +26,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from locust_otel.core.catalogue import Kind
 from locust_otel.core.events import Event
 from locust_otel.core.families import Family, HistogramPoint, Point
-from locust_otel.core.histogram import SCALE
+from locust_otel.core.histogram import SCALE, difference
 from locust_otel.core.snapshot import Exemplar
 
 POINTS_PER_BATCH = 1000
@@ -36,7 +36,7 @@ _SEVERITIES = {"INFO": SeverityNumber.INFO, "WARN": SeverityNumber.WARN, "ERROR"
 
 InTurns = Callable[[Iterable[Any]], Iterator[Any]]
 SeriesId = tuple[str, tuple[str, ...]]
-Sent = tuple[float, Sequence[int], int, bool]
+Sent = tuple[float, Mapping[int, int], int, bool]
 """What of a series has arrived: value or sum, counts, until when in Unix nanoseconds, and whether it is of a run."""
 
 
@@ -158,7 +158,7 @@ class Encoder:
         attributes = dict(zip(family.label_names, point.labels, strict=True))
         if "" in point.labels:  # An empty label is the same as none, as on /metrics.
             attributes = {name: value for name, value in attributes.items() if value}
-        counts: Sequence[int] = ()
+        counts: Mapping[int, int] = {}
         if isinstance(point, HistogramPoint):
             value, counts = point.sum, point.counts
         else:
@@ -172,7 +172,7 @@ class Encoder:
             sent[series] = value, counts, time_ns, "run_id" in family.label_names
             if before is not None:
                 value, start_ns = value - before[0], before[2]
-                counts = list(map(sub, counts, before[1]))
+                counts = difference(counts, before[1])
         if isinstance(point, Point):
             return sdk.NumberDataPoint(attributes, start_ns, time_ns, value)
         point_type: Any = sdk.ExponentialHistogramDataPoint if self._is_exponential else sdk.HistogramDataPoint
@@ -187,7 +187,7 @@ class Encoder:
             **self._buckets(point, counts, start_ns),
         )
 
-    def _buckets(self, point: HistogramPoint, counts: Sequence[int], start_ns: int) -> dict[str, Any]:
+    def _buckets(self, point: HistogramPoint, counts: Mapping[int, int], start_ns: int) -> dict[str, Any]:
         """Return the fields that follow from the counts; those of an unchanged series as they were."""
         if point.source is None or self._is_delta:
             return self._bucket_fields(point, counts)
@@ -198,7 +198,7 @@ class Encoder:
             known = self._buckets_of[point.labels] = state, self._bucket_fields(point, counts)
         return known[1]
 
-    def _bucket_fields(self, point: HistogramPoint, counts: Sequence[int]) -> dict[str, Any]:
+    def _bucket_fields(self, point: HistogramPoint, counts: Mapping[int, int]) -> dict[str, Any]:
         if self._is_exponential:
             view = point.layout.exponential(counts)
             return {

@@ -11,6 +11,7 @@ from typing import Any
 
 from locust_otel.core.catalogue import INVALID_REASONS
 from locust_otel.core.errors import ExitCode
+from locust_otel.core.histogram import joined
 from locust_otel.core.snapshot import RunSnapshot, SeriesSnapshot, Snapshot
 from locust_otel.exporter.page.curves import RECENT_S, Curves, recent_requests, rounded
 from locust_otel.exporter.run import Run
@@ -80,12 +81,12 @@ def _endpoints(run: RunSnapshot, curves: Curves) -> dict[str, Any]:
 
     def row(series: Sequence[SeriesSnapshot], endpoint: Endpoint | None = None) -> dict[str, Any]:
         if not run.active:
-            counts = [sum(column) for column in zip(*(one.counts for one in series), strict=True)] or layout.empty()
+            counts = joined(one.counts for one in series)
             recent = recent_requests(layout, counts, _total(series), _failures(series), run.elapsed_s)
         elif curves.run_id == run.run_id:
             recent = curves.recent(layout, endpoint)
         else:
-            recent = recent_requests(layout, layout.empty(), 0, 0, 0.0)
+            recent = recent_requests(layout, {}, 0, 0, 0.0)
         method, name = endpoint or ("", "all")
         return {
             "method": method,

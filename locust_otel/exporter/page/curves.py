@@ -6,13 +6,13 @@ Both are differences between snapshots that are a second apart. A series that ha
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from operator import mul
 from typing import NamedTuple
 
-from locust_otel.core.histogram import Layout
+from locust_otel.core.histogram import Layout, difference
 from locust_otel.core.snapshot import RunSnapshot, SeriesSnapshot, Snapshot, WorkerSnapshot
 from locust_otel.exporter.session import Session
 from locust_otel.slo.counts import Endpoint
@@ -29,7 +29,6 @@ COLUMNS = ("at_s", "requests", "failures", "bytes", "users", "p50_s", "p95_s", "
 # arrives: each three weights that lie three seconds apart add up to 8.
 _EVEN = (1, 2, 3, 3, 3, 3, 3, 3, 2, 1)
 _MIN_LENGTH_S = 0.5  # between two points: over a shorter time, as before the end of a run, a rate means nothing
-_CHUNK = 32  # counts that are compared at a time; within a second few of a series change
 _UNSETTLED = 2  # snapshots of a successor in which requests arrive that were reported to the process before it
 
 
@@ -122,15 +121,14 @@ class Curves:
 
     def _new_second(self, run: RunSnapshot) -> _Second:
         second = _Second(run.elapsed_s - self._elapsed_s)
-        nothing = run.requests.layout.empty()
         known = iter(self._series)  # series are only added, at the end
         for new in self._session.in_turns(run.requests.series):
             old = next(known, None)
             if old is new:
                 continue
-            counts, total, body_bytes = (old.counts, old.total, old.body_bytes) if old is not None else (nothing, 0, 0)
+            counts, total, body_bytes = (old.counts, old.total, old.body_bytes) if old is not None else ({}, 0, 0)
             second.body_bytes += new.body_bytes - body_bytes
-            changes = dict(_differences(counts, new.counts))
+            changes = difference(new.counts, counts)
             for tally in second.tallies[None], second.tallies[new.key[:2]]:
                 tally.requests += new.total - total
                 tally.failures += new.total - total if new.key.outcome == "failure" else 0
@@ -141,7 +139,7 @@ class Curves:
     def _new_lags(self, workers: Sequence[WorkerSnapshot]) -> tuple[int, float]:
         """Return how often the lag was measured since the last snapshot, and the sum in seconds."""
         before = self._lags
-        self._lags = {worker.worker: (sum(worker.lag_counts), worker.lag_sum_s) for worker in workers}
+        self._lags = {worker.worker: (sum(worker.lag_counts.values()), worker.lag_sum_s) for worker in workers}
         number, sum_s = 0, 0.0
         for name, (count, lag_s) in self._lags.items():
             old_count, old_lag_s = before.get(name, (count, lag_s))
@@ -167,7 +165,7 @@ class Curves:
 
     def recent(self, layout: Layout, endpoint: Endpoint | None = None) -> RecentRequests:
         """Return the recent requests of an endpoint, or of all."""
-        counts = layout.empty()
+        counts = Counter[int]()
         requests = failures = length_s = 0.0
         weights = _EVEN if self._is_distributed else repeat(1)
         for weight, second in zip(weights, reversed(self._recent), strict=False):
@@ -175,8 +173,7 @@ class Curves:
             if tally := second.tallies.get(endpoint):
                 requests += weight * tally.requests
                 failures += weight * tally.failures
-                for index, count in tally.counts.items():
-                    counts[index] += count
+                counts.update(tally.counts)
         return recent_requests(layout, counts, requests, failures, length_s)
 
     def columns(self) -> Mapping[str, list[float | None]]:
@@ -189,23 +186,13 @@ class Curves:
 
 
 def recent_requests(
-    layout: Layout, counts: Sequence[int], requests: float, failures: float, length_s: float
+    layout: Layout, counts: Mapping[int, int], requests: float, failures: float, length_s: float
 ) -> RecentRequests:
     """Return the rates and percentiles of requests within so many seconds."""
     times_s = tuple(layout.quantile(counts, q) for q in QUANTILES)
     if length_s <= 0:
         return RecentRequests(None, None, times_s)
     return RecentRequests(requests / length_s, failures / length_s, times_s)
-
-
-def _differences(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield the indexes at which counts have changed, and by how much."""
-    for start in range(0, len(new), _CHUNK):
-        before, after = old[start : start + _CHUNK], new[start : start + _CHUNK]
-        if before != after:
-            for index, (a, b) in enumerate(zip(before, after, strict=True), start):
-                if a != b:
-                    yield index, b - a
 
 
 def rounded(value: float | None) -> float | None:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
-from operator import ne
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +33,7 @@ class Written:
     end_s: float = 0.0  # since the start of the run
     series: int = 0  # number of those whose keys are written; errors and marks likewise
     errors: int = 0
-    lags: dict[str, tuple[float, dict[int, int]]] = field(default_factory=dict)  # sum and counts, by worker
+    lags: dict[str, tuple[float, Mapping[int, int]]] = field(default_factory=dict)  # sum and counts, by worker
     marks: int = 0
     is_warming_up: bool = False
     is_closed: bool = False  # nothing more is written
@@ -117,8 +115,7 @@ class RecordWriter:
         written.end_s = self._end_of(taken, run)
         written.series, written.errors = len(run.requests.series), len(run.requests.errors)
         for worker in taken.workers:
-            counts = worker.lag_counts
-            written.lags[worker.worker] = (worker.lag_sum_s, {index: counts[index] for index in _nonzero(counts)})
+            written.lags[worker.worker] = worker.lag_sum_s, worker.lag_counts
         self._series = run.requests.series
         self._errors, self._user_errors = run.requests.errors, run.requests.user_errors
 
@@ -145,25 +142,23 @@ class RecordWriter:
         for position, now in enumerate(self._in_turns(series)):
             before = known[position] if position < len(known) else None
             if now is not before and now.total != (0 if before is None else before.total):
-                counts = now.counts
-                indexes = _nonzero(counts if before is None else list(map(ne, counts, before.counts)))
-                entries.append((position, now.unmeasured, now.sum_s, now.body_bytes, encode_counts(counts, indexes)))
+                changed = _changed(now.counts, {} if before is None else before.counts)
+                entries.append((position, now.unmeasured, now.sum_s, now.body_bytes, changed))
         return entries
 
     def _worker(self, now: WorkerSnapshot) -> record.WorkerLine:
         counts = now.lag_counts
         sum_s, known = self.written.lags.get(now.worker) or (0.0, None)
         # A worker that has come back counts from 0 again.
-        is_new = known is None or now.lag_sum_s < sum_s or any(counts[index] < n for index, n in known.items())
-        before = {} if is_new or known is None else known
-        lag = encode_counts(counts, [i for i in _nonzero(counts) if counts[i] != before.get(i)])
+        is_new = known is None or now.lag_sum_s < sum_s or any(counts.get(index, 0) < n for index, n in known.items())
+        lag = _changed(counts, {} if is_new or known is None else known)
         return record.WorkerLine(
             now.worker, now.cpu_ratio, now.memory_bytes, now.users, now.reasons, is_new, now.lag_sum_s, lag
         )
 
 
-def _nonzero(counts: Sequence[int]) -> list[int]:
-    return list(compress(range(len(counts)), counts))  # in C, since there are many
+def _changed(counts: Mapping[int, int], before: Mapping[int, int]) -> list[int]:
+    return encode_counts(counts, [index for index, count in counts.items() if count != before.get(index)])
 
 
 def _object(line: Struct) -> dict[str, Any]:

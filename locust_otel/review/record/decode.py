@@ -6,14 +6,13 @@ Strict about everything that the format says.
 from __future__ import annotations
 
 import json
-from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Self, TypeVar
 
 from msgspec import Struct, convert, field
 
-from locust_otel.core.histogram import Layout, layout
+from locust_otel.core.histogram import Layout, joined, layout
 from locust_otel.core.snapshot import ErrorKey, SeriesKey, WorkerSnapshot
 from locust_otel.slo.file import parse
 from locust_otel.slo.objectives import Slo
@@ -77,7 +76,7 @@ class Contents(record.RunFacts, kw_only=True):
     _known_errors: defaultdict[ErrorKey, int] = field(default_factory=lambda: defaultdict(int))
     _known_user_errors: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     _known_lags: dict[str, tuple[float, defaultdict[int, int]]] = field(default_factory=dict)
-    _lags: dict[str, tuple[array[int], float]] = field(default_factory=dict)
+    _lags: dict[str, tuple[Counter[int], float]] = field(default_factory=dict)
     _end_s: float = 0.0
 
     @classmethod
@@ -180,11 +179,8 @@ class Contents(record.RunFacts, kw_only=True):
             raise ValueError(f"worker {line.worker}: a sum that falls")
         lags = _new(known, _buckets(line.lag, len(layout().bounds)))
         self._known_lags[line.worker] = (line.lag_sum_s, known)
-        counts, sum_s = self._lags.get(line.worker) or (layout().empty(), 0.0)
-        counts = counts[:]
-        for index, count in lags.items():
-            counts[index] += count
-        self._lags[line.worker] = total = (counts, sum_s + (line.lag_sum_s - before_s))
+        counts, sum_s = self._lags.get(line.worker) or ({}, 0.0)
+        self._lags[line.worker] = total = (joined((counts, lags)), sum_s + (line.lag_sum_s - before_s))
         return WorkerSnapshot(line.worker, line.cpu, line.memory, line.users, *total, line.reasons)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import zlib
-from array import array
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -27,7 +26,7 @@ class Cumulated:
 
     def __init__(self, contents: Contents) -> None:
         self._contents = contents
-        self._counts: dict[int, array[int]] = {}
+        self._counts: dict[int, Counter[int]] = {}
         self._numbers: dict[int, list[Any]] = {}  # measured, unmeasured, bytes; sums at the end and before the first
         self._errors: Counter[ErrorKey] = Counter()
         self._user_errors: Counter[tuple[str, str]] = Counter()
@@ -36,11 +35,10 @@ class Cumulated:
         """Add an interval, which is later than those before."""
         for position, delta in interval.counts.items():
             if position not in self._counts:
-                self._counts[position] = self._contents.layout.empty()
+                self._counts[position] = Counter()
                 self._numbers[position] = [0, 0, 0, 0.0, delta.sum_to_s - delta.sum_s]
             counts, numbers = self._counts[position], self._numbers[position]
-            for index, count in delta.counts.items():
-                counts[index] += count
+            counts.update(delta.counts)
             numbers[0] += delta.measured
             numbers[1] += delta.unmeasured
             numbers[2] += delta.body_bytes
@@ -52,7 +50,7 @@ class Cumulated:
         """Return what was added so far; series without any request are left out."""
         contents, series = self._contents, []
         for position, (measured, unmeasured, body_bytes, sum_to_s, sum_from_s) in sorted(self._numbers.items()):
-            key, counts = contents.series[position], self._counts[position][:]
+            key, counts = contents.series[position], self._counts[position].copy()
             series.append(SeriesSnapshot(key, counts, measured, unmeasured, sum_to_s - sum_from_s, body_bytes))
         return RequestsSnapshot(
             layout=contents.layout,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import Any
 
-from locust_otel.core.histogram import Layout
+from locust_otel.core.histogram import Layout, joined
 from locust_otel.core.snapshot import SeriesSnapshot
 from locust_otel.core.words import duration, length
 from locust_otel.review.analysis.finding import Analysis
@@ -89,7 +89,7 @@ def summary(record: Record) -> Summary:
 
 
 def _row(method: str, name: str, several: list[SeriesSnapshot], layout: Layout, time_s: float) -> EndpointRow:
-    counts = [sum(column) for column in zip(layout.empty(), *(series.counts for series in several), strict=True)]
+    counts = joined(series.counts for series in several)
     measured, sum_s = sum(series.measured for series in several), sum(series.sum_s for series in several)
     p50, p95, p99 = (layout.quantile(counts, q) for q in (0.5, 0.95, 0.99))
     return EndpointRow(

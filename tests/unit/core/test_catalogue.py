@@ -134,7 +134,7 @@ def test_every_metric_has_a_value_that_is_not_zero() -> None:
     seen = set()
     for family in chain(families(rich_snapshot()), families(snapshot(Load(slow_s=1, max_names=1)))):
         for point in family.points:
-            value = sum(point.counts) * point.sum if isinstance(point, HistogramPoint) else point.value
+            value = sum(point.counts.values()) * point.sum if isinstance(point, HistogramPoint) else point.value
             if value:
                 seen.add(family.metric)
     assert seen == set(CATALOGUE)

@@ -22,7 +22,7 @@ def values(taken: Snapshot, scopes: frozenset[Scope] = ALL_SCOPES) -> dict[str, 
         for point in family.points:
             assert len(point.labels) == len(family.label_names)
             assert point.labels not in points
-            points[point.labels] = sum(point.counts) if isinstance(point, HistogramPoint) else point.value
+            points[point.labels] = sum(point.counts.values()) if isinstance(point, HistogramPoint) else point.value
     return found
 
 

@@ -48,7 +48,7 @@ def numbers(found: RequestsSnapshot) -> dict[str, Any]:
     """Return everything that was merged."""
     return {
         "series": {
-            s.key: (list(s.counts), s.measured, s.unmeasured, s.body_bytes, s.sum_s, dict(s.exemplars))
+            s.key: (dict(s.counts), s.measured, s.unmeasured, s.body_bytes, s.sum_s, dict(s.exemplars))
             for s in found.series
         },
         "errors": dict(found.errors),

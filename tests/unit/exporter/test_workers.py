@@ -29,21 +29,21 @@ def test_a_snapshot() -> None:
     """It has every number that was told."""
     (found,) = Workers(vitals={"a": VITALS}).snapshots("a")
     assert (found.cpu_ratio, found.memory_bytes, found.reasons) == (0.25, 64_000_000, ("lag",))
-    assert (found.lag_counts[7], sum(found.lag_counts), found.lag_sum_s) == (2, 2, 0.5)
-    assert (found.schedule_counts[0], found.schedule_counts[9], sum(found.schedule_counts)) == (3, 1, 4)
+    assert (found.lag_counts[7], sum(found.lag_counts.values()), found.lag_sum_s) == (2, 2, 0.5)
+    assert (found.schedule_counts[0], found.schedule_counts[9], sum(found.schedule_counts.values())) == (3, 1, 4)
     assert found.schedule_sum_s == 1.5
 
 
 def test_users_without_a_schedule() -> None:
     """Then there is no histogram of their delays."""
     (found,) = Workers(vitals={"a": VITALS._replace(schedule_counts={})}).snapshots("a")
-    assert found.schedule_counts == ()
+    assert not found.schedule_counts
 
 
 def test_buckets_that_are_none() -> None:
     """They are left out, as a hostile worker may tell of any."""
     (found,) = Workers(vitals={"a": VITALS._replace(lag_counts={7: 2, 10**9: 5})}).snapshots("a")
-    assert sum(found.lag_counts) == 2
+    assert sum(found.lag_counts.values()) == 2
 
 
 def test_errors() -> None:

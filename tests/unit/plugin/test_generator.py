@@ -64,7 +64,7 @@ def test_lags_are_counted(loop: Loop) -> None:
     """Each wake-up is one count in the bucket of its delay, and the delays add up."""
     lags = [0.0, 0.001, 0.004, 0.02, 0.02, 0.3, 0.0]
     taken = loop.run(lags)
-    assert sum(taken.lag_counts) == len(lags)
+    assert sum(taken.lag_counts.values()) == len(lags)
     assert taken.lag_sum_s == pytest.approx(sum(lags))
     for edge in (0.005, 0.025, 0.5):
         assert LAG_LAYOUT.above(taken.lag_counts, edge) == sum(lag > edge for lag in lags)
@@ -133,7 +133,7 @@ def test_what_was_before_a_run_does_not_count(loop: Loop) -> None:
     loop.generator.start_run()
     assert not loop.generator.reasons
     assert not loop.run([2.5, *[0.0] * 30]).reasons
-    assert sum(loop.generator.lag_counts) == 30
+    assert sum(loop.generator.lag_counts.values()) == 30
 
 
 def test_two_seconds_of_lateness_at_the_start_are_enough(loop: Loop) -> None:
@@ -145,7 +145,7 @@ def test_one_long_stall_counts_for_all_wake_ups_it_swallowed(loop: Loop) -> None
     """A stall of three seconds is not one late wake-up of two hundred, but sixty."""
     generator_ = loop.run([*[0.0] * 60, 3.0, *[0.0] * 60])
     assert generator_.reasons
-    assert sum(generator_.lag_counts) >= 121
+    assert sum(generator_.lag_counts.values()) >= 121
 
 
 def test_a_generator_without_cpu_left(loop: Loop) -> None:
@@ -175,11 +175,11 @@ def test_in_a_real_loop() -> None:
     finally:
         real.stop()
     gevent.sleep(0)
-    counted = sum(real.lag_counts)
+    counted = sum(real.lag_counts.values())
     assert 2 <= counted <= 5
     assert 0.03 < real.lag_sum_s < 0.5
     gevent.sleep(0.06)
-    assert sum(real.lag_counts) == counted
+    assert sum(real.lag_counts.values()) == counted
 
 
 def _block(seconds: float) -> None:
@@ -243,7 +243,7 @@ def test_delays_of_a_schedule_of_two_seconds(clock: Clock, wait_time: Callable[[
         assert wait_s == pytest.approx(max(2 - task_s, 0))
         clock.now += wait_s
     assert measure.sum_s == pytest.approx(6)
-    assert sum(measure.counts) == 4
+    assert sum(measure.counts.values()) == 4
     assert measure.counts[0] == 2
     assert SCHEDULE_LAYOUT.above(measure.counts, 1.0) == 1
 
@@ -254,11 +254,11 @@ def test_a_new_run_begins_at_zero(clock: Clock) -> None:
     user = paced(measure, constant_pacing(1))
     for _ in range(3):
         clock.now += user.wait_time() + 2
-    assert sum(measure.counts) == 2
+    assert sum(measure.counts.values()) == 2
     measure.start_run()
-    assert (sum(measure.counts), measure.sum_s) == (0, 0)
+    assert (sum(measure.counts.values()), measure.sum_s) == (0, 0)
     user.wait_time()
-    assert sum(measure.counts) == 1
+    assert sum(measure.counts.values()) == 1
 
 
 def test_classes_are_wrapped_once_and_others_left_alone() -> None:

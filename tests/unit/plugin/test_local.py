@@ -166,8 +166,8 @@ def test_how_the_process_is(process: Process) -> None:
     assert (worker.worker, worker.cpu_ratio, worker.memory_bytes, worker.reasons) == (
         f"{gethostname()}-0", 0.25, 64_000_000, ("lag",),
     )  # fmt: skip
-    assert (worker.lag_counts[7], sum(worker.lag_counts), worker.lag_sum_s) == (2, 2, 0.5)
-    assert (worker.schedule_counts[0], sum(worker.schedule_counts), worker.schedule_sum_s) == (3, 4, 1.5)
+    assert (worker.lag_counts[7], sum(worker.lag_counts.values()), worker.lag_sum_s) == (2, 2, 0.5)
+    assert (worker.schedule_counts[0], sum(worker.schedule_counts.values()), worker.schedule_sum_s) == (3, 4, 1.5)
     assert worker.users == 3
 
 

@@ -61,16 +61,12 @@ def names(pieces: list[bytes]) -> list[str]:
 
 def numbers(found: RequestsSnapshot) -> dict[SeriesKey, tuple[object, ...]]:
     """Return all whole numbers of what was merged."""
-    return {s.key: (list(s.counts), s.measured, s.unmeasured, s.body_bytes) for s in found.series}
+    return {s.key: (dict(s.counts), s.measured, s.unmeasured, s.body_bytes) for s in found.series}
 
 
 def recorded(requests: Requests) -> dict[SeriesKey, tuple[object, ...]]:
     """Return the same of what was recorded."""
-    size = len(requests.layout.bounds) + 1
-    return {
-        key: ([s.counts.get(i, 0) for i in range(size)], sum(s.counts.values()), s.unmeasured, s.body_bytes)
-        for key, s in requests.series.items()
-    }
+    return {key: (s.counts, sum(s.counts.values()), s.unmeasured, s.body_bytes) for key, s in requests.series.items()}
 
 
 STEP = st.one_of(

@@ -223,8 +223,8 @@ def test_tallies_in_any_pieces_equal_one_count(pieces: list[list[tuple[float, in
     events = [event for piece in pieces for event in piece]
     seconds = [t / 1000 for t, _ in events if t >= 0]
     edges = requests.layout.classic_bounds
-    dense = [series.counts.get(index, 0) for index in range(len(requests.layout.bounds) + 1)]
-    assert requests.layout.classic(dense) == (*(sum(s <= edge for s in seconds) for edge in edges), len(seconds))
+    at_most = [sum(s <= edge for s in seconds) for edge in edges]
+    assert requests.layout.classic(series.counts) == (*at_most, len(seconds))
     assert series.unmeasured == requests.unmeasured == len(events) - len(seconds)
     assert series.body_bytes == sum(length for _, length in events)
     assert series.sum_s == pytest.approx(math.fsum(seconds))

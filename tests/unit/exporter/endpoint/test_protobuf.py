@@ -172,7 +172,7 @@ def test_names_types_labels_and_values() -> None:
         for point in family.points:
             heads[family.metric.name] = (family.metric.help, kind)
             pairs = frozenset(pair for pair in zip(family.label_names, point.labels, strict=True) if pair[1])
-            value = sum(point.counts) if isinstance(point, HistogramPoint) else float(point.value)
+            value = sum(point.counts.values()) if isinstance(point, HistogramPoint) else float(point.value)
             expected[family.metric.name, pairs] = value
     found: dict[Any, float] = {}
     read = rendered(taken)

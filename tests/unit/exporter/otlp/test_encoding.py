@@ -99,7 +99,7 @@ def test_names_units_types_and_values() -> None:
         kind = {Kind.COUNTER: "sum", Kind.GAUGE: "gauge", Kind.HISTOGRAM: "histogram"}[family.metric.kind]
         for point in family.points:
             key = (family.metric.otlp, attributes(family, point.labels))
-            value = sum(point.counts) if isinstance(point, HistogramPoint) else float(point.value)
+            value = sum(point.counts.values()) if isinstance(point, HistogramPoint) else float(point.value)
             expected[key] = (family.metric.unit, family.metric.help, kind, value)
     decoded = points(encoder(), taken)
     assert len(decoded) == len(expected)
@@ -318,7 +318,7 @@ def test_the_largest_batch(is_exponential: bool) -> None:
     """A batch of histograms with every bucket filled, exemplars and long names is below what collectors take: 4 MiB."""
     bounds, metric = layout(), REQUEST_DURATION
     exemplars = {i: Exemplar(0.25, TRACE_ID, SPAN_ID, NOW) for i in range(len(bounds.classic_bounds) + 1)}
-    counts = [1_000] * len(bounds.empty())
+    counts = dict.fromkeys(range(len(bounds.bounds) + 1), 1_000)
     points_ = (
         HistogramPoint(("run-1", "POST", f"/{i:0200}", "Shopper", "success"), bounds, counts, 1e6, exemplars)
         for i in range(POINTS_PER_BATCH)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from random import Random
 from typing import Any
 
 import pytest
 
-from locust_otel.core.histogram import QUANTILE_ERROR, layout
+from locust_otel.core.histogram import QUANTILE_ERROR, difference, layout
 from locust_otel.core.settings import values_of
 from locust_otel.core.snapshot import SeriesKey, Snapshot
 from locust_otel.exporter.page import curves as module
@@ -103,13 +103,12 @@ def test_an_endpoint_without_requests() -> None:
 def test_series_that_have_not_changed_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only those with new requests are compared."""
     compared = []
-    original = module._differences
 
-    def differences(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[int, int]]:
-        compared.append(sum(new))
-        return original(old, new)
+    def compare(new: Mapping[int, int], old: Mapping[int, int]) -> dict[int, int]:
+        compared.append(sum(new.values()))
+        return difference(new, old)
 
-    monkeypatch.setattr(module, "_differences", differences)
+    monkeypatch.setattr(module, "difference", compare)
     curves, load = Curves(session()), Load()
     record(load, GOOD, [10] * 3)
     record(load, BUY, [10] * 4)

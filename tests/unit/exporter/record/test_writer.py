@@ -56,7 +56,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert (first.worker_states, first.workers_expected) == ({"running": 2, "missing": 1}, 3)
     one, other = read.workers
     assert (one.worker, one.cpu_ratio, one.memory_bytes, one.users) == ("host-0", 0.25, 64_000_000, 7)
-    assert (sum(one.lag_counts), one.lag_sum_s) == (2, 0.021)
+    assert (sum(one.lag_counts.values()), one.lag_sum_s) == (2, 0.021)
     assert (other.cpu_ratio, other.reasons) == (None, ("lag",))
     assert (first.cpu_ratio, first.reasons) == (0.25, frozenset({"lag", "workers"}))
     assert (read.marks, read.events) == ([mark], [event])
@@ -92,7 +92,7 @@ def test_a_worker_that_comes_back_counts_anew(tmp_path: Path) -> None:
     tape.end()
     stream = RecordStream(tape.path)
     read = [stream.record.workers[0] for _ in stream.intervals()]
-    assert [sum(snapshot.lag_counts) for snapshot in read] == [2, 3, 4, 5, 5]
+    assert [sum(snapshot.lag_counts.values()) for snapshot in read] == [2, 3, 4, 5, 5]
     assert [snapshot.lag_sum_s for snapshot in read] == [1.0, 1.25, 4.25, 4.5, 4.5]
     assert [w["is_new"] for line in lines(tape.path) for w in line.get("workers", ())] == [True] * 3 + [False] * 2
 

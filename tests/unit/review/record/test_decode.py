@@ -139,12 +139,14 @@ def test_any_line_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, d
         return
     requests = read.requests()
     assert requests.total >= 0
-    assert all(math.isfinite(series.sum_s) and min(series.counts) >= 0 for series in requests.series)
+    assert all(
+        math.isfinite(series.sum_s) and min(series.counts.values(), default=0) >= 0 for series in requests.series
+    )
     for interval in read.intervals:
         assert 0 <= interval.start_s < interval.end_s < math.inf
         for delta in interval.counts.values():
             assert delta.measured == sum(delta.counts.values()) >= 0
             assert min(delta.unmeasured, delta.body_bytes, delta.sum_s) >= 0
     for worker_snapshot in read.workers:
-        assert min(worker_snapshot.lag_counts) >= 0
+        assert min(worker_snapshot.lag_counts.values()) >= 0
         assert 0 <= worker_snapshot.lag_sum_s < math.inf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ def added(first: RequestsSnapshot, second: RequestsSnapshot) -> dict[SeriesKey, 
     """Return what two spans hold together, without the sums of durations."""
     result: dict[SeriesKey, tuple[Any, ...]] = {}
     for s in (*first.series, *second.series):
-        counts, *numbers = result.get(s.key, ([0] * len(s.counts), 0, 0, 0))
+        counts, *numbers = result.get(s.key, (Counter(), 0, 0, 0))
         result[s.key] = (
-            [a + b for a, b in zip(counts, s.counts, strict=True)],
+            counts + Counter(s.counts),
             *(a + b for a, b in zip(numbers, (s.measured, s.unmeasured, s.body_bytes), strict=True)),
         )
     return result
