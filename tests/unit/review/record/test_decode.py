@@ -148,5 +148,5 @@ def test_any_line_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, d
             assert delta.measured == sum(delta.counts.values()) >= 0
             assert min(delta.unmeasured, delta.body_bytes, delta.sum_s) >= 0
     for worker_snapshot in read.workers:
-        assert min(worker_snapshot.lag_counts.values()) >= 0
+        assert min(worker_snapshot.lag_counts.values(), default=0) >= 0
         assert 0 <= worker_snapshot.lag_sum_s < math.inf
