@@ -14,6 +14,8 @@ from locust_otel.core.errors import ConfigurationError, ExitCode, LocustOtelErro
 COMMANDS = {
     "run": "locust_otel.plugin.command",
     "demo": "locust_otel.demo.command",
+    "init": "locust_otel.project.init_command",
+    "stack": "locust_otel.project.stack_command",
     "rules": "locust_otel.slo.rules.command",
     "dashboards": "locust_otel.slo.rules.dashboards_command",
     "check": "locust_otel.review.check.command",
@@ -21,7 +23,7 @@ COMMANDS = {
     "report": "locust_otel.review.report.command",
     "mark": "locust_otel.gameday.mark_command",
     "gameday": "locust_otel.gameday.command",
-    "doctor": "locust_otel.slo.doctor_command",
+    "doctor": "locust_otel.review.doctor_command",
 }
 """The module of each command, whose `add_to` adds its parser, in the order of `--help`."""
 

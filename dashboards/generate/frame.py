@@ -69,7 +69,7 @@ def events() -> list[Builder[d.AnnotationQuery]]:
     now = f"sum by (run_id, mark, kind) ({marks})"
     before = f"sum by (run_id, mark, kind) ({marks} offset $__interval)"
     # Where an alert begins: a band from there to its end would tint most of a graph. The SLO dashboard has the bands.
-    firing = 'ALERTS{run_id="$run_id", alertstate="firing"}'
+    firing = 'ALERTS{run_id="$run_id", alertstate="firing", severity!="none"}'
     alerts = f"{firing} unless {firing} offset $__interval"
     return [
         _annotation("Run start", SKY, "start", "{{run_id}}", f"1000 * {start}").use_value_for_time(True),

@@ -32,8 +32,8 @@ UID = "locust-otel-gameday"
 STATES = values(_0=("quiet", GREEN), _1=("pending", ORANGE), _2=("firing", VERMILLION), _3=("broken", GREY))
 START, END = f'kind="{FAULT_START}"', f'kind="{FAULT_END}"'
 MARKS = names.MARKS
-FIRING = q.Selector('run_id="$run_id", alertstate="firing"')
-PENDING = q.Selector('run_id="$run_id", alertstate="pending"')
+FIRING = q.Selector('run_id="$run_id", alertstate="firing", severity!="none"')
+PENDING = q.Selector('run_id="$run_id", alertstate="pending", severity!="none"')
 SERVICE = q.Selector('job=~"$service_job"')
 
 

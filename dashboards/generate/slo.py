@@ -126,8 +126,8 @@ def slo() -> d.Dashboard:
         ),
         no_data="No data: no objective on the mean",
     )
-    firing = 'ALERTS{run_id="$run_id", alertstate="firing"}'
-    pending = 'ALERTS{run_id="$run_id", alertstate="pending"}'
+    firing = 'ALERTS{run_id="$run_id", alertstate="firing", severity!="none"}'
+    pending = 'ALERTS{run_id="$run_id", alertstate="pending", severity!="none"}'
     by = "max by (alertname, slo)"
     alerts = timeline(
         "Alerts",

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Run a load test without a UI, keep its results, and end with its verdict: a step for any CI.
+# Run a load test without a UI, keep its record and its report, and end with its verdict: a step for any CI.
 #
 #   check.sh SLO_FILE RESULTS_FOLDER ARGUMENTS_OF_LOCUST...
 #   check.sh slo.yaml results -f locustfile.py --host https://staging.example.com -u 50 -r 10 -t 30m
 #
 # Ends with 0 met, 3 missed, 4 no data or not decidable, 5 not valid, 78 bad configuration; any other code is Locust's
-# own. RESULTS_FOLDER has Locust's files and junit.xml then.
+# own. RESULTS_FOLDER has RUN_ID.jsonl.gz, junit.xml and report.html then. RUN_ID can be set.
 set -u
 
 if [ $# -lt 3 ]; then
@@ -15,21 +15,24 @@ fi
 slo=$1
 results=$2
 shift 2
+run_id=${RUN_ID:-ci-$(date -u +%Y-%m-%dT%H-%M-%SZ)-$$}
+record=$results/$run_id.jsonl.gz
 mkdir -p "$results" || exit 78
-# What an earlier run has left must not be judged for this one.
-rm -f "$results/run.json" "$results/junit.xml"
+# What an earlier run has left must not be taken for that of this one.
+rm -f "$record" "$results/junit.xml" "$results/report.html"
 
 ran=0
-locust-otel run --headless --only-summary --slo "$slo" --csv "$results/run" --json-file "$results/run" "$@" || ran=$?
+locust-otel run --headless --only-summary --slo "$slo" --run-record "$results" "$@" --run-id "$run_id" || ran=$?
 case $ran in
 0 | 3 | 4 | 5) ;;
 *) exit "$ran" ;;
 esac
 
+# From the record, so that it says what the run has said.
 checked=0
-locust-otel check --slo "$slo" --json-file "$results/run" --format junit --output "$results/junit.xml" || checked=$?
-# Both must be content: the run has left the warm-up out, the check has read what is kept.
-if [ "$ran" -ne 0 ]; then
-	exit "$ran"
+locust-otel check "$record" --format junit --output "$results/junit.xml" || checked=$?
+locust-otel report "$record" --output "$results/report.html" || echo "no report: it needs locust-otel[analysis]" >&2
+if [ "$ran" -eq 0 ]; then
+	exit "$checked"
 fi
-exit "$checked"
+exit "$ran"

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from locust_otel.core.catalogue import OTHER
+from locust_otel.core.grouping import grouped
 
 MAX_ERROR_TYPES = 64
 """Distinct values of `error_type` in a run before the rest is counted as `_OTHER`."""
 
 
 class Names:
-    """Decides under which method and name a request is counted: `most` of them, and each `kept` name, as themselves."""
+    """Decides under which method and name a request is counted: `most` of them, and each `kept` name, as themselves.
 
-    def __init__(self, most: int, kept: Iterable[str] = ()) -> None:
+    If it `groups`, names that differ in their ids alone are one.
+    """
+
+    def __init__(self, most: int, kept: Iterable[str] = (), *, groups: bool = False) -> None:
+        self.groups = groups
         self._most = most
         self._kept = frozenset(kept)
         self._names: set[tuple[str, str]] = set()
@@ -32,6 +37,8 @@ class Names:
 
     def admitted(self, method: str, name: str) -> tuple[str, str]:
         """Return the method and name to count under: the given ones, or `_OTHER` once there are too many."""
+        if self.groups:
+            name = grouped(name)
         if (method, name) in self._names:
             return method, name
         if len(self._names) < self._most or name in self._kept:

@@ -13,7 +13,7 @@ class ExitCode(IntEnum):
     OK = 0  # all objectives are met
     MISSED = 3
     UNDECIDED = 4  # no data, or too little
-    NOT_VALID = 5  # the load generator was too slow for its numbers to be believed
+    NOT_VALID = 5  # a late load generator may have caused what is missed, or workers were missing
     BAD_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 
 

@@ -55,7 +55,7 @@ OPTIONS = (
         "Push metrics and events over OTLP to this endpoint, http://localhost:4318. What our flags leave open the "
         "standard OTEL_* variables decide; where neither names an endpoint nothing is pushed."),
     Option("--otlp-protocol", "<protocol>",
-        "http/protobuf or grpc. Defaults to http/protobuf."),
+        "http/protobuf, or grpc after `pip install 'locust-otel[grpc]'`. Defaults to http/protobuf."),
     Option("--otlp-interval", "<time>",
         "Time between two pushes. Defaults to 5s."),
     Option("--propagate-traces", "<ratio>",
@@ -76,6 +76,9 @@ OPTIONS = (
     Option("--max-request-names", "<int>",
         "Methods and names that get series of their own; further names are counted as _OTHER. Defaults to "
         f"{DEFAULT_MAX_NAMES}.", str(DEFAULT_MAX_NAMES)),
+    Option("--group-names", "",
+        "Count requests whose names differ in numbers, UUIDs or long hex numbers alone under one name: /items/393 as "
+        "/items/[id].", is_switch=True),
     Option("--export-from", "<master|workers>",
         "In a distributed run, serve the merged numbers on the master, or those of each worker on the worker (port + 1 "
         "+ its index), and only what concerns the whole run on the master. Defaults to master.", "master"),
@@ -100,3 +103,18 @@ def add_arguments(parser: Any) -> None:
         elif option.is_list:
             more["action"] = "append"
         group.add_argument(option.flag, help=option.help.replace("%", "%%"), env_var=option.env_var, **more)
+
+
+def number(text: str, most: int = 1_000_000_000) -> int:
+    """Return the value of a flag of our own commands that is a whole number from 1 up; a type for argparse."""
+    value = int(text)
+    if not 1 <= value <= most:
+        from argparse import ArgumentTypeError  # noqa: PLC0415  # the exporter, which reads options too, parses none
+
+        raise ArgumentTypeError(f"{text} is not a number from 1 to {most}")
+    return value
+
+
+def port(text: str) -> int:
+    """Return the value of a flag that is a port, likewise."""
+    return number(text, 65_535)

@@ -42,6 +42,7 @@ class Flags:
     run_labels: Mapping[str, str] = field(default_factory=dict)  # labels for `locust_run_info`
     slow_s: float | None = None  # seconds above which a request is slow; None without the flag
     max_names: int = DEFAULT_MAX_NAMES  # methods and names with series of their own
+    group_names: bool = False  # whether names that differ in their ids alone are one
     from_workers: bool = False  # whether workers serve their own numbers
     trace_ratio: float | None = None  # share of requests whose `traceparent` says sampled; None to send none
     slo_abort: bool = False  # whether a burning critical pair ends the run
@@ -223,6 +224,9 @@ _RULES = (
     _Rule("--max-request-names", "max_names",
         _whole, lambda number: 1 <= number <= 100_000,
         "is not a number of names.", "Give a whole number from 1 to 100000."),
+    _Rule("--group-names", "group_names",
+        lambda value: _SWITCH[_word(value)], lambda _: True,
+        "is not known.", "Write true or false.", "switch"),
     _Rule("--export-from", "from_workers",
         lambda value: {"master": False, "workers": True}[_word(value)], lambda _: True,
         "is not known.", "Give master or workers."),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from locust_otel.core.options import number
+
 
 def add_to(commands: Any) -> None:
     """Add the command."""
@@ -14,10 +16,10 @@ def add_to(commands: Any) -> None:
         description="Start a demo shop on 127.0.0.1 and run a load test against it, with the bridge on.",
     )
     add = demo.add_argument
-    add("--users", type=_count, default=20, metavar="N", help="simulated shoppers (default %(default)s)")
-    add("--spawn-rate", type=_count, default=10, metavar="N", help="shoppers started a second (default %(default)s)")
+    add("--users", type=number, default=20, metavar="N", help="simulated shoppers (default %(default)s)")
+    add("--spawn-rate", type=number, default=10, metavar="N", help="shoppers started a second (default %(default)s)")
     add("--run-time", default="60s", metavar="TIME", help="30s, 2m (default %(default)s)")
-    add("--processes", type=_count, metavar="N", help="generate the load from N worker processes")
+    add("--processes", type=number, metavar="N", help="generate the load from N worker processes")
     add("--web-ui", action="store_true", help="with Locust's web UI on port 8089; goes on until Ctrl-C")
     add(
         "--fault", action="append", default=[], metavar="NAME[:k=v,...]",
@@ -40,10 +42,3 @@ def run(options: argparse.Namespace) -> int:
     from locust_otel.demo import play  # noqa: PLC0415  # no other command may load Locust: it patches sockets
 
     return play.run(options)
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 up")
-    return number

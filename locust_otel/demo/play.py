@@ -28,10 +28,12 @@ from locust_otel.demo import shop
 from locust_otel.demo.faults import parse as parse_fault
 from locust_otel.demo.live import LiveView, results
 from locust_otel.demo.live import table as page_table
-from locust_otel.demo.stack import Stack, find, metrics_port, shipped
+from locust_otel.demo.stack import Stack, metrics_port
 from locust_otel.demo.stack import running as running_stack
 from locust_otel.plugin.bridge import Bridge
 from locust_otel.plugin.command import open_page
+from locust_otel.project.files import shipped
+from locust_otel.project.servers import find
 from locust_otel.slo.file import load as load_slo
 from locust_otel.slo.objectives import Slo
 from locust_otel.slo.text import table as slo_table
@@ -105,7 +107,7 @@ def run(options: Namespace) -> int:
     servers = None
     if options.stack:
         options.prometheus_port = str(metrics_port(options.prometheus_port))
-        servers = find()
+        servers = find("--stack")
     console = Console(highlight=False)
     if not console.is_terminal:  # a file or a pipe has no width; the tables need this much
         console = Console(width=110, highlight=False)

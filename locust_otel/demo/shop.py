@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 
 from locust_otel.core.errors import ConfigurationError, ExitCode, LocustOtelError
 from locust_otel.demo.latency import DB_CONNECTIONS, QUEUE_TIMEOUT_S, WORKERS
+from locust_otel.project.servers import end
 
 DEFAULT_PORT = 8765
 _READY = "demo shop on "
@@ -98,17 +99,6 @@ class ShopProcess:
         with opener.open(request, timeout=_CONTROL_TIMEOUT_S) as response:
             parsed: dict[str, Any] = json.load(response)
         return parsed
-
-
-def end(process: subprocess.Popen[bytes], timeout_s: float) -> int:
-    """Terminate a process, kill it after the timeout, and return its exit code."""
-    if process.poll() is None:
-        process.terminate()
-    try:
-        return process.wait(timeout_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
 
 
 def start(*, port: int = 0, faults: Iterable[str] = (), **flags: float) -> ShopProcess:

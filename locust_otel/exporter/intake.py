@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from locust_otel.core.cardinality import Names
+from locust_otel.core.catalogue import OTHER
 from locust_otel.core.events import RUN_START, Event
+from locust_otel.core.grouping import alike
 from locust_otel.core.histogram import layout
 from locust_otel.exporter.merged import Merged
 from locust_otel.exporter.run import Phase, Run
@@ -38,7 +40,7 @@ class Intake:
         # A worker records as its master says, whatever options the worker itself has.
         slow_s = message.get("slow_s", settings.slow_s)
         thresholds_s = message.get("thresholds_s", slo.thresholds_s if slo is not None else ())
-        names = Names(settings.max_names, slo.names if slo is not None else ())
+        names = Names(settings.max_names, slo.names if slo is not None else (), groups=settings.group_names)
         run = Run(
             run_id=message["run_id"],
             info=message["info"],
@@ -47,6 +49,7 @@ class Intake:
             settings={
                 "slow_request_s": slow_s,
                 "max_request_names": settings.max_names,
+                "group_names": settings.group_names,
                 "export_from": "workers" if settings.from_workers else "master",
                 "slo_abort": settings.slo_abort,
                 "propagate_traces": settings.trace_ratio,
@@ -124,6 +127,9 @@ class Intake:
         if run is not None and not run.is_final and run.merged.merge(source, piece):
             names = [list(pair) for pair in run.merged.names.all]
             session.tell(frames.NAMES, source, run.run_id, names)
+        if run is not None and run.merged.folds and not run.has_told_fold and not session.origin.is_worker:
+            run.has_told_fold = True
+            _warn_of_fold(run)
         tail = piece.tail
         if tail is None:
             return
@@ -169,3 +175,15 @@ class Intake:
         run = self._run_of(run_id)
         if run is not None:
             run.stop(stopped_s)
+
+
+def _warn_of_fold(run: Run) -> None:
+    """Log that names are counted as `_OTHER`, once a run, with what to do about it."""
+    names = run.merged.names.all - {(method, OTHER) for method, _ in run.merged.names.all}
+    groups = alike(sorted(names))
+    remedy = "--max-request-names raises the limit"
+    if groups:
+        remedy = f'{groups[0].sentence}. Give the calls name="{groups[0].name}", or --group-names does it'
+    logger.warning(
+        "There are more than %d request names, and the others are counted as _OTHER: %s.", len(names), remedy
+    )

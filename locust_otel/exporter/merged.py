@@ -93,6 +93,7 @@ class Merged:
         self._user_errors: dict[tuple[str, str], int] = {}
         self._reported_errors: dict[tuple[str, tuple[str, ...]], int] = {}
         self._informed: set[str] = set()
+        self.folds = False  # whether requests are counted under the name `_OTHER`
 
     def merge(self, source: str, piece: Piece) -> bool:
         """Replace the last numbers of a source by new ones.
@@ -164,6 +165,7 @@ class Merged:
         """Return what the first report of a source's series is compared with: nothing."""
         method, name = self.names.admitted(key.method, key.name)
         merged = SeriesKey(method, name, key.user_class, key.outcome)
+        self.folds |= name == OTHER
         series = self._series.get(merged)
         if series is None:
             series = self._series[merged] = _Series(merged)

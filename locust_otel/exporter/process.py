@@ -26,7 +26,7 @@ from locust_otel.exporter.connection import Plugin
 from locust_otel.exporter.intake import Intake
 from locust_otel.exporter.output import Output
 from locust_otel.exporter.outputs import outputs_of
-from locust_otel.exporter.run import Run, log_account
+from locust_otel.exporter.run import Run, account, warn_of_account
 from locust_otel.exporter.session import Origin, Session, State
 from locust_otel.exporter.settings import resolve
 from locust_otel.exporter.slow_log import SlowLog
@@ -126,6 +126,7 @@ class Exporter:
                 "trace_ratio": settings.trace_ratio,
                 "thresholds_s": list(slo.thresholds_s) if slo is not None else [],
                 "kept_names": sorted(slo.names) if slo is not None else [],
+                "group_names": settings.group_names,
             },
         )
         run = session.run
@@ -258,7 +259,8 @@ class Exporter:
                 if not output.tells:
                     pool.submit(self._call, output, output.finish, run)
         if not session.origin.is_worker:
-            log_account(run, [output.account for output in self._outputs])
+            session.say(run, account(run, [output.account for output in self._outputs]))
+            warn_of_account(run)
         with session.lock:
             session.state.concluded = run.run_id
         self._wake.set()

@@ -60,6 +60,7 @@ class Run:
     burning: set[tuple[str, Window]] = field(default_factory=set)  # logged as burning: objective and window
     table_s: float = 0.0  # elapsed_s of the last logged table of objectives
     has_verdict: bool = False  # whether its verdict is logged
+    has_told_fold: bool = False  # whether it is logged that names are folded
 
     @property
     def is_active(self) -> bool:
@@ -137,14 +138,18 @@ class Run:
         )
 
 
-def log_account(run: Run, accounts: list[str]) -> None:
-    """Log where every request of a run has arrived."""
+def account(run: Run, accounts: list[str]) -> str:
+    """Return where every request of a run has arrived."""
     parts = []
     reset = sum(run.reset.values())
     if run.locust_total is not None:
         parts.append(f"Locust {run.locust_total:,}" + (f" ({reset:,} before a reset)" if reset else ""))
     parts.append(f"recorded {run.merged.total:,}")
-    logger.info("requests: %s", " · ".join([*parts, *filter(None, accounts)]))
+    return f"requests: {' · '.join([*parts, *filter(None, accounts)])}"
+
+
+def warn_of_account(run: Run) -> None:
+    """Log which requests of a run are missing."""
     if run.unfinished:
         logger.warning(
             "%d workers left without their last report: Locust waits half a second for it, and what they did in up "

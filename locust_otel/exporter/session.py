@@ -149,6 +149,13 @@ class Session:
         for listener in self.listeners:
             listener(event)
 
+    def say(self, run: Run, text: str) -> None:
+        """Tell how a run has ended: on standard output where there is no web UI, whatever is logged."""
+        if run.is_headless:
+            self.tell(frames.SAY, text)
+        else:
+            logger.info("%s", text)
+
     def mark(self, text: object, kind: object, timestamp: float | None = None) -> Marked | None:
         """Mark something in the current run, and return when; None if no run is active.
 

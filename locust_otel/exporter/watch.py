@@ -18,7 +18,8 @@ from locust_otel.slo import text
 from locust_otel.slo.burn import Burning
 from locust_otel.slo.objectives import spoken
 from locust_otel.slo.progress import Progress, Standing
-from locust_otel.slo.verdict import Status, exit_code
+from locust_otel.slo.validity import Load
+from locust_otel.slo.verdict import EXIT_CODES, Status
 from locust_otel.wire import frames
 
 logger = logging.getLogger(__name__)
@@ -58,9 +59,11 @@ class Watch(Output):
             if run is None or taken is None or run.run_id != taken.run_id or run.progress is None or not run.is_active:
                 return
             progress, elapsed_s = run.progress, taken.elapsed_s
-            pairs = progress.observe(taken.requests, elapsed_s, invalid=snapshot.invalid_reasons)
+            pairs = progress.observe(
+                taken.requests, elapsed_s, invalid=snapshot.invalid_reasons, load=Load.of(snapshot)
+            )
             self._note_burning(run, pairs)
-            critical = next((pair for pair in pairs if pair.window.severity == "critical"), None)
+            critical = progress.critical()
             if critical is not None and self._session.settings.slo_abort and progress.aborted is None:
                 self._abort(run, progress, critical)
             elif elapsed_s - run.table_s >= LINE_INTERVAL_S and run.is_headless and not run.only_summary:
@@ -81,7 +84,7 @@ class Watch(Output):
         if standing is None:  # no run is never a pass
             return int(ExitCode.UNDECIDED) if question == "verdict" else None
         if question == "verdict":
-            return int(exit_code(standing.results, is_aborted=standing.aborted is not None))
+            return int(EXIT_CODES[standing.verdict])
         return [astuple(point) for point in standing.points()]
 
     def finish(self, run: Run) -> None:
@@ -94,7 +97,9 @@ class Watch(Output):
 
     def _conclude(self, run: Run, standing: Standing) -> None:
         slo, results = standing.slo, standing.results
-        logger.info("objectives of %s:\n%s", slo.service, text.written(text.table(results, has_worst=True)))
+        table, doubt = text.written(text.table(results, has_worst=True)), standing.doubt
+        parts = [f"objectives of {slo.service}: {standing.verdict}", table, doubt.late, doubt.missing]
+        self._session.say(run, "\n".join(filter(None, parts)))
         if standing.is_warming_up:
             logger.warning("The run was over before its warm-up of %s: nothing was judged.", spoken(slo.warmup_s))
         for result in results:

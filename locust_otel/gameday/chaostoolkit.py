@@ -19,6 +19,7 @@ from locust_otel.core import catalogue
 from locust_otel.gameday.mark_client import FAULT_END, FAULT_START, TIMEOUT_S, MarkSender
 from locust_otel.review.prometheus import Prometheus, of_run
 from locust_otel.slo.rules.promql import selector
+from locust_otel.slo.verdict import BY_RANK
 
 logger = logging.getLogger("chaostoolkit")  # where the user of `chaos run` looks
 
@@ -76,4 +77,4 @@ def verdict(prometheus: str, run_id: str) -> str:
     server = Prometheus.of_environment(prometheus, timeout_s=TIMEOUT_S)
     samples = server.query(of_run(catalogue.SLO_STATUS.name, run_id))
     statuses = {labels.get("status") for labels, value in samples if value}
-    return next((status for status in ("invalid", "missed", "undecided", "met") if status in statuses), "undecided")
+    return next((status.value for status in BY_RANK if status in statuses), "undecided")

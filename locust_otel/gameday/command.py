@@ -34,7 +34,7 @@ def add_to(commands: Any) -> None:
     )
     add("--metrics", metavar="URL", help="where the run serves /metrics, for marks (default: as it says itself)")
     add("-o", "--output", metavar="DIR", help="write scorecard, logs and run record into this folder")
-    add("--stop-after", metavar="TIME", help="end the game day after so long, whatever is planned: 5m")
+    add("--stop-after", metavar="TIME", help="end the game day after so long, whatever is planned or hangs: 5m")
     what = gameday.add_mutually_exclusive_group()
     what.add_argument("--dry-run", action="store_true", help="print the plan with clock times, and do nothing")
     what.add_argument("--score-only", action="store_true", help="judge a game day that is over, with --run-id")

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import signal
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Thread
 from types import FrameType
+from typing import TypeVar
 
 from locust_otel.core import catalogue
 from locust_otel.core.errors import LocustOtelError
@@ -35,11 +39,19 @@ LAST_WORDS_S = 30.0
 STARTUP_S = 90.0
 """Time for Prometheus to see the run: Locust starts, and a scrape comes."""
 
+GRACE_S = 1.0
+"""Time for an answer that is still due when the game day is over."""
+
+_T = TypeVar("_T")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class GameDayFailed(LocustOtelError):  # noqa: N818
     """A game day did not begin: there is nothing to judge."""
+
+
+class Unanswered(GameDayFailed):
+    """A call to a server had no answer when the game day was over."""
 
 
 class _Aborted(Exception):  # noqa: N818
@@ -58,14 +70,15 @@ class Conductor:
     run_id: str
     folder: Path  # for logs, and for the run record if `keeps_record`
     metrics_url: str = ""  # address of the run's /metrics; empty to take it from the load's log or from Prometheus
-    stop_after_s: float | None = None  # limit for the whole game day, from the start of the run
+    stop_after_s: float | None = None  # limit for the whole game day, from the start of the run once it is seen
     keeps_record: bool = False
     begin: float = field(default=0.0, init=False)  # Unix time of the start of the run, once it is known
     _signal: str = field(default="", init=False)
     _child: Child | None = field(default=None, init=False)
     _done: dict[str, Done] = field(default_factory=dict, init=False)
     _notes: list[str] = field(default_factory=list, init=False)
-    _began: float = field(default=0.0, init=False)  # start of the run, on the monotonic clock
+    # Start of the run on the monotonic clock; that of this process until the run is seen.
+    _began: float = field(default_factory=time.monotonic, init=False)
 
     def play(self) -> Played:
         """Play the game day, and return what was done.
@@ -81,7 +94,7 @@ class Conductor:
                 stack.callback(signal.signal, number, signal.signal(number, self._note_signal))
             log = stack.enter_context((self.folder / "game-day.log").open("ab"))
             folder = self.day.source.absolute().parent
-            faults = Faults(folder, self.journal, log, self.run_id, lambda: bool(self._signal))
+            faults = Faults(folder, self.journal, log, self.run_id, lambda: bool(self._over))
             try:
                 self._start()
                 self.observer.start()
@@ -96,7 +109,41 @@ class Conductor:
                         self._note_end(name, is_undone=name not in left)
                 finally:
                     self._clear_up()
-        return Played(self.run_id, tuple(self._done.values()), aborted, tuple(left), tuple(self._notes))
+        return Played(
+            self.run_id, tuple(self._done.values()), aborted, tuple(left), tuple(self._notes),
+            tuple(self.observer.silences),
+        )  # fmt: skip
+
+    def answer(self, ask: Callable[[], _T], grace_s: float = GRACE_S) -> _T:
+        """Return what a call to a server returns, in a thread of its own: it may hang.
+
+        Raises:
+            Unanswered: The game day has been over for `grace_s`, and there is no answer.
+        """
+        future: Future[_T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(ask())
+            except Exception as error:
+                future.set_exception(error)
+
+        thread = Thread(target=run, name="gameday-question", daemon=True)
+        thread.start()
+        left_s = grace_s
+        while left_s > 0:
+            thread.join(TICK_S)
+            if future.done():
+                return future.result()
+            left_s = left_s - TICK_S if self._over else grace_s
+        raise Unanswered(f"{self.server.url}, or another server asked, gives no answer: {self._over} is over.")
+
+    @property
+    def _over(self) -> str:
+        """The signal or the limit that ends the game day; empty while there is none."""
+        if self._signal or self.stop_after_s is None or self._now_s < self.stop_after_s:
+            return self._signal
+        return f"--stop-after {self.stop_after_s:g} s"
 
     def _note_signal(self, number: int, _: FrameType | None) -> None:
         self._signal = self._signal or signal.Signals(number).name
@@ -116,32 +163,36 @@ class Conductor:
         """Return the start of the run, once Prometheus sees it."""
         why = "it has no series of it"
         deadline = time.monotonic() + STARTUP_S
-        while time.monotonic() < deadline and not self._signal:
+        while time.monotonic() < deadline and not self._over:
             if self._child is not None and self._child.code is not None:
                 raise GameDayFailed(f"The load ended with exit code {self._child.code}:\n{self._child.tail()}")
             try:
-                begin = start_of(self.server, self.run_id, "1d")
+                begin = self.answer(lambda: start_of(self.server, self.run_id, "1d"))
             except LocustOtelError as error:
                 begin, why = None, str(error)
             if begin is not None:
                 return begin
             time.sleep(TICK_S)
-        if self._signal:
-            raise GameDayFailed(f"Ended before the first fault: {self._signal}.")
+        ended = f"Ended before the first fault: {self._over}. " if self._over else ""
         raise GameDayFailed(
-            f"Prometheus at {self.server.url} does not see run {self.run_id}: {why}. Does it scrape the run's port?"
+            f"{ended}Prometheus at {self.server.url} does not see run {self.run_id}: {why}. Does it scrape the run's "
+            "port?"
         )
 
     def _marker(self) -> MarkSender:
         url = self.metrics_url or (self._child.metrics_url() if self._child else "")
         if not url:
             try:
-                samples = self.server.query(of_run(catalogue.RUN_INFO.name, self.run_id))
+                samples = self.answer(lambda: self.server.query(of_run(catalogue.RUN_INFO.name, self.run_id)))
             except LocustOtelError:
                 samples = []
             instance = samples[0].labels.get("instance") if samples else None
             url = f"http://{instance}/metrics" if instance else ""
         return MarkSender(url)
+
+    def _mark(self, marker: MarkSender, name: str, kind: str) -> None:
+        with suppress(Unanswered):
+            self.answer(lambda: marker.mark(name, kind))
 
     @property
     def _now_s(self) -> float:
@@ -156,7 +207,7 @@ class Conductor:
                     self._wait(float(step.end_s))
             finally:
                 is_undone = faults.undo(step.fault.name)
-                marker.mark(step.fault.name, FAULT_END)
+                self._mark(marker, step.fault.name, FAULT_END)
                 self._note_end(step.fault.name, is_undone=is_undone)
         end_s = float(self.day.end_s)
         self._wait(end_s, is_last=True)
@@ -174,8 +225,8 @@ class Conductor:
                 shown_s = self._now_s
                 self.view.show(shown_s, self.observer.seen)
             time.sleep(TICK_S)
-        if self._signal:
-            raise _Aborted(self._signal)
+        if self._signal or (self._over and not is_last):
+            raise _Aborted(self._over)
 
     def _is_load_done(self) -> bool:
         """Return whether the load has ended by itself, after its run time."""
@@ -185,12 +236,10 @@ class Conductor:
 
     def _reason_to_stop(self) -> str:
         """Return why the game day must end early; empty if it need not."""
-        if self._signal:
-            return self._signal
+        if self._over:
+            return self._over
         if self._child is not None and self._child.code is not None:
             return f"the load ended before its time, with exit code {self._child.code}"
-        if self.stop_after_s is not None and self._now_s >= self.stop_after_s:
-            return f"--stop-after {self.stop_after_s:g} s"
         return self.observer.must_stop()
 
     def _inject(self, step: StepShape, faults: Faults, marker: MarkSender) -> bool:
@@ -198,7 +247,7 @@ class Conductor:
         name = step.fault.name
         self.view.say(f"fault {name}")
         self._done[name] = Done(name, time.time())
-        marker.mark(name, FAULT_START)
+        self._mark(marker, name, FAULT_START)
         failed = faults.inject(step.fault)
         if failed:
             failed = f"its command did not do it: {failed}"
@@ -229,7 +278,7 @@ class Conductor:
     def _settle(self) -> None:
         """Wait until Prometheus has the end of the run, and its alerts have had an evaluation or two."""
         deadline = time.monotonic() + 6.0
-        while time.monotonic() < deadline and not self._signal:
+        while time.monotonic() < deadline and not self._over:
             time.sleep(TICK_S * 5)
             self.view.show(self._now_s, self.observer.seen)
             if not self.observer.seen.alerts:

@@ -125,7 +125,7 @@ def observed(server: Prometheus, run_id: str, begin: float, end: float, own_aler
         scrapes=scrapes,
         episodes=episodes(alerts, end, interval_s),
         marks=_marks(stored(catalogue.MARKS)),
-        rules=None if rules is None else frozenset(rules),
+        rules=None if rules is None else frozenset(rule.name for rule in rules),
         is_valid=all(value for series in stored(catalogue.RUN_VALID) for _, value in series.samples),
     )
 

@@ -180,7 +180,7 @@ class Faults:
         """Run a command, and return how it ended: `exit code 7`."""
         self._say(f"{verb} {name}: {command}")
         environment = os.environ | {"LOCUST_OTEL_RUN_ID": self.run_id, "LOCUST_OTEL_FAULT": name}
-        began = time.monotonic()
+        began, ended = time.monotonic(), "it took too long"
         process = subprocess.Popen(  # noqa: S603  # the command is from the user's own file
             ["/bin/sh", "-c", command], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
             stdout=self.log, stderr=subprocess.STDOUT,
@@ -189,6 +189,7 @@ class Faults:
         try:
             while process.poll() is None and time.monotonic() - began < timeout_s:
                 if verb == "run" and self.is_over():
+                    ended = "the game day ended before"
                     break
                 time.sleep(_POLL_S)
         finally:
@@ -196,7 +197,8 @@ class Faults:
             if code is None:
                 kill_session(process.pid)
                 process.wait()
-        ended = "it took too long" if code is None else f"exit code {code}"
+        if code is not None:
+            ended = f"exit code {code}"
         self._say(f"{verb} {name}: {ended} after {time.monotonic() - began:.1f} s")
         return ended
 

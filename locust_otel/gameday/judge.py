@@ -21,6 +21,7 @@ class ExpectationOutcome(Enum):
 
 KEPT, BROKEN, UNDECIDED = ExpectationOutcome
 _Verdict = tuple[ExpectationOutcome, str]
+_NO_DATA = "Prometheus has no data of the run for part of that time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,15 @@ def matching(expectation: ExpectShape, episodes: Iterable[Episode]) -> list[Epis
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Judges expectations by the history of a run and by the notices of Alertmanager."""
+    """Judges expectations by the history of a run and by the notices of Alertmanager.
+
+    Where one of the servers did not answer for part of the time that an expectation needs, it is not broken.
+    """
 
     history: History
     notices: Sequence[Notice]
     has_told: bool  # whether Alertmanager or its notifications were watched; else an alert counts from when it fires
+    silences: Sequence[tuple[float, float]] = ()  # Unix times from and until when Alertmanager did not answer
 
     def result(self, expectation: ExpectShape, done: Done, until: float) -> ExpectationResult:
         """Judge an expectation; alerts from `until` on, the Unix time of the next fault or of the end, do not count."""
@@ -125,19 +130,19 @@ class Judge:
         if expectation.no_alert is not None:
             # The alerts of a run that is over do not begin to fire: its end after the fault leaves no hole.
             if self.history.gap(begun_at, min(until, max([done.ended_at or begun_at, *self.history.scrapes]))):
-                return UNDECIDED, "Prometheus has no data of the run for part of that time"
+                return UNDECIDED, _NO_DATA
             return KEPT, "it stayed quiet"
         within_s = float(expectation.within or 0)
-        if self.history.gap(begun_at, min(begun_at + within_s, until)):
-            return UNDECIDED, "Prometheus has no data of the run for that time"
-        return BROKEN, f"it did not fire within {within_s:g} s"
+        unknown = self._unknown(begun_at, begun_at + within_s)
+        return (UNDECIDED, unknown) if unknown else (BROKEN, f"it did not fire within {within_s:g} s")
 
     def _judge_fired(self, expectation: ExpectShape, own: Sequence[Episode], times: AlertTimes, done: Done) -> _Verdict:
         if expectation.no_alert is not None:
             return BROKEN, f"it fired after {times.firing_s:.1f} s"
-        late = self._late(times, float(expectation.within or 0))
+        within_s, begun_at = float(expectation.within or 0), done.begun_at or 0.0
+        late = self._late(times, within_s)
         if late:
-            return BROKEN, late
+            return self._broken(late, begun_at, begun_at + within_s, begun_at + times.firing_s)
         came = f"after {times.firing_s:.1f} s"
         if times.notified_s is not None:
             came += f", told after {times.notified_s:.1f} s"
@@ -165,15 +170,38 @@ class Judge:
 
     def _judge_end(self, ends: Sequence[float | None], ended_at: float, limit_s: float) -> _Verdict:
         """Judge whether alerts ended in time after the fault; an end is None if the alert goes on."""
-        resolved = [end for end in ends if end is not None]
+        resolved, limit_at = [end for end in ends if end is not None], ended_at + limit_s
         if len(resolved) < len(ends):
-            if self.history.end < ended_at + limit_s:
+            if self.history.end < limit_at:
                 return UNDECIDED, f"nobody looked for {limit_s:g} s after the fault"
-            return BROKEN, f"it still fired {limit_s:g} s after the fault"
-        gone_s = max(resolved) - ended_at
-        if gone_s > limit_s:
-            return BROKEN, f"gone {gone_s:.1f} s after the fault, not within {limit_s:g} s"
-        return KEPT, f"gone {max(gone_s, 0.0):.1f} s after the fault"
+            return self._broken(f"it still fired {limit_s:g} s after the fault", ended_at, limit_at)
+        gone_at = max(resolved)
+        gone = f"gone {max(gone_at - ended_at, 0.0):.1f} s after the fault"
+        if gone_at > limit_at:
+            return self._broken(f"{gone}, not within {limit_s:g} s", ended_at, limit_at)
+        # Where samples end, an alert ends with them. It has gone for certain at the next sample of the run.
+        next_at = next((at for at in self.history.scrapes if at >= gone_at), limit_at)
+        if next_at >= limit_at and self.history.gap(gone_at, next_at):
+            return UNDECIDED, _NO_DATA
+        return KEPT, gone
+
+    def _broken(self, why: str, begin: float, end: float, firing_at: float | None = None) -> _Verdict:
+        """Return that an expectation is broken for a reason; undecided if that is not certain."""
+        unknown = self._unknown(begin, end, firing_at)
+        return (UNDECIDED, f"{why}; {unknown}") if unknown else (BROKEN, why)
+
+    def _unknown(self, begin: float, end: float, firing_at: float | None = None) -> str:
+        """Return why it is not known what came between two Unix times; empty if it is.
+
+        From `firing_at` on Alertmanager must have answered too; None where it does not matter.
+        """
+        if self.history.end < end:
+            return f"it was not watched for {end - begin:g} s"
+        if self.history.gap(begin, end):
+            return _NO_DATA
+        if firing_at is not None and any(first < end and last > firing_at for first, last in self.silences):
+            return "there is no answer of Alertmanager for part of that time"
+        return ""
 
 
 def _firing_at(alert: Episode) -> float:

@@ -56,7 +56,7 @@ class MarkSender:
             if reply.is_success:
                 web.decoded(reply.body.strip() or b"null")
             elif reply.status in {404, 405, 501}:
-                self.problem = f"The run takes no marks ({reply.status})."
+                self.problem = f"The run takes no marks: {self._base}{MARK_PATH} answers {reply.status}."
                 self._base = ""
             else:
                 hint = f" Set {TOKEN_VARIABLE}." if reply.status in {401, 403} else ""
@@ -113,27 +113,28 @@ def post(base: str, text: str, kind: str, *, token: str = "") -> Marked:
         NotMarkedError: It cannot be reached, or has no run.
         ConfigurationError: It refuses.
     """
+    url = base + MARK_PATH
     try:
         reply = _send(base, {"mark": text, "kind": kind}, token)
     except web.UnreachableError as error:
         reason = getattr(error.cause, "strerror", None) or str(error.cause) or str(error)
-        raise NotMarkedError(f"{urlsplit(base).netloc} cannot be reached: {reason}.") from error
+        raise NotMarkedError(f"{url} cannot be reached: {reason}.") from error
     sentence = " ".join(reply.body.decode(errors="replace").split())[:300]
     if reply.status == 200:
         try:
             values = web.decoded(reply.body)
             return Marked(str(values["run_id"]), float(values["time"]))
         except (ValueError, TypeError, KeyError):
-            raise NotMarkedError(f"{base} answers with something else than a load test does.") from None
+            raise NotMarkedError(f"{url} answers with something else than a load test does.") from None
     if reply.status == 409:
-        raise NotMarkedError(f"{base}: {sentence}")
+        raise NotMarkedError(f"{url}: {sentence}")
     remedy = "Give the URL of the load test's metrics."
     if reply.status in {401, 403}:
         remedy = f"Set {TOKEN_VARIABLE} to the same token here and for the load test, and give --url."
     elif reply.status == 400:
         remedy = "Mark something else."
     problem = sentence if reply.status in {400, 403} and sentence else f"it answers with status {reply.status}."
-    raise ConfigurationError(f"{base}{MARK_PATH}", problem, remedy, slug="mark-refused")
+    raise ConfigurationError(url, problem, remedy, slug="mark-refused")
 
 
 def _probe(base: str) -> str | None:

@@ -25,6 +25,9 @@ from locust_otel.slo.rules import names
 from locust_otel.slo.rules.promql import increase, of, ratio
 
 POLL_S = 0.5
+_LONG_S = 3.0
+"""Seconds between two answers of Alertmanager after which an alert may have come unseen."""
+
 _AUTHORIZATION = "LOCUST_OTEL_ALERTMANAGER_AUTHORIZATION"
 _MAX_BODY = 4 << 20
 
@@ -109,7 +112,20 @@ class Alertmanager:
         Raises:
             LocustOtelError: It does not answer, or not as an Alertmanager does.
         """
-        url = f"{self._url}/api/v2/alerts"
+        alerts = self._fetched("alerts")
+        if not isinstance(alerts, list) or not all(isinstance(alert, dict) and "labels" in alert for alert in alerts):
+            raise LocustOtelError(f"{self._url}/api/v2/alerts answers, but not as an Alertmanager does.")
+        return alerts
+
+    def configuration(self) -> str:
+        """Return its configuration as YAML; empty if it does not say."""
+        try:
+            return str(self._fetched("status")["config"]["original"])
+        except (LocustOtelError, KeyError, TypeError):
+            return ""
+
+    def _fetched(self, path: str) -> Any:
+        url = f"{self._url}/api/v2/{path}"
         try:
             reply = web.send(url, authorization=self._authorization, timeout_s=TIMEOUT_S)
         except web.UnreachableError as error:
@@ -118,12 +134,9 @@ class Alertmanager:
             hint = f" Set {_AUTHORIZATION}." if reply.status in {401, 403} else ""
             raise LocustOtelError(f"{url} answers {reply.status}.{hint}")
         try:
-            alerts = web.decoded(reply.body.strip() or b"null")
+            return web.decoded(reply.body.strip() or b"null")
         except ValueError as error:
             raise LocustOtelError(f"{url} gives no answer: {type(error).__name__}.") from None
-        if not isinstance(alerts, list) or not all(isinstance(alert, dict) and "labels" in alert for alert in alerts):
-            raise LocustOtelError(f"{self._url} answers, but not as an Alertmanager does.")
-        return alerts
 
 
 class Webhook(ThreadingHTTPServer):
@@ -146,6 +159,17 @@ class Webhook(ThreadingHTTPServer):
         self.notices = notices
         self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), daemon=True)
         self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """Its URL for this machine."""
+        host = str(self.server_address[0])
+        return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{self.port}/"  # noqa: S104  # it is compared
 
     def close(self) -> None:
         """Stop the server."""
@@ -191,7 +215,11 @@ class Seen:
 
 @dataclass
 class Observer:
-    """Asks twice a second, from `start` to `stop`; `seen` holds the latest answers."""
+    """Asks twice a second, from `start` to `stop`; `seen` holds the latest answers.
+
+    Attributes:
+        silences: Begin and end in Unix time of each time in which Alertmanager did not answer.
+    """
 
     server: Prometheus
     alertmanager: Alertmanager | None
@@ -199,20 +227,26 @@ class Observer:
     run_id: str
     day: GameDay
     seen: Seen = Seen()
+    silences: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._over = threading.Event()
+        self._answered_at = time()
+        self._is_silent = False
         self._thread = threading.Thread(target=self._run, name="gameday-observer", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
+        self._answered_at = time()
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the thread; one that still waits for an answer is left alone."""
         self._over.set()
         if self._thread.is_alive():
-            self._thread.join(15)
+            self._thread.join(POLL_S * 2)
+        if self.alertmanager is not None:
+            self._end_silence()
 
     def _run(self) -> None:
         while not self._over.wait(POLL_S):
@@ -224,7 +258,9 @@ class Observer:
         try:
             if self.alertmanager is not None:
                 self.notices.seen(alert for alert in self.alertmanager.alerts() if self._is_ours(alert["labels"]))
+                self._end_silence()
         except LocustOtelError as error:
+            self._is_silent = True
             problems.append(str(error))
         try:
             alerts = tuple(
@@ -238,6 +274,13 @@ class Observer:
         except LocustOtelError as error:
             problems.append(str(error))
         self.seen = Seen(alerts, failed, " ".join(problems))
+
+    def _end_silence(self) -> None:
+        """Note the time since the last answer of Alertmanager, if it failed to answer or was not asked for long."""
+        now = time()
+        if self._is_silent or now - self._answered_at > _LONG_S:
+            self.silences.append((self._answered_at, now))
+        self._answered_at, self._is_silent = now, False
 
     def _is_ours(self, labels: dict[str, str]) -> bool:
         run_id = labels.get("run_id")

@@ -10,14 +10,18 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter
+
 from locust_otel.core.documents import Document, read
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.core.shape import validated
-from locust_otel.gameday.schema import GameDayShape, LoadShape, StepShape, StopShape
+from locust_otel.gameday.schema import ExpectShape, GameDayShape, LoadShape, StepShape, StopShape
 from locust_otel.slo import file as slo_file
 from locust_otel.slo.objectives import Slo, span
 from locust_otel.slo.rules import names
 from locust_otel.slo.rules.alerting_rules import Links, run_alerts, slo_alerts
+from locust_otel.slo.rules.recording_rules import Rule
+from locust_otel.slo.schema import Time
 
 KNOWN = tuple(
     value
@@ -27,6 +31,7 @@ KNOWN = tuple(
 """The alerts of this package."""
 
 _SLUG = "gameday"
+_TIME: TypeAdapter[Decimal] = TypeAdapter(Time)
 _FAULT = {"name": "x", "run": "x", "undo": "x", "for": "1ms"}
 _PLACEHOLDERS: dict[str, Any] = {"name": "x", "steps": [{"at": "0", "fault": _FAULT}]}
 _WANTED = "Write name, slo, load and steps; see docs/game-days.md."
@@ -99,6 +104,22 @@ def load(path: str) -> GameDay:
     return replace(day, notes=notes)
 
 
+def alerting_rules(slo: Slo | None) -> list[Rule]:
+    """Return the alerting rules of an SLO file; there are none without a file."""
+    return [] if slo is None else [*slo_alerts(slo, Links()), *run_alerts(slo, Links())]
+
+
+def is_of(rule: Rule, expectation: ExpectShape) -> bool:
+    """Return whether an alert of a rule is one of an expectation."""
+    return rule["alert"] == expectation.name and expectation.severity in {None, rule["labels"]["severity"]}
+
+
+def kept_s(slo: Slo | None, expectation: ExpectShape) -> Decimal:
+    """Return how long an alert of the SLO file keeps firing at least after its last bad window; 0 for others."""
+    rules = [rule for rule in alerting_rules(slo) if is_of(rule, expectation)]
+    return min((_TIME.validate_python(rule.get("keep_firing_for", "0")) for rule in rules), default=Decimal(0))
+
+
 def moments(day: GameDay) -> list[Moment]:
     """Return the time line, by time."""
     load = "a run that goes on already"
@@ -115,7 +136,9 @@ def moments(day: GameDay) -> list[Moment]:
                 continue
             line.append(Moment(step.at + expectation.within, "alert", f"{alert} must have come"))
             if expectation.clears_within is not None:
-                line.append(Moment(step.end_s + expectation.clears_within, "clear", f"{alert} must be gone"))
+                kept = kept_s(day.slo, expectation)
+                text = f"{alert} must be gone" + (f" (it keeps firing for {span(kept)})" if kept else "")
+                line.append(Moment(step.end_s + expectation.clears_within, "clear", text))
     order = ("start", "clear", "undo", "alert", "fault", "quiet", "end")
     return sorted(line, key=lambda moment: (moment.at_s, order.index(moment.what)))
 
@@ -190,15 +213,14 @@ def _check_deadlines(step: StepShape, limit_s: Decimal, what: str, document: Doc
 def _check_alerts(day: GameDay, document: Document) -> Iterator[str]:
     """Refuse alerts that no rule of ours makes, and yield notes on those of the user's own rules."""
     severities: dict[str, set[str]] = {}  # by alert, those that the rules of the SLO file can have
-    if day.slo is not None:
-        for rule in (*slo_alerts(day.slo, Links()), *run_alerts(day.slo, Links())):
-            severities.setdefault(rule["alert"], set()).add(rule["labels"]["severity"])
+    for rule in alerting_rules(day.slo):
+        severities.setdefault(rule["alert"], set()).add(rule["labels"]["severity"])
     for expectation in (expectation for step in day.steps for expectation in step.expect):
         alert, severity = expectation.name, expectation.severity
         place = (*expectation.place, "alert" if expectation.alert else "no_alert")
         near = difflib.get_close_matches(alert, KNOWN, 1, 0.8)
         if alert not in KNOWN and not alert.startswith("Locust") and not near:
-            yield f"{alert} is an alert of your own: whether its rule is there nobody checks."
+            yield f"{alert} is an alert of your own: Prometheus is asked for its rule before the load starts."
         elif alert not in KNOWN:
             meant = "".join(f"Did you mean {name}? " for name in near)
             remedy = f"{meant}There are {', '.join(KNOWN)}; an alert of your own has another name."
@@ -210,3 +232,16 @@ def _check_alerts(day: GameDay, document: Document) -> Iterator[str]:
             remedy = f"Write {' or '.join(sorted(severities[alert]))}, or add windows of it to the SLO file."
             found = f"{alert} has no severity {severity} here."
             document.refuse((*expectation.place, "severity"), found, remedy, "severity")
+        elif day.slo is not None:
+            _check_keep(day.slo, expectation, document)
+
+
+def _check_keep(slo: Slo, expectation: ExpectShape, document: Document) -> None:
+    """Refuse an alert that must be gone while its rule keeps it firing."""
+    kept, limit_s = kept_s(slo, expectation), expectation.clears_within
+    least_s = kept + slo.scrape_interval_s
+    if kept and limit_s is not None and limit_s < least_s:
+        found = f"{expectation.name} keeps firing for {span(kept)} after the last bad window"
+        found += f": it cannot be gone within {span(limit_s)}."
+        remedy = f"Write {span(least_s)} or more: its keep_firing_for and one evaluation."
+        document.refuse((*expectation.place, "clears_within"), found, remedy, "keep-firing")

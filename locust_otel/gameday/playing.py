@@ -16,7 +16,7 @@ from rich.console import Console
 
 from locust_otel.core.errors import ConfigurationError, ExitCode, LocustOtelError
 from locust_otel.core.settings import duration, new_run_id
-from locust_otel.gameday import scoreboard
+from locust_otel.gameday import preflight, scoreboard
 from locust_otel.gameday.conductor import Conductor, GameDayFailed
 from locust_otel.gameday.history import History, StoredMark, observed, recorded, start_of
 from locust_otel.gameday.injection import Faults, Journal
@@ -44,6 +44,7 @@ class Events(BaseModel):
     aborted: str
     has_told: bool
     notices: list[Notice]
+    silences: tuple[tuple[float, float], ...] = ()  # as in `Observer`; older files have none
 
 
 def run(options: Namespace) -> int:
@@ -101,37 +102,41 @@ def _play(day: GameDay, server: Prometheus, options: Namespace) -> int:
     notices, has_told = Notices(), alertmanager is not None or options.webhook_port is not None
     console = Console(stderr=True)
     with ExitStack() as stack:
-        if options.webhook_port is not None:
-            stack.callback(Webhook(options.webhook_port, notices).close)
+        webhook = None if options.webhook_port is None else Webhook(options.webhook_port, notices)
+        if webhook is not None:
+            stack.callback(webhook.close)
         folder = options.output
         if folder is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="locust-otel-gameday-"))
         with _writing(folder):
             Path(folder).mkdir(parents=True, exist_ok=True)
+        view = stack.enter_context(GameDayView(console, day, notices))
         conductor = Conductor(
             day=day, server=server, journal=Journal(day.source), run_id=run_id, folder=Path(folder),
-            observer=Observer(server, alertmanager, notices, run_id, day),
-            view=stack.enter_context(GameDayView(console, day, notices)),
+            observer=Observer(server, alertmanager, notices, run_id, day), view=view,
             metrics_url=options.metrics or "", stop_after_s=stop_after_s, keeps_record=options.output is not None,
         )  # fmt: skip
         try:
+            notes = conductor.answer(lambda: preflight.check(day, server, alertmanager, webhook))
+            for note in notes:
+                view.say(f"note: {note}")
             played = conductor.play()
         except GameDayFailed as error:
             console.print(f"locust-otel: {error}", markup=False, highlight=False, soft_wrap=True)
             return ExitCode.UNDECIDED
         time.sleep(_AFTER_S)
-    begin = conductor.begin
+    begin, played = conductor.begin, replace(played, notes=(*notes, *played.notes))
     if options.output is not None:
         events = Events(
             run_id=run_id, begin=begin, done=played.done, aborted=played.aborted, has_told=has_told,
-            notices=notices.all(),
+            notices=notices.all(), silences=played.silences,
         )  # fmt: skip
         _write(options.output, _EVENTS, events.model_dump_json(indent=1) + "\n")
     now = time.time()
     try:
-        history = observed(server, run_id, begin, now, day.own_alerts)
+        history = conductor.answer(lambda: observed(server, run_id, begin, now, day.own_alerts), TIMEOUT_S)
     except LocustOtelError as error:
-        history = History(begin, now)
+        history = History(begin, now, sees_alerts=False)
         played = replace(played, notes=(*played.notes, f"nothing is known: {error}"))
     return _conclude(scorecard(day, played, history, notices.all(), has_told=has_told), options)
 
@@ -172,7 +177,7 @@ def _score_again(day: GameDay, run_id: str, history: History, options: Namespace
     """Judge by the events that were written into the folder, if there are any, and else by the marks of the run."""
     events = _read_events(options.output, run_id)
     if events is not None and options.record is None:
-        played = Played(run_id, events.done, events.aborted)
+        played = Played(run_id, events.done, events.aborted, silences=events.silences)
     else:
         played = Played(run_id, tuple(_done(day, history.marks)))
     notices = [] if events is None else events.notices

@@ -29,6 +29,7 @@ class Played:
     aborted: str = ""  # why it ended early; empty if it did not
     left: tuple[str, ...] = ()  # faults whose undo failed
     notes: tuple[str, ...] = ()
+    silences: tuple[tuple[float, float], ...] = ()  # as in `Observer`
 
 
 TIMES = (
@@ -152,7 +153,7 @@ def scorecard(
 ) -> Scorecard:
     """Judge a game day; `has_told` as in `Judge`."""
     done = {fault.name: fault for fault in played.done}
-    judge = Judge(history, notices, has_told)
+    judge = Judge(history, notices, has_told, played.silences)
     run = BadRequests(day.slo, history)
     faults: list[FaultScore] = []
     until = history.end

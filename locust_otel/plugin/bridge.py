@@ -5,10 +5,18 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from locust_otel.core.errors import ExitCode
 from locust_otel.core.marks import DEFAULT_KIND, cleaned
 from locust_otel.core.snapshot import ObjectivePoint
 from locust_otel.plugin.life import VERDICT_S, Life
 from locust_otel.plugin.node import Node
+
+_VERDICTS = {
+    ExitCode.OK: "met",
+    ExitCode.MISSED: "missed",
+    ExitCode.UNDECIDED: "undecided",
+    ExitCode.NOT_VALID: "invalid",
+}
 
 
 class Bridge:
@@ -69,6 +77,21 @@ class Bridge:
         told = self.ask("objectives", timeout_s=VERDICT_S)
         return None if told is None else tuple(ObjectivePoint(*fields) for fields in told)
 
+    def verdict(self) -> str | None:
+        """Return the verdict on the run so far; after `close` the final one.
+
+        Returns:
+            `met`, `missed`, `undecided` (also before the first run) or `invalid`; None without an SLO file.
+
+        Raises:
+            TimeoutError: The exporter does not answer.
+        """
+        if not self._node.link.ready.get("has_slo"):
+            return None
+        if not self._is_closed:
+            self._node.flush()
+        return _VERDICTS[ExitCode(self.ask("verdict", timeout_s=VERDICT_S))]
+
     def ask(self, question: str, argument: object = None, timeout_s: float = 2.0) -> Any:
         """Return what the exporter answers, once it has taken in all that was said before.
 
@@ -102,6 +125,7 @@ class Bridge:
     def _ask_last(self) -> None:
         if self._node.link.ready.get("has_slo"):
             self.remember("objectives")
+            self.remember("verdict")
         with contextlib.suppress(TimeoutError):
             for question in self._last:
                 self._last[question] = self.ask(question)

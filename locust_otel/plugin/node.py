@@ -25,6 +25,7 @@ class Order(NamedTuple):
     trace_ratio: float | None  # share of requests whose `traceparent` says sampled; None to send none
     thresholds_s: list[float]  # bounds of the histogram that objectives need
     kept_names: list[str]  # that objectives need series of, however many others there are
+    group_names: bool = False  # whether names that differ in their ids alone are one
 
     @classmethod
     def of(cls, run_id: str, ready: Mapping[str, Any]) -> Order:
@@ -34,8 +35,9 @@ class Order(NamedTuple):
     def requests(self) -> Requests:
         """Return the empty requests of the run."""
         return Requests(
-            slow_s=self.slow_s, max_names=self.max_names, thresholds_s=self.thresholds_s, kept_names=self.kept_names
-        )
+            slow_s=self.slow_s, max_names=self.max_names, thresholds_s=self.thresholds_s, kept_names=self.kept_names,
+            group_names=self.group_names,
+        )  # fmt: skip
 
 
 @dataclass(slots=True)

@@ -32,6 +32,9 @@ SLOW_REQUESTS_KEPT = 20
 TRACES_PER_REPORT = 25
 """Ordinary requests whose trace is looked for between two reports."""
 
+GROUPED_KEPT = 10_000
+"""Names with ids in them whose series is found without a look at the name; further ones take three times as long."""
+
 REDACTED = "REDACTED"
 """Stands for a secret in a name, as OpenTelemetry's conventions for URLs say.
 https://opentelemetry.io/docs/specs/semconv/registry/attributes/url/
@@ -58,6 +61,7 @@ class Recorder:
         self.slow_requests_dropped = 0  # that found no place there, since the log last asked
         self.requests = requests
         self._looks = TRACES_PER_REPORT
+        self._grouped_kept = 0  # names in `_series` that are counted under that of their group
         # By class of the user, method and name. Three look-ups cost less than to make and hash a tuple of the three.
         self._series: dict[type, dict[str, dict[str, Series]]] = {}
         self.on_request, self._set_slow_ms = self._listener()
@@ -66,6 +70,7 @@ class Recorder:
     def record_into(self, requests: Requests) -> None:
         """Record into these from now on."""
         self._series.clear()
+        self._grouped_kept = 0
         self.requests = requests
         self._set_slow_ms(requests.slow_s * 1000)
 
@@ -141,8 +146,9 @@ class Recorder:
         series = requests.of(key)
         if failed:
             requests.count_error(method, name_label, error_type)
-        # Only what is its own label: texts cut or folded to the same one would each take a place here.
-        elif user_class and type(name) is type(request_type) is str and (request_type, name) == (method, name_label):
+        # Only what is its own label: texts cut or folded to the same one would each take a place here. Of those that
+        # are grouped a good many, since each is quicker that way.
+        elif user_class and type(name) is type(request_type) is str and self._is_kept(request_type, name, key):
             self._series.setdefault(user_class, {}).setdefault(request_type, {})[name] = series
         if milliseconds is None:
             requests.count_unmeasured(series, body_bytes)
@@ -160,6 +166,15 @@ class Recorder:
             if is_slow:
                 told = error_type or str(status or "")
                 self._keep_slow(SlowRequest(key, duration_s, told, *(span or ("", "")), time()))
+
+    def _is_kept(self, method: str, name: str, key: SeriesKey) -> bool:
+        """Return whether the series of a name is to be found again by the name itself."""
+        if (method, name) == (key.method, key.name):
+            return True
+        if not self.requests.names.groups or method != key.method or self._grouped_kept >= GROUPED_KEPT:
+            return False
+        self._grouped_kept += 1
+        return True
 
     def _first(self, series: Series, response_time: Any, response: Any, context: Any) -> None:
         """Note that a known series has changed, and keep the trace of this ordinary request of it, if it has one."""

@@ -118,11 +118,17 @@ class Requests:
     """All requests of one run in this process."""
 
     def __init__(
-        self, *, slow_s: float, max_names: int, thresholds_s: Iterable[float] = (), kept_names: Iterable[str] = ()
+        self,
+        *,
+        slow_s: float,
+        max_names: int,
+        thresholds_s: Iterable[float] = (),
+        kept_names: Iterable[str] = (),
+        group_names: bool = False,
     ) -> None:
         self.slow_s = slow_s  # above this a request is slow; it is one of the bounds
         self.layout: Layout = layout((slow_s, *thresholds_s))
-        self.names = Names(max_names, kept_names)
+        self.names = Names(max_names, kept_names, groups=group_names)
         self.series: dict[SeriesKey, Series] = {}
         self.dirty: dict[Series, None] = {}  # changed since they were last counted, in that order
         self.errors: dict[ErrorKey, int] = {}

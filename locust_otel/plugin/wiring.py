@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import version
 from time import time
 from typing import Any
@@ -140,6 +141,7 @@ def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
     bridge = Bridge(node, life)
     link.commands[frames.ABORT] = life.on_abort
     link.commands[frames.MARKED] = bridge.mark
+    link.commands[frames.SAY] = partial(_say, has_file=bool(getattr(environment.parsed_options, "logfile", None)))
     life.start()
     _bridges[environment], _lives[environment] = bridge, life
     if environment.web_ui is not None:
@@ -158,6 +160,14 @@ def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
     events.quitting._handlers.insert(0, events.quitting._handlers.pop())
     events.quit.add_listener(bridge.close)
     return bridge
+
+
+def _say(text: str, *, has_file: bool) -> None:
+    """Write how a run has ended to standard output, and to the log where that is a file."""
+    with contextlib.suppress(OSError):
+        print(text, flush=True)  # noqa: T201  # whatever the level of the log
+    if has_file:
+        logger.info("%s", text)
 
 
 def _plain(value: object) -> object:

@@ -37,6 +37,14 @@ class SampleSeries(NamedTuple):
     samples: list[tuple[float, float]]
 
 
+class AlertRule(NamedTuple):
+    """An alerting rule: its alert, its own labels, and its expression as the server writes it."""
+
+    name: str
+    labels: dict[str, str]
+    query: str
+
+
 Exporter = frozenset[tuple[str, str]]
 """Labels that all series of a process in one job share: `job`, `instance`, and what the scrape or the store adds."""
 
@@ -92,49 +100,63 @@ class Prometheus:
             for labels, samples in self._result("query", {"query": promql}, "matrix", _series)
         ]
 
-    def alert_rules(self) -> set[str] | None:
-        """Return the names of the alerts it has rules for; None where it does not say (VictoriaMetrics)."""
+    def alert_rules(self) -> list[AlertRule] | None:
+        """Return its alerting rules; None where it does not say (VictoriaMetrics)."""
         try:
             groups = web.decoded(self._fetched("rules?type=alert"))["data"]["groups"]
-            return {str(rule["name"]) for group in groups for rule in group["rules"] if rule["type"] == "alerting"}
-        except (ConfigurationError, ValueError, KeyError, TypeError):
+            rules = [
+                AlertRule(str(rule["name"]), dict(rule.get("labels") or {}), str(rule.get("query", "")))
+                for group in groups
+                for rule in group["rules"]
+                if rule["type"] == "alerting"
+            ]
+            # VictoriaMetrics, whose rules are vmalert's, answers with no group, and as a Prometheus without a revision.
+            says = rules or "revision" in web.decoded(self._fetched("status/buildinfo"))["data"]
+        except (ConfigurationError, ValueError, KeyError, TypeError, AttributeError):
             return None
+        return rules if says else None
 
     def _result(self, path: str, form: dict[str, str], kind: str, parse: Callable[[Any], _T]) -> list[_T]:
         key = "value" if kind == "vector" else "values"  # native histograms have others
+        said = f"The answer of {self._address(path)} is"
         try:
             answer = web.decoded(self._fetched(path, form))
             if answer["status"] != "success" or answer["data"]["resultType"] != kind:
-                raise self._refused("The answer is none to a query.", "Is this the URL of a Prometheus?", "answer")
+                raise _refused(f"{said} none to a query.", "Is this the URL of a Prometheus?", "answer")
             return [parse(one) for one in answer["data"]["result"] if key in one]
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise self._refused(
-                "The answer is not that of a Prometheus.", "Name its URL, without /api/v1/query.", "answer"
-            ) from None
+            remedy = "Name its URL, without /api/v1/query."
+            raise _refused(f"{said} not that of a Prometheus.", remedy, "answer") from None
+
+    def _address(self, path: str) -> str:
+        return f"{self.url}/api/v1/{path}"
 
     def _fetched(self, path: str, form: dict[str, str] | None = None) -> bytes:
         """Return the answer at a path of the API; a form makes it a POST."""
         # partial_response: Thanos would rather answer with a part than not at all. Others do not know it.
         body = None if form is None else urlencode({**form, "partial_response": "false"}).encode()
+        url = self._address(path)
         try:
             reply = web.send(
-                f"{self.url}/api/v1/{path}", body, content_type="application/x-www-form-urlencoded",
-                authorization=self._authorization, timeout_s=self._timeout_s, max_bytes=MAX_BYTES,
+                url, body, content_type="application/x-www-form-urlencoded", authorization=self._authorization,
+                timeout_s=self._timeout_s, max_bytes=MAX_BYTES,
             )  # fmt: skip
         except web.UnreachableError as error:
-            raise self._refused(f"It cannot be reached: {error}.", "Is it running there?", "unreachable") from None
+            raise _refused(f"{url} cannot be reached: {error}.", "Is it running there?", "unreachable") from None
         if reply.status in {401, 403}:
             remedy = f"Set {AUTHORIZATION} to the value of the header."
-            raise self._refused(f"It refuses with {reply.status}.", remedy, "refused")
+            raise _refused(f"{url} refuses with {reply.status}.", remedy, "refused")
         if not reply.is_success:
             remedy = "Name the URL of a Prometheus, without /api/v1/query."
-            raise self._refused(f"It answers {reply.status}.", remedy, "answer")
+            raise _refused(f"{url} answers {reply.status}.", remedy, "answer")
         if len(reply.body) > MAX_BYTES:
-            raise self._refused(f"The answer is over {MAX_BYTES >> 20} MiB.", "Give requests fewer names.", "too-large")
+            found = f"The answer of {url} is over {MAX_BYTES >> 20} MiB."
+            raise _refused(found, "Give requests fewer names.", "too-large")
         return reply.body
 
-    def _refused(self, found: str, remedy: str, slug: str) -> ConfigurationError:
-        return ConfigurationError(f"{_FLAG} {self.url}", found, remedy, slug=f"check-prometheus-{slug}")
+
+def _refused(found: str, remedy: str, slug: str) -> ConfigurationError:
+    return ConfigurationError(_FLAG, found, remedy, slug=f"check-prometheus-{slug}")
 
 
 def _labels(value: Any) -> dict[str, str]:

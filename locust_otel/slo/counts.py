@@ -25,6 +25,10 @@ class Counts(NamedTuple):
         """All judged requests."""
         return self.good + self.bad
 
+    def more(self, other: Counts) -> Counts:
+        """Return the requests with the other counts added."""
+        return Counts(self.good + other.good, self.bad + other.bad, self.sum_s + other.sum_s)
+
     def less(self, other: Counts) -> Counts:
         """Return the requests since the other counts; never below zero."""
         return Counts(max(self.good - other.good, 0), max(self.bad - other.bad, 0), max(self.sum_s - other.sum_s, 0.0))

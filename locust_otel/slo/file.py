@@ -9,8 +9,8 @@ from pathlib import Path
 from locust_otel.core.documents import Document, Place, read
 from locust_otel.core.shape import Problem, validated
 from locust_otel.slo.burn import MIN_SCRAPES, default_windows
-from locust_otel.slo.objectives import Match, Objective, Sli, Slo, Window, percent, span
-from locust_otel.slo.schema import NEEDED, FileShape, MatchShape, ObjectiveShape, WindowShape
+from locust_otel.slo.objectives import TOLERANCE, Match, Objective, Sli, Slo, Window, percent, span
+from locust_otel.slo.schema import NEEDED, FileShape, MatchShape, ObjectiveShape, RequestsShape, WindowShape
 
 _SLUG = "slo"
 _PLACEHOLDERS = {"service": "x", "objectives": {"x": {"sli": "mean", "within": "1s"}}}
@@ -72,9 +72,11 @@ def _objective_problems(objective: ObjectiveShape) -> Iterator[Problem]:
     for key in sorted(meaningless & given):
         found = f"{key} means nothing with sli: {sli}."
         yield (*place, key), found, "Remove it, or choose another sli.", "contradiction"
-    if objective.match is not None and not objective.match.model_fields_set:
-        remedy = "Add name, method or user_class, or remove it."
-        yield (*place, "match"), "This matches nothing in particular.", remedy, "match-empty"
+    match = objective.match
+    for keys, shape in (("match",), match), (("match", "not"), match and match.exclude):
+        if shape is not None and not shape.model_fields_set:
+            remedy = "Add name, method or user_class, or remove it."
+            yield (*place, *keys), "This matches nothing in particular.", remedy, "match-empty"
 
 
 _WindowProblems = Iterator[tuple[str, str, str, str]]
@@ -139,13 +141,20 @@ def _slo(shape: FileShape, name: str, data: bytes) -> Slo:
         slow_s=shape.slow_request,
         objectives=objectives,
         windows=windows,
+        tolerance=TOLERANCE if shape.validity is None else shape.validity.tolerance,
         source=Path(name).name,
         text=data.decode("utf-8-sig"),
     )
 
 
-def _match(shape: MatchShape) -> Match:
-    return Match(methods=shape.method or (), names=shape.name or (), user_classes=shape.user_class or ())
+def _match(shape: RequestsShape) -> Match:
+    exclude = shape.exclude if isinstance(shape, MatchShape) else None
+    return Match(
+        methods=shape.method or (),
+        names=shape.name or (),
+        user_classes=shape.user_class or (),
+        exclude=None if exclude is None else _match(exclude),
+    )
 
 
 def _window(shape: WindowShape) -> Window:

@@ -6,9 +6,13 @@ met exactly is met.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
+
+TOLERANCE = Decimal("0.1")
 
 
 class Sli(Enum):
@@ -19,28 +23,56 @@ class Sli(Enum):
     MEAN = "mean"
 
 
+@lru_cache(maxsize=1024)
+def _pattern(text: str) -> re.Pattern[str]:
+    """Return a text in which `*` stands for any characters as a pattern."""
+    return re.compile(".*".join(map(re.escape, text.split("*"))), re.DOTALL)
+
+
+def _fits(value: str, texts: tuple[str, ...]) -> bool:
+    return value in texts or any(_pattern(text).fullmatch(value) for text in texts if "*" in text)
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Which requests an objective judges; an empty tuple takes any."""
+    """Which requests an objective judges: those that fit each key, and none of the keys of `exclude`.
+
+    A key fits where one of its texts does, in which `*` stands for any characters; an empty one takes any.
+    """
 
     methods: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     user_classes: tuple[str, ...] = ()
+    exclude: Match | None = None
 
     def covers(self, method: str, name: str, user_class: str) -> bool:
         """Return whether a request is one of them."""
-        return (
-            (not self.names or name in self.names)
-            and (not self.methods or method in self.methods)
-            and (not self.user_classes or user_class in self.user_classes)
+        keys = ((name, self.names), (method, self.methods), (user_class, self.user_classes))
+        if not all(not texts or _fits(value, texts) for value, texts in keys):
+            return False
+        no = self.exclude
+        return no is None or not (
+            _fits(name, no.names) or _fits(method, no.methods) or _fits(user_class, no.user_classes)
         )
 
+    @property
+    def knows_users(self) -> bool:
+        """Whether it depends on the class of the user."""
+        return bool(self.user_classes or (self.exclude and self.exclude.user_classes))
+
+    def of_any_user(self) -> Match:
+        """Return it without what it says of users."""
+        exclude = None if self.exclude is None else replace(self.exclude, user_classes=())
+        return replace(self, user_classes=(), exclude=exclude)
+
     def __bool__(self) -> bool:
-        return bool(self.methods or self.names or self.user_classes)
+        return bool(self.methods or self.names or self.user_classes or self.exclude)
 
     def __str__(self) -> str:
         parts = {"method": self.methods, "name": self.names, "user_class": self.user_classes}
-        return ", ".join(f"{key} {' or '.join(values)}" for key, values in parts.items() if values)
+        told = [f"{key} {' or '.join(values)}" for key, values in parts.items() if values]
+        no = str(self.exclude).replace(", ", ", not ") if self.exclude else ""
+        return ", ".join([*told, f"not {no}"] if no else told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +138,7 @@ class Slo:
     slow_s: Decimal  # a request that takes longer is slow
     objectives: tuple[Objective, ...]
     windows: tuple[Window, ...]
+    tolerance: Decimal = TOLERANCE  # share of the load asked for, or of the time, that may be missing
     source: str = ""
     text: str = field(default="", repr=False, compare=False)
 
@@ -117,7 +150,7 @@ class Slo:
     @property
     def names(self) -> frozenset[str]:
         """Request names that must not be folded away, since an objective asks for them."""
-        return frozenset(name for objective in self.objectives for name in objective.match.names)
+        return frozenset(name for o in self.objectives for name in o.match.names if "*" not in name)
 
     @property
     def spans_s(self) -> tuple[Decimal, ...]:

@@ -1,75 +1,16 @@
-"""The objectives of one run while it is running: warm-up, judgement, burn rates, validity, abort."""
+"""The objectives of one run while it is running: warm-up, judgement, burn rates, abort."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from locust_otel.core.catalogue import INVALID_REASONS
 from locust_otel.core.snapshot import ObjectivePoint, RequestsSnapshot
 from locust_otel.slo.burn import Burning, BurnRates
 from locust_otel.slo.counts import Counts
 from locust_otel.slo.objectives import Objective, Slo, Window
-from locust_otel.slo.verdict import JudgedRequests, Result
-
-MAX_INVALID_SHARE = 0.1
-"""Share of the judged time in which the numbers may be invalid; above it, nothing is decided."""
-
-WORDS = {
-    "cpu": "generator saturated (no CPU left)",
-    "lag": "generator saturated (its event loop late)",
-    "workers": "workers missing",
-}
-"""Descriptions of `catalogue.INVALID_REASONS`."""
-
-_MAX_SPANS = 1000
-
-
-@dataclass(slots=True)
-class Span:
-    """A time in which the numbers were not valid, in seconds since the start of the run, and the reasons."""
-
-    start_s: float
-    end_s: float
-    reasons: frozenset[str]
-
-
-class Validity:
-    """Collects the times at which the numbers of a run were not valid, at most 1,000; the last is extended further.
-
-    The run starts at `start_time` in Unix time. Invalid numbers in its first `from_s` seconds do not matter.
-    """
-
-    def __init__(self, start_time: float, from_s: float) -> None:
-        self.spans: list[Span] = []
-        self._start_time = start_time
-        self._looked_s = from_s
-
-    def note(self, elapsed_s: float, reasons: Collection[str]) -> None:
-        """Note the reasons why the numbers since the last call are not valid; none if they are."""
-        since_s, self._looked_s = self._looked_s, max(elapsed_s, self._looked_s)
-        if not reasons or elapsed_s <= since_s:
-            return
-        last = self.spans[-1] if self.spans else None
-        if last is not None and (last.end_s == since_s or len(self.spans) >= _MAX_SPANS):
-            last.end_s = elapsed_s
-            last.reasons |= frozenset(reasons)
-        else:
-            self.spans.append(Span(since_s, elapsed_s, frozenset(reasons)))
-
-    def invalid(self, judged_s: float) -> str:
-        """Return why the run as a whole is not valid, after this many judged seconds; empty if it is."""
-        total_s = sum(span.end_s - span.start_s for span in self.spans)
-        if total_s <= MAX_INVALID_SHARE * judged_s or not self.spans:
-            return ""
-        longest = max(self.spans, key=lambda span: span.end_s - span.start_s)
-        what = " and ".join(WORDS[reason] for reason in INVALID_REASONS if reason in longest.reasons)
-        start, end = (datetime.fromtimestamp(self._start_time + s, UTC) for s in (longest.start_s, longest.end_s))
-        text = f"{what} from {start:%H:%M:%S} to {end:%H:%M:%S} UTC"
-        others = len(self.spans) - 1
-        more = f", and {others} more time{'s'[: others != 1]}" if others else ""
-        return f"{text}{more}: {total_s:.0f} of {judged_s:.0f} s, where {MAX_INVALID_SHARE:.0%} may be"
+from locust_otel.slo.validity import NO_LOAD, Doubt, Load, Validity
+from locust_otel.slo.verdict import CERTAIN, JudgedRequests, Result, Status, overall
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +23,12 @@ class Standing:
     burning: tuple[Burning, ...]  # pairs of windows that burned when the burn rates were last computed
     aborted: Burning | None  # the pair for which --slo-abort has stopped the run
     results: tuple[Result, ...]
+    doubt: Doubt = CERTAIN
+
+    @property
+    def verdict(self) -> Status:
+        """The verdict on the run."""
+        return overall(self.results, is_aborted=self.aborted is not None)
 
     def points(self) -> tuple[ObjectivePoint, ...]:
         """Return the results as the plain values that are exported."""
@@ -110,20 +57,21 @@ class Progress:
     def __init__(self, slo: Slo, start_time: float) -> None:
         self.slo = slo
         self.aborted: Burning | None = None  # the pair for which --slo-abort has stopped the run
-        self.validity = Validity(start_time, float(slo.warmup_s))
+        self.validity = Validity(slo, start_time)
         self.is_warming_up = bool(slo.warmup_s)  # until its end no request is judged
         self._judged = JudgedRequests(slo.objectives)
-        self._rates = BurnRates(slo)
-        self._rates.add(float(slo.warmup_s), dict.fromkeys((o.name for o in slo.objectives), Counts()))
+        self._rates, self._certain = BurnRates(slo), BurnRates(slo)  # the second without what a late generator measured
+        for rates in self._rates, self._certain:
+            rates.add(float(slo.warmup_s), dict.fromkeys((o.name for o in slo.objectives), Counts()))
         self._burning: tuple[Burning, ...] = ()
 
     def observe(
-        self, requests: RequestsSnapshot, elapsed_s: float, *, invalid: Collection[str] = ()
+        self, requests: RequestsSnapshot, elapsed_s: float, *, invalid: Collection[str] = (), load: Load = NO_LOAD
     ) -> tuple[Burning, ...]:
         """Compute the burn rates, about once a second; return the pairs that burn.
 
         The first call after the warm-up, `elapsed_s` seconds after the start, ends it: the requests until then are not
-        judged. `invalid` tells why the numbers are not valid now, by `catalogue.INVALID_REASONS`.
+        judged. `invalid` tells why the numbers are not valid now, by `catalogue.INVALID_REASONS`; `load` is that now.
         """
         if elapsed_s < float(self.slo.warmup_s):
             return ()
@@ -131,10 +79,19 @@ class Progress:
         if self.is_warming_up:
             self._judged.restart()
             self.is_warming_up = False
-        self._rates.add(elapsed_s, self._judged.counts())
-        self.validity.note(elapsed_s, invalid)
+        counts = self._judged.counts()
+        self.validity.note(elapsed_s, invalid, counts, load)
+        self._rates.add(elapsed_s, counts)
+        late = self.validity.late(counts)
+        self._certain.add(elapsed_s, {name: now.less(late[name]) for name, now in counts.items()})
         self._burning = tuple(self._rates.burning())
         return self._burning
+
+    def critical(self) -> Burning | None:
+        """Return a critical pair that burned last, without what was measured while the generator was late too."""
+        certain = {(pair.objective, pair.window) for pair in self._certain.burning()}
+        critical = (pair for pair in self._burning if pair.window.severity == "critical")
+        return next((pair for pair in critical if (pair.objective, pair.window) in certain), None)
 
     def rates(self, objective: Objective) -> Iterator[tuple[Window, float | None, float | None, bool]]:
         """Yield the last burn rates of an objective: window, long, short, and whether both burn."""
@@ -148,11 +105,13 @@ class Progress:
         if not self.is_warming_up:
             self._judged.update(requests)
         judged_s = max(0.0, elapsed_s - float(self.slo.warmup_s))
+        doubt = self.validity.doubt(judged_s, self._judged.counts())
         return Standing(
             slo=self.slo,
             judged_s=judged_s,
             is_warming_up=self.is_warming_up,
             burning=self._burning,
             aborted=self.aborted,
-            results=self._judged.results(self.slo, judged_s, invalid=self.validity.invalid(judged_s)),
+            results=self._judged.results(self.slo, judged_s, doubt),
+            doubt=doubt,
         )

@@ -152,14 +152,20 @@ Name = Annotated[str, BeforeValidator(_name), _schema(f"^{_NAME.pattern}$", "web
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts), _TEXTS_SCHEMA]
 
 
-class MatchShape(Shape):
-    """Which requests an objective judges: each key a text, or a list of which one must fit."""
+class RequestsShape(Shape):
+    """Requests: each key a text, or a list of which one must fit; `*` in a text stands for any characters."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     name: Texts | None = Field(None, description="Name of the request, as Locust's table has it.")
     method: Texts | None = Field(None, description="Method, GET; for other clients what they fire as request type.")
     user_class: Texts | None = Field(None, description="Class of the simulated user.")
+
+
+class MatchShape(RequestsShape):
+    """Which requests an objective judges: those that fit every key."""
+
+    exclude: RequestsShape | None = Field(None, alias="not", description="Leave out what fits any of these keys.")
 
 
 NEEDED: dict[str, tuple[set[str], set[str]]] = {
@@ -207,6 +213,15 @@ class WindowShape(Shape):
     budget: Share = Field(description="Share of the period's budget that burns in the long window: 20%.")
 
 
+class ValidityShape(Shape):
+    """What is believed of a run whose load generator did not keep up."""
+
+    tolerance: Share = Field(
+        description="Share of the load asked for that may be missing because the generator was late, and of the time "
+        "in which workers may be missing, for an objective to be met. 10%.",
+    )
+
+
 class FileShape(Shape):
     """Objectives of one service for load tests with locust-otel."""
 
@@ -227,6 +242,7 @@ class FileShape(Shape):
     windows: Annotated[list[WindowShape] | None, at_most(MAX_WINDOWS, "windows are too many to be watched")] = Field(
         None, description="Pairs of windows for burn-rate alerts; sensible ones follow from the period.", min_length=1
     )
+    validity: ValidityShape | None = Field(None, description="What is believed where the generator is late.")
 
 
 def json_schema() -> dict[str, Any]:

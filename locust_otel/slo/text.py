@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ _STYLES = {Status.MET: "green", Status.MISSED: "bold red", Status.UNDECIDED: "ye
 _WIDTH = 140
 
 
-def table(results: Iterable[Result], *, has_worst: bool = False) -> Table:
+def table(results: Sequence[Result], *, has_worst: bool = False) -> Table:
     """Return the table of results; with the worst endpoints if the verdict is final."""
     from rich.table import Table  # noqa: PLC0415  # 40 ms at the start of the exporter, which needs it at the end only
     from rich.text import Text  # noqa: PLC0415  # likewise
@@ -29,12 +29,12 @@ def table(results: Iterable[Result], *, has_worst: bool = False) -> Table:
     for column in ("actual", "good", "of", "budget spent"):
         result.add_column(column, justify="right", no_wrap=True)
     result.add_column("status", no_wrap=True)
-    result.add_column("worst endpoint" if has_worst else "")
+    if has_worst:
+        result.add_column("worst endpoint")
+    result.add_column("reason" if any(each.note for each in results) else "")
     for each in results:
         is_mean = each.objective.target is None
-        more = [each.note] if each.note else []
-        if has_worst and each.worst is not None:
-            more.append(_worst(each.worst, is_mean=is_mean))
+        worst = [] if not has_worst else [Text("" if each.worst is None else _worst(each.worst, is_mean=is_mean))]
         result.add_row(
             Text(each.objective.name),
             Text(each.objective.sentence),
@@ -43,7 +43,8 @@ def table(results: Iterable[Result], *, has_worst: bool = False) -> Table:
             f"{each.counts.total:,}",
             "–" if each.budget_spent is None else f"{each.budget_spent:.0%}",
             Text(each.status.value, style=_STYLES[each.status]),
-            Text("; ".join(more)),
+            *worst,
+            Text(each.note),
         )
     return result
 

@@ -19,12 +19,15 @@ from locust_otel.core.histogram import Layout
 from locust_otel.core.snapshot import RequestsSnapshot, SeriesSnapshot
 from locust_otel.slo.counts import Counts, Endpoint, count
 from locust_otel.slo.objectives import Objective, Slo
+from locust_otel.slo.validity import Doubt
+
+CERTAIN = Doubt()
 
 _BAD = attrgetter("bad")
 
 
 class Status(StrEnum):
-    """Verdict on an objective."""
+    """Verdict on an objective, and on a run."""
 
     MET = "met"
     MISSED = "missed"
@@ -51,7 +54,7 @@ class Result:
         budget_spent: Spent share of the period's budget, 1 for the whole budget; None without a budget, or if no
             request was judged.
         worst: The endpoint with the most harm; None if there is no harm.
-        note: Why the objective is undecided or invalid; empty otherwise.
+        note: Why the objective is undecided or invalid, or what else to know about the verdict; may be empty.
         told: The measured value in words, if the number of good requests is not known: `p95 1.80 s`. Then `counts`
             has all requests as good.
     """
@@ -91,21 +94,39 @@ def budget_spent(slo: Slo, objective: Objective, counts: Counts, judged_s: float
     return counts.bad / counts.total / float(objective.budget) * of_period
 
 
-def judge(slo: Slo, objective: Objective, counts: Counts, judged_s: float, *, invalid: str = "") -> Result:
-    """Judge an objective of a file, `judged_s` seconds after the warm-up.
-
-    `invalid` tells why the numbers are not valid; it is empty if they are.
-    """
-    spent = budget_spent(slo, objective, counts, judged_s)
-    if invalid:
-        return Result(objective, counts, Status.INVALID, spent, note=invalid)
-    if counts.total < slo.min_requests:
-        note = f"{counts.total:,} of the {slo.min_requests:,} requests it takes"
+def judge(slo: Slo, objective: Objective, counts: Counts, judged_s: float, doubt: Doubt = CERTAIN) -> Result:
+    """Judge an objective of a file, `judged_s` seconds after the warm-up; `slo.validity` has the rule for a doubt."""
+    if counts.total >= slo.min_requests:
+        decide = _missed if is_missed(objective, counts) else _met
+        status, note = decide(slo, objective, counts, doubt)
+    else:
+        status, note = Status.UNDECIDED, f"{counts.total:,} of the {slo.min_requests:,} requests it takes"
         if not counts.total and objective.match:
             note = f"no request was judged with {objective.match}"
-        return Result(objective, counts, Status.UNDECIDED, spent, note=note)
-    status = Status.MISSED if is_missed(objective, counts) else Status.MET
-    return Result(objective, counts, status, spent)
+    return Result(objective, counts, status, budget_spent(slo, objective, counts, judged_s), note=note)
+
+
+def _met(slo: Slo, objective: Objective, counts: Counts, doubt: Doubt) -> tuple[Status, str]:  # noqa: ARG001
+    if doubt.missing:
+        return Status.INVALID, f"met by the requests there are; {doubt.missing}"
+    if not doubt.late:
+        return Status.MET, ""
+    made = f"{doubt.made:.0%} of the load"
+    if doubt.made < 1 - slo.tolerance:
+        return Status.UNDECIDED, f"{made}: {doubt.late}"
+    return Status.MET, f"at {made}; the generator was late in {doubt.late_share:.0%} of the run"
+
+
+def _missed(slo: Slo, objective: Objective, counts: Counts, doubt: Doubt) -> tuple[Status, str]:
+    late = doubt.requests.get(objective.name, Counts())
+    if not late.total:
+        return Status.MISSED, ""
+    certain, when = counts.less(late), f"in the {1 - doubt.late_share:.0%} of the run in which the generator kept up"
+    if certain.total < slo.min_requests:
+        return Status.INVALID, f"missed; {certain.total:,} requests {when}; {doubt.late}"
+    if is_missed(objective, certain):
+        return Status.MISSED, f"{when} too"
+    return Status.INVALID, f"missed; met {when}; {doubt.late}"
 
 
 def worst(objective: Objective, by_endpoint: Mapping[Endpoint, Counts]) -> Worst | None:
@@ -124,14 +145,23 @@ def worst(objective: Objective, by_endpoint: Mapping[Endpoint, Counts]) -> Worst
     return Worst(*endpoint, counts, (counts.sum_s if is_mean else counts.bad) / counts.total)
 
 
-def exit_code(results: Iterable[Result], *, is_aborted: bool = False) -> ExitCode:
-    """Return the exit code of a process; without a judged request it is never a pass."""
+def overall(results: Iterable[Result], *, is_aborted: bool = False) -> Status:
+    """Return the verdict on a run; without a judged request it is never a pass."""
     statuses = {result.status for result in results}
-    if Status.INVALID in statuses:
-        return ExitCode.NOT_VALID
-    if Status.MISSED in statuses or is_aborted:
-        return ExitCode.MISSED
-    return ExitCode.OK if statuses == {Status.MET} else ExitCode.UNDECIDED
+    if is_aborted and Status.INVALID not in statuses:
+        return Status.MISSED
+    return next((status for status in BY_RANK if status in statuses), Status.UNDECIDED)
+
+
+BY_RANK = (Status.MISSED, Status.INVALID, Status.UNDECIDED, Status.MET)
+"""The verdict on a run is the first of these that an objective has."""
+
+EXIT_CODES = {
+    Status.MET: ExitCode.OK,
+    Status.MISSED: ExitCode.MISSED,
+    Status.UNDECIDED: ExitCode.UNDECIDED,
+    Status.INVALID: ExitCode.NOT_VALID,
+}
 
 
 class _Tally:
@@ -139,7 +169,7 @@ class _Tally:
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
-        self._match = replace(objective.match, user_classes=())
+        self._match = objective.match.of_any_user()
         self.restart({})
 
     def restart(self, before: dict[Endpoint, Counts]) -> None:
@@ -235,10 +265,10 @@ class JudgedRequests:
         """Return the judged requests by name of the objective."""
         return {tally.objective.name: tally.sums()[0] for tally in self._tallies}
 
-    def results(self, slo: Slo, judged_s: float, *, invalid: str = "") -> tuple[Result, ...]:
+    def results(self, slo: Slo, judged_s: float, doubt: Doubt = CERTAIN) -> tuple[Result, ...]:
         """Return the judgement of each objective of the file, in their order, as `judge` does."""
         sums = ((tally.objective, *tally.sums()) for tally in self._tallies)
         return tuple(
-            replace(judge(slo, objective, counts, judged_s, invalid=invalid), worst=worst_endpoint)
+            replace(judge(slo, objective, counts, judged_s, doubt), worst=worst_endpoint)
             for objective, counts, worst_endpoint in sums
         )

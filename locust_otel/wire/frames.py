@@ -39,6 +39,7 @@ KEPT = "kept"  # number of messages that the checkpoint holds
 NAMES = "names"  # source, run_id, [[method, name] …]: these have series of their own, and no others
 ABORT = "abort"  # run_id: stop the run
 LOG = "log"  # logger, level, text
+SAY = "say"  # text for standard output
 ANSWER = "answer"  # number, value
 MARKED = "marked"  # text, kind: what was marked at the endpoint of a worker
 DONE = "done"  # all is said; the exporter ends

@@ -134,6 +134,7 @@ class WorkerLine(Struct):
     is_new: bool  # whether its delays count from 0 again
     lag_sum_s: Time
     lag: Gaps  # delays of its event loop
+    schedule_sum_s: Time = 0.0  # by which tasks with a schedule have begun late, since the start of the run
 
 
 class IntervalFacts(Struct, kw_only=True):

@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -62,6 +63,25 @@ Acquire::Languages "none";
 APT::Default-Release "";
 APT::Sandbox::User "root";
 APT::Update::Error-Mode "any";
+"""
+
+TEMPLATES = Path("prometheus/alertmanager/default.tmpl")
+# Debian's Alertmanager reads its templates from /usr/share. Where the package is not installed, its own `usr/share` is
+# laid over that in a mount namespace which no other process sees. `exec` keeps the process id.
+WRAPPER = """\
+#!/bin/sh
+# Made by make backends: starts an unpacked Alertmanager, which looks for its templates in /usr/share.
+binary={binary}
+share={share}
+[ -e /usr/share/{templates} ] && exec "$binary" "$@"
+[ "$(id -u)" = 0 ] && new=-m || new=-rm
+lay='mount -t overlay overlay -o "lowerdir=$1:/usr/share" /usr/share && shift && exec "$@"'
+if ! unshare "$new" -- sh -c "$lay" sh "$share" true; then
+    echo "alertmanager needs its templates in /usr/share, and this machine allows no mount namespace to lay them" \\
+        "there: install the Debian package prometheus-alertmanager" >&2
+    exit 1
+fi
+exec unshare "$new" -- sh -c "$lay" sh "$share" "$binary" "$@"
 """
 
 
@@ -408,11 +428,20 @@ def _locked(cache: Path, source: str) -> Iterator[None]:
 
 
 def _link(binaries: Mapping[str, Path]) -> None:
+    """Make binaries findable: by a link, or by a script where one needs more to start."""
     folder = backends_folder() / "bin"
     folder.mkdir(parents=True, exist_ok=True)
     for name, target in binaries.items():
+        if target.parent == folder.resolve():  # where PATH has this very folder
+            continue
         fresh = folder / f".{name}.{os.getpid()}"
-        fresh.symlink_to(target)
+        share = target.parents[1] / "share"
+        if name == "alertmanager" and share != Path("/usr/share") and (share / TEMPLATES).is_file():
+            binary, templates = shlex.quote(str(target)), TEMPLATES
+            fresh.write_text(WRAPPER.format(binary=binary, share=shlex.quote(str(share)), templates=templates))
+            fresh.chmod(0o755)
+        else:
+            fresh.symlink_to(target)
         fresh.replace(folder / name)
 
 

@@ -12,9 +12,7 @@ for the whole session scrapes from its start: take one, listen there, and the sc
 """
 
 import json
-import os
 import random
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -393,39 +391,20 @@ class Alertmanager(Server):
             config = json.dumps({"route": route, "receivers": [{"name": "test", "webhook_configs": hooks}]})
         file = self.folder / "alertmanager.yml"
         file.write_text(config)
-        self.start(
-            [
-                *self._templates_in_place(),
-                self.binary,
-                f"--config.file={file}",
-                f"--storage.path={self.folder / 'data'}",
-                f"--web.listen-address={self.address}",
-                "--cluster.listen-address=",  # else it opens 0.0.0.0:9094
-            ]
-        )
-
-    def _templates_in_place(self) -> list[str]:
-        """Return the command under which Debian's build finds its templates, empty if none is needed.
-
-        It reads them from a fixed place under /usr/share. Where the package is not installed, its own
-        `usr/share` is laid over that in a mount namespace nobody else sees. `exec` keeps the process id.
-
-        Raises:
-            BackendMissing: This machine allows no mount namespace.
-        """
-        share = self.binary.resolve().parents[1] / "share"
-        template = "prometheus/alertmanager/default.tmpl"
-        if not (share / template).is_file() or (Path("/usr/share") / template).is_file():
-            return []
-        unshare = ["unshare", "-m" if os.geteuid() == 0 else "-rm", "--"]
-        lay = 'mount -t overlay overlay -o "lowerdir=$1:/usr/share" /usr/share && shift && exec "$@"'
-        under = [*unshare, "sh", "-c", lay, "sh", str(share)]
-        if not shutil.which("unshare") or subprocess.run([*under, "true"], capture_output=True, check=False).returncode:
-            raise BackendMissing(
-                "alertmanager needs its templates in /usr/share, and this machine allows no mount namespace "
-                "to lay them there: install the Debian package prometheus-alertmanager"
+        try:
+            self.start(
+                [
+                    self.binary,
+                    f"--config.file={file}",
+                    f"--storage.path={self.folder / 'data'}",
+                    f"--web.listen-address={self.address}",
+                    "--cluster.listen-address=",  # else it opens 0.0.0.0:9094
+                ]
             )
-        return under
+        except ServerFailed as failed:
+            if "no mount namespace" in str(failed):
+                raise BackendMissing(str(failed)) from None
+            raise
 
     def alerts(self) -> list[dict[str, Any]]:
         """Return the alerts it knows: `labels`, `annotations`, `status`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import time
@@ -26,6 +27,7 @@ from tests.e2e.harness import (
     wait_until,
 )
 from tests.e2e.test_refusals import assert_refused, sentences
+from tests.unit.otlp_sinks import HttpSink
 
 TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-(0[0-3])")
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
@@ -264,6 +266,42 @@ def test_bad_otlp_is_refused_without_its_secrets(outcome: Outcome, slug: str) ->
     (sentence,) = sentences(outcome)
     assert sentence.endswith(f"({slug})")
     assert SECRET not in outcome.log
+
+
+def without_grpc(stage: Stage) -> dict[str, str]:
+    """Return variables under which no Python finds gRPC, as without the extra."""
+    (stage.folder / "sitecustomize.py").write_text("import sys\nsys.modules['grpc'] = None\n")
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(stage.folder), os.environ.get("PYTHONPATH")]))}
+
+
+def grpc_without_its_extra(stage: Stage) -> Outcome:
+    """A push over gRPC, which is not installed."""
+    return refused("", *_HTTP, "--otlp-protocol", "grpc", **without_grpc(stage))(stage)
+
+
+@played(grpc_without_its_extra)
+def test_grpc_without_its_extra_is_refused(outcome: Outcome) -> None:
+    """The sentence says what to install."""
+    assert_refused(outcome)
+    (sentence,) = sentences(outcome)
+    assert sentence.endswith("needs grpcio, which is not installed. pip install 'locust-otel[grpc]' (grpc-extra)")
+
+
+def http_without_grpc(stage: Stage) -> Outcome:
+    """A push over HTTP, where gRPC is not installed."""
+    with HttpSink() as sink:
+        arguments = load(stage.shop().url, file=CALM, users=3, run_time="3s")
+        endpoint = ("--otlp-endpoint", sink.url.removesuffix("/v1/metrics"), "--otlp-protocol", "http/protobuf")
+        process = stage.start("locust-otel", "run", *arguments, *endpoint, env=without_grpc(stage))
+        code = process.wait()
+        return Outcome(code=code, log=process.log, more={"paths": {request.path for request in sink.received}})
+
+
+@played(http_without_grpc)
+def test_http_needs_no_extra(outcome: Outcome) -> None:
+    """Metrics and events arrive."""
+    assert outcome.code == 0, outcome.log
+    assert outcome.more["paths"] == {"/v1/metrics", "/v1/logs"}
 
 
 def password_in_url(stage: Stage) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 
@@ -55,6 +56,49 @@ def summary_only(stage: Stage) -> Outcome:
         return Outcome(code=process.wait(), log=process.log)
 
     return unless_saturated(play)
+
+
+def quiet(stage: Stage) -> Outcome:
+    """Every way to have Locust log less, each a run of its own, all at once."""
+    slo = str(write_slo(stage.folder))
+    shop = stage.shop(LOGIN_FAULT)
+    ways = {
+        "only summary": ["--only-summary"], "errors only": ["--loglevel", "ERROR"], "no log": ["--skip-log-setup"],
+        "to a file": ["--logfile", str(stage.folder / "locust.log"), "--loglevel", "CRITICAL"],
+    }  # fmt: skip
+    started = {
+        name: stage.start(
+            *(
+                "locust-otel",
+                "run",
+                "-f",
+                str(CALM),
+                "--host",
+                shop.url,
+                "-u",
+                "2",
+                "-r",
+                "2",
+                "-t",
+                "4s",
+                "--headless",
+            ),
+            *("--slo", slo, "--prometheus-port", "off", *flags),
+        )
+        for name, flags in ways.items()
+    }
+    return Outcome(more={name: (process.wait(), process.log) for name, process in started.items()})
+
+
+@played(quiet)
+def test_the_verdict_is_told_at_every_log_level(outcome: Outcome) -> None:
+    """No flag of the log turns an exit code into a riddle: table, reason and account are on standard output."""
+    for name, (code, log) in outcome.more.items():
+        assert code == 3, (name, log[-2000:])
+        (table,) = tables(log)
+        assert table["availability"].status == "missed", name
+        assert re.search(r"^objectives of shop: missed$", log, re.MULTILINE), name
+        assert re.search(r"^requests: Locust [\d,]+ · recorded [\d,]+", log, re.MULTILINE), name
 
 
 def web_ui(stage: Stage) -> Outcome:
@@ -152,10 +196,10 @@ def embedded(stage: Stage) -> Outcome:
 
 @played(embedded)
 def test_a_library_gives_results(outcome: Outcome) -> None:
-    """`bridge.standing()` is None before the first run, then counts, and at the end has all of Locust's requests."""
-    lines = [line for line in outcome.log.splitlines() if line.startswith(("{", "null")) or line.isdigit()]
-    before, middle, final, requests = (json.loads(line) for line in lines)
-    assert before is None
+    """`standing` is None before the first run, then counts, and has all of Locust's requests at the end."""
+    lines = [line for line in outcome.log.splitlines() if line.startswith("[") or line.isdigit()]
+    (none, before), (_, middle), (verdict, final), requests = (json.loads(line) for line in lines)
+    assert (none, before, verdict) == ("undecided", None, "missed")
     assert set(middle) == set(final) == set(OBJECTIVES)
     assert [final[name][0] for name in OBJECTIVES] == ["missed", "met", "met"]
     for name in OBJECTIVES:

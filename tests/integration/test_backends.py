@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import re
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ from tests.backends.servers import (
     BackendMissing,
     Collector,
     Prometheus,
+    Server,
     ServerFailed,
     VictoriaMetrics,
     find,
@@ -26,6 +29,7 @@ from tests.backends.servers import (
     http,
     promtool,
 )
+from tests.deploy import DEPLOY
 
 GOOD = """\
 # HELP shop_orders_total Orders taken.
@@ -174,6 +178,61 @@ def test_alertmanager_listens_on_loopback_only(alertmanager: Alertmanager) -> No
     assert [tuple(one.laddr) for one in connections if one.status == psutil.CONN_LISTEN] == [
         ("127.0.0.1", alertmanager.port)
     ]
+
+
+class Documented(Server):
+    """A server started by the command in the head of a file of `deploy/`, with a place for its data and a free port."""
+
+    def __init__(self, name: str, storage: str) -> None:
+        self.name = name
+        super().__init__()
+        text = (DEPLOY / name / f"{name}.yml").read_text()
+        (line,) = re.findall(rf"^#   {name} (.+)$", text, re.M)
+        flags = [flag.replace("=deploy/", f"={DEPLOY}/") for flag in line.split()]
+        data = f"{storage}={self.folder / 'data'}"
+        self.start([self.binary, *flags, data, f"--web.listen-address=127.0.0.1:{self.port}"])
+
+
+@pytest.mark.parametrize(
+    ("name", "storage"), [("prometheus", "--storage.tsdb.path"), ("alertmanager", "--storage.path")]
+)
+def test_what_was_fetched_starts_with_the_documented_command(
+    backend: Callable[[str], None], name: str, storage: str
+) -> None:
+    """The binary in `.backends/bin` needs nothing around it, and is the process that was started."""
+    backend(name)
+    with Documented(name, storage) as server:
+        running = Path(f"/proc/{server.pid}/exe").resolve().name
+        assert running in (name, f"prometheus-{name}")
+
+
+def test_an_unpacked_alertmanager_gets_a_script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where its templates are beside it only, a script stands in for the link, and says what a machine lacks."""
+    monkeypatch.setenv("LOCUST_OTEL_BACKENDS", str(tmp_path / "backends"))
+    monkeypatch.setattr(fetch, "TEMPLATES", Path("locust-otel-tests/default.tmpl"))
+    target, template = (
+        tmp_path / "it's/usr/bin/alertmanager",
+        tmp_path / "it's/usr/share/locust-otel-tests/default.tmpl",
+    )
+    for file in (target, template, tmp_path / "unshare"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("#!/bin/sh\nexit 1\n")
+        file.chmod(0o755)
+    fetch._link({"alertmanager": target, "amtool": target})
+    folder = tmp_path / "backends" / "bin"
+    assert (folder / "amtool").readlink() == target
+    assert not (folder / "alertmanager").is_symlink()
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}  # where `unshare` is one that always fails
+    started = subprocess.run(
+        [folder / "alertmanager", "--version"], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert started.returncode == 1
+    assert "install the Debian package prometheus-alertmanager" in started.stderr
+    fetch._link({"alertmanager": folder / "alertmanager"})  # found by way of PATH
+    assert not (folder / "alertmanager").is_symlink()
+    template.unlink()
+    fetch._link({"alertmanager": target})
+    assert (folder / "alertmanager").readlink() == target
 
 
 def test_victoria_metrics_answers_what_was_written(victoria_metrics: VictoriaMetrics) -> None:

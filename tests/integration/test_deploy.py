@@ -123,12 +123,27 @@ def test_the_image_gets_a_wheel_with_all_in_it(tmp_path: Path) -> None:
     subprocess.run([*command, str(tmp_path / "src")], check=True, timeout=150)
     (wheel,) = tmp_path.glob("locust_otel-*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
+    project = "locust_otel/project"
     assert {
-        "locust_otel/demo/locustfiles/webshop.py",
-        "locust_otel/demo/locustfiles/slo.yaml",
-        "locust_otel/demo/deploy/prometheus/prometheus.yml",
-        "locust_otel/demo/deploy/alertmanager/alertmanager.yml",
+        *(f"{project}/shipped/locustfiles/{name}" for name in ("webshop.py", "slo.yaml")),
+        *(f"{project}/templates/{name}" for name in ("slo.yaml", "receivers.yml", "compose.yaml")),
+        f"{project}/shipped/deploy/prometheus/prometheus.yml",
+        f"{project}/shipped/deploy/alertmanager/alertmanager.yml",
+        f"{project}/shipped/deploy/ci/github-actions.yml",
+        f"{project}/shipped/deploy/grafana/provisioning/dashboards/locust-otel.yaml",
+        f"{project}/shipped/deploy/grafana/provisioning/datasources/locust-otel.yaml",
+        *(f"locust_otel/slo/rules/json/{path.name}" for path in TOP.glob("dashboards/*.json")),
     } <= names
+    shutil.unpack_archive(wheel, tmp_path / "installed", "zip")
+    assert initialised(tmp_path / "installed", tmp_path / "one") == initialised(TOP, tmp_path / "other")
+
+
+def initialised(package: Path, folder: Path) -> dict[str, bytes]:
+    """Return the files that `locust-otel init` of a checkout, or of an unpacked wheel, writes into a new folder."""
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from locust_otel.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, str(package), "init", str(folder), "--service", "shop", "--yes"]
+    subprocess.run(command, cwd=folder.parent, check=True, capture_output=True, timeout=60)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 class Composed:

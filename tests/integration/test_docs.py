@@ -28,6 +28,8 @@ PAGES = sorted([TOP / "README.md", TOP / "CONTRIBUTING.md", *(TOP / "docs").glob
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.M | re.S)
 _ASSIGNMENT = re.compile(r"\w+=.*", re.S)
 _METRIC = re.compile(r"\blocust_\w+")
+_REPOSITORY = "https://github.com/locust-otel/locust-otel"
+_PICTURES = "https://raw.githubusercontent.com/locust-otel/locust-otel"
 FOREIGN = (
     "zcat",
     "prometheus",
@@ -81,7 +83,7 @@ def check(words: list[str]) -> None:  # noqa: PLR0912  # one branch a program
         check(words[: words.index("|")])
         return
     if program == "locust-otel" and arguments[:1] == ["run"]:
-        deploy.locust_options(arguments[1:])
+        deploy.locust_options([word for word in arguments[1:] if word != "--open"])  # of our command alone
     elif program == "locust":
         deploy.locust_options(arguments)
     elif program == "locust-otel":
@@ -209,6 +211,16 @@ def _metrics() -> set[str]:
 def test_python_snippets_compile(snippet: str) -> None:
     """Each is Python."""
     compile(snippet, "snippet", "exec")
+
+
+def test_links_of_the_landing_page() -> None:
+    """It is shown on an index too, so its links are absolute, and each leads to a file of this repository."""
+    text = (TOP / "README.md").read_text()
+    ours = re.findall(rf"\({_REPOSITORY}/(?:blob|tree)/main/([^)#]+)|\({_PICTURES}/main/([^)]+)\)", text)
+    assert len(ours) >= 20
+    for path in ("".join(found) for found in ours):
+        assert (TOP / path).exists(), path
+    assert not re.findall(r"\]\((?!https://)", text)
 
 
 def test_the_tables_of_migrating_name_our_metrics() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -17,7 +18,7 @@ import pytest
 from locust_otel.demo.shop import ShopProcess
 from locust_otel.demo.shop import start as start_shop
 from tests.backends.needed import need
-from tests.backends.servers import Alertmanager, Prometheus, free_port
+from tests.backends.servers import Alertmanager, Prometheus, VictoriaMetrics, free_port
 from tests.integration import gameday_stage as stage
 
 pytestmark = pytest.mark.slow
@@ -46,9 +47,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     rules = stage.rules(tmp_path_factory.mktemp("rules"))
     with (
         Alertmanager(config=config) as alertmanager,
-        Prometheus(rule_files=[rules], alertmanagers=[alertmanager.address], slots=6) as prometheus,
+        Prometheus(rule_files=[rules], alertmanagers=[alertmanager.address], slots=7) as prometheus,
     ):
-        prometheus.wait_until('up{job="slots"}', lambda up: len(up) == 6)
+        prometheus.wait_until('up{job="slots"}', lambda up: len(up) == 7)
         yield Servers(prometheus, alertmanager, hook, port)
     hook.close()
 
@@ -279,3 +280,91 @@ def test_the_marks_alone_are_enough(played: Played, servers: Servers) -> None:
         assert before["expectations"][0]["outcome"] == after["expectations"][0]["outcome"]
         assert 0 <= after["begun_at"] - before["begun_at"] < 2
         assert -0.5 <= after["ended_at"] - before["ended_at"] < 2
+
+
+def test_rules_of_another_file_are_refused(servers: Servers, shop: ShopProcess, tmp_path: Path) -> None:
+    """Prometheus has rules of that name for another service: 78, the command to run, and neither load nor fault."""
+    mark = tmp_path / "undone"
+    expect = [{"alert": BURN, "severity": "critical", "within": "10s"}]
+    steps = [{"at": "1s", "fault": stage.fault(shop, "outage", {"name": "errors"}, 5, mark), "expect": expect}]
+    file = stage.day(tmp_path, shop, 1, 30, steps)
+    slo = tmp_path / "slo.yaml"
+    slo.write_text(slo.read_text().replace("service: webshop", "service: web"))
+    process = stage.start(
+        file, "--prometheus", servers.prometheus.url, "--alertmanager", "http://127.0.0.1:1", "-o", tmp_path / "out"
+    )
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 78, err
+    rules, alertmanager = err.splitlines()
+    assert (
+        f'{servers.prometheus.url}/api/v1/rules has no rule for {BURN} (critical, 10s, 4s) with slo_service="web"'
+        in rules
+    )
+    assert f"locust-otel rules {slo} -o DIR" in rules
+    assert "http://127.0.0.1:1/api/v2/alerts gives no answer: Connection refused." in alertmanager
+    assert not mark.exists()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_limit_ends_the_wait_for_the_run(
+    victoria_metrics: VictoriaMetrics, shop: ShopProcess, tmp_path: Path
+) -> None:
+    """--stop-after counts from the start where no run is seen; a server without rules of its own is a note."""
+    mark = tmp_path / "undone"
+    outage = stage.fault(shop, "outage", {"name": "errors"}, 5, mark)
+    file = stage.day(tmp_path, shop, 1, 30, [{"at": "1s", "fault": outage, "expect": [{"no_alert": BURN}]}])
+    began = time.monotonic()
+    process = stage.start(file, "--prometheus", victoria_metrics.url, "--run-id", "unknown", "--stop-after", "3s")
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 4
+    assert time.monotonic() - began < 10
+    assert f"note: {victoria_metrics.url} does not say which rules it has: check that there are some for {BURN}." in err
+    assert "Ended before the first fault: --stop-after 3 s." in err
+    assert not mark.exists()
+
+
+def test_an_alertmanager_that_dies_breaks_no_promise(servers: Servers, shop: ShopProcess, tmp_path: Path) -> None:
+    """It would have had to show the alert when it was gone: undecided, also when it is scored again."""
+    outage = stage.fault(shop, "outage", {"name": "errors", "ratio": 0.9}, 10, tmp_path / "undone")
+    expect = [{"alert": BURN, "severity": "critical", "within": "10s"}]
+    file = stage.day(
+        tmp_path, shop, servers.prometheus.take_slot(), 18, [{"at": "6s", "fault": outage, "expect": expect}]
+    )
+    options = ("--prometheus", servers.prometheus.url, "-o", tmp_path / "out", "--format", "json")
+    with Alertmanager() as other:  # which is sent no alert
+        process = stage.start(file, *options, "--alertmanager", other.url)
+        _until(lambda: shop.faults()["active"], process)
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 4, err
+    card = json.loads(out)
+    (result,) = card["faults"][0]["expectations"]
+    assert result["firing_s"] is not None
+    assert result["outcome"] == "undecided"
+    assert result["why"].endswith("nobody was told; there is no answer of Alertmanager for part of that time")
+    again = stage.start(file, *options, "--run-id", card["run_id"], "--score-only")
+    out, err = again.communicate(timeout=60)
+    assert json.loads(out)["faults"][0]["expectations"] == [result], err
+
+
+def test_a_prometheus_that_hangs_outlives_no_limit(shop: ShopProcess, tmp_path: Path) -> None:
+    """It stops in the middle of a fault: --stop-after is kept, the fault is undone, and nothing is broken."""
+    need("prometheus")
+    mark = tmp_path / "undone"
+    outage = stage.fault(shop, "outage", {"name": "errors", "ratio": 0.9}, 40, mark)
+    expect = [{"alert": BURN, "severity": "critical", "within": "4s"}]
+    with Prometheus(rule_files=[stage.rules(tmp_path)], slots=1) as own:
+        file = stage.day(tmp_path, shop, own.take_slot(), 60, [{"at": "2s", "fault": outage, "expect": expect}])
+        process = stage.start(file, "--prometheus", own.url, "-o", tmp_path / "out", "--stop-after", "12s")
+        _until(lambda: shop.faults()["active"], process)
+        os.kill(own.pid, signal.SIGSTOP)
+        began = time.monotonic()
+        try:
+            out, err = process.communicate(timeout=90)
+        finally:
+            os.kill(own.pid, signal.SIGCONT)
+    assert process.returncode == 4, err
+    # 10 s are left until the limit; then come the undo, the end of the load, and a last question of 10 s.
+    assert time.monotonic() - began < 40
+    assert mark.read_text() == "undone\n"
+    assert "aborted: --stop-after 12 s" in out
+    assert "undecided" in out

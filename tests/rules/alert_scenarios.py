@@ -54,7 +54,8 @@ class _Alert:
 
 def budget_burn_annotations() -> Iterator[Scenario]:
     """Yield what the alert of a burning budget tells."""
-    labels = {"run_id": "a", **OBJECTIVE, "severity": "critical", "window": "2m", "short_window": "30s"}
+    labels = {"run_id": "a", **OBJECTIVE, "severity": "critical", "sli": "success", "window": "2m"}
+    labels["short_window"] = "30s"
     yield Scenario(
         "what it tells",
         names.BUDGET_BURN,
@@ -73,7 +74,7 @@ def budget_burn_annotations() -> Iterator[Scenario]:
 
 def budget_exhausted() -> Iterator[Scenario]:
     """The whole budget of the period is spent."""
-    alert = _Alert(names.BUDGET_EXHAUSTED, "critical", OBJECTIVE)
+    alert = _Alert(names.BUDGET_EXHAUSTED, "critical", {**OBJECTIVE, "sli": "success"})
     scenario = alert.scenario
     # 10 % of the requests bad burn at 10: the budget of 1800 s is gone after 180 s.
     yield scenario(
@@ -128,7 +129,7 @@ def budget_exhausted() -> Iterator[Scenario]:
 
 def mean_high() -> Iterator[Scenario]:
     """Requests take too long on average."""
-    alert = _Alert(names.MEAN_HIGH, "warning", MEAN)
+    alert = _Alert(names.MEAN_HIGH, "warning", {**MEAN, "sli": "mean"})
     scenario = alert.scenario
     yield scenario(
         "slow in both windows",
@@ -335,7 +336,7 @@ def generator_saturated() -> Iterator[Scenario]:
         told=(
             "The load generator of run a is too slow.",
             "A process that generates load has no CPU left, or its event loop runs late: the latencies it measures are "
-            "its own. Until that is mended the numbers of this run say nothing about the service.",
+            "too long. Alerts on latencies and means are kept quiet meanwhile; those on failures are not.",
         ),
         dashboard="locust-otel-generator?var-run_id=a",
     )

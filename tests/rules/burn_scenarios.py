@@ -24,7 +24,8 @@ class Pair:
         # Fine enough for the short window, and not more: windows of days have many samples.
         self.step_s = max(int(SLOS[period].scrape_interval_s), self.short_s // 6)
         self.limit = float(pair.factor(SLOS[period].period_s)) * _BUDGET
-        self.labels = {"severity": pair.severity, "window": span(pair.long_s), "short_window": span(pair.short_s)}
+        windows = {"window": span(pair.long_s), "short_window": span(pair.short_s)}
+        self.labels = {"severity": pair.severity, "sli": "success", **windows}
 
     def fired(self, run_id: str = "a") -> dict[str, str]:
         """Return the labels of the alert."""

@@ -50,5 +50,5 @@ def test_every_alert_has_scenarios() -> None:
         assert any(any(alerts for alerts in scenario.fires.values()) for scenario in own), alert
         silent = [scenario for scenario in own if not all(scenario.fires.values())]
         assert len(silent) >= 2, alert
-    assert PAGE.labels == {"severity": "critical", "window": "2m", "short_window": "30s"}
+    assert PAGE.labels == {"severity": "critical", "sli": "success", "window": "2m", "short_window": "30s"}
     assert names.BUDGET_BURN in rules

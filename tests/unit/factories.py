@@ -100,9 +100,15 @@ class Load:
     """Requests on their whole way: counted as in Locust's process, reported, and merged as in the exporter."""
 
     def __init__(
-        self, *, slow_s: float = 5.0, max_names: int = 200, thresholds_s: Iterable[float] = (), source: str = "host-0"
+        self,
+        *,
+        slow_s: float = 5.0,
+        max_names: int = 200,
+        thresholds_s: Iterable[float] = (),
+        group_names: bool = False,
+        source: str = "host-0",
     ) -> None:
-        self.requests = Requests(slow_s=slow_s, max_names=max_names, thresholds_s=thresholds_s)
+        self.requests = Requests(slow_s=slow_s, max_names=max_names, thresholds_s=thresholds_s, group_names=group_names)
         self.merged = Merged(self.requests.layout, slow_s, Names(max_names))
         self._reporter = Reporter("run-1", self.requests)
         self._source = source

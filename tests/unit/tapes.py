@@ -11,6 +11,7 @@ from typing import Any
 from locust_otel.core.histogram import layout
 from locust_otel.core.snapshot import RequestsSnapshot, RunSnapshot, SeriesKey, Snapshot
 from locust_otel.exporter.record.writer import RecordWriter, Written, verdict_on
+from locust_otel.slo import validity
 from locust_otel.slo.objectives import Slo
 from locust_otel.slo.progress import Progress
 from locust_otel.wire.record import EndLine, Mark, RecordedEvent, RunLine, SloFile
@@ -91,7 +92,9 @@ class Tape:
         is_warm = False
         if self.progress is not None:
             is_cold = self.progress.is_warming_up
-            self.progress.observe(self.aggregate.snapshot(), end_s)
+            now = self.snapshot(end_s, **changes)
+            load = validity.Load.of(now)
+            self.progress.observe(self.aggregate.snapshot(), end_s, invalid=now.invalid_reasons, load=load)
             is_warm = is_cold and not self.progress.is_warming_up
         taken = self.snapshot(end_s, **changes)
         self.writer.add(self.writer.interval(taken, marks, events, is_warm=is_warm), taken)

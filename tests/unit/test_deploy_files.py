@@ -199,6 +199,12 @@ def _first(parser: Any, instruction: str) -> int:
     return next(i for i, step in enumerate(parser.structure) if step["instruction"] == instruction)
 
 
+def test_the_image_has_grpc() -> None:
+    """What it builds and what it installs has the extra."""
+    steps = [step["value"] for step in deploy.dockerfile().structure if step["instruction"] == "RUN"]
+    assert [re.findall(r"'(?:locust-otel|\.)\[(\w+)\]'", step) for step in steps] == [["grpc"], ["grpc"]]
+
+
 def test_the_image_sets_options_only() -> None:
     """Each variable of Locust's or ours in the image is one that is read."""
     own = {name for name in deploy.image_environment() if name.startswith("LOCUST")}
@@ -214,8 +220,8 @@ def test_what_the_image_copies_is_let_through() -> None:
             for source in step["value"].split()[:-1]:
                 assert (TOP / source).exists(), source
                 assert any(path == source or path.startswith(f"{source}/") for path in allowed), source
-    forced = re.findall(r'^"([^"]+)" = "locust_otel/demo', (TOP / "pyproject.toml").read_text(), re.M)
-    assert len(forced) == 3
+    forced = re.findall(r'^"([^"]+)" = "locust_otel/project', (TOP / "pyproject.toml").read_text(), re.M)
+    assert len(forced) == 5
     assert set(forced) <= set(allowed)
 
 

@@ -31,7 +31,8 @@ ROOMS: dict[str, set[str]] = {
     "exporter": {"core", "wire", "slo"},
     "review": {"core", "wire", "slo"},
     "gameday": {"core", "slo", "review"},
-    "demo": {"core", "wire", "slo", "plugin", "exporter", "review", "gameday"},
+    "project": {"core", "slo"},
+    "demo": {"core", "wire", "slo", "plugin", "exporter", "review", "gameday", "project"},
 }
 """What each room may import besides itself."""
 
@@ -53,7 +54,7 @@ LIBRARIES: dict[str, set[str]] = {
     "uvicorn": {"exporter.endpoint"},
     "bcrypt": {"exporter.endpoint"},
     "setproctitle": {"exporter.process"},
-    "yaml": {"core.documents", "slo.rules", "demo"},
+    "yaml": {"core.documents", "slo.rules", "project.stack_command", "demo"},
     "pydantic": {"core.shape", "slo", "gameday", "exporter.endpoint.web_config"},
     "pydantic_core": {"core.shape"},
     "rich": {"slo.text", "review", "gameday", "demo"},
@@ -63,7 +64,7 @@ LIBRARIES: dict[str, set[str]] = {
 }
 """Where each library may be imported: a room, a folder or a module."""
 
-BESIDE_LOCUST = ("core", "wire", "slo", "exporter", "review", "gameday")
+BESIDE_LOCUST = ("core", "wire", "slo", "exporter", "review", "gameday", "project")
 """Rooms that run without Locust: in the exporter's process, or in a command."""
 
 SAME_IDEA = {

@@ -47,6 +47,7 @@ class Circuit:
     """State of one sink. What there is to log is returned as names of events and their texts."""
 
     exporter: str  # value of the label `exporter`
+    url: str  # where it pushes to, without secrets
     interval_s: float  # pause after the first failure; each further one doubles it
     slowest_s: float = 0.0  # slowest answer of the push under way
     _failures: int = 0
@@ -95,9 +96,9 @@ class Circuit:
         self._is_late &= not in_time
         self._is_rejecting = bool(outcome.rejected)
         if self._is_rejecting and not was_rejecting:
-            text = f"{outcome.rejected} of the {self.exporter} were rejected: {outcome.reason}"
+            text = f"{outcome.rejected} of the {self.exporter} were rejected by {self.url}: {outcome.reason}"
             changes.append((EXPORT_FAILING, text))
         return changes
 
     def _failing(self, reason: str) -> tuple[str, str]:
-        return EXPORT_FAILING, f"{self.exporter} are failing: {reason}"
+        return EXPORT_FAILING, f"{self.exporter} to {self.url} are failing: {reason}"

@@ -59,7 +59,8 @@ class OtlpOutput(Output):
             push.abandon()
             self._session.exports.note(push.exporter, ok=False, seconds=FLUSH_S)
         if given_up:
-            logger.warning("OTLP: the last push found no answer within %g s and was given up", FLUSH_S)
+            urls = ", ".join(push.url for push in given_up)
+            logger.warning("OTLP: the last push to %s found no answer within %g s and was given up", urls, FLUSH_S)
 
     def stop(self, deadline_s: float) -> None:  # noqa: ARG002
         """End."""

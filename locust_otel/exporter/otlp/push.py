@@ -55,7 +55,8 @@ class Push(Thread):
         self._settings = settings
         self._where = target
         self._kept = kept
-        self._circuit = Circuit(self.exporter, settings.interval_s)
+        self.url = target.shown
+        self._circuit = Circuit(self.exporter, self.url, settings.interval_s)
         self._sender: GrpcSender | HttpSender | None = None
         self._turn = Lock()  # held while something is pushed
         self._is_abandoned = False
@@ -206,7 +207,7 @@ class LogsPush(Push):
 def sender_of(signal: Signal, target: Target) -> GrpcSender | HttpSender:
     """Return the sender of a signal."""
     if target.protocol == "grpc":
-        from locust_otel.exporter.otlp.grpc import GrpcSender  # noqa: PLC0415  # 20 MiB that HTTP can do without
+        from locust_otel.exporter.otlp.grpc import GrpcSender  # noqa: PLC0415  # an extra; 20 MiB of memory
 
         return GrpcSender(signal, target)
     from locust_otel.exporter.otlp.sender import HttpSender  # noqa: PLC0415  # see above

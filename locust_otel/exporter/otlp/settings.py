@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
@@ -32,6 +33,9 @@ _AGGREGATION = f"{_PREFIX}METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
 _AGGREGATIONS = ("explicit_bucket_histogram", "base2_exponential_bucket_histogram")
 _TEMPORALITY = f"{_PREFIX}METRICS_TEMPORALITY_PREFERENCE"
 _TEMPORALITIES = ("cumulative", "delta", "lowmemory")
+_GRPC_PACKAGES = {"grpcio": "grpc", "opentelemetry-exporter-otlp-proto-grpc": "opentelemetry.exporter.otlp.proto.grpc"}
+"""Packages of the extra `grpc`, and a module of each. A load test of a gRPC service has grpcio alone."""
+
 _COMPRESSIONS = {"http/protobuf": ("none", "gzip", "deflate"), "grpc": ("none", "gzip")}
 
 
@@ -54,6 +58,11 @@ class Target:
     certificate: str | None  # PEM file of the accepted certificate authorities; None for the system's
     client_certificate: str | None  # PEM file of our own certificate
     client_key: str | None  # PEM file of its key, if that is in a file of its own
+
+    @property
+    def shown(self) -> str:
+        """The endpoint for log lines, without what may be secret."""
+        return _shown(self.endpoint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +146,8 @@ def _target(reader: _Reader, signal: Signal) -> Target | None:
     protocol = reader.parsed(_protocol, *spoken, None)
     if protocol is None:
         return None
+    if protocol == "grpc":
+        reader.parsed(_require_grpc, *spoken, None)
     where, url = found or ("the default endpoint", f"http://localhost:{_DEFAULT_PORTS[protocol]}")
     endpoint = reader.parsed(partial(_endpoint, protocol), where, url, url)
     if protocol == "http/protobuf" and where != own_endpoint:
@@ -158,6 +169,13 @@ def _protocol(where: str, text: str) -> str:
         found = f"the protocol {text!r} is not spoken here."
         raise ConfigurationError(where, found, "Give http/protobuf or grpc.", slug="otlp-protocol")
     return text.lower()
+
+
+def _require_grpc(where: str, text: str) -> None:
+    missing = [package for package, module in _GRPC_PACKAGES.items() if find_spec(module) is None]
+    if missing:
+        found = f"{text!r} needs {' and '.join(missing)}, which {'are' if len(missing) > 1 else 'is'} not installed."
+        raise ConfigurationError(where, found, "pip install 'locust-otel[grpc]'", slug="grpc-extra")
 
 
 def _endpoint(protocol: str, where: str, url: str) -> str:

@@ -10,7 +10,6 @@ from time import time
 from typing import Any
 
 from locust_otel.core.catalogue import INVALID_REASONS
-from locust_otel.core.errors import ExitCode
 from locust_otel.core.histogram import joined
 from locust_otel.core.snapshot import RunSnapshot, SeriesSnapshot, Snapshot
 from locust_otel.exporter.page.curves import RECENT_S, Curves, recent_requests, rounded
@@ -18,18 +17,13 @@ from locust_otel.exporter.run import Run
 from locust_otel.slo import text
 from locust_otel.slo.counts import Endpoint
 from locust_otel.slo.objectives import span, spoken
-from locust_otel.slo.progress import WORDS, Progress, Standing
-from locust_otel.slo.verdict import Result, Status, exit_code
+from locust_otel.slo.progress import Progress, Standing
+from locust_otel.slo.validity import WORDS
+from locust_otel.slo.verdict import Result, Status
 
 MAX_MARKS = 50  # shown, the last ones
 MAX_ENDPOINTS = 100  # shown, those with the most requests
 
-_VERDICTS = {
-    ExitCode.OK: Status.MET,
-    ExitCode.MISSED: Status.MISSED,
-    ExitCode.UNDECIDED: Status.UNDECIDED,
-    ExitCode.NOT_VALID: Status.INVALID,
-}
 _STATES = {"spawning": "starts its users", "running": "is running", "stopping": "stops its users"}
 
 
@@ -125,8 +119,8 @@ def _slo(standing: Standing, progress: Progress, run: RunSnapshot) -> dict[str, 
         "warmup_left_s": warmup_left_s if standing.is_warming_up else 0.0,
         "is_warming_up": standing.is_warming_up,
         "judged_s": standing.judged_s,
-        "verdict": _VERDICTS[exit_code(standing.results, is_aborted=standing.aborted is not None)].value,
-        "invalid": progress.validity.invalid(standing.judged_s),
+        "verdict": standing.verdict.value,
+        "doubt": standing.doubt.missing or standing.doubt.late,
         "aborted": None if standing.aborted is None else text.burning(standing.aborted),
         "burning": [{"severity": b.window.severity, "text": text.burning(b)} for b in standing.burning],
         "objectives": [_objective(result, progress) for result in standing.results],

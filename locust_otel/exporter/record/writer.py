@@ -153,8 +153,9 @@ class RecordWriter:
         is_new = known is None or now.lag_sum_s < sum_s or any(counts.get(index, 0) < n for index, n in known.items())
         lag = _changed(counts, {} if is_new or known is None else known)
         return record.WorkerLine(
-            now.worker, now.cpu_ratio, now.memory_bytes, now.users, now.reasons, is_new, now.lag_sum_s, lag
-        )
+            now.worker, now.cpu_ratio, now.memory_bytes, now.users, now.reasons, is_new, now.lag_sum_s, lag,
+            now.schedule_sum_s,
+        )  # fmt: skip
 
 
 def _changed(counts: Mapping[int, int], before: Mapping[int, int]) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -126,7 +125,7 @@ def _forecast(
     timeline: Timeline, objective: Objective, users: Floats, at: Ints, *, extrapolates: bool
 ) -> Iterator[Note]:
     within_s, target, name = float(objective.within_s or 0), float(objective.target or 0), objective.name
-    match = replace(objective.match, user_classes=())  # a timeline does not tell users of different classes apart
+    match = objective.match.of_any_user()  # a timeline does not tell users of different classes apart
     covered = [endpoint for endpoint in timeline.endpoints if match.covers(endpoint.method, endpoint.name, "")]
     requests = merged(covered, len(timeline))
     bins = len(users)

@@ -41,6 +41,7 @@ class Assessments:
     source: str
     assessments: tuple[Assessment, ...]
     notes: tuple[str, ...] = ()
+    is_aborted: bool = False  # whether --slo-abort has ended the run
 
     @property
     def results(self) -> tuple[Result, ...]:
@@ -60,18 +61,16 @@ def decided(  # noqa: PLR0913  # all that a source may know
     why: str = "",
     told: str = "",
     judged_s: float | None = None,
-    invalid: str = "",
 ) -> Result:
     """Return the result of an objective of which a source decides in its own way whether it is missed.
 
     If that is not decidable, `missed` is None and `why` is the reason. If the counts do not say what was measured,
-    `told` does, in words. `judged_s` are the seconds since the warm-up, None if they are not known, and `invalid` is
-    the reason why the numbers are not valid.
+    `told` does, in words. `judged_s` are the seconds since the warm-up, None if they are not known.
     """
-    result = replace(judge(slo, objective, counts, judged_s or 0.0, invalid=invalid), told=told)
+    result = replace(judge(slo, objective, counts, judged_s or 0.0), told=told)
     if judged_s is None:
         result = replace(result, budget_spent=None)
-    if result.status in {Status.INVALID, Status.UNDECIDED}:
+    if result.status is Status.UNDECIDED:
         return result
     if not counts.total:
         return replace(result, status=Status.UNDECIDED, note="no request was judged")
@@ -80,19 +79,27 @@ def decided(  # noqa: PLR0913  # all that a source may know
     return replace(result, status=Status.MISSED if missed else Status.MET)
 
 
+def noted(assessment: Assessment, *notes: str) -> Assessment:
+    """Return an assessment with more said beside its number."""
+    result = assessment.result
+    return replace(assessment, result=replace(result, note="; ".join(filter(None, (result.note, *notes)))))
+
+
 def undecided(objective: Objective, why: str) -> Assessment:
     """Return the assessment of a source that knows nothing about an objective."""
     return Assessment(Result(objective, Counts(), Status.UNDECIDED, note=why))
 
 
-def counted(
-    slo: Slo, objective: Objective, counts: Counts, *, judged_s: float | None = None, invalid: str = ""
-) -> Assessment:
+def counted(slo: Slo, objective: Objective, counts: Counts, *, judged_s: float | None = None) -> Assessment:
     """Return the assessment of a source that knows the judged requests exactly."""
-    result = decided(slo, objective, counts, is_missed(objective, counts), judged_s=judged_s, invalid=invalid)
+    return exactly(decided(slo, objective, counts, is_missed(objective, counts), judged_s=judged_s))
+
+
+def exactly(result: Result) -> Assessment:
+    """Return the assessment that a result is, whose counts are exact."""
+    counts, is_share = result.counts, result.objective.target is not None
     if not counts.total:
         return Assessment(result)
-    is_share = objective.target is not None
     value = Fraction(counts.bad, counts.total) if is_share else Fraction(counts.sum_s) / counts.total
     return Assessment(result, {"": (value, value)}, is_share)
 
@@ -132,14 +139,13 @@ def _compared(slo: Slo, assessment: Assessment, base: Assessment, allowed: Decim
         regression = _described(assessment, base, suspects[0])
         # Percentiles of several lines cannot be added up: all have to agree, as against a threshold.
         if all(worse.values()):
-            return _noted(replace(assessment, regression=regression), Status.MISSED, regression)
+            return _decided(replace(assessment, regression=regression), Status.MISSED, regression)
         why = f"not decidable whether {regression}"
-    return _noted(assessment, Status.UNDECIDED if result.status is Status.MET else result.status, why)
+    return _decided(assessment, Status.UNDECIDED if result.status is Status.MET else result.status, why)
 
 
-def _noted(assessment: Assessment, status: Status, note: str) -> Assessment:
-    result = assessment.result
-    return replace(assessment, result=replace(result, status=status, note="; ".join(filter(None, (result.note, note)))))
+def _decided(assessment: Assessment, status: Status, note: str) -> Assessment:
+    return noted(replace(assessment, result=replace(assessment.result, status=status)), note)
 
 
 def _incomparable(slo: Slo, assessment: Assessment, base: Assessment) -> str:

@@ -26,11 +26,12 @@ def add_to(commands: Any) -> None:
     check = commands.add_parser(
         "check",
         help="judge a run that is over by an SLO file, for CI",
-        description="Judge the files Locust has written, or a run in Prometheus, by an SLO file. "
+        description="Judge a run record, the files Locust has written, or a run in Prometheus, by an SLO file. "
         "Ends with 0 met, 3 missed, 4 no data or not decidable, 5 not valid, 78 bad configuration.",
     )
     add = check.add_argument
-    add("--slo", required=True, metavar="FILE", help="the SLO file")
+    add("record", nargs="?", metavar="RECORD", help="a run record, RUN_ID.jsonl.gz: judged exactly as the run was")
+    add("--slo", metavar="FILE", help="the SLO file; a record that was made with one has it")
     add("--csv", metavar="PREFIX", help="what was given to Locust's --csv, or the _stats.csv itself")
     add("--json-file", metavar="FILE", help="what was given to Locust's --json-file, or the file itself")
     add(
@@ -40,7 +41,7 @@ def add_to(commands: Any) -> None:
     )  # fmt: skip
     add("--run-id", metavar="ID", help="which run, with --prometheus")
     add("--lookback", metavar="TIME", help=f"how old it may be (default {_LOOKBACK})")
-    add("--baseline", metavar="SOURCE", help="an earlier run to compare with: PREFIX, FILE or ID, as above")
+    add("--baseline", metavar="SOURCE", help="an earlier run to compare with: RECORD, PREFIX, FILE or ID, as above")
     add(
         "--max-regression", metavar="SHARE",
         help=f"how much worse than the baseline it may be (default {_REGRESSION.replace('%', '%%')})",
@@ -65,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
             "--max-regression", "There is no baseline.", "Add --baseline.", slug="check-max-regression-alone"
         )
     allowed = regression(options.max_regression or _REGRESSION)
-    slo = file.load(options.slo)
+    slo = file.load(options.slo) if options.slo is not None else _own_slo(options)
     judged = source(named)(slo)
     if options.baseline is not None:
         judged = assessments.compared(slo, judged, source(options.baseline, "--baseline")(slo), allowed)
@@ -75,6 +76,15 @@ def run(options: argparse.Namespace) -> int:
     if options.format == "github":
         _add_to_summary(formats.markdown(report))
     return report.code
+
+
+def _own_slo(options: argparse.Namespace) -> Any:
+    """Return the SLO file that a record has."""
+    if options.record is None:
+        raise ConfigurationError("--slo", "There is no SLO file.", "Add --slo FILE.", slug="check-slo")
+    from locust_otel.review.check import record_file  # noqa: PLC0415  # as above
+
+    return record_file.own_slo(options.record)
 
 
 def regression(written: str) -> Decimal:
@@ -93,10 +103,15 @@ def regression(written: str) -> Decimal:
 
 def _source(options: argparse.Namespace) -> tuple[str, Callable[..., Any]]:
     """Return what was named, and what makes a source of such a name and the flag it stood in."""
-    from locust_otel.review.check import csv_file, json_file, stored_run  # noqa: PLC0415  # likewise
+    from locust_otel.review.check import csv_file, json_file, record_file, stored_run  # noqa: PLC0415  # likewise
     from locust_otel.review.prometheus import Prometheus  # noqa: PLC0415  # likewise
 
-    flags = {"--csv": options.csv, "--json-file": options.json_file, "--prometheus": options.prometheus}
+    flags = {
+        "RECORD": options.record,
+        "--csv": options.csv,
+        "--json-file": options.json_file,
+        "--prometheus": options.prometheus,
+    }
     given = [flag for flag, value in flags.items() if value is not None]
     if len(given) != 1:
         raise ConfigurationError(
@@ -113,6 +128,8 @@ def _source(options: argparse.Namespace) -> tuple[str, Callable[..., Any]]:
         raise ConfigurationError(
             "--lookback", "A look-back goes with --prometheus.", "Remove it.", slug="check-lookback"
         )
+    if options.record is not None:
+        return options.record, record_file.source
     if options.csv is not None:
         return options.csv, csv_file.source
     if options.json_file is not None:

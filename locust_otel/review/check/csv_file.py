@@ -65,8 +65,9 @@ def source(prefix: str, flag: str = "--csv") -> Source:
     table = parse(content, str(path))
     notes = () if table.is_whole else (_NOT_WHOLE,)
     return locust_file.source(
-        path, "a CSV of Locust", lambda slo, objective: _assessment(slo, objective, table), *notes
-    )
+        path, lambda slo, objective: _assessment(slo, objective, table), *notes,
+        unknown="without what ended after the last writing",
+    )  # fmt: skip
 
 
 def parse(content: str, name: str) -> Table:

@@ -14,8 +14,8 @@ from locust_otel.core.errors import ExitCode
 from locust_otel.core.words import SIGNS
 from locust_otel.review.check.assessments import Assessment, Assessments
 from locust_otel.slo import text
-from locust_otel.slo.objectives import Slo
-from locust_otel.slo.verdict import Result, Status, exit_code
+from locust_otel.slo.objectives import Match, Slo
+from locust_otel.slo.verdict import EXIT_CODES, Result, Status, overall
 
 
 class Report(NamedTuple):
@@ -28,12 +28,12 @@ class Report(NamedTuple):
     @property
     def code(self) -> ExitCode:
         """The exit code it asks for."""
-        return exit_code(self.judged.results)
+        return EXIT_CODES[self.verdict]
 
     @property
     def verdict(self) -> Status:
-        """The exit code as a word."""
-        return _VERDICTS[self.code]
+        """The verdict on the run."""
+        return overall(self.judged.results, is_aborted=self.judged.is_aborted)
 
     @property
     def headline(self) -> str:
@@ -41,14 +41,6 @@ class Report(NamedTuple):
         statuses = [result.status for result in self.judged.results]
         counts = ", ".join(f"{statuses.count(status)} {status.value}" for status in Status if status in statuses)
         return f"{self.slo.service}: {self.verdict.value} ({counts}; exit code {int(self.code)})"
-
-
-_VERDICTS = {
-    ExitCode.OK: Status.MET,
-    ExitCode.MISSED: Status.MISSED,
-    ExitCode.UNDECIDED: Status.UNDECIDED,
-    ExitCode.NOT_VALID: Status.INVALID,
-}
 
 
 def table(report: Report) -> str:
@@ -69,9 +61,13 @@ def _printable_result(result: Result) -> Result:
     worst, match = result.worst, result.objective.match
     if worst is not None:
         worst = replace(worst, method=_printable(worst.method), name=_printable(worst.name))
-    names = {key: tuple(map(_printable, getattr(match, key))) for key in ("methods", "names", "user_classes")}
-    objective = replace(result.objective, match=replace(match, **names))
+    objective = replace(result.objective, match=_printable_match(match))
     return replace(result, objective=objective, worst=worst, note=_printable(result.note))
+
+
+def _printable_match(match: Match) -> Match:
+    names = {key: tuple(map(_printable, getattr(match, key))) for key in ("methods", "names", "user_classes")}
+    return replace(match, **names, exclude=match.exclude and _printable_match(match.exclude))
 
 
 def as_json(report: Report) -> str:

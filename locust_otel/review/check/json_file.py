@@ -52,7 +52,7 @@ def source(name: str, flag: str = "--json-file") -> Source:
     """
     path, content = locust_file.read(name, ".json", flag, _SLUG)
     rows = parse(content, str(path))
-    return locust_file.source(path, "a JSON file of Locust", lambda slo, objective: _assessment(slo, objective, rows))
+    return locust_file.source(path, lambda slo, objective: _assessment(slo, objective, rows))
 
 
 def parse(content: str, name: str) -> tuple[HistogramRow, ...]:

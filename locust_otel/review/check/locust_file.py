@@ -23,12 +23,12 @@ from locust_otel.review.check.assessments import (
     Source,
     counted,
     decided,
+    noted,
     undecided,
-    warmup_notes,
 )
 from locust_otel.slo.counts import Counts, Endpoint
-from locust_otel.slo.objectives import Objective, Slo, plain
-from locust_otel.slo.verdict import worst
+from locust_otel.slo.objectives import Objective, Sli, Slo, plain, spoken
+from locust_otel.slo.verdict import Status, worst
 
 MAX_BYTES = 64 << 20
 """Largest file that is read; a run of 10,000 request names takes 3 MiB."""
@@ -70,24 +70,25 @@ def read(given: str, ending: str, flag: str, slug: str) -> tuple[Path, str]:
         ) from None
 
 
-def source(path: Path, what: str, assess: Callable[[Slo, Objective], Assessment], *notes: str) -> Source:
+def source(path: Path, assess: Callable[[Slo, Objective], Assessment], *notes: str, unknown: str = "") -> Source:
     """Return the source that assesses each objective by a file, unless no file of Locust's can decide it.
 
-    Its notes are those given, and one on the warm-up, which names the kind of the file by `what`.
+    Beside each number stands what the file cannot know, and `unknown`; the notes are those given.
     """
 
     def assessment(slo: Slo, objective: Objective) -> Assessment:
-        if objective.match.user_classes:
+        if objective.match.knows_users:
             return undecided(objective, "not decidable: Locust's file does not tell user classes apart")
         if objective.only_success:
             return undecided(objective, "not decidable: Locust's file does not tell the times of failed requests apart")
-        return assess(slo, objective)
+        assessed = assess(slo, objective)
+        if assessed.result.status is Status.UNDECIDED:
+            return assessed
+        limits = [f"the warm-up of {spoken(slo.warmup_s)} is in it" if slo.warmup_s else "", unknown]
+        limits.append("rounded by Locust" if objective.sli is Sli.LATENCY else "")
+        return noted(assessed, *limits, "whether the generator was late is not known")
 
-    return lambda slo: Assessments(
-        str(path),
-        tuple(assessment(slo, objective) for objective in slo.objectives),
-        (*notes, *warmup_notes(slo, what)),
-    )
+    return lambda slo: Assessments(str(path), tuple(assessment(slo, objective) for objective in slo.objectives), notes)
 
 
 def total(counts: Iterable[Counts]) -> Counts:

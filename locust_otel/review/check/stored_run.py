@@ -121,14 +121,21 @@ def _judged(slo: Slo, objective: Objective, run: _StoredRun, judged_s: float) ->
             why = f"not decidable: the run was judged with {what} {judged}, the file has {asked}"
             return undecided(objective, why)
     statuses = own(catalogue.SLO_STATUS)
-    is_invalid = any(value for labels, value in statuses if labels.get("status") == Status.INVALID.value)
-    invalid = "the load generator was too slow for its numbers to be believed" if is_invalid else ""
-    assessment = counted(slo, objective, counts, judged_s=judged_s, invalid=invalid)
+    said = {labels.get("status") for labels, value in statuses if value}
+    assessment = counted(slo, objective, counts, judged_s=judged_s)
     marks = {(labels.get("kind"), labels.get("mark")) for labels, value in run.latest(catalogue.MARKS) if value}
-    if not is_invalid and (ABORT_KIND, ABORT_TEXT + objective.name) in marks:
-        result = replace(assessment.result, status=Status.MISSED, note="--slo-abort ended the run over it")
-        return replace(assessment, result=result)
+    if Status.INVALID in said:
+        return _as_said(assessment, Status.INVALID, "the load generator did not keep up, or workers were missing")
+    if (ABORT_KIND, ABORT_TEXT + objective.name) in marks:
+        return _as_said(assessment, Status.MISSED, "--slo-abort ended the run over it")
+    if Status.UNDECIDED in said and assessment.result.status is Status.MET:
+        return _as_said(assessment, Status.UNDECIDED, "the load generator did not make all of the load asked for")
     return assessment
+
+
+def _as_said(assessment: Assessment, status: Status, note: str) -> Assessment:
+    """Return an assessment with what the run itself said of an objective."""
+    return replace(assessment, result=replace(assessment.result, status=status, note=note))
 
 
 def _own_counts(objective: Objective, run: _StoredRun) -> Counts | None:

@@ -44,6 +44,7 @@ class Interval(record.IntervalFacts, kw_only=True):
     user_errors: Mapping[tuple[str, str], int]  # exceptions of tasks, by user class and error type
     cpu_ratio: float | None  # highest share of a core of any generating process; None if unknown
     reasons: frozenset[str]  # why its numbers cannot be believed, of `catalogue.INVALID_REASONS`
+    late_s: float = 0.0  # by which tasks with a schedule have begun late, since the start of the run
 
     @property
     def is_over(self) -> bool:
@@ -151,6 +152,7 @@ class Contents(record.RunFacts, kw_only=True):
             user_errors=_new(self._known_user_errors, user_errors),
             cpu_ratio=max((worker.cpu for worker in line.workers if worker.cpu is not None), default=None),
             reasons=frozenset(reasons),
+            late_s=sum(worker.schedule_sum_s for worker in line.workers),
         )
 
     def _counts(self, entries: Iterable[tuple[int, int, float, int, Gaps]]) -> dict[int, SeriesDelta]:

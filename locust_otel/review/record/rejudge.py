@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
+from math import inf
 
-from locust_otel.review.record.reader import Record
+from locust_otel.review.record.reader import Cumulated, Record
 from locust_otel.slo.counts import Counts
 from locust_otel.slo.objectives import Objective, Sli, Slo, spoken
-from locust_otel.slo.progress import Validity
+from locust_otel.slo.validity import LOOK_BACK_S, Load, Validity
 from locust_otel.slo.verdict import JudgedRequests, Result, Status
 
 
@@ -33,7 +35,8 @@ def results(record: Record, slo: Slo | None = None) -> list[Result]:
     if warm_s is not None:
         judged.update(record.requests())
     judged_s = max(0.0, record.elapsed_s - float(slo.warmup_s))
-    known = {result.objective.name: result for result in judged.results(slo, judged_s, invalid=_invalid(record, slo))}
+    doubt = _validity(record, slo, decidable, warm_s).doubt(judged_s, judged.counts())
+    known = {result.objective.name: result for result in judged.results(slo, judged_s, doubt)}
     return [known.get(objective.name) or _undecidable(objective) for objective in slo.objectives]
 
 
@@ -53,13 +56,27 @@ def _warm_s(record: Record, slo: Slo) -> float | None:
     return next(ends, None)
 
 
-def _invalid(record: Record, slo: Slo) -> str:
-    """Return why the numbers are not valid; empty if they are."""
-    if record.verdict and record.slo is not None and record.slo.warmup_s == slo.warmup_s:
-        # The words of the run itself: it looked at its generator at other moments than the record did.
-        return next((said["note"] for said in record.verdict if said["status"] == Status.INVALID), "")
-    validity = Validity(record.start_time, float(slo.warmup_s))
-    for interval in record.intervals:
-        if not interval.is_over and interval.end_s >= float(slo.warmup_s):
-            validity.note(interval.end_s, interval.reasons)
-    return validity.invalid(max(0.0, record.elapsed_s - float(slo.warmup_s)))
+def _validity(record: Record, slo: Slo, objectives: list[Objective], warm_s: float | None) -> Validity:
+    """Return when the generator of a run did not keep up, and what was judged meanwhile."""
+    validity, judged, cumulated = Validity(slo, record.start_time), JudgedRequests(objectives), Cumulated(record)
+    if not any(interval.reasons for interval in record.intervals):
+        return validity
+    late_ends_s = [interval.end_s for interval in record.intervals if interval.reasons]
+    for interval, after in pairwise((*record.intervals, None)):
+        assert interval is not None  # noqa: S101  # for the type checker
+        cumulated.add(interval)
+        if warm_s is None or interval.is_over or interval.end_s < warm_s:
+            continue
+        # Counted only where it is asked for: at late intervals, and as far before them as `Validity` looks back.
+        next_s = next((end_s for end_s in late_ends_s if end_s >= interval.end_s), inf)
+        is_warm = 0 < warm_s == interval.end_s
+        counts: dict[str, Counts] = {}
+        if is_warm or next_s <= interval.end_s + LOOK_BACK_S or (after is not None and after.end_s == next_s):
+            judged.update(cumulated.snapshot())
+            if is_warm:
+                judged.restart()
+            counts = judged.counts()
+        users = sum(interval.users.values())
+        target = max(sum(interval.users_target.values()), users) if interval.state == "running" else users
+        validity.note(interval.end_s, interval.reasons, counts, Load(users, target, interval.late_s))
+    return validity

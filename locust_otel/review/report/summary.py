@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import Any
 
+from locust_otel.core.grouping import alike
 from locust_otel.core.histogram import Layout, joined
 from locust_otel.core.snapshot import SeriesSnapshot
 from locust_otel.core.words import duration, length
@@ -17,13 +18,12 @@ from locust_otel.review.analysis.finding import Analysis
 from locust_otel.review.record.reader import Record
 from locust_otel.review.record.rejudge import results
 from locust_otel.slo.text import actual
-from locust_otel.slo.verdict import Result
+from locust_otel.slo.verdict import Result, overall
 
 MISSING = (
     "Pictures and the analysis of degradation patterns are left out: they need numpy, scipy and matplotlib. "
     "pip install 'locust-otel[analysis]' adds them."
 )
-_BY_RANK = ("invalid", "missed", "undecided", "met")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +71,12 @@ def summary(record: Record) -> Summary:
     time_s = sum(series.sum_s for series in requests.series)
     rows = [_row(*endpoint, several, record.layout, time_s) for endpoint, several in by_endpoint.items()]
     judged = tuple(results(record))
-    statuses = {result.status.value for result in judged}
     loaded = [interval for interval in record.intervals if interval.users]
     errors = [(f"{key.method} {key.name}", key.error_type, count) for key, count in requests.errors.items()]
     return Summary(
         record=record,
         started=datetime.fromtimestamp(record.start_time, UTC),
-        verdict=next((status for status in _BY_RANK if status in statuses), "no objectives"),
+        verdict=overall(judged, is_aborted=record.is_aborted).value if judged else "no objectives",
         results=judged,
         whole=_row("", "all requests", list(requests.series), record.layout, time_s),
         endpoints=tuple(sorted(rows, key=lambda row: (-row.requests, row.label))),
@@ -162,6 +161,9 @@ def story(run: Summary, analysis: Analysis | None) -> list[str]:
         f"{run.peak_users:,} users made {whole.requests:,} requests in {length(run.record.elapsed_s)}, up to "
         f"{run.peak_rps:,.0f} a second{p95}; {failed} failed."
     ]
+    if groups := alike((row.method, row.name) for row in run.endpoints):
+        number = sum(len(group.names) for group in groups)
+        sentences.append(f"{number:,} request names hold ids: {groups[0].sentence}.")
     if analysis is None:
         return sentences
     main = analysis.main

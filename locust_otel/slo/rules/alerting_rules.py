@@ -137,8 +137,20 @@ def _budget_burn(slo: Slo, pair: Window) -> _Alert:
         f"{long}.",
         severity=pair.severity,
         keep=short,
-        labels={"window": long, "short_window": short},
+        labels={"window": long, "short_window": short, "sli": _sli(slo)},
     )
+
+
+def _sli(slo: Slo) -> str:
+    """Return the template of what an objective with a budget measures: a late generator causes no failures."""
+    ratios = [objective for objective in slo.objectives if objective.sli is not Sli.MEAN]
+    failures = [f'"{objective.name}"' for objective in ratios if objective.sli is Sli.SUCCESS]
+    if not failures:
+        return Sli.LATENCY.value
+    if len(failures) == len(ratios):
+        return Sli.SUCCESS.value
+    is_one = f"eq $labels.slo {' '.join(failures)}"
+    return f"{{{{ if {is_one} }}}}{Sli.SUCCESS.value}{{{{ else }}}}{Sli.LATENCY.value}{{{{ end }}}}"
 
 
 def _budget_exhausted(slo: Slo) -> _Alert:
@@ -151,6 +163,7 @@ def _budget_exhausted(slo: Slo) -> _Alert:
         "{{ $value | humanizePercentage }} of the budget are left.",
         severity="critical",
         keep=span(slo.spans_s[0]) if slo.spans_s else "",
+        labels={"sli": _sli(slo)},
     )
 
 
@@ -163,6 +176,7 @@ def _mean_high(slo: Slo, pair: Window) -> _Alert:
         f"Over the last {long} requests of run {{{{ $labels.run_id }}}} took {{{{ $value | humanizeDuration }}}} on "
         f"average, which is more than {{{{ $labels.slo }}}} asks for; in the last {short} too.",
         keep=short,
+        labels={"sli": Sli.MEAN.value},
     )
 
 
@@ -233,8 +247,8 @@ def _saturated(slo: Slo) -> _Alert:
             group(lines(f"({workers} == 1)", _UNLESS_RUN, f"({others} == 1)")),
         ),
         "The load generator of run {{ $labels.run_id }} is too slow.",
-        "A process that generates load has no CPU left, or its event loop runs late: the latencies it measures are its "
-        "own. Until that is mended the numbers of this run say nothing about the service.",
+        "A process that generates load has no CPU left, or its event loop runs late: the latencies it measures are too "
+        "long. Alerts on latencies and means are kept quiet meanwhile; those on failures are not.",
         dashboard="generator",
         keep=span(keep_s),
     )

@@ -127,7 +127,7 @@ def _post(url: str, body: Mapping[str, Any], token: str) -> Mapping[str, Any]:
         is_message = isinstance(answer, dict) and "message" in answer
         message = str(answer["message"] if is_message else reply.body.decode(errors="replace"))
         said = " ".join(message.split())[:200].rstrip(".") or "nothing more"
-        parts = (f"{title}: Grafana answers {reply.status}: {said}.", _HINTS.get(reply.status, ""))
+        parts = (f"{title}: Grafana at {url} answers {reply.status}: {said}.", _HINTS.get(reply.status, ""))
         raise GrafanaRefused(f"{' '.join(filter(None, parts))} (grafana-refused)")
     if not isinstance(answer, dict) or not isinstance(answer.get("url"), str):
         lack = "no JSON" if answer is reply.body else "no url in it"

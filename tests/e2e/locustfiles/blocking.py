@@ -13,7 +13,7 @@ _sleep = monkey.get_original("time", "sleep")
 
 
 class Blocking(User):
-    """Calls the shop's `/api/orders` in name only; every third request has failed."""
+    """Calls the shop's `/api/orders` in name only; every third request has failed, after a long time."""
 
     wait_time = constant(0.01)
     number = 0
@@ -29,11 +29,12 @@ class Blocking(User):
             _sleep(BLOCK_S)
         for _ in range(20):
             self.number += 1
+            has_failed = self.number % 3 == 0
             self.environment.events.request.fire(
                 request_type="POST",
                 name="/api/orders",
-                response_time=BLOCK_S * 1000,
+                response_time=2500 if has_failed else BLOCK_S * 1000,
                 response_length=0,
-                exception=ConnectionError("gone") if self.number % 3 == 0 else None,
+                exception=ConnectionError("gone") if has_failed else None,
                 context={},
             )

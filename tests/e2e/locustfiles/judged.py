@@ -26,14 +26,14 @@ def main(host: str, slo: str) -> None:
 
 
 def show(bridge: locust_otel.Bridge) -> None:
-    """Print how the objectives stand: status, good and all requests by objective; null before the first run."""
+    """Print verdict and objectives: status, good and all requests of each; null before the first run."""
     standing = bridge.standing()
     shown = None
     if standing is not None:
         shown = {
             objective.name: [objective.status, objective.good, objective.good + objective.bad] for objective in standing
         }
-    print(json.dumps(shown))
+    print(json.dumps([bridge.verdict(), shown]))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,15 @@ def test_names_fold_once_there_are_too_many() -> None:
     assert names.all == {("GET", "/a"), ("POST", "/a")}
 
 
+def test_names_that_are_grouped() -> None:
+    """Names that differ in their ids alone take one place."""
+    names = Names(2, groups=True)
+    assert {names.admitted("GET", f"/items/{n}") for n in range(9)} == {("GET", "/items/[id]")}
+    assert names.admitted("GET", "/") == ("GET", "/")
+    assert names.admitted("GET", "/more/7") == ("GET", OTHER)
+    assert names.all == {("GET", "/items/[id]"), ("GET", "/")}
+
+
 def test_admit_only() -> None:
     """The given names get series, earlier ones keep theirs, and no other is admitted though there is room."""
     names = Names(100)

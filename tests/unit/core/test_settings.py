@@ -23,7 +23,7 @@ FLAGS = {
     "--prometheus-linger": "3s", "--run-id": "nightly", "--run-label": "team=shop", "--slow-request": "250ms",
     "--max-request-names": "17", "--export-from": "workers", "--otlp-endpoint": "http://127.0.0.1:4317",
     "--otlp-protocol": "grpc", "--otlp-interval": "2s", "--propagate-traces": "0.1", "--slo": "slo.yaml",
-    "--run-record": "runs", "--slo-abort": "true", "--no-gc-freeze": "true",
+    "--run-record": "runs", "--slo-abort": "true", "--no-gc-freeze": "true", "--group-names": "true",
 }  # fmt: skip
 DESTS = {flag: flag[2:].replace("-", "_") for flag in FLAGS}
 SWITCHES = {option.flag for option in OPTIONS if option.is_switch}
@@ -98,7 +98,7 @@ def _check_all(options: Namespace) -> None:
     assert read(options) == Flags(
         port=9700, port_is_named=True, host="0.0.0.0", linger_s=3.0, run_id="nightly",
         run_labels={"team": "shop"}, slow_s=0.25, max_names=17, from_workers=True, trace_ratio=0.1, slo_abort=True,
-        gc_freeze=False,
+        gc_freeze=False, group_names=True,
     )  # fmt: skip
     rest = {"prometheus_web_config", "otlp_endpoint", "otlp_protocol", "otlp_interval", "slo", "run_record"}
     values = values_of(options)
@@ -220,6 +220,7 @@ def test_help_shows_the_group() -> None:
         *(({"slo_abort": text}, {"slo_abort": is_so}) for text, is_so in (
             ("true", True), (True, True), (" On ", True), ("1", True), ("false", False), ("0", False), (False, False),
         )),
+        *(({"group_names": text}, {"group_names": is_so}) for text, is_so in (("on", True), ("0", False))),
         *(({"no_gc_freeze": text}, {"gc_freeze": is_so}) for text, is_so in (("yes", False), ("no", True))),
     ],
     ids=lambda value: ascii(next(iter(value.items())))[:60],
@@ -244,6 +245,7 @@ def test_values(given: dict[str, Any], expected: dict[str, Any]) -> None:
         ("propagate_traces", "propagate-traces", ["-0.1", "1.01", "nan", "half"]),
         ("slo_abort", "switch", ["maybe", "2"]),
         ("no_gc_freeze", "switch", ["maybe"]),
+        ("group_names", "switch", ["ids"]),
     ],
 )  # fmt: skip
 def test_values_that_are_none(dest: str, slug: str, texts: list[object]) -> None:

@@ -7,7 +7,6 @@ import socket
 from contextlib import closing
 from datetime import UTC, datetime
 from io import StringIO
-from pathlib import Path
 
 import pytest
 from rich.console import Console, Group
@@ -122,29 +121,6 @@ def test_the_shipped_configuration_is_used() -> None:
     urls = [hook["url"] for one in alertmanager["receivers"] for hook in one.get("webhook_configs", ())]
     assert urls == ["http://127.0.0.1:3/pages", "http://127.0.0.1:3/tickets"]
     assert alertmanager["inhibit_rules"]
-
-
-def test_missing_servers_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The error says which server is missing and how to get it."""
-    (tmp_path / "prometheus").write_text("#!/bin/sh\n")
-    (tmp_path / "prometheus").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(stack, "__file__", str(tmp_path / "a" / "b" / "stack.py"))
-    with pytest.raises(ConfigurationError, match=r"--stack: alertmanager not found .* `make backends`") as caught:
-        stack.find()
-    assert caught.value.slug == "stack-missing"
-
-
-def test_debians_name_of_alertmanager_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Debian installs it as prometheus-alertmanager."""
-    for name in ("prometheus", "prometheus-alertmanager"):
-        (tmp_path / name).write_text("#!/bin/sh\n")
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(stack, "__file__", str(tmp_path / "a" / "b" / "stack.py"))
-    assert stack.find()["alertmanager"] == tmp_path / "prometheus-alertmanager"
 
 
 @pytest.mark.parametrize("wanted", ["off", "0", "70000", "x"])

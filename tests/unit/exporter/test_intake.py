@@ -80,8 +80,8 @@ def test_a_run_begins() -> None:
     assert exporter.session.run is run
     assert (run.run_id, run.phase, run.is_headless, run.only_summary) == ("run-1", Phase.WAITING, False, True)
     assert run.settings == {
-        "slow_request_s": 2.0, "max_request_names": 7, "export_from": "master", "slo_abort": False,
-        "propagate_traces": 0.5, "users": 4,
+        "slow_request_s": 2.0, "max_request_names": 7, "group_names": False, "export_from": "master",
+        "slo_abort": False, "propagate_traces": 0.5, "users": 4,
     }  # fmt: skip
     assert {0.3, 2.0} <= set(run.merged.layout.bounds)
     assert run.progress is not None
@@ -283,6 +283,31 @@ def test_names_are_told_once() -> None:
 
 
 # ----------------------------------------------------------------------------------------------------------- refused
+
+
+@pytest.mark.parametrize(
+    ("names", "remedy"),
+    [
+        (
+            ["/", "/items/1", "/items/2", "/items/3"],
+            "GET /items/1, /items/2, … look like one: /items/[id]. "
+            'Give the calls name="/items/[id]", or --group-names does it.',
+        ),
+        (["/", "/a", "/b", "/c"], "--max-request-names raises the limit."),
+    ],
+)
+def test_the_first_fold_is_told(caplog: pytest.LogCaptureFixture, names: list[str], remedy: str) -> None:
+    """Once a run, with examples and what to do, also by a successor of the process."""
+    exporter = Exporter(max_request_names="4")
+    exporter.begin()
+    reports = Reports(exporter)
+    for name in names:
+        exporter.intake.report("a", reports.piece(1, name))
+    assert caplog.text == ""
+    for name in ("/more", "/further"):
+        exporter.intake.report("a", reports.piece(1, name))
+    (told,) = caplog.messages
+    assert told == f"There are more than 4 request names, and the others are counted as _OTHER: {remedy}"
 
 
 def test_a_worker_without_us(master: Exporter, caplog: pytest.LogCaptureFixture) -> None:

@@ -149,8 +149,8 @@ class Locust:
         return [arguments for told, *arguments in self.heard if told == name]
 
     def log(self) -> list[str]:
-        """Return what was logged."""
-        return [text for _, _, text in self.told(frames.LOG)]
+        """Return what was logged, or said on standard output."""
+        return [message[-1] for message in self.heard if message[0] in {frames.LOG, frames.SAY}]
 
     def report(self, count: int, run_id: str = "run-1") -> list[Any]:
         """Return a report of so many requests."""
@@ -224,7 +224,7 @@ def test_ready(started: Start) -> None:
     locust = started("a", "b")
     assert locust.start(given={"max_request_names": "7", "propagate_traces": "0.5"}) == {
         "url": None, "received": 0, "has_slo": False, "slow_s": 5.0, "max_names": 7, "trace_ratio": 0.5,
-        "thresholds_s": [], "kept_names": [],
+        "thresholds_s": [], "kept_names": [], "group_names": False,
     }  # fmt: skip
     assert locust.outputs[0].calls == ["a start", "b start"]
     locust.close()

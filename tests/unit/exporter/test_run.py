@@ -12,7 +12,7 @@ import pytest
 from locust_otel.core.catalogue import RUN_STATES
 from locust_otel.core.marks import MAX_SINGLE
 from locust_otel.core.snapshot import SeriesKey
-from locust_otel.exporter.run import Phase, Run, log_account
+from locust_otel.exporter.run import Phase, Run, account, warn_of_account
 from locust_otel.slo.progress import Progress
 from tests.unit.factories import Load, objectives, record
 
@@ -196,7 +196,7 @@ def test_account(
 ) -> None:
     """One line, with what Locust counted, what was recorded, and where it has arrived; and what is wrong with it."""
     caplog.set_level(logging.INFO)
-    log_account(finished(**changes), accounts)
-    first, *others = [record.getMessage() for record in caplog.records]
-    assert first == f"requests: {line}"
+    assert account(finished(**changes), accounts) == f"requests: {line}"
+    warn_of_account(finished(**changes))
+    others = [record.getMessage() for record in caplog.records]
     assert [other[: len(warning)] for other in others] == [warning] * bool(warning)

@@ -239,15 +239,21 @@ def test_answers() -> None:
     assert Exporter(None).watch.answer("objectives", None) is None
 
 
-def test_a_generator_that_is_too_slow(clock: Clock) -> None:
-    """What a saturated generator measured is not valid."""
+def test_a_generator_that_is_too_slow(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """What is met stays met; what was missed while the generator was saturated is not valid, and a warning says so."""
     of = Exporter(slo())
     record(of.load, GOOD, [10] * 20)
     of.session.state.workers.vitals["host-0"] = Vitals(0.99, 1, ("cpu",), 0.0, {}, 0.0, {})
     clock.now_s = 105
     of.look()
-    of.run.stop(105)
+    assert of.verdict() == ExitCode.OK
+    record(of.load, GOOD, [1000] * 20)
+    clock.now_s = 106
+    of.look()
+    of.run.stop(106)
     assert of.verdict() == ExitCode.NOT_VALID
+    of.watch.finish(of.run)
+    assert "generator saturated (no CPU left) from 16:00:00 to 16:00:06 UTC: 6 of 6 s" in caplog.text
 
 
 def test_the_verdict(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
@@ -329,9 +335,10 @@ def test_a_successor(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.text.count("objectives so far") == 2
     of.run.finish()
     of.watch.finish(of.run)
+    assert [str(text).splitlines()[0] for name, text in of.told if name == frames.SAY] == ["objectives of shop: missed"]
     of = successor(of)
     of.watch.finish(of.run)
-    assert caplog.text.count("objectives of shop:") == 1
+    assert of.told == []
     assert of.verdict() == ExitCode.MISSED
 
 

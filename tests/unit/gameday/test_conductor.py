@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 
 from locust_otel.gameday import conductor as module
-from locust_otel.gameday.conductor import Conductor, GameDayFailed
+from locust_otel.gameday.conductor import Conductor, GameDayFailed, Unanswered
 from locust_otel.gameday.injection import Journal
+from locust_otel.gameday.mark_client import MarkSender
 from locust_otel.gameday.observer import Seen
 from tests.unit.gameday.days import day, fault, step
 
@@ -26,6 +28,7 @@ class FakeObserver:
     def __init__(self) -> None:
         self.why = ""
         self.stopped = 0
+        self.silences = [(1.0, 2.0)]
 
     def start(self) -> None:
         """Begin."""
@@ -109,12 +112,85 @@ def test_a_signal(conductor: Any, number: signal.Signals) -> None:
     over(conductor)
 
 
-@pytest.mark.parametrize(("why", "stop_after_s"), [("too many failures", None), ("--stop-after 0.1 s", 0.1)])
+@pytest.mark.parametrize(("why", "stop_after_s"), [("too many failures", None), ("--stop-after 1 s", 1.0)])
 def test_a_condition_ends_it(conductor: Any, why: str, stop_after_s: float | None) -> None:
     """The stop condition, or the limit of --stop-after, ends a game day during a fault."""
+    long = fault("echo made >> log", "echo mended >> log", "60s")
+    object.__setattr__(conductor.day, "steps", (step("0", long),))
     conductor.observer.why, conductor.stop_after_s = "" if stop_after_s else why, stop_after_s
     assert conductor.play().aborted == why
     over(conductor)
+
+
+def hang(*_: object) -> Any:
+    """Give no answer for a minute."""
+    threading.Event().wait(60)
+
+
+def test_a_command_that_hangs_does_not_outlive_the_limit(conductor: Any) -> None:
+    """The fault's own timeout is longer: --stop-after ends its command, and the fault is undone."""
+    slow = fault("echo made >> log; sleep 60", "echo mended >> log", "60s", "60s")
+    object.__setattr__(conductor.day, "steps", (step("0", slow), step("0", fault("echo next >> log", name="next"))))
+    conductor.stop_after_s = 1.0
+    began = time.monotonic()
+    played = conductor.play()
+    assert time.monotonic() - began < 5
+    (done,) = played.done
+    assert done.failed == "its command did not do it: the game day ended before"
+    assert played.aborted == "--stop-after 1 s"
+    over(conductor)
+
+
+def test_a_query_that_hangs_does_not_outlive_the_limit(conductor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no run has been seen, the limit counts from the start of the game day; the message names the server."""
+    monkeypatch.setattr(conductor.server, "query", hang)
+    conductor.stop_after_s = 0.5
+    began = time.monotonic()
+    with pytest.raises(GameDayFailed, match=r"before the first fault: --stop-after 0.5 s\. .* http://prometheus .*"):
+        conductor.play()
+    assert 0.4 < time.monotonic() - began < 5
+    assert log(conductor) == []
+
+
+def test_a_mark_that_hangs_does_not_outlive_the_limit(conductor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that gives no answer to a mark delays neither the undo nor the end."""
+    object.__setattr__(conductor.day, "steps", (step("0", fault("true", "echo mended >> log", "60s")),))
+    conductor.metrics_url = "http://127.0.0.1:1/metrics"
+    monkeypatch.setattr(MarkSender, "mark", hang)
+    conductor.stop_after_s = 0.5
+    began = time.monotonic()
+    assert conductor.play().aborted == "--stop-after 0.5 s"
+    assert time.monotonic() - began < 8
+    assert log(conductor)[-1] == "mended"
+
+
+def test_the_limit_ends_the_settling(conductor: Any) -> None:
+    """An alert that goes on at the end is not watched beyond --stop-after."""
+    conductor.observer.seen = Seen((("LocustSLOBudgetBurn", "critical", "availability", "firing"),))
+    conductor.stop_after_s = 1.0
+    began = time.monotonic()
+    assert conductor.play().aborted == ""
+    assert time.monotonic() - began < 4
+
+
+def test_an_answer(conductor: Any) -> None:
+    """An answer and an error come as they are; none is waited for once the game day is over."""
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    assert conductor.answer(lambda: 5) == 5
+    with pytest.raises(ZeroDivisionError):
+        conductor.answer(fail)
+    conductor.stop_after_s = 0.0
+    assert conductor.answer(lambda: 5) == 5
+    with pytest.raises(Unanswered, match="http://prometheus"):
+        conductor.answer(hang, 0.2)
+
+
+def test_silences_are_handed_on(conductor: Any) -> None:
+    """When Alertmanager did not answer is part of what was played."""
+    assert conductor.play().silences == ((1.0, 2.0),)
 
 
 def test_a_crash_of_ours(conductor: Any) -> None:

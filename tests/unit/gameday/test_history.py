@@ -13,7 +13,7 @@ from locust_otel.gameday import playing
 from locust_otel.gameday.history import Episode, History, StoredMark, observed, recorded
 from locust_otel.gameday.judge import Done, ExpectationOutcome
 from locust_otel.gameday.score import Played, scorecard
-from locust_otel.review.prometheus import Prometheus, SampleSeries
+from locust_otel.review.prometheus import AlertRule, Prometheus, SampleSeries
 from locust_otel.review.record.reader import load
 from locust_otel.slo.counts import Counts
 from locust_otel.wire.record import Mark
@@ -43,7 +43,7 @@ class Stored(Prometheus):
             if selector == f'{name}{{run_id="r"}}'
         ]
 
-    def alert_rules(self) -> set[str] | None:
+    def alert_rules(self) -> list[AlertRule] | None:
         """Know no rules."""
         return None
 

@@ -106,6 +106,7 @@ ONE: list[tuple[str, str, int, str]] = [
     ("alert: LocustSLOBudgetBurn, sev", "alert: LocustNothing, sev", 8, "gameday-unknown-alert"),
     ("severity: critical", "severity: page", 8, "gameday-severity"),
     ("alert: LocustSLOBudgetBurn, sev", "sev", 8, "gameday-expect"),
+    ("clears_within: 2m", "clears_within: 34s", 8, "gameday-keep-firing"),
     ("within: 60s, clears_within: 2m", "clears_within: 2m", 8, "gameday-missing"),
     ("{no_alert: LocustSLOBudgetBurn}", "{no_alert: LocustSLOBudgetBurn, within: 5s}", 11, "gameday-contradiction"),
     ("failure_ratio: 50%", "failure_ratio: 150%", 12, "gameday-target-range"),
@@ -144,7 +145,39 @@ def test_an_alert_of_ones_own_is_a_note(folder: Path) -> None:
     path.write_text(GOOD.replace("no_alert: LocustSLOBudgetBurn", "no_alert: CartDown"))
     day = load(str(path))
     assert day.own_alerts == {"CartDown"}
-    assert day.notes == ("CartDown is an alert of your own: whether its rule is there nobody checks.",)
+    said = "CartDown is an alert of your own: Prometheus is asked for its rule before the load starts."
+    assert day.notes == (said,)
+
+
+@pytest.mark.parametrize(
+    ("severity", "limit", "kept", "least"), [("critical", "20s", "30s", "35s"), ("warning", "2m", "2m", "2m5s")]
+)
+def test_an_alert_that_keeps_firing_cannot_be_gone(
+    folder: Path, severity: str, limit: str, kept: str, least: str
+) -> None:
+    """The rule's `keep_firing_for` and one evaluation are the least; the plan shows what it keeps."""
+    path = folder / "day.yaml"
+    text = GOOD.replace("severity: critical", f"severity: {severity}")
+    path.write_text(text.replace("clears_within: 2m", f"clears_within: {limit}"))
+    with pytest.raises(ConfigurationError) as raised:
+        load(str(path))
+    (problem,) = raised.value.problems
+    assert problem.where == f"{path}:8: steps.0.expect.0.clears_within"
+    assert problem.found == (
+        f"LocustSLOBudgetBurn keeps firing for {kept} after the last bad window: it cannot be gone within {limit}."
+    )
+    assert problem.remedy == f"Write {least} or more: its keep_firing_for and one evaluation."
+    path.write_text(text.replace("clears_within: 2m", f"clears_within: {least}").replace("at: 6m", "at: 7m"))
+    assert f"LocustSLOBudgetBurn must be gone (it keeps firing for {kept})" in plan(load(str(path)))
+
+
+def test_without_severity_the_shortest_time_counts(folder: Path) -> None:
+    """Either of two rules may raise the alert: only what neither of them can keep is refused."""
+    path = folder / "day.yaml"
+    text = GOOD.replace("severity: critical, ", "")
+    path.write_text(text.replace("clears_within: 2m", "clears_within: 35s"))
+    assert load(str(path)).notes == ()
+    assert problems(folder, text.replace("clears_within: 2m", "clears_within: 34s")) == [(8, "gameday-keep-firing")]
 
 
 def test_known_alerts() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -153,6 +154,65 @@ def test_without_data_nothing_is_decided() -> None:
     for done in (Done("db", BEGIN + 20, BEGIN + 21, "it failed"), Done("other")):
         card = scorecard(day(step(20, MUST)), played(done), whole, [], has_told=False)
         assert (card.results[0].outcome, card.code) == (UNDECIDED, 4)
+
+
+def _hole(begin: float, end: float, *alerts: Episode) -> History:
+    """Return a run of which Prometheus has no sample between two seconds."""
+    past = history(*alerts)
+    return replace(past, scrapes=[at for at in past.scrapes if not BEGIN + begin < at < BEGIN + end])
+
+
+NO_DATA = "Prometheus has no data of the run for part of that time"
+
+
+@pytest.mark.parametrize(
+    ("past", "outcome", "why"),
+    [
+        (_hole(22, 28), UNDECIDED, NO_DATA),
+        (_hole(60, 70), BROKEN, "it did not fire within 15 s"),
+        (_hole(22, 36, burn(36, 39)), UNDECIDED, f"it fired after 16.0 s, not within 15 s; {NO_DATA}"),
+        (_hole(32, 38, burn(24, 55)), UNDECIDED,
+         f"after 4.0 s; gone 25.0 s after the fault, not within 20 s; {NO_DATA}"),
+        (_hole(32, 38, burn(24, None)), UNDECIDED, f"after 4.0 s; it still fired 20 s after the fault; {NO_DATA}"),
+        # Prometheus stopped while the alert fired, and answered again before and after the alert must be gone.
+        (_hole(31, 48, burn(24, 32)), KEPT, "after 4.0 s; gone 2.0 s after the fault"),
+        (_hole(31, 55, burn(24, 32)), UNDECIDED, f"after 4.0 s; {NO_DATA}"),
+        (_hole(26, 101, burn(24, 27)), UNDECIDED, f"after 4.0 s; {NO_DATA}"),
+        (History(BEGIN, BEGIN + 100, sees_alerts=False), UNDECIDED, NO_DATA),
+        (history(end=25), UNDECIDED, "it was not watched for 15 s"),
+    ],
+)  # fmt: skip
+def test_without_an_answer_of_prometheus_nothing_is_broken(
+    past: History, outcome: ExpectationOutcome, why: str
+) -> None:
+    """Where it has no data for part of the time that an expectation needs, that is undecided, with the reason."""
+    (result,) = judged(past, MUST).results
+    assert (result.outcome, result.why) == (outcome, why)
+
+
+UNTOLD = "it fired after 4.0 s, and nobody was told"
+
+
+@pytest.mark.parametrize(
+    ("silence", "arrived", "outcome", "why"),
+    [
+        ((26, 29), None, UNDECIDED, f"{UNTOLD}; there is no answer of Alertmanager for part of that time"),
+        ((20, 99), None, UNDECIDED, f"{UNTOLD}; there is no answer of Alertmanager for part of that time"),
+        ((26, 40), 41, UNDECIDED,
+         "somebody was told after 21.0 s, not within 15 s; there is no answer of Alertmanager for part of that time"),
+        ((10, 23), None, BROKEN, UNTOLD),
+        ((36, 40), None, BROKEN, UNTOLD),
+        ((26, 29), 30, KEPT, "after 4.0 s; gone 9.0 s after the fault"),
+    ],
+)  # fmt: skip
+def test_without_an_answer_of_alertmanager_nothing_is_broken(
+    silence: tuple[float, float], arrived: float | None, outcome: ExpectationOutcome, why: str
+) -> None:
+    """A time without its answers counts if the alert should have arrived then, and an alert that arrived is kept."""
+    notices = [] if arrived is None else [_notice(arrived, None)]
+    silences = ((BEGIN + silence[0], BEGIN + silence[1]),)
+    card = scorecard(day(step(20, MUST)), played(silences=silences), history(burn(24, 39)), notices, has_told=True)
+    assert (card.results[0].outcome, card.results[0].why) == (outcome, why)
 
 
 def test_exit_codes() -> None:

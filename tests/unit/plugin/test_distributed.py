@@ -315,7 +315,7 @@ def test_a_run_is_in_the_options_that_locust_sends(master: Master) -> None:
     judged = Master(slo=objectives(), run_id="nightly", propagate_traces="0.5")
     judged.begin()
     told = getattr(judged.environment.parsed_options, RUN_OPTION)
-    assert msgpack.unpackb(msgpack.packb(told)) == told == ["nightly", 2.0, 200, 0.5, [0.3], []]
+    assert msgpack.unpackb(msgpack.packb(told)) == told == ["nightly", 2.0, 200, 0.5, [0.3], [], False]
     assert judged.node.info()["host"] == "http://shop"
     assert [master.begin().run_id, master.begin().run_id] == ["run-1-2", "run-1-3"]
 

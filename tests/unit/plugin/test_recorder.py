@@ -25,7 +25,14 @@ from locust.exception import CatchResponseError
 from locust_otel.core.cardinality import MAX_ERROR_TYPES
 from locust_otel.core.catalogue import OTHER
 from locust_otel.core.snapshot import ErrorKey, Exemplar, RequestsSnapshot
-from locust_otel.plugin.recorder import MAX_LABEL_LENGTH, SLOW_REQUESTS_KEPT, TRACES_PER_REPORT, Recorder, redacted
+from locust_otel.plugin.recorder import (
+    GROUPED_KEPT,
+    MAX_LABEL_LENGTH,
+    SLOW_REQUESTS_KEPT,
+    TRACES_PER_REPORT,
+    Recorder,
+    redacted,
+)
 from locust_otel.plugin.series import Requests
 from tests.unit.factories import SPAN_ID, TRACE_ID, TRACEPARENT, Admin, Load, Shopper, event, fire, totals, user
 
@@ -52,6 +59,22 @@ class Recording(Recorder):
 def recorder(*, max_names: int = 200, slow_s: float = 5.0) -> Recording:
     """Return a recorder that has recorded nothing."""
     return Recording(Load(slow_s=slow_s, max_names=max_names))
+
+
+def test_names_that_are_grouped() -> None:
+    """Each is counted under its group, at once the quick way too, and only so many names are kept for that."""
+    target = Recording(Load(max_names=9, group_names=True))
+    names = [f"/items/{n}" for n in range(GROUPED_KEPT + 5)]
+    for _ in range(2):
+        fire(target.on_request, [event(name=name) for name in names], user())
+    fire(target.on_request, [event(name="/items/7", exception=ValueError("x"))], user())
+    found = target.snapshot()
+    assert totals(found) == {
+        ("GET", "/items/[id]", "Shopper", "success"): 2 * len(names),
+        ("GET", "/items/[id]", "Shopper", "failure"): 1,
+    }
+    assert [key.name for key in found.errors] == ["/items/[id]"]
+    assert sum(len(kept) for by_method in target._series.values() for kept in by_method.values()) == GROUPED_KEPT
 
 
 def recorded(*events: Mapping[str, Any], **limits: Any) -> RequestsSnapshot:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from locust_otel.core.errors import ConfigurationError
-from locust_otel.review.prometheus import AUTHORIZATION, Exporter, Prometheus, exporters_of_requests, of_run
+from locust_otel.review.prometheus import AUTHORIZATION, AlertRule, Exporter, Prometheus, exporters_of_requests, of_run
 from tests.unit.otlp_sinks import HttpSink, reply
 
 SECRET = "Bearer s3cr3t"
@@ -77,17 +77,41 @@ def test_samples_over_time() -> None:
     ("status", "answer", "alerts"),
     [
         (200, {"data": {"groups": [
-            {"rules": [{"name": "A", "type": "alerting"}]},
+            {"rules": [{"name": "A", "type": "alerting", "labels": {"severity": "critical"}, "query": "up == 0"}]},
             {"rules": [{"name": "a:b", "type": "recording"}, {"name": "B", "type": "alerting"}]},
-        ]}}, {"A", "B"}),
+        ]}}, [AlertRule("A", {"severity": "critical"}, "up == 0"), AlertRule("B", {}, "")]),
         (404, b"", None), (200, b"<html>", None), (200, b"{}", None), (200, b'{"data": {"groups": [{}]}}', None),
     ],
 )  # fmt: skip
-def test_alert_rules(status: int, answer: Any, alerts: set[str] | None) -> None:
+def test_alert_rules(status: int, answer: Any, alerts: list[AlertRule] | None) -> None:
     """The alerts are those of all groups; where the server does not say, nothing is known."""
     with answering(answer, status) as server:
         assert Prometheus(base(server)).alert_rules() == alerts
     assert server.received[0].path == "/api/v1/rules?type=alert"
+
+
+@pytest.mark.parametrize(
+    ("build", "rules"), [({"version": "3.5.0", "revision": "abc"}, []), ({"version": "2.24.0"}, None)]
+)
+def test_no_alert_rules(build: dict[str, str], rules: list[AlertRule] | None) -> None:
+    """A Prometheus without rules says so; VictoriaMetrics, which has no rules of its own, does not say."""
+    answers = [{"status": "success", "data": {"groups": []}}, {"status": "success", "data": build}]
+    with HttpSink(*(reply(200, json.dumps(answer).encode()) for answer in answers)) as server:
+        assert Prometheus(base(server)).alert_rules() == rules
+    assert server.received[1].path == "/api/v1/status/buildinfo"
+
+
+def test_errors_name_the_url() -> None:
+    """The address that was tried is in the error, with the path of the API."""
+    with pytest.raises(ConfigurationError) as raised:
+        Prometheus("http://127.0.0.1:1/prefix").query("up")
+    problem = raised.value
+    assert problem.where == "--prometheus"
+    assert problem.found == "http://127.0.0.1:1/prefix/api/v1/query cannot be reached: Connection refused."
+    for status, content in ((401, b""), (503, b""), (200, b"<html>"), (200, b'{"status": "error"}')):
+        with answering(content, status) as server, pytest.raises(ConfigurationError) as raised:
+            Prometheus(base(server)).range("up", 0, 1, 1)
+        assert f"{base(server)}/api/v1/query_range" in raised.value.found
 
 
 @pytest.mark.parametrize(

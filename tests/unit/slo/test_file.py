@@ -183,6 +183,10 @@ def test_keys_of_the_file(line: str, slug: str) -> None:
         ("{sli: mean, within: 2s, match: {name: [a, null]}}", "slo-type"),
         ("{sli: mean, within: 2s, match: {name: {a: b}}}", "slo-type"),
         ("{sli: mean, within: 2s, match: {name: " + "x" * 1025 + "}}", "slo-match-long"),
+        ("{sli: mean, within: 2s, match: {not: {}}}", "slo-match-empty"),
+        ("{sli: mean, within: 2s, match: {not: /}}", "slo-type"),
+        ("{sli: mean, within: 2s, match: {not: {not: {name: /}}}}", "slo-unknown-key"),
+        ("{sli: mean, within: 2s, match: {exclude: {name: /}}}", "slo-unknown-key"),
         ("{sli: mean, within: 2s, match: {names: /}}", "slo-unknown-key"),
         ("null", "slo-type"), ("[]", "slo-type"), ("99%", "slo-type"),
     ],
@@ -332,6 +336,14 @@ def test_an_objective_may_have_any_good_name() -> None:
 def test_no_mapping(data: bytes, problem: tuple[int, str]) -> None:
     """What is no mapping in one document of plain YAML is refused as a whole."""
     assert told(data) == [problem]
+
+
+def test_what_a_match_leaves_out() -> None:
+    """`not` takes the same keys; a name with a star in it keeps no series of its own."""
+    match = "{name: [/a, /b*], not: {method: TXN, name: [/b/[id]]}}".replace("[id]]", "[id]']").replace("[/b/", "['/b/")
+    found = of(f"service: a\nobjectives: {{a: {{sli: success, target: 99%, match: {match}}}}}\n")
+    assert found.objectives[0].match == Match(names=("/a", "/b*"), exclude=Match(("TXN",), ("/b/[id]",)))
+    assert found.names == {"/a"}
 
 
 def test_objectives_that_are_missing() -> None:

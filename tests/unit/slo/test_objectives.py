@@ -82,6 +82,12 @@ def test_plain() -> None:
             Objective("a", Sli.SUCCESS, Decimal("0.999"), match=Match(("GET", "PUT"), ("/a",), ("Shopper",))),
             "99.9 % of requests (method GET or PUT, name /a, user_class Shopper) succeed",
         ),
+        (
+            Objective(
+                "a", Sli.SUCCESS, Decimal("0.9"), match=Match(names=("/a*",), exclude=Match(("TXN",), ("/abc", "*z")))
+            ),
+            "90 % of requests (name /a*, not method TXN, not name /abc or *z) succeed",
+        ),
     ],
 )
 def test_sentences(objective: Objective, sentence: str) -> None:
@@ -100,6 +106,37 @@ def test_match() -> None:
     assert Match().covers("", "", "")
     assert not Match()
     assert both
+
+
+@pytest.mark.parametrize(
+    ("text", "fits", "others"),
+    [
+        ("/api/*", ["/api/", "/api/orders", "/api/a\nb"], ["/api", "x/api/", ""]),
+        ("*/[id]", ["/items/[id]", "/[id]"], ["/items/i", "/items/[id]/"]),
+        ("a*b*c", ["abc", "a b b c"], ["acb", "abcd"]),
+        ("*", ["", "/"], []),
+        ("/a.c", ["/a.c"], ["/abc", "/a.c*"]),
+    ],
+)
+def test_a_star_stands_for_any_characters(text: str, fits: list[str], others: list[str]) -> None:
+    """Nothing else in a text is special; the brackets of `[id]` are not."""
+    for names in ((text,), ("/else", text)):
+        match = Match(names=names)
+        assert [name for name in (*fits, *others) if match.covers("GET", name, "")] == fits
+
+
+def test_what_is_left_out() -> None:
+    """What fits any key of `not` is left out, also of what the other keys take."""
+    match = Match(names=("/a*",), exclude=Match(methods=("TXN",), names=("/a/[id]",), user_classes=("Admin",)))
+    assert match.covers("GET", "/a", "Shopper")
+    assert not match.covers("TXN", "/a", "Shopper")
+    assert not match.covers("GET", "/a/[id]", "Shopper")
+    assert not match.covers("GET", "/a", "Admin")
+    assert not match.covers("GET", "/b", "Shopper")
+    assert match.knows_users
+    assert match.of_any_user().covers("GET", "/a", "Admin")
+    assert not match.of_any_user().knows_users
+    assert Match(exclude=Match(names=("/a",)))
 
 
 def test_budget_is_exact() -> None:

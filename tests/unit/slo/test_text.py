@@ -30,7 +30,7 @@ def test_table() -> None:
     """Each objective is a line with its numbers; text of users is shown as it is."""
     lines = text.written(text.table(results(), has_worst=True)).splitlines()
     assert lines[0].split() == [
-        "objective", "asked", "for", "actual", "good", "of", "budget", "spent", "status", "worst", "endpoint",
+        "objective", "asked", "for", "actual", "good", "of", "budget", "spent", "status", "worst", "endpoint", "reason",
     ]  # fmt: skip
     joined = " ".join(" ".join(lines).split())
     for part in (

@@ -13,21 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from locust_otel.core.errors import ExitCode
 from locust_otel.core.snapshot import RequestsSnapshot, SeriesKey, SeriesSnapshot
 from locust_otel.slo import verdict
 from locust_otel.slo.counts import Counts, Endpoint, count
 from locust_otel.slo.objectives import Match, Objective, Sli
-from locust_otel.slo.verdict import (
-    JudgedRequests,
-    Result,
-    Status,
-    budget_spent,
-    exit_code,
-    is_missed,
-    judge,
-    worst,
-)
+from locust_otel.slo.verdict import JudgedRequests, Result, Status, budget_spent, is_missed, judge, worst
 from tests.unit.factories import Load, objectives, record
 
 SLO = objectives()  # of 10 requests and more; half an hour
@@ -97,13 +87,6 @@ def test_no_request() -> None:
     assert judge(SLO, matched, Counts(), 60).note == "no request was judged with name /typo"
 
 
-def test_numbers_that_cannot_be_believed() -> None:
-    """Whatever the counts say, an invalid run is neither met nor missed."""
-    for counts in (Counts(100, 0), Counts(0, 100), Counts()):
-        result = judge(SLO, AVAILABILITY, counts, 60, invalid="saturated")
-        assert (result.status, result.note) == (Status.INVALID, "saturated")
-
-
 @pytest.mark.parametrize(
     ("counts", "judged_s", "expected"),
     [
@@ -129,21 +112,6 @@ def test_worst_endpoint() -> None:
     assert found is not None
     assert (found.name, found.value) == ("/b", 0.8)
     assert worst(MEAN, {("GET", "/a"): Counts(2, 0, 1.0)}) is None
-
-
-@pytest.mark.parametrize(
-    ("statuses", "aborted", "expected"),
-    [
-        ([], False, 4), (["met"], False, 0), (["met", "met"], False, 0), (["met", "missed"], False, 3),
-        (["met", "undecided"], False, 4), (["undecided"], False, 4), (["missed", "undecided"], False, 3),
-        (["invalid", "missed"], False, 5), (["invalid"], True, 5), (["met"], True, 3), ([], True, 3),
-        (["undecided"], True, 3), (["met", "missed", "undecided", "invalid"], False, 5),
-    ],
-)  # fmt: skip
-def test_exit_codes(statuses: list[str], aborted: bool, expected: int) -> None:
-    """0 met, 3 missed or aborted, 4 not decidable, 5 not valid; nothing judged is never a pass."""
-    results = [Result(AVAILABILITY, Counts(), Status(status)) for status in statuses]
-    assert exit_code(iter(results), is_aborted=aborted) == ExitCode(expected)
 
 
 def load() -> Load:

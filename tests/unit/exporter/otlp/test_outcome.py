@@ -12,8 +12,9 @@ TAKES = Outcome(ok=True)
 FAILS = Outcome(ok=False, reason="503 Busy")
 REJECTS = Outcome(ok=True, rejected=3, reason="too old", is_permanent=True)
 
-FAILING = (EXPORT_FAILING, "otlp_metrics are failing: 503 Busy")
-REJECTED = (EXPORT_FAILING, "3 of the otlp_metrics were rejected: too old")
+URL = "http://sink:4318/v1/metrics"
+FAILING = (EXPORT_FAILING, f"otlp_metrics to {URL} are failing: 503 Busy")
+REJECTED = (EXPORT_FAILING, f"3 of the otlp_metrics were rejected by {URL}: too old")
 
 
 def recovered(failures: int | str) -> tuple[str, str]:
@@ -44,7 +45,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def circuit(clock: Clock) -> Circuit:
     """Return the circuit of a sink that is tried every 5 seconds."""
     assert clock.now
-    return Circuit("otlp_metrics", 5.0)
+    return Circuit("otlp_metrics", URL, 5.0)
 
 
 def noted(circuit: Circuit, *outcomes: Outcome) -> list[list[tuple[str, str]]]:
@@ -110,7 +111,7 @@ def test_late(circuit: Circuit, clock: Clock) -> None:
         clock.now += 4
         assert circuit.check() == []
         clock.now += 2
-        assert circuit.check() == [(EXPORT_FAILING, "otlp_metrics are failing: no answer for 6 s")]
+        assert circuit.check() == [(EXPORT_FAILING, f"otlp_metrics to {URL} are failing: no answer for 6 s")]
         assert circuit.check() == []
     assert circuit.check() == []
     assert circuit.note(FAILS) == []

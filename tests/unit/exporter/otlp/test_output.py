@@ -148,7 +148,8 @@ def test_a_sink_that_never_answers(
     pushing.session.add_event(Event("e", "text"))
     pushing.start()
     assert 0.2 < pushing.finish() < 1
-    assert caplog.messages == ["OTLP: the last push found no answer within 0.3 s and was given up"]
+    url = "http://m" if signal is Signal.METRICS else "http://l"
+    assert caplog.messages == [f"OTLP: the last push to {url} found no answer within 0.3 s and was given up"]
     exporter, other = (METRICS, LOGS) if signal is Signal.METRICS else (LOGS, METRICS)
     assert pushing.failures() == {exporter: 1, other: 0}
     assert all(sink.taken for of, sink in pushing.sinks.items() if of is not signal)
@@ -175,7 +176,7 @@ def test_a_late_answer(pushing: Pushing, monkeypatch: pytest.MonkeyPatch, caplog
         return caplog.messages
 
     wait_until(reported)
-    assert reported() == ["OTLP: otlp_metrics are failing: no answer for 0 s"]
+    assert reported() == ["OTLP: otlp_metrics to http://m are failing: no answer for 0 s"]
     pushing.sinks[Signal.METRICS].cut()
 
 

@@ -154,7 +154,7 @@ def test_logged_and_told(rig: Rig) -> None:
     rig.sink.answer = lambda number: FAILS if number <= 2 else TAKES
     pushed(rig.make(), 3)
     assert rig.lines == [
-        ("WARNING", "OTLP: otlp_metrics are failing: 503 Busy"),
+        ("WARNING", "OTLP: otlp_metrics to http://127.0.0.1:9 are failing: 503 Busy"),
         ("INFO", "OTLP: otlp_metrics arrive again, after 2 failures"),
     ]
     assert rig.waiting() == [(EXPORT_FAILING, "WARN"), (EXPORT_RECOVERED, "INFO")]
@@ -238,7 +238,7 @@ def test_last_total(rig: Rig) -> None:
     rig.sink.answer = lambda number: REJECTS if number == first else TAKES
     push.push()
     assert rig.kept.last_total == total
-    assert rig.lines[-1] == ("WARNING", "OTLP: 3 of the otlp_metrics were rejected: too old")
+    assert rig.lines[-1] == ("WARNING", "OTLP: 3 of the otlp_metrics were rejected by http://127.0.0.1:9: too old")
     assert rig.session.exports.rejected == {METRICS: 3}
     push.push()
     assert rig.kept.last_total == total + 5
@@ -329,7 +329,10 @@ def test_an_exception_in_a_push(rig: Rig, kind: type[Push]) -> None:
     push = rig.make(kind)
     pushed(push, 2)
     assert rig.counts(push.exporter) == (1, 1)
-    assert rig.lines[0] == ("WARNING", f"OTLP: {push.exporter} are failing: a fault of our own, ValueError")
+    assert rig.lines[0] == (
+        "WARNING",
+        f"OTLP: {push.exporter} to {push.url} are failing: a fault of our own, ValueError",
+    )
     assert [level for level, _ in rig.lines] == ["WARNING", "INFO"]
     if kind is LogsPush:
         assert rig.sink.batches()[1] == [rig.lines[0][1].removeprefix("OTLP: ")]
@@ -346,7 +349,7 @@ def test_a_sender_that_cannot_be_made(rig: Rig, monkeypatch: pytest.MonkeyPatch)
     push.start()
     wait_until(lambda: rig.counts()[1] >= 2)
     push.stopped.set()
-    assert rig.lines == [("WARNING", "OTLP: otlp_metrics are failing: a fault of our own, ImportError")]
+    assert rig.lines == [("WARNING", f"OTLP: otlp_metrics to {push.url} are failing: a fault of our own, ImportError")]
 
 
 def test_turns(rig: Rig) -> None:
@@ -513,7 +516,7 @@ def test_a_real_server(rig: Rig, to_sink: Callable[[HttpSink], Push]) -> None:
     with HttpSink(reply(), reply("503 Busy")) as sink:
         pushed(to_sink(sink), 2)
     assert (len(sink.received), rig.counts()) == (2, (1, 1))
-    assert rig.lines == [("WARNING", "OTLP: otlp_metrics are failing: 503 Busy")]
+    assert rig.lines == [("WARNING", f"OTLP: otlp_metrics to {sink.url} are failing: 503 Busy")]
 
 
 def test_a_real_black_hole(rig: Rig, to_sink: Callable[[HttpSink], Push]) -> None:

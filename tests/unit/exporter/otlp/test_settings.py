@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -392,6 +393,33 @@ def test_refusals_name_the_place() -> None:
     assert refusal(BASE | {own: "soon"}).where == own
 
 
+GRPC = {"grpcio": "grpc", "opentelemetry-exporter-otlp-proto-grpc": "opentelemetry.exporter.otlp.proto.grpc"}
+
+
+@pytest.mark.parametrize("missing", [[*GRPC], [*GRPC][1:], [*GRPC][:1]], ids=["both", "exporter", "grpcio"])
+def test_grpc_without_its_extra(monkeypatch: pytest.MonkeyPatch, missing: list[str]) -> None:
+    """OTLP over gRPC is refused where a package is missing; a load test of a gRPC service may have brought grpcio."""
+    for package in missing:
+        monkeypatch.setitem(sys.modules, GRPC[package], None)
+    are = "are" if len(missing) > 1 else "is"
+    (problem,) = refusal({}, "http://c:1", "grpc").problems
+    assert str(problem) == (
+        f"--otlp-protocol: 'grpc' needs {' and '.join(missing)}, which {are} not installed. "
+        "pip install 'locust-otel[grpc]' (grpc-extra)"
+    )
+    assert settings({}, "http://c:1", "http/protobuf")
+
+
+def test_grpc_without_its_extra_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal names the variable, that of one signal too, and comes with all other problems."""
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    for name in ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL"):
+        assert refusal(BASE | {name: "grpc"}).where == name
+        found = slugs(BASE | {name: "grpc", "OTEL_EXPORTER_OTLP_TIMEOUT": "soon"})
+        assert sorted(found) == ["grpc-extra", "otlp-time"]
+    assert resolve(None, None, None, {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}) is None
+
+
 def test_different_problems_of_signals() -> None:
     """Problems that differ between the signals are all told."""
     error = refusal(
@@ -453,6 +481,17 @@ def test_repr_of_a_target_with_a_password() -> None:
     """A password in a URL over HTTP, which is sent, is in no repr."""
     resolved = settings({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://user:{SECRET}@collector:4318"})
     assert SECRET not in repr(resolved)
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_url_for_log_lines(protocol: str) -> None:
+    """The URL of a push is shown with its host, and without a password, a query or a fragment."""
+    secret = "" if protocol == "grpc" else f"user:{SECRET}@"
+    resolved = resolve(f"http://{secret}collector:4318", protocol, None, {})
+    assert resolved is not None
+    assert resolved.metrics is not None
+    path = "" if protocol == "grpc" else "/v1/metrics"
+    assert resolved.metrics.shown == f"http://collector:4318{path}"
 
 
 def test_repr_of_a_target() -> None:

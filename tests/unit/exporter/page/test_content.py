@@ -15,8 +15,10 @@ from locust_otel.exporter.page.curves import Curves
 from locust_otel.exporter.run import Phase, Run
 from locust_otel.exporter.session import Origin, Session
 from locust_otel.exporter.settings import resolve
+from locust_otel.slo import validity
 from locust_otel.slo.objectives import Slo, Window
-from locust_otel.slo.progress import WORDS, Progress
+from locust_otel.slo.progress import Progress
+from locust_otel.slo.validity import WORDS
 from locust_otel.wire import frames
 from locust_otel.wire.report import Vitals
 from tests.unit.factories import Load, objectives, record
@@ -250,10 +252,10 @@ def test_validity(shown: Shown) -> None:
     data = shown.data(shown.second())
     assert (data["run"]["invalid"], data["now"]["cpu"]) == ([WORDS["cpu"]], 0.97)
     assert data["sentence"].endswith(". Its numbers cannot be believed now: generator saturated (no CPU left).")
-    assert data["slo"]["invalid"] == ""
+    assert data["slo"]["doubt"] == ""
     assert run.progress is not None
     shown.now_s = 5.0
-    run.progress.validity.note(5.0, {"cpu"})
-    assert "generator saturated (no CPU left) from " in shown.data()["slo"]["invalid"]
+    run.progress.validity.note(5.0, {"cpu"}, {}, validity.Load())
+    assert "generator saturated (no CPU left) from " in shown.data()["slo"]["doubt"]
     run.stop(shown.now_s)
     assert shown.data()["run"]["invalid"] == []

@@ -37,7 +37,7 @@ def assessment(number: int, **changes: object) -> Assessment:
         counted(SLO, objective, Counts(995, 5)),
         counted(SLO, objective, Counts(900, 100)),
         undecided(objective, "not decidable: a reason"),
-        counted(SLO, objective, Counts(1000, 0), invalid="too slow"),
+        Assessment(Result(objective, Counts(1000, 0), Status.INVALID, note="too slow")),
     )[number]
     return replace(made, result=replace(made.result, **changes))  # type: ignore[arg-type]
 
@@ -51,11 +51,12 @@ def report(*assessments: Assessment, notes: tuple[str, ...] = ()) -> Report:
     ("numbers", "code", "verdict"),
     [
         ((0,), ExitCode.OK, "met"), ((0, 1), ExitCode.MISSED, "missed"), ((0, 2), ExitCode.UNDECIDED, "undecided"),
-        ((1, 2), ExitCode.MISSED, "missed"), ((0, 1, 2, 3), ExitCode.NOT_VALID, "invalid"),
+        ((1, 2), ExitCode.MISSED, "missed"), ((0, 2, 3), ExitCode.NOT_VALID, "invalid"),
+        ((0, 1, 2, 3), ExitCode.MISSED, "missed"),
     ],
 )  # fmt: skip
 def test_the_worst_decides(numbers: tuple[int, ...], code: ExitCode, verdict: str) -> None:
-    """Invalid before missed before undecided before met."""
+    """Missed before invalid before undecided before met."""
     made = report(*map(assessment, numbers))
     assert (made.code, made.verdict.value) == (code, verdict)
 
@@ -67,7 +68,7 @@ def test_the_table() -> None:
         assert any(line.startswith(name) and status in line for line in written.splitlines())
     assert "99.50 %" in written
     assert "not decidable: a reason" in written
-    assert written.endswith("A note.\nshop: invalid (1 met, 1 missed, 1 undecided, 1 invalid; exit code 5)\n")
+    assert written.endswith("A note.\nshop: missed (1 met, 1 missed, 1 undecided, 1 invalid; exit code 3)\n")
 
 
 def test_json() -> None:
@@ -75,7 +76,7 @@ def test_json() -> None:
     document = json.loads(formats.as_json(report(notes=("A note.",))))
     assert {key: document[key] for key in document if key != "objectives"} == {
         "version": 1, "service": "shop", "slo_file": "slo.yaml", "source": "run.json", "baseline": None,
-        "verdict": "invalid", "exit_code": 5, "notes": ["A note."],
+        "verdict": "missed", "exit_code": 3, "notes": ["A note."],
     }  # fmt: skip
     met, missed, undecided_, invalid = document["objectives"]
     assert met == {
@@ -161,7 +162,7 @@ def test_hostile_texts(text: str) -> None:
 def test_markdown() -> None:
     """A heading with the verdict, and a table with a row for each objective."""
     lines = formats.markdown(report(notes=("A note.",))).splitlines()
-    assert lines[0].startswith("### ⚠️ shop: invalid")
+    assert lines[0].startswith("### ❌ shop: missed")
     assert [line.split(" | ")[0] for line in lines[4:8]] == ["| met", "| missed", "| open", "| broken"]
     assert Status.MET.value in lines[4]
     assert lines[9] == "- A note."

@@ -106,6 +106,7 @@ def test_a_refusal(capsys: pytest.CaptureFixture[str], status: int, body: bytes,
         assert cli.main(["dashboards", "--grafana", base(grafana)]) == 1
     error = capsys.readouterr().err
     assert said in error
+    assert f"{base(grafana)}/api/dashboards/db" in error
     assert "Locust: compare runs" in error
     assert TOKEN not in error
     assert len(grafana.received) == 1

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from locust_otel.cli import main
-from locust_otel.slo.doctor_command import explained
+from locust_otel.core.snapshot import SeriesKey
+from locust_otel.review.doctor_command import explained
 from locust_otel.slo.file import load
+from tests.unit.factories import Load, record
+from tests.unit.tapes import Tape
 
 TOP = Path(__file__).parents[3]
 SLO = load(str(TOP / "locustfiles/slo.yaml"))
@@ -42,6 +45,23 @@ def test_every_number_in_it() -> None:
             assert f"over {window}, and more than {share * 100:g} % over" in line
             assert f"burns {factor:g} times as fast" in line
             assert f"after {share * long_s:.1f} s" in after
+
+
+def test_names_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a record it says which names look like one."""
+    requests = Load(slow_s=2.0, max_names=99)
+    tape = Tape(tmp_path, requests)
+    for number in range(5):
+        record(requests, SeriesKey("GET", f"/items/{number}", "", "success"), [10])
+    record(requests, SeriesKey("GET", "/", "", "success"), [10])
+    tape.interval(1.0)
+    tape.end()
+    assert main(["doctor", str(tape.path)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "6 request names, of which 5 hold ids.",
+        "  GET /items/0, /items/1, … look like one: /items/[id] (5 names)",
+        'Give the calls name="…", or run with --group-names.',
+    ]
 
 
 def test_without_a_file_it_says_what_is_installed(capsys: pytest.CaptureFixture[str]) -> None:

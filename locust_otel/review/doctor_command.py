@@ -1,15 +1,16 @@
-"""`locust-otel doctor`: what an SLO file means, or what is installed."""
+"""`locust-otel doctor`: what an SLO file means, which request names of a run hold ids, or what is installed."""
 
 from __future__ import annotations
 
 import argparse
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from locust_otel.core.errors import ExitCode
+from locust_otel.core.grouping import alike
 from locust_otel.slo.objectives import Objective, Slo, Window, percent, span, spoken
 
 _PACKAGES = ("locust-otel", "locust", "gevent", "uvicorn", "opentelemetry-sdk", "pydantic")
@@ -19,21 +20,39 @@ def add_to(commands: Any) -> None:
     """Add the command."""
     doctor = commands.add_parser(
         "doctor",
-        help="say in words what an SLO file means, or what is installed",
-        description="Say in words what an SLO file means; without one, what is installed.",
+        help="say in words what an SLO file means, which request names hold ids, or what is installed",
+        description="Say in words what an SLO file means, and which request names of a recorded run look like one; "
+        "without either, what is installed.",
     )
+    doctor.add_argument("record", nargs="?", metavar="RECORD", help="a run record, for its request names")
     doctor.add_argument("--slo", metavar="FILE", help="the SLO file")
     doctor.add_argument("--expect-rps", type=_rate, metavar="N", help="requests a second, for numbers in the words")
     doctor.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Say in words what an SLO file means, or what is installed."""
-    from locust_otel.slo.file import load  # noqa: PLC0415  # no other command needs it
+    """Say in words what was asked for."""
+    from locust_otel.review.record import reader  # noqa: PLC0415  # no other command needs these
+    from locust_otel.slo import file  # noqa: PLC0415
 
-    lines = _installed() if options.slo is None else explained(load(options.slo), options.expect_rps)
-    print("\n".join(lines))  # noqa: T201
+    lines: list[str] = []
+    if options.slo is not None:
+        lines += explained(file.load(options.slo), options.expect_rps)
+    if options.record is not None:
+        record = reader.load(options.record)
+        lines += named((key.method, key.name) for key in record.series)
+    print("\n".join(lines or _installed()))  # noqa: T201
     return ExitCode.OK
+
+
+def named(names: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield which request names, by method and name, look like one, a line a group."""
+    known = set(names)
+    groups = alike(sorted(known))
+    yield f"{len(known):,} request names, of which {sum(len(group.names) for group in groups):,} hold ids."
+    yield from (f"  {group.sentence} ({len(group.names):,} names)" for group in groups)
+    if groups:
+        yield 'Give the calls name="…", or run with --group-names.'
 
 
 def _rate(text: str) -> Decimal:

@@ -1,0 +1,42 @@
+"""Ids in request names: which names are one but for an id, and what their one name is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+_PART = re.compile(r"(?<=[/=])[^/?&=#;]+")
+"""A segment of a path, or the value of a parameter."""
+
+_ID = re.compile(r"[0-9]+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}", re.IGNORECASE)
+_LEAST = 3
+"""Names that must look alike to be told of."""
+
+
+class Alike(NamedTuple):
+    """Names of one method that differ in their ids alone."""
+
+    method: str
+    name: str  # the one that all of them should have
+    names: list[str]
+
+    @property
+    def sentence(self) -> str:
+        """The group in words: `GET /items/393, /items/396, … look like one: /items/[id]`."""
+        more = ", …" if len(self.names) > 2 else ""
+        return f"{self.method} {', '.join(self.names[:2])}{more} look like one: {self.name}"
+
+
+def grouped(name: str) -> str:
+    """Return a name with `[id]` for each segment and each value that is a number, a UUID or a long hex number."""
+    return _PART.sub(lambda part: "[id]" if _ID.fullmatch(part[0]) else part[0], name)
+
+
+def alike(names: Iterable[tuple[str, str]]) -> list[Alike]:
+    """Return the groups of three and more names, by method and name, that differ in their ids alone; largest first."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for method, name in names:
+        groups.setdefault((method, grouped(name)), []).append(name)
+    found = [Alike(*key, members) for key, members in groups.items() if len(members) >= _LEAST]
+    return sorted(found, key=lambda group: -len(group.names))

@@ -1,0 +1,68 @@
+"""Verdicts while the generator is late: what is met is never called missed, and what is missed never met.
+
+Runs of 40 s, four at a time; for five seconds of each something else takes all cores. `BENCH_RUNS=20` makes 20 of each
+kind.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.bench.figures import Figures
+from tests.e2e.harness import CALM, Process, Stage
+
+RUNS = int(os.environ.get("BENCH_RUNS", "4"))
+AT_A_TIME = 4
+SECONDS = 40
+SLO = """
+service: shop
+period: 1m
+scrape_interval: 1s
+objectives:
+  availability: {sli: success, target: 99%}
+  latency: {sli: latency, target: 95%, within: 300ms}
+  mean: {sli: mean, within: 200ms}
+"""
+KINDS = {"met": (), "slow": ("latency:added_s=0.5",), "failing": ("errors:ratio=0.05",)}
+_BURN = "import time\nend = time.monotonic() + 5\nwhile time.monotonic() < end: pass"
+
+
+@pytest.mark.timeout(SECONDS * RUNS + 300)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_late_generator_changes_no_verdict(figures: Figures, tmp_path: Path, kind: str) -> None:
+    """Met objectives give 0 and a warning; missed ones 3 or 5, never 0."""
+    logs: list[str] = []
+    codes: list[int] = []
+    with Stage(tmp_path) as stage:
+        (tmp_path / "slo.yaml").write_text(SLO)
+        shop = stage.shop(*KINDS[kind])
+        while len(codes) < RUNS:
+            several = [_start(stage, shop.url) for _ in range(min(AT_A_TIME, RUNS - len(codes)))]
+            time.sleep(SECONDS / 2)
+            burning = [subprocess.Popen([sys.executable, "-c", _BURN]) for _ in range(2 * (os.cpu_count() or 1))]
+            codes += [process.wait(SECONDS + 60) for process in several]
+            logs += [process.log for process in several]
+            for each in burning:
+                each.wait(30)
+    late = sum("the generator was late in" in log or "kept up" in log for log in logs)
+    told = f"exit codes {', '.join(f'{codes.count(code)} x {code}' for code in sorted(set(codes)))}; {late} were late"
+    with figures.judged():
+        if kind == "met":
+            figures.at_most(f"of {RUNS} runs that met, not ended with 0", sum(map(bool, codes)), 0, "", told)
+        else:
+            figures.at_most(f"of {RUNS} {kind} runs, ended with 0", codes.count(0), 0, "", told)
+    if kind == "met":
+        assert late, logs[0][-3000:]
+
+
+def _start(stage: Stage, url: str) -> Process:
+    return stage.start(
+        *("locust-otel", "run", "-f", CALM, "--host", url, "-u", "5", "-r", "5", "-t", f"{SECONDS}s", "--headless"),
+        *("--only-summary", "--slo", stage.folder / "slo.yaml", "--prometheus-port", "off"),
+    )
