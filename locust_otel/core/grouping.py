@@ -1,4 +1,4 @@
-"""Ids in request names: which names are one but for an id, and what their one name is."""
+"""Ids in request names: names that differ in their ids alone, and the one name for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PART = re.compile(r"(?<=[/=])[^/?&=#;]+")
 
 _ID = re.compile(r"[0-9]+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}", re.IGNORECASE)
 _LEAST = 3
-"""Names that must look alike to be told of."""
+"""Fewest names that make a group."""
 
 
 class Alike(NamedTuple):
@@ -29,7 +29,12 @@ class Alike(NamedTuple):
 
 
 def grouped(name: str) -> str:
-    """Return a name with `[id]` for each segment and each value that is a number, a UUID or a long hex number."""
+    """Return a name with `[id]` for each segment and each value that is a number, a UUID or a long hex number.
+
+    A name without a slash is no path, and stays as it is.
+    """
+    if "/" not in name:
+        return name
     return _PART.sub(lambda part: "[id]" if _ID.fullmatch(part[0]) else part[0], name)
 
 

@@ -40,7 +40,8 @@ class Intake:
         # A worker records as its master says, whatever options the worker itself has.
         slow_s = message.get("slow_s", settings.slow_s)
         thresholds_s = message.get("thresholds_s", slo.thresholds_s if slo is not None else ())
-        names = Names(settings.max_names, slo.names if slo is not None else (), groups=settings.group_names)
+        groups = message.get("group_names", settings.group_names)
+        names = Names(settings.max_names, slo.names if slo is not None else (), groups=groups)
         run = Run(
             run_id=message["run_id"],
             info=message["info"],
@@ -49,7 +50,7 @@ class Intake:
             settings={
                 "slow_request_s": slow_s,
                 "max_request_names": settings.max_names,
-                "group_names": settings.group_names,
+                "group_names": groups,
                 "export_from": "workers" if settings.from_workers else "master",
                 "slo_abort": settings.slo_abort,
                 "propagate_traces": settings.trace_ratio,

@@ -63,7 +63,8 @@ class WorkerNode(LocalNode):
         told = getattr(self.environment.parsed_options, RUN_OPTION, None)
         if told is None:
             logger.warning("The master runs without locust-otel: nobody merges what this worker records.")
-            order = Order(self._next_run_id(), self._flags.slow_s or 5.0, self._flags.max_names, None, [], [])
+            flags = self._flags
+            order = Order(self._next_run_id(), flags.slow_s or 5.0, flags.max_names, None, [], [], flags.group_names)
         else:
             order = Order(*told)
         if self._to_master is not None and self._farewells:

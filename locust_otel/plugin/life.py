@@ -88,6 +88,7 @@ class Life:
             "info": node.info(),
             "slow_s": run.order.slow_s,
             "thresholds_s": run.order.thresholds_s,
+            "group_names": run.order.group_names,
             "users_target": getattr(runner, "target_user_count", 1),
             "is_headless": bool(getattr(options, "headless", False)),
             "only_summary": bool(getattr(options, "only_summary", False)),

@@ -146,10 +146,8 @@ class Recorder:
         series = requests.of(key)
         if failed:
             requests.count_error(method, name_label, error_type)
-        # Only what is its own label: texts cut or folded to the same one would each take a place here. Of those that
-        # are grouped a good many, since each is quicker that way.
-        elif user_class and type(name) is type(request_type) is str and self._is_kept(request_type, name, key):
-            self._series.setdefault(user_class, {}).setdefault(request_type, {})[name] = series
+        elif user_class and type(name) is type(request_type) is str:
+            self._keep_series(user_class, request_type, name, series)
         if milliseconds is None:
             requests.count_unmeasured(series, body_bytes)
             return
@@ -167,14 +165,20 @@ class Recorder:
                 told = error_type or str(status or "")
                 self._keep_slow(SlowRequest(key, duration_s, told, *(span or ("", "")), time()))
 
-    def _is_kept(self, method: str, name: str, key: SeriesKey) -> bool:
-        """Return whether the series of a name is to be found again by the name itself."""
-        if (method, name) == (key.method, key.name):
-            return True
-        if not self.requests.names.groups or method != key.method or self._grouped_kept >= GROUPED_KEPT:
-            return False
-        self._grouped_kept += 1
-        return True
+    def _keep_series(self, user_class: type, method: str, name: str, series: Series) -> None:
+        """Have the listener find a series by method and name.
+
+        Only by what is its own label: texts cut or folded to the same one would each take a place. Of names that are
+        grouped the first `GROUPED_KEPT` too, since each is quicker that way.
+        """
+        key = series.key
+        if (method, name) != (key.method, key.name):
+            is_grouped = self.requests.names.groups and method == key.method and key.name != OTHER
+            if not is_grouped or len(name) > MAX_LABEL_LENGTH or self._grouped_kept >= GROUPED_KEPT:
+                return
+            # A slow request of a name that is kept comes here too.
+            self._grouped_kept += name not in self._series.get(user_class, {}).get(method, {})
+        self._series.setdefault(user_class, {}).setdefault(method, {})[name] = series
 
     def _first(self, series: Series, response_time: Any, response: Any, context: Any) -> None:
         """Note that a known series has changed, and keep the trace of this ordinary request of it, if it has one."""

@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from locust_otel.core.catalogue import OTHER
 from locust_otel.core.errors import ExitCode
 from locust_otel.core.grouping import alike
 from locust_otel.slo.objectives import Objective, Slo, Window, percent, span, spoken
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
 
 def named(names: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Yield which request names, by method and name, look like one, a line a group."""
-    known = set(names)
+    known = {(method, name) for method, name in names if name != OTHER}
     groups = alike(sorted(known))
     yield f"{len(known):,} request names, of which {sum(len(group.names) for group in groups):,} hold ids."
     yield from (f"  {group.sentence} ({len(group.names):,} names)" for group in groups)

@@ -1,6 +1,6 @@
 """Verdicts while the generator is late: what is met is never called missed, and what is missed never met.
 
-Runs of 40 s, four at a time; for five seconds of each something else takes all cores. `BENCH_RUNS=20` makes 20 of each
+Runs of 40 s, ten at a time; for five seconds of each something else takes all cores. `BENCH_RUNS=20` makes 20 of each
 kind.
 """
 
@@ -18,18 +18,19 @@ from tests.bench.figures import Figures
 from tests.e2e.harness import CALM, Process, Stage
 
 RUNS = int(os.environ.get("BENCH_RUNS", "4"))
-AT_A_TIME = 4
+AT_A_TIME = 10
 SECONDS = 40
 SLO = """
 service: shop
 period: 1m
+min_requests: 20
 scrape_interval: 1s
 objectives:
   availability: {sli: success, target: 99%}
-  latency: {sli: latency, target: 95%, within: 300ms}
-  mean: {sli: mean, within: 200ms}
+  latency: {sli: latency, target: 95%, within: 2s}
+  mean: {sli: mean, within: 1s}
 """
-KINDS = {"met": (), "slow": ("latency:added_s=0.5",), "failing": ("errors:ratio=0.05",)}
+KINDS = {"met": (), "slow": ("latency:added_s=2.2",), "failing": ("errors:ratio=0.05",)}
 _BURN = "import time\nend = time.monotonic() + 5\nwhile time.monotonic() < end: pass"
 
 
@@ -45,7 +46,7 @@ def test_a_late_generator_changes_no_verdict(figures: Figures, tmp_path: Path, k
         while len(codes) < RUNS:
             several = [_start(stage, shop.url) for _ in range(min(AT_A_TIME, RUNS - len(codes)))]
             time.sleep(SECONDS / 2)
-            burning = [subprocess.Popen([sys.executable, "-c", _BURN]) for _ in range(2 * (os.cpu_count() or 1))]
+            burning = [subprocess.Popen([sys.executable, "-c", _BURN]) for _ in range(10 * (os.cpu_count() or 1))]
             codes += [process.wait(SECONDS + 60) for process in several]
             logs += [process.log for process in several]
             for each in burning:
@@ -63,6 +64,6 @@ def test_a_late_generator_changes_no_verdict(figures: Figures, tmp_path: Path, k
 
 def _start(stage: Stage, url: str) -> Process:
     return stage.start(
-        *("locust-otel", "run", "-f", CALM, "--host", url, "-u", "5", "-r", "5", "-t", f"{SECONDS}s", "--headless"),
+        *("locust-otel", "run", "-f", CALM, "--host", url, "-u", "2", "-r", "2", "-t", f"{SECONDS}s", "--headless"),
         *("--only-summary", "--slo", stage.folder / "slo.yaml", "--prometheus-port", "off"),
     )

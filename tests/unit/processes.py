@@ -183,7 +183,7 @@ class Exporter:
             "url": None, "received": 0, "has_slo": slo is not None, "slow_s": settings.slow_s,
             "max_names": settings.max_names, "trace_ratio": settings.trace_ratio,
             "thresholds_s": list(slo.thresholds_s) if slo else [], "kept_names": sorted(slo.names) if slo else [],
-            "group_names": False,
+            "group_names": settings.group_names,
         }  # fmt: skip
 
     def begin(self, run_id: str = "run-1", **changes: Any) -> Run:

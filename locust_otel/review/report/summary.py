@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import Any
 
-from locust_otel.core.grouping import alike
+from locust_otel.core.grouping import Alike, alike
 from locust_otel.core.histogram import Layout, joined
 from locust_otel.core.snapshot import SeriesSnapshot
 from locust_otel.core.words import duration, length
@@ -60,6 +60,7 @@ class Summary:
     peak_users: int
     peak_rps: float
     behind: float  # share of the intervals in which the load generator was too slow
+    alike: tuple[Alike, ...]  # endpoints that differ in their ids alone, the largest group first
 
 
 def summary(record: Record) -> Summary:
@@ -84,6 +85,7 @@ def summary(record: Record) -> Summary:
         peak_users=max((sum(interval.users.values()) for interval in record.intervals), default=0),
         peak_rps=_peak_rps(record),
         behind=sum(bool(interval.reasons) for interval in loaded) / len(loaded) if loaded else 0.0,
+        alike=tuple(alike(sorted(by_endpoint))),
     )
 
 
@@ -137,6 +139,10 @@ def document(run: Summary) -> dict[str, Any]:
         "peak_users": run.peak_users,
         "peak_rps": round(run.peak_rps, 2),
         "generator_behind": round(run.behind, 4),
+        "alike": [
+            {"method": group.method, "name": group.name, "names": len(group.names), "examples": group.names[:2]}
+            for group in run.alike
+        ],
         "info": record.info,
         "versions": record.versions,
     }
@@ -161,9 +167,9 @@ def story(run: Summary, analysis: Analysis | None) -> list[str]:
         f"{run.peak_users:,} users made {whole.requests:,} requests in {length(run.record.elapsed_s)}, up to "
         f"{run.peak_rps:,.0f} a second{p95}; {failed} failed."
     ]
-    if groups := alike((row.method, row.name) for row in run.endpoints):
-        number = sum(len(group.names) for group in groups)
-        sentences.append(f"{number:,} request names hold ids: {groups[0].sentence}.")
+    if run.alike:
+        number = sum(len(group.names) for group in run.alike)
+        sentences.append(f"{number:,} request names hold ids: {run.alike[0].sentence}.")
     if analysis is None:
         return sentences
     main = analysis.main

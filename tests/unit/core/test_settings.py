@@ -32,7 +32,7 @@ ALL = tuple(text for item in FLAGS.items() for text in item[: 1 if item[0] in SW
 
 DEFAULTS = Flags(
     port=9646, port_is_named=False, host="127.0.0.1", linger_s=None, run_id=None, run_labels={}, slow_s=None,
-    max_names=200, from_workers=False, trace_ratio=None, slo_abort=False, gc_freeze=True,
+    max_names=200, from_workers=False, trace_ratio=None, slo_abort=False, gc_freeze=True, group_names=False,
 )  # fmt: skip
 
 

@@ -297,7 +297,7 @@ def test_names_are_told_once() -> None:
     ],
 )
 def test_the_first_fold_is_told(caplog: pytest.LogCaptureFixture, names: list[str], remedy: str) -> None:
-    """Once a run, with examples and what to do, also by a successor of the process."""
+    """Once a run, with examples and what to do; a successor of the process does not repeat it."""
     exporter = Exporter(max_request_names="4")
     exporter.begin()
     reports = Reports(exporter)
@@ -306,8 +306,24 @@ def test_the_first_fold_is_told(caplog: pytest.LogCaptureFixture, names: list[st
     assert caplog.text == ""
     for name in ("/more", "/further"):
         exporter.intake.report("a", reports.piece(1, name))
-    (told,) = caplog.messages
-    assert told == f"There are more than 4 request names, and the others are counted as _OTHER: {remedy}"
+    successor = exporter.successor()
+    successor.intake.report("a", reports.piece(1, "/last"))
+    assert caplog.messages == [f"There are more than 4 request names, and the others are counted as _OTHER: {remedy}"]
+    successor.begin("run-2")
+    again = Reports(successor)
+    for name in (*names, "/more"):
+        successor.intake.report("a", again.piece(1, name))
+    assert caplog.messages == caplog.messages[:1] * 2
+
+
+def test_an_exporter_of_a_worker_leaves_the_warning_to_the_master(caplog: pytest.LogCaptureFixture) -> None:
+    """With --export-from workers the first fold is not logged once for each worker."""
+    exporter = Exporter(is_worker=True, export_from="workers", prometheus_port="0", max_request_names="1")
+    exporter.begin()
+    for name in ("/a", "/b"):
+        exporter.intake.report("a", Reports(exporter).piece(1, name))
+    assert exporter.run.merged.folds
+    assert caplog.messages == []
 
 
 def test_a_worker_without_us(master: Exporter, caplog: pytest.LogCaptureFixture) -> None:

@@ -64,11 +64,11 @@ def test_everything() -> None:
         prometheus_port="9700", prometheus_host="0.0.0.0", prometheus_linger="3s", run_id="nightly",
         run_label=["team=shop"], slow_request="250ms", max_request_names="17", export_from="workers",
         otlp_endpoint="http://127.0.0.1:4317", otlp_protocol="grpc", otlp_interval="2s", propagate_traces="0.1",
-        slo=SLO, run_record="runs", slo_abort=True, no_gc_freeze=True,
+        slo=SLO, run_record="runs", slo_abort=True, no_gc_freeze=True, group_names=True,
     ) == Settings(
         port=9700, port_is_named=True, host="0.0.0.0", linger_s=3.0, run_id="nightly",
         run_labels={"team": "shop"}, slow_s=0.25, max_names=17, from_workers=True, trace_ratio=0.1, slo_abort=True,
-        gc_freeze=False, otlp=OTLP, slo=load(SLO), run_record="runs",
+        gc_freeze=False, group_names=True, otlp=OTLP, slo=load(SLO), run_record="runs",
     )  # fmt: skip
 
 

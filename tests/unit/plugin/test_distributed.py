@@ -129,11 +129,50 @@ def test_the_run_is_the_masters(master: Master) -> None:
         assert worker.node.recorder.requests.layout == slow.exporter.run.merged.layout
 
 
+@pytest.mark.parametrize(("mine", "its"), [("true", "false"), ("false", "true")])
+def test_names_are_grouped_as_the_master_says(mine: str, its: str) -> None:
+    """Every worker groups names, or none does, whatever options it has itself; so does an exporter beside it."""
+    master = Master(["host_1", "host_2"], group_names=mine)
+    run = master.begin()
+    names = {"/items/[id]"} if mine == "true" else {"/items/1", "/items/2"}
+    for number in range(2):
+        worker = Worker(f"host_{number + 1}", number, group_names=its)
+        worker.begin(master)
+        for name in ("/items/1", "/items/2"):
+            worker.request(name=name)
+            worker.request(name=name, exception=OSError())
+        master.hear(worker.client_id, worker.report())
+    assert {key.name for key in run.merged.snapshot().errors} == names
+    assert {name for _, name, *_ in totals(run.merged.snapshot())} == names
+    own = Exporter(is_worker=True, export_from="workers", prometheus_port="0", group_names=its).begin(
+        group_names=mine == "true"
+    )
+    assert own.settings["group_names"] == own.merged.names.groups == (mine == "true")
+
+
+@pytest.mark.parametrize("ids", [(1, 1_000), (1_000, 2_000)], ids=["first at the master", "at a worker too"])
+def test_the_master_says_that_names_fold(caplog: pytest.LogCaptureFixture, ids: tuple[int, int]) -> None:
+    """Wherever names are folded first, the master's exporter says so, once, with names that were requested."""
+    master = Master(["host_1", "host_2"], max_request_names="20")
+    master.begin()
+    for number, start in enumerate(ids):
+        worker = Worker(f"host_{number + 1}", number)
+        worker.begin(master)
+        for name in range(15 if start == 1 else 20 * PROVISIONAL + 5):
+            worker.request(name=f"/items/{start + name}")
+        master.hear(worker.client_id, worker.report())
+    (line,) = caplog.messages
+    assert line.startswith(
+        f"There are more than 20 request names, and the others are counted as _OTHER: GET /items/{ids[0]}"
+    )
+    assert 'Give the calls name="/items/[id]"' in line
+
+
 def test_a_master_without_us(caplog: pytest.LogCaptureFixture) -> None:
     """A worker whose master says nothing of a run records by itself, and says so."""
-    worker = Worker(slow_request="250ms", max_request_names="9", run_id="mine")
+    worker = Worker(slow_request="250ms", max_request_names="9", run_id="mine", group_names="true")
     run = worker.node.start_run()
-    assert (run.run_id, run.order.slow_s) == ("mine", 0.25)
+    assert (run.run_id, run.order.slow_s, run.order.group_names) == ("mine", 0.25, True)
     worker.request(3)
     (piece, _) = pieces(worker)
     assert (piece.run_id, piece.series[0].key, sum(piece.series[0].counts.values())) == ("mine", KEY, 3)

@@ -57,7 +57,8 @@ def test_what_is_told_of_a_run(process: LocalProcess) -> None:
     assert run is not None
     assert told == {
         "run_id": "run", "start_time": run.start_time, "started_s": run.started_s, "info": process.node.info(),
-        "slow_s": 5.0, "thresholds_s": [], "users_target": 4, "is_headless": True, "only_summary": False,
+        "slow_s": 5.0, "thresholds_s": [], "group_names": False, "users_target": 4, "is_headless": True,
+        "only_summary": False,
         "settings": {"users": 4, "spawn_rate": 2.0, "run_time_s": 60},
     }  # fmt: skip
     assert Exporter().begin(**told).run_id == "run"

@@ -86,6 +86,36 @@ def test_objectives_are_counted_at_their_bounds() -> None:
     assert count(LATENCY, taken.requests.series, taken.requests.layout) == (1, 1, 0.0)
 
 
+def test_names_are_grouped() -> None:
+    """With the switch names that differ in their ids are counted as one, failed requests too."""
+    process = Process(group_names="true")
+    process.begin()
+    for number in range(300):
+        process.requests(name=f"/items/{number}")
+    process.requests(name="/items/7", exception=OSError())
+    process.node.flush()
+    taken = process.deliver().run
+    assert taken is not None
+    assert totals(taken.requests) == {
+        ("GET", "/items/[id]", "Shopper", "success"): 300,
+        ("GET", "/items/[id]", "Shopper", "failure"): 1,
+    }
+    assert [key.name for key in taken.requests.errors] == ["/items/[id]"]
+
+
+def test_the_first_fold_is_logged(process: Process, caplog: pytest.LogCaptureFixture) -> None:
+    """This process folds names before the exporter sees them; the exporter knows and names those that it has."""
+    for number in range(300):
+        process.requests(name=f"/items/{number}")
+    process.node.tick()
+    process.deliver()
+    (line,) = caplog.messages
+    assert line == (
+        "There are more than 200 request names, and the others are counted as _OTHER: GET /items/0, /items/1, … look "
+        'like one: /items/[id]. Give the calls name="/items/[id]", or --group-names does it.'
+    )
+
+
 def test_every_request_arrives_once(process: Process) -> None:
     """Whatever is told in ticks and at the end, the exporter counts what was recorded, and Locust's count is equal."""
     for number in range(3):

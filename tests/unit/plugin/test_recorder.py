@@ -77,6 +77,24 @@ def test_names_that_are_grouped() -> None:
     assert sum(len(kept) for by_method in target._series.values() for kept in by_method.values()) == GROUPED_KEPT
 
 
+def test_slow_requests_take_no_place_of_grouped_names() -> None:
+    """A name that is kept is counted once, however often the slow way sees it."""
+    target = Recording(Load(slow_s=0.01, max_names=9, group_names=True))
+    fire(target.on_request, [event(name="/items/1", response_time=20)] * (GROUPED_KEPT + 5), user())
+    fire(target.on_request, [event(name="/items/2", response_time=20)], user())
+    assert list(target._series[Shopper]["GET"]) == ["/items/1", "/items/2"]
+
+
+def test_nothing_is_kept_of_names_that_are_folded_or_cut_after_grouping() -> None:
+    """Names that are no ids take no place among those that are grouped."""
+    target = Recording(Load(max_names=2, group_names=True))
+    fire(target.on_request, [event(name=name) for name in ("/", "/items/1")], user())
+    fire(target.on_request, [event(name=f"/x{number}") for number in range(50)], user())
+    fire(target.on_request, [event(name=f"/items/1?{'x' * MAX_LABEL_LENGTH}{number}") for number in range(50)], user())
+    assert list(target._series[Shopper]["GET"]) == ["/", "/items/1"]
+    assert target.requests.total == 102
+
+
 def recorded(*events: Mapping[str, Any], **limits: Any) -> RequestsSnapshot:
     """Return what is recorded of events that one user fires."""
     target = recorder(**limits)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from locust_otel.cli import main
+from locust_otel.core.catalogue import OTHER
 from locust_otel.core.snapshot import SeriesKey
 from locust_otel.review.doctor_command import explained
 from locust_otel.slo.file import load
@@ -48,12 +49,13 @@ def test_every_number_in_it() -> None:
 
 
 def test_names_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of a record it says which names look like one."""
+    """Of a record it says which names look like one; those that were folded are no name."""
     requests = Load(slow_s=2.0, max_names=99)
     tape = Tape(tmp_path, requests)
     for number in range(5):
         record(requests, SeriesKey("GET", f"/items/{number}", "", "success"), [10])
-    record(requests, SeriesKey("GET", "/", "", "success"), [10])
+    for name in ("/", OTHER):
+        record(requests, SeriesKey("GET", name, "", "success"), [10])
     tape.interval(1.0)
     tape.end()
     assert main(["doctor", str(tape.path)]) == 0

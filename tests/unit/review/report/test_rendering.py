@@ -138,6 +138,27 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert document["analysis"]["pattern"] in ("none", "cannot-tell")
 
 
+def test_names_that_look_like_one(tmp_path: Path) -> None:
+    """Each format says which names hold ids; of a run without ids none says anything."""
+    tape = Tape(tmp_path, Load(slow_s=2.0, max_names=99))
+    for number in range(4):
+        record(tape.aggregate, SeriesKey("GET", f"/items/{number}", "Shopper", "success"), [10.0])
+    tape.interval(1.0)
+    tape.end()
+    texts = {}
+    for form in ("html", "markdown", "json"):
+        assert main(["report", str(tape.path), "--format", form, "-o", str(tmp_path / form)]) == 0
+        texts[form] = (tmp_path / form).read_text(encoding="utf-8")
+    sentence = "4 request names hold ids: GET /items/0, /items/1, … look like one: /items/[id]."
+    assert f"<p>{sentence}</p>" in texts["html"]
+    assert sentence.replace("[", r"\[").replace("]", r"\]") in texts["markdown"]
+    alike = {"method": "GET", "name": "/items/[id]", "names": 4, "examples": ["/items/0", "/items/1"]}
+    assert json.loads(texts["json"])["alike"] == [alike]
+    plain = run(tmp_path / "plain")
+    assert main(["report", str(plain), "-o", str(tmp_path / "plain.html")]) == 0
+    assert "hold ids" not in (tmp_path / "plain.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     "arguments", [[], ["record", "--prometheus", "http://x"], ["--prometheus", "http://x"], ["record", "--run-id", "x"]]
 )
