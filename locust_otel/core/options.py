@@ -78,7 +78,7 @@ OPTIONS = (
         f"{DEFAULT_MAX_NAMES}.", str(DEFAULT_MAX_NAMES)),
     Option("--group-names", "",
         "Count requests whose names differ in numbers, UUIDs or long hex numbers alone under one name: /items/393 as "
-        "/items/[id].", is_switch=True),
+        "/items/[id]. Locust's own table keeps its names.", is_switch=True),
     Option("--export-from", "<master|workers>",
         "In a distributed run, serve the merged numbers on the master, or those of each worker on the worker (port + 1 "
         "+ its index), and only what concerns the whole run on the master. Defaults to master.", "master"),

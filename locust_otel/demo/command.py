@@ -16,9 +16,16 @@ def add_to(commands: Any) -> None:
         description="Start a demo shop on 127.0.0.1 and run a load test against it, with the bridge on.",
     )
     add = demo.add_argument
-    add("--users", type=number, default=20, metavar="N", help="simulated shoppers (default %(default)s)")
-    add("--spawn-rate", type=number, default=10, metavar="N", help="shoppers started a second (default %(default)s)")
-    add("--run-time", default="60s", metavar="TIME", help="30s, 2m (default %(default)s)")
+    add("-u", "--users", type=number, default=20, metavar="N", help="simulated shoppers (default %(default)s)")
+    add(
+        "-r",
+        "--spawn-rate",
+        type=number,
+        default=10,
+        metavar="N",
+        help="shoppers started a second (default %(default)s)",
+    )
+    add("-t", "--run-time", default="60s", metavar="TIME", help="30s, 2m (default %(default)s)")
     add("--processes", type=number, metavar="N", help="generate the load from N worker processes")
     add("--web-ui", action="store_true", help="with Locust's web UI on port 8089; goes on until Ctrl-C")
     add(

@@ -152,8 +152,9 @@ def warn_of_account(run: Run) -> None:
     """Log which requests of a run are missing."""
     if run.unfinished:
         logger.warning(
-            "%d workers left without their last report: Locust waits half a second for it, and what they did in up "
-            "to three seconds before is missing, in Locust's table as well as here.",
+            "%d workers left without their last report: Locust waits half a second for it. What they did in up to "
+            "three seconds before is not in the numbers above, nor in Locust's table. --stop-timeout gives them more "
+            "time.",
             len(run.unfinished),
         )
     if run.unreconciled:

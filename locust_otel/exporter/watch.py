@@ -45,10 +45,12 @@ class Watch(Output):
         slo = run.progress.slo if run.progress is not None else None
         if slo is not None and run_time_s and not 0.5 <= run_time_s / float(slo.period_s) <= 2:
             logger.info(
-                "The run time of %g s is far from the period of %s in %s: the budget spent is a share of the period's.",
-                run_time_s,
+                "Budgets are those of the period of %s in %s, and this run lasts %g s: with period: %gs they are its "
+                "own.",
                 spoken(slo.period_s),
                 slo.source,
+                run_time_s,
+                run_time_s,
             )
 
     def collect(self, snapshot: Snapshot) -> None:
@@ -104,8 +106,12 @@ class Watch(Output):
             logger.warning("The run was over before its warm-up of %s: nothing was judged.", spoken(slo.warmup_s))
         for result in results:
             if not result.counts.total and result.objective.match:
+                groups = run.settings.get("group_names")
                 logger.warning(
-                    "objectives.%s.match: %s; is it written as in Locust's table?", result.objective.name, result.note
+                    "objectives.%s.match: %s; is it written as %s?",
+                    result.objective.name,
+                    result.note,
+                    "the name of its group, /items/[id]" if groups else "in Locust's table",
                 )
             self._report(
                 run,

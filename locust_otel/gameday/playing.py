@@ -215,6 +215,8 @@ def _conclude(card: Scorecard, options: Namespace) -> int:
         scoreboard.show(card, console if console.is_terminal else Console(width=scoreboard.WIDTH))
     else:
         sys.stdout.write(scoreboard.FORMATS[options.format](card))
+    if options.output is not None:
+        print(f"scorecard, logs and run record: {options.output}", file=sys.stderr)  # noqa: T201
     return int(card.code)
 
 

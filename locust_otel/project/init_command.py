@@ -62,10 +62,12 @@ def run(options: argparse.Namespace) -> int:
         print(f"{answers.locustfile} is not there yet: https://docs.locust.io/en/stable/quickstart.html")  # noqa: T201
     if "alertmanager.yml" in written:
         print("alertmanager.yml sends nothing yet: fill in its receivers.")  # noqa: T201
-    host = f" --host {shlex.quote(answers.host)}" if answers.host != _HOST else ""
+    if ".github/workflows/load-test.yml" in written:
+        print("load-test.yml: look at its env, what to install and what to load, before it runs.")  # noqa: T201
+    locustfile, host = shlex.quote(answers.locustfile), shlex.quote(answers.host)
     print(  # noqa: T201
         f"Next{'' if folder == Path() else f', in {folder}'}:\n"
-        f"  locust-otel run -f {shlex.quote(answers.locustfile)} --slo slo.yaml --open{host}\n"
+        f"  locust-otel run -f {locustfile} --slo slo.yaml --open --host {host}\n"
         "  locust-otel stack"
     )
     return ExitCode.OK

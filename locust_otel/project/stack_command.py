@@ -78,6 +78,7 @@ def run(options: argparse.Namespace) -> int:
                     server.check()
                 pause(_TICK_S)
         except _Interrupted:
+            _print("ends", ", ".join(binaries))
             return ExitCode.OK
 
 

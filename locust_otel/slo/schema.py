@@ -30,7 +30,7 @@ def _duration(value: object) -> Decimal:
     if text == "0":
         return Decimal(0)
     if _NUMBER.fullmatch(text):
-        raise refused("duration-unit", f"{text} has no unit.", f"Write {text}s, or {text}ms, {text}m, {text}h.")
+        raise refused("duration-unit", f"{text} has no unit.", f"Write {text}ms, or {text}s, {text}m, {text}h.")
     if len(text) > 50 or not _DURATION.fullmatch(text):
         raise refused("duration", f"{shown(text)} is not a time.", "Write 500ms, 5s, 2m, 1h30m, 7d.")
     seconds = sum((Decimal(n) * _SECONDS[unit] for n, unit in _PART.findall(text)), Decimal(0))

@@ -88,7 +88,13 @@ def _assessments(slo: Slo, run: _StoredRun) -> Assessments:
         return none("not decidable: the run has not ended, or its end never reached Prometheus")
     if has_slo:
         judged_s = max(0.0, max((value for _, value in elapsed), default=0.0) - float(slo.warmup_s))
-        return Assessments(where, tuple(_judged(slo, objective, run, judged_s) for objective in slo.objectives))
+        was_valid = min((value for _, value in run.latest(catalogue.RUN_VALID, "min_over_time")), default=1)
+        notes = (
+            ()
+            if was_valid
+            else ("The generator was late, or workers were missing, at times: the run's log says when.",)
+        )
+        return Assessments(where, tuple(_judged(slo, objective, run, judged_s) for objective in slo.objectives), notes)
     notes = (
         f"The run was made without --slo: judged by {catalogue.REQUESTS.name}.",
         *warmup_notes(slo, "counters from the start of the run"),

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigurationError(
             "--output", f"{output!r} cannot be written to: {error.strerror}.", "Name a file.", slug="output"
         ) from None
-    if output != options.output:
+    if output is not None:
         print(output)  # noqa: T201
     if not is_complete:
         print("The record has no end: its run was cut off there, or goes on.", file=sys.stderr)  # noqa: T201

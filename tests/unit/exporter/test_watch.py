@@ -315,7 +315,7 @@ def test_a_run_time_far_from_the_period(
 ) -> None:
     """A run time of less than half or more than twice the period is logged."""
     Exporter(slo(), settings={"run_time_s": run_time_s})
-    assert ("is far from the period of 30 min" in caplog.text) == is_told
+    assert ("Budgets are those of the period of 30 min" in caplog.text) == is_told
 
 
 def test_a_successor(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:

@@ -74,10 +74,10 @@ def test_all_files_are_written_and_reported(tmp_path: Path, capsys: pytest.Captu
     }
     assert lines[-3:] == [
         f"Next, in {folder}:",
-        "  locust-otel run -f locustfile.py --slo slo.yaml --open",
+        "  locust-otel run -f locustfile.py --slo slo.yaml --open --host https://staging.example.com",
         "  locust-otel stack",
     ]
-    assert "locustfile.py is not there yet" in lines[-5]
+    assert "locustfile.py is not there yet" in lines[-6]
     assert "fill in its receivers" in lines[-4]
 
 

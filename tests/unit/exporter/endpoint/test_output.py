@@ -62,7 +62,9 @@ def test_url(host: str, shown: str, caplog: pytest.LogCaptureFixture) -> None:
         assert served.session.url == f"http://{shown}:{served.port}/metrics"
         assert served.port != 0
         assert served.ask().status_code == 200
-    assert caplog.messages == [f"Metrics for Prometheus at http://{shown}:{served.port}/metrics"]
+    assert caplog.messages == [
+        f"Metrics for Prometheus at http://{shown}:{served.port}/metrics - live page at http://{shown}:{served.port}/"
+    ]
 
 
 def _has_ipv6() -> bool:
