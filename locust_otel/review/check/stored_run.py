@@ -24,6 +24,8 @@ from locust_otel.slo.verdict import Status
 
 _LOOKBACK = re.compile(r"(?:[0-9]{1,9}(?:ms|s|m|h|d|w|y))+")
 
+_LATE = "The generator was late at times, or workers were missing: the log and the record of the run say when."
+
 _Key = tuple[str, ...]
 _ByExporter = Mapping[Exporter, Mapping[_Key, float]]
 _REQUEST = ("method", "name", "user_class", "outcome")
@@ -88,13 +90,9 @@ def _assessments(slo: Slo, run: _StoredRun) -> Assessments:
         return none("not decidable: the run has not ended, or its end never reached Prometheus")
     if has_slo:
         judged_s = max(0.0, max((value for _, value in elapsed), default=0.0) - float(slo.warmup_s))
+        judged = tuple(_judged(slo, objective, run, judged_s) for objective in slo.objectives)
         was_valid = min((value for _, value in run.latest(catalogue.RUN_VALID, "min_over_time")), default=1)
-        notes = (
-            ()
-            if was_valid
-            else ("The generator was late, or workers were missing, at times: the run's log says when.",)
-        )
-        return Assessments(where, tuple(_judged(slo, objective, run, judged_s) for objective in slo.objectives), notes)
+        return Assessments(where, judged, () if was_valid else (_LATE,))
     notes = (
         f"The run was made without --slo: judged by {catalogue.REQUESTS.name}.",
         *warmup_notes(slo, "counters from the start of the run"),

@@ -78,7 +78,8 @@ def test_all_files_are_written_and_reported(tmp_path: Path, capsys: pytest.Captu
         "  locust-otel stack",
     ]
     assert "locustfile.py is not there yet" in lines[-6]
-    assert "fill in its receivers" in lines[-4]
+    assert "fill in its receivers" in lines[-5]
+    assert "look at its env" in lines[-4]
 
 
 def test_nothing_that_is_there_is_touched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
