@@ -74,9 +74,8 @@ class Endpoint(Output):
         self._thread.start()
         session.exports.declare(PROMETHEUS)
         if is_first:
-            logger.info(
-                "Metrics for Prometheus at %s - live page at %s", session.url, session.url.removesuffix("metrics")
-            )
+            logger.info("Metrics for Prometheus at %s", session.url)
+            logger.info("Live page at %s", session.url.removesuffix("metrics"))
 
     def _serve(self, settings: Settings, listener: socket.socket) -> None:
         try:

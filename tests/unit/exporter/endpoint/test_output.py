@@ -63,7 +63,8 @@ def test_url(host: str, shown: str, caplog: pytest.LogCaptureFixture) -> None:
         assert served.port != 0
         assert served.ask().status_code == 200
     assert caplog.messages == [
-        f"Metrics for Prometheus at http://{shown}:{served.port}/metrics - live page at http://{shown}:{served.port}/"
+        f"Metrics for Prometheus at http://{shown}:{served.port}/metrics",
+        f"Live page at http://{shown}:{served.port}/",
     ]
 
 
