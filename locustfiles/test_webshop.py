@@ -1,6 +1,11 @@
-"""A load test as a test: `pytest test_webshop.py`, with the shop of `locust-otel demo --shop-only` or one of your own.
+"""A load test in pytest, which passes if the objectives of slo.yaml are met.
 
-Locust is imported first: it patches sockets and locks. The other tests of the same process run with that.
+Start the demo shop, then run it:
+
+    python -m locust_otel.demo.shop --port 8765
+    pytest locustfiles/test_webshop.py
+
+Locust patches sockets and locks when it is imported; other tests of the same process then run with that.
 """
 
 from __future__ import annotations
@@ -9,23 +14,39 @@ import os
 from pathlib import Path
 
 import gevent
-import pytest
+from locust import HttpUser, between, task
 from locust.env import Environment
-from webshop import WebshopUser  # type: ignore[import-not-found,unused-ignore]  # beside this file
 
 import locust_otel
 
-HERE = Path(__file__).parent
+SLO = Path(__file__).with_name("slo.yaml")
+SECONDS = 30
 
 
-@pytest.mark.skipif("SHOP" not in os.environ, reason="SHOP names no shop: SHOP=http://127.0.0.1:8000")
+class Phone(HttpUser):
+    """Looks at the news and at the data behind them."""
+
+    host = os.environ.get("SHOP", "http://127.0.0.1:8765")
+    wait_time = between(0.5, 1.5)
+
+    @task(3)
+    def feed(self) -> None:
+        """Fetch the news."""
+        self.client.get("/api/mobile/feed?since=2026-01-31", name="/api/mobile/feed")
+
+    @task
+    def data(self) -> None:
+        """Fetch the data, with a key."""
+        self.client.get("/api/v1/data", headers={"X-API-Key": "demo-key"})
+
+
 def test_the_shop_keeps_its_promises() -> None:
-    """Twenty users for half a minute, judged by slo.yaml."""
-    environment = Environment(user_classes=[WebshopUser], host=os.environ["SHOP"])
+    """Twenty users for half a minute."""
+    environment = Environment(user_classes=[Phone])
     runner = environment.create_local_runner()
-    bridge = locust_otel.attach(environment, slo=str(HERE / "slo.yaml"), prometheus_port="off")
+    bridge = locust_otel.attach(environment, slo=str(SLO), prometheus_port="off")
     runner.start(20, spawn_rate=20)
-    gevent.sleep(30)
+    gevent.sleep(SECONDS)
     runner.quit()
     bridge.close()  # after it the verdict is final
     assert bridge.verdict() == "met", bridge.standing()

@@ -62,7 +62,7 @@ class Bridge:
         return run is not None and self._node.mark(run, mark, word)
 
     def standing(self) -> tuple[ObjectivePoint, ...] | None:
-        """Return how each objective of the SLO file stands, also after `close`.
+        """Return counts and status of each objective of the SLO file, also after `close`.
 
         Returns:
             The counts and the status by objective; None without an SLO file, and before the first run.
@@ -70,12 +70,8 @@ class Bridge:
         Raises:
             TimeoutError: The exporter does not answer.
         """
-        if not self._node.link.ready.get("has_slo"):
-            return None
-        if not self._is_closed:
-            self._node.flush()
-        told = self.ask("objectives", timeout_s=VERDICT_S)
-        return None if told is None else tuple(ObjectivePoint(*fields) for fields in told)
+        points = self._judged("objectives")
+        return None if points is None else tuple(ObjectivePoint(*fields) for fields in points)
 
     def verdict(self) -> str | None:
         """Return the verdict on the run so far; after `close` the final one.
@@ -86,11 +82,16 @@ class Bridge:
         Raises:
             TimeoutError: The exporter does not answer.
         """
+        code = self._judged("verdict")
+        return None if code is None else _VERDICTS[ExitCode(code)]
+
+    def _judged(self, question: str) -> Any:
+        """Return what the exporter answers of the objectives, with all requests so far; None without an SLO file."""
         if not self._node.link.ready.get("has_slo"):
             return None
         if not self._is_closed:
             self._node.flush()
-        return _VERDICTS[ExitCode(self.ask("verdict", timeout_s=VERDICT_S))]
+        return self.ask(question, timeout_s=VERDICT_S)
 
     def ask(self, question: str, argument: object = None, timeout_s: float = 2.0) -> Any:
         """Return what the exporter answers, once it has taken in all that was said before.

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.backends.servers import free_port
-from tests.e2e.harness import AUTO, CALM, LOCUSTFILES, Outcome, Process, Stage, WebUI, logged_at, played
+from tests.e2e.harness import AUTO, CALM, EXAMPLES, LOCUSTFILES, Outcome, Process, Stage, WebUI, logged_at, played
 from tests.e2e.slo import (
     HEALTHY,
     LOGIN_FAULT,
@@ -206,6 +206,27 @@ def test_a_library_gives_results(outcome: Outcome) -> None:
         assert 0 < middle[name][2] <= final[name][2] == requests
     assert 0 < final["availability"][1] < requests
     assert outcome.code == 0, outcome.log  # Locust's own end is not part of it: no exit code is set
+
+
+def in_pytest(stage: Stage) -> Outcome:
+    """The example of a load test in pytest, against a shop that is well and one that is not, at once."""
+    shops = {"well": stage.shop(), "broken": stage.shop("errors:ratio=0.3")}
+    started = {
+        name: stage.start(
+            "pytest", "-q", "-p", "no:cacheprovider", EXAMPLES / "test_webshop.py", env={"SHOP": shop.url}
+        )
+        for name, shop in shops.items()
+    }
+    return Outcome(more={name: (process.wait(), process.log) for name, process in started.items()})
+
+
+@played(in_pytest)
+def test_the_example_of_pytest(outcome: Outcome) -> None:
+    """It passes if the objectives are met, and else fails with what they are."""
+    (passed, said), (failed, why) = outcome.more["well"], outcome.more["broken"]
+    assert (passed, failed) == (0, 1), said + why
+    assert "1 passed" in said
+    assert "ObjectivePoint(name='availability'" in why
 
 
 def drained_twice(stage: Stage) -> Outcome:
