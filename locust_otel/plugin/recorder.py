@@ -8,7 +8,6 @@ The common case, a successful request of a simulated user in a series that is kn
 from __future__ import annotations
 
 import math
-import re
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from locust import User
 from locust_otel.core.catalogue import OTHER
 from locust_otel.core.snapshot import Exemplar, SeriesKey, SlowRequest
 from locust_otel.plugin import traces
+from locust_otel.plugin.redaction import redacted
 from locust_otel.plugin.series import Requests, Series, usable_length, usable_time
 
 MAX_LABEL_LENGTH = 1024
@@ -34,19 +34,6 @@ TRACES_PER_REPORT = 25
 
 GROUPED_KEPT = 10_000
 """Names with ids in them whose series is found without a look at the name; further ones take three times as long."""
-
-REDACTED = "REDACTED"
-"""Stands for a secret in a name, as OpenTelemetry's conventions for URLs say.
-https://opentelemetry.io/docs/specs/semconv/registry/attributes/url/
-"""
-
-_SECRETS = (
-    r"access[-_]?key|access[-_]?token|api[-_]?key|auth|authorization|awsaccesskeyid|bearer|client[-_]?secret|credential|"
-    r"jwt|key|pass|passwd|password|pwd|refresh[-_]?token|secret|session[-_]?id|sig|signature|token|x-amz-[a-z-]+|"
-    r"x-goog-signature"
-)
-_PARAMETER = re.compile(rf"([?&;](?:{_SECRETS})=)[^&;#\s]+", re.IGNORECASE)
-_USER = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/?#\s@]+@", re.IGNORECASE)
 
 _HTTP_ERROR = 400
 _T = TypeVar("_T")
@@ -221,19 +208,6 @@ class Recorder:
         except Exception:
             self.errors += 1
             return otherwise
-
-
-def redacted(text: str) -> str:
-    """Return a text with the values of secret parameters, and user and password of a URL, replaced.
-
-    Locust names a request after its URL where the locustfile gives no name, and many people can read labels.
-    """
-    # Most names have neither, and a search for one character is quick.
-    if "=" in text:
-        text = _PARAMETER.sub(rf"\1{REDACTED}", text)
-    if "@" in text:
-        text = _USER.sub(rf"\1{REDACTED}:{REDACTED}@", text)
-    return text
 
 
 def _status(response: Any) -> int:
