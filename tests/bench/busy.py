@@ -23,7 +23,8 @@ import psutil
 from tests.backends.servers import free_port
 from tests.bench import slo
 from tests.bench.scraper import PROTOBUF, TEXT, scrape
-from tests.e2e.harness import Process, Stage, wait_until
+from tests.e2e.harness import Process, Stage
+from tests.e2e.pages import wait_until
 
 HERE = Path(__file__).parent
 MIB = 1024**2

@@ -14,7 +14,8 @@ import pytest
 from tests.bench.busy import Busy
 from tests.bench.figures import Figures
 from tests.bench.scraper import TEXT, scrape
-from tests.e2e.harness import Stage, wait_until
+from tests.e2e.harness import Stage
+from tests.e2e.pages import wait_until
 
 KILLS = {1_000: 4, 10_000: 2}
 """By series. More than two within a minute would end it for good."""

@@ -16,22 +16,8 @@ import psutil
 from locust_otel.review.record.reader import Record
 from locust_otel.review.record.reader import load as read_record
 from tests.backends.servers import free_port
-from tests.e2e.harness import (
-    DEADLINE_S,
-    QUICK,
-    SHOP_FAULTS,
-    Distributed,
-    Metrics,
-    Outcome,
-    Process,
-    Stage,
-    Totals,
-    forking,
-    load,
-    settled,
-    total,
-    wait_until,
-)
+from tests.e2e.harness import QUICK, SHOP_FAULTS, Distributed, Outcome, Process, Stage, forking, load, settled
+from tests.e2e.pages import DEADLINE_S, Metrics, Totals, total, wait_until
 from tests.e2e.slo import tables
 
 TITLE = "locust-otel exporter"

@@ -1,4 +1,4 @@
-"""Real Locust processes, what they log, what they serve, and what Locust itself counted.
+"""Real Locust processes, what they log, and what Locust itself counted.
 
 A `Stage` is the place of one scenario: a folder that is also HOME, free ports, processes, scrapers; whatever it
 started is gone when it is left. `Stages` plays several at a time, since a run mostly waits, and a test asks for the
@@ -12,14 +12,12 @@ import os
 import re
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -32,10 +30,10 @@ import gevent
 import gevent.event
 import pytest
 from gevent.pool import Pool
-from prometheus_client.parser import text_string_to_metric_families
 
 from locust_otel.demo import shop as demo_shop
 from tests.backends.servers import free_port
+from tests.e2e.pages import DEADLINE_S, Metrics, Scraper, Totals, fetch, wait_until
 
 LOCUSTFILES = Path(__file__).with_name("locustfiles")
 QUICK, CALM, IDLE, LATE = (LOCUSTFILES / f"{name}.py" for name in ("quick", "calm", "idle", "late"))
@@ -44,9 +42,6 @@ AUTO = Path(__file__).parents[2] / "locust_otel" / "auto.py"
 BIN = Path(sys.executable).parent
 
 QUICK_USERS = 22
-DEADLINE_S = 60.0
-"""For anything to happen that takes two seconds on an idle machine."""
-
 SHOP_FAULTS = ("errors:ratio=1,status=500,route=/api/cart", "latency:added_s=0.25,route=/admin/dashboard")
 SLOW_ROUTE = "/admin/dashboard"
 
@@ -54,188 +49,6 @@ _ACCOUNT = re.compile(
     r"requests: (?:Locust ([\d,]+)(?: \(([\d,]+) before a reset\))? · )?recorded ([\d,]+)"
     r"(?: · (?:last scrape ([\d,]+)|(never scraped)))?"
 )
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-Totals = dict[tuple[str, str], tuple[int, int]]
-"""Requests and failures by method and name."""
-
-
-class Metrics:
-    """One page of `/metrics`, parsed by somebody else's parser."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.samples: list[tuple[str, dict[str, str], float]] = [
-            (sample.name, sample.labels, sample.value)
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        ]
-
-    def by(self, name: str, /, *labels: str, **matching: str) -> dict[tuple[str, ...], float]:
-        """Return the sums of a metric by labels; an absent label is the empty text."""
-        sums: dict[tuple[str, ...], float] = {}
-        for sample, found, value in self.samples:
-            if sample == name and all(found.get(key, "") == wanted for key, wanted in matching.items()):
-                key = tuple(found.get(label, "") for label in labels)
-                sums[key] = sums.get(key, 0) + value
-        return sums
-
-    def value(self, name: str, /, **matching: str) -> float:
-        """Return the sum of a metric's samples, of which there must be one."""
-        sums = self.by(name, **matching)
-        assert sums, f"{name} {matching} is not there"
-        return sums[()]
-
-    @property
-    def names(self) -> set[str]:
-        """Names of all samples."""
-        return {name for name, _, _ in self.samples}
-
-    @property
-    def run_ids(self) -> set[str]:
-        """All values of the label `run_id`."""
-        return {labels["run_id"] for _, labels, _ in self.samples if "run_id" in labels}
-
-    @property
-    def totals(self) -> Totals:
-        """Requests and failures by method and name."""
-        counts = self.by("locust_requests_total", "method", "name", "outcome")
-        return {
-            (method, name): (
-                int(counts[method, name, "success"] + counts[method, name, "failure"]),
-                int(counts[method, name, "failure"]),
-            )
-            for method, name, _ in counts
-        }
-
-    @property
-    def requests(self) -> int:
-        """All requests."""
-        return int(sum(self.by("locust_requests_total").values()))
-
-
-def total(totals: Totals) -> int:
-    """Return the requests of all methods and names."""
-    return sum(requests for requests, _ in totals.values())
-
-
-def fetch(
-    url: str, headers: Mapping[str, str] | None = None, *, form: Mapping[str, str] | None = None, ca: Path | None = None
-) -> str:
-    """Return the body of a page; a form makes it a POST.
-
-    Raises:
-        OSError: Nobody listens there, or answers 4xx or 5xx.
-    """
-    data = None if form is None else urllib.parse.urlencode(form).encode()
-    request = urllib.request.Request(url, data, dict(headers or {}))
-    opener = _opener
-    if ca is not None:
-        https = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(ca)))
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), https)
-    with opener.open(request, timeout=20) as response:
-        body: bytes = response.read()
-    return body.decode()
-
-
-def wait_until(condition: Callable[[], object], what: str, timeout_s: float = DEADLINE_S) -> None:
-    """Return when the condition holds.
-
-    Raises:
-        AssertionError: It does not in time.
-    """
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
-        time.sleep(0.05)
-
-
-class Scraper:
-    """Scrapes like Prometheus: at fixed times, with its header, until the endpoint is gone.
-
-    Args:
-        folder: For the pages.
-        intervals_s: Seconds from scrape to scrape, taken in turn.
-        count: How many scrapes; 0 for no limit.
-        told_timeout_s: What it tells as its scrape timeout, by default the longest interval.
-        password: User and password with a colon between, for basic auth.
-        ca: Certificate to trust, which makes it https.
-        patience_s: Seconds without an answer after which the endpoint is taken to be gone.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        port: int,
-        *,
-        intervals_s: Sequence[float] = (1.0,),
-        count: int = 0,
-        told_timeout_s: float | None = None,
-        password: str = "",
-        ca: Path | None = None,
-        agent: str = "Prometheus/3.5.3",
-        patience_s: float = 0.0,
-    ) -> None:
-        self.url = f"{'https' if ca else 'http'}://127.0.0.1:{port}/metrics"
-        self._folder = folder
-        folder.mkdir()
-        headers = {
-            "User-Agent": agent,
-            "Accept": "text/plain;version=0.0.4",
-            "X-Prometheus-Scrape-Timeout-Seconds": str(told_timeout_s or max(intervals_s)),
-        }
-        if password:
-            headers["Authorization"] = f"Basic {b64encode(password.encode()).decode()}"
-        how = {
-            "url": self.url,
-            "headers": headers,
-            "intervals_s": intervals_s,
-            "count": count,
-            "ca": str(ca or ""),
-            "patience_s": patience_s,
-        }
-        self._process = subprocess.Popen(
-            [sys.executable, "-ISs", Path(__file__).with_name("scraper.py"), folder, json.dumps(how)]
-        )
-
-    @property
-    def pages(self) -> list[str]:
-        """The pages so far."""
-        return [path.read_text() for path in sorted(self._folder.glob("0*"))]
-
-    @property
-    def times(self) -> list[float]:
-        """When it got each of them, in Unix time."""
-        return [path.stat().st_mtime for path in sorted(self._folder.glob("0*"))]
-
-    @property
-    def last(self) -> Metrics:
-        """What it got last."""
-        pages = self.pages
-        assert pages, f"{self.url} was never there"
-        return Metrics(pages[-1])
-
-    def wait_for(self, condition: Callable[[Metrics], object], what: str) -> Metrics:
-        """Return the first page, from the latest one on, that satisfies the condition."""
-        deadline = time.monotonic() + DEADLINE_S
-        seen = max(len(self.pages) - 1, 0)
-        while True:
-            pages = self.pages
-            for page in pages[seen:]:
-                if condition(metrics := Metrics(page)):
-                    return metrics
-            seen = len(pages)
-            assert time.monotonic() < deadline, f"{self.url}: not within {DEADLINE_S:g} s: {what}"
-            time.sleep(0.1)
-
-    def wait_until_gone(self) -> None:
-        """Return when it has found that the endpoint is gone."""
-        self._process.wait(DEADLINE_S)
-
-    def stop(self) -> None:
-        """Scrape no more."""
-        self._process.kill()
-        self._process.wait()
 
 
 class Process:

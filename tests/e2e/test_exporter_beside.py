@@ -23,22 +23,8 @@ from tests.e2e.exporters import (
     totals_of,
     verdict,
 )
-from tests.e2e.harness import (
-    CALM,
-    LOCUSTFILES,
-    QUICK,
-    Account,
-    Metrics,
-    Outcome,
-    Scenario,
-    Stage,
-    Totals,
-    WebUI,
-    played,
-    settled,
-    total,
-    wait_until,
-)
+from tests.e2e.harness import CALM, LOCUSTFILES, QUICK, Account, Outcome, Scenario, Stage, WebUI, played, settled
+from tests.e2e.pages import Metrics, Totals, total, wait_until
 from tests.e2e.slo import write_slo
 from tests.faults.bench import wait_for
 

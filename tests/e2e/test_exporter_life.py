@@ -24,17 +24,8 @@ from tests.e2e.exporters import (
     totals_of,
     verdict,
 )
-from tests.e2e.harness import (
-    CALM,
-    Outcome,
-    Stage,
-    forking,
-    load,
-    logged_at,
-    played,
-    total,
-    wait_until,
-)
+from tests.e2e.harness import CALM, Outcome, Stage, forking, load, logged_at, played
+from tests.e2e.pages import total, wait_until
 from tests.e2e.slo import HEALTHY, write_slo
 
 MAX_BACK_S = 2.0

@@ -12,18 +12,16 @@ from tests.e2e.exporters import RESTARTS, TITLE, falls, memory, title, titled
 from tests.e2e.harness import (
     SHOP_FAULTS,
     Distributed,
-    Metrics,
     Outcome,
     Process,
     Stage,
-    Totals,
     forking,
     free_ports,
     load,
     played,
     settled,
-    total,
 )
+from tests.e2e.pages import Metrics, Totals, total
 
 MAX_EXPORTER_BYTES = 96 * 2**20
 

@@ -13,22 +13,17 @@ from tests.e2e.harness import (
     QUICK,
     Account,
     Distributed,
-    Metrics,
     Outcome,
     Process,
-    Scraper,
     Stage,
-    Totals,
     WebUI,
-    fetch,
     forking,
     load,
     logged_at,
     played,
     settled,
-    total,
-    wait_until,
 )
+from tests.e2e.pages import Metrics, Scraper, Totals, fetch, total, wait_until
 
 BROKEN_SHOP = "errors:ratio=1,status=500"
 WAITING = "to scrape the final values"

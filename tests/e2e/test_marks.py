@@ -13,18 +13,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from locust_otel.review.record.reader import load as record_of
 from tests.backends.servers import free_port
-from tests.e2e.harness import (
-    LOCUSTFILES,
-    Distributed,
-    Outcome,
-    Process,
-    Stage,
-    WebUI,
-    forking,
-    load,
-    played,
-    wait_until,
-)
+from tests.e2e.harness import LOCUSTFILES, Distributed, Outcome, Process, Stage, WebUI, forking, load, played
+from tests.e2e.pages import wait_until
 from tests.unit.otlp_sinks import HttpSink
 
 pytestmark = pytest.mark.slow

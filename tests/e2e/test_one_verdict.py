@@ -15,7 +15,8 @@ from locust_otel.slo.verdict import BY_RANK
 from tests.backends.needed import need
 from tests.backends.servers import Prometheus, QueryServer, VictoriaMetrics
 from tests.deploy import TOP
-from tests.e2e.harness import CALM, LOCUSTFILES, Outcome, Stage, fetch, played
+from tests.e2e.harness import CALM, LOCUSTFILES, Outcome, Stage, played
+from tests.e2e.pages import fetch
 from tests.e2e.slo import HEALTHY, LOGIN_FAULT, OBJECTIVES, write_slo
 
 pytestmark = [pytest.mark.usefixtures("backends"), pytest.mark.slow]

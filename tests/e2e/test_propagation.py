@@ -15,17 +15,8 @@ from gevent.pywsgi import WSGIServer
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.backends.servers import free_port
-from tests.e2e.harness import (
-    CALM,
-    LOCUSTFILES,
-    Outcome,
-    Scenario,
-    Stage,
-    forking,
-    load,
-    played,
-    wait_until,
-)
+from tests.e2e.harness import CALM, LOCUSTFILES, Outcome, Scenario, Stage, forking, load, played
+from tests.e2e.pages import wait_until
 from tests.e2e.test_refusals import assert_refused, sentences
 from tests.unit.otlp_sinks import HttpSink
 

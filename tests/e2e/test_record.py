@@ -21,22 +21,16 @@ from tests.e2e.harness import (
     QUICK,
     SHOP_FAULTS,
     Distributed,
-    Metrics,
     Outcome,
     Process,
-    Scraper,
     Stage,
-    Totals,
     WebUI,
     forking,
     free_ports,
     played,
-    total,
-    wait_until,
 )
-from tests.e2e.harness import (
-    load as arguments_of,
-)
+from tests.e2e.harness import load as arguments_of
+from tests.e2e.pages import Metrics, Scraper, Totals, total, wait_until
 
 pytestmark = pytest.mark.slow
 

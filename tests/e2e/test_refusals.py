@@ -8,7 +8,8 @@ import pytest
 
 from locust_otel.demo.shop import ShopProcess
 from tests.backends.servers import free_port
-from tests.e2e.harness import CALM, Distributed, Outcome, Scenario, Stage, forking, load, played, wait_until
+from tests.e2e.harness import CALM, Distributed, Outcome, Scenario, Stage, forking, load, played
+from tests.e2e.pages import wait_until
 
 REFUSED = 78
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.backends.servers import free_port
-from tests.e2e.harness import LOCUSTFILES, Metrics, Outcome, Stage, forking, load, played
+from tests.e2e.harness import LOCUSTFILES, Outcome, Stage, forking, load, played
+from tests.e2e.pages import Metrics
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,8 @@ import pytest
 
 from locust_otel.demo import shop as demo_shop
 from tests.backends.servers import free_port
-from tests.e2e.harness import CALM, IDLE, LOCUSTFILES, Distributed, Metrics, Outcome, Process, Stage, forking, played
+from tests.e2e.harness import CALM, IDLE, LOCUSTFILES, Distributed, Outcome, Process, Stage, forking, played
+from tests.e2e.pages import Metrics
 from tests.e2e.slo import HEALTHY, LOGIN_FAULT, OBJECTIVES, tables, tracebacks_but_of_users, unless_saturated, write_slo
 
 pytestmark = pytest.mark.slow

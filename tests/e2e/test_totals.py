@@ -17,19 +17,16 @@ from tests.e2e.harness import (
     SLOW_ROUTE,
     Account,
     Distributed,
-    Metrics,
     Outcome,
     Process,
-    Scraper,
     Stage,
-    Totals,
     WebUI,
     forking,
     load,
     played,
     settled,
-    total,
 )
+from tests.e2e.pages import Metrics, Scraper, Totals, total
 
 GRACEFUL = ("--stop-timeout", "5")
 SETTLED = {"TEST_BUSY_S": "2"}

@@ -13,18 +13,16 @@ from tests.e2e.harness import (
     SHOP_FAULTS,
     Account,
     Distributed,
-    Metrics,
     Outcome,
     Process,
-    Scraper,
     Stage,
     forking,
     free_ports,
     load,
     played,
     settled,
-    total,
 )
+from tests.e2e.pages import Metrics, Scraper, total
 
 GRACEFUL = ("--stop-timeout", "5")
 SETTLED = {"TEST_BUSY_S": "2"}

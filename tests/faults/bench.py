@@ -25,7 +25,8 @@ import trustme
 
 from tests.backends.servers import free_port
 from tests.e2e.exporters import titled
-from tests.e2e.harness import Metrics, Process, Stage, fetch, wait_until
+from tests.e2e.harness import Process, Stage
+from tests.e2e.pages import Metrics, fetch, wait_until
 
 HERE = Path(__file__).parent
 USERS = 20

@@ -10,7 +10,8 @@ import gevent
 import pytest
 
 from tests.backends.servers import free_port
-from tests.e2e.harness import Metrics, Outcome, Process, Scraper, Stage, played, total
+from tests.e2e.harness import Outcome, Process, Stage, played
+from tests.e2e.pages import Metrics, Scraper, total
 from tests.faults.bench import wait_for
 
 pytestmark = pytest.mark.slow

@@ -15,8 +15,9 @@ from locust_otel.slo.file import load as load_slo
 from locust_otel.slo.rules import names
 from locust_otel.slo.rules.printer import rule_files
 from tests.backends.servers import QueryServer, promtool
-from tests.e2e.harness import BIN, SHOP_FAULTS, Stage, total
+from tests.e2e.harness import BIN, SHOP_FAULTS, Stage
 from tests.e2e.harness import load as arguments_of
+from tests.e2e.pages import total
 from tests.e2e.test_record import SLO, totals_of
 
 pytestmark = pytest.mark.slow

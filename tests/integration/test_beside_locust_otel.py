@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.backends.servers import Collector, free_port
-from tests.e2e.harness import CALM, Outcome, Stage, Stages, forking, load, played, total
+from tests.e2e.harness import CALM, Outcome, Stage, Stages, forking, load, played
+from tests.e2e.pages import total
 
 TRACES = """
     exporters: {file/traces: {path: traces.jsonl, flush_interval: 50ms}}

@@ -20,7 +20,8 @@ from locust_otel.slo import file as slo_file
 from locust_otel.slo.rules.dashboards_command import files
 from locust_otel.slo.rules.printer import rule_text
 from tests.backends.servers import Prometheus, free_port
-from tests.e2e.harness import QUICK, SHOP_FAULTS, Distributed, Stage, load, settled, total
+from tests.e2e.harness import QUICK, SHOP_FAULTS, Distributed, Stage, load, settled
+from tests.e2e.pages import total
 from tests.unit.dashboard_lint import of_variable
 
 pytestmark = pytest.mark.slow

@@ -20,12 +20,11 @@ from tests.e2e.harness import (
     Outcome,
     Stage,
     Stages,
-    Totals,
     forking,
     load,
     played,
-    total,
 )
+from tests.e2e.pages import Totals, total
 
 RUN_TIME = "5s"
 WINDOW = "10m"

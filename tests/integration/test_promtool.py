@@ -10,8 +10,9 @@ import pytest
 
 from locust_otel.core.catalogue import CATALOGUE
 from tests.backends.servers import free_port, promtool
-from tests.e2e.harness import EXAMPLES, SHOP_FAULTS, Distributed, Metrics, Stage, load
+from tests.e2e.harness import EXAMPLES, SHOP_FAULTS, Distributed, Stage, load
 from tests.e2e.locustfiles.quick import ODD_NAMES
+from tests.e2e.pages import Metrics
 
 SLO = str(EXAMPLES / "slo.yaml")
 

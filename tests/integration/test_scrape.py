@@ -19,13 +19,12 @@ from tests.e2e.harness import (
     Scenario,
     Stage,
     Stages,
-    Totals,
     forking,
     free_ports,
     load,
     played,
-    total,
 )
+from tests.e2e.pages import Totals, total
 
 PASSWORD = "scrape me"
 LAST = "max_over_time({}[5m])"

@@ -18,7 +18,8 @@ import yaml
 
 from locust_otel.demo.shop import ShopProcess
 from tests.backends.servers import Alertmanager, Prometheus, free_port
-from tests.e2e.harness import EXAMPLES, LOCUSTFILES, Outcome, Process, Scenario, Stage, Stages, fetch, played
+from tests.e2e.harness import EXAMPLES, LOCUSTFILES, Outcome, Process, Scenario, Stage, Stages, played
+from tests.e2e.pages import fetch
 from tests.integration.webhook import Message, Webhook
 
 pytestmark = pytest.mark.slow

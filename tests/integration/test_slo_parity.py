@@ -13,19 +13,8 @@ import pytest
 
 from locust_otel.demo.shop import ShopProcess
 from tests.backends.servers import Prometheus, free_port
-from tests.e2e.harness import (
-    BIN,
-    CALM,
-    Distributed,
-    Outcome,
-    Process,
-    Scenario,
-    Scraper,
-    Stage,
-    Stages,
-    WebUI,
-    played,
-)
+from tests.e2e.harness import BIN, CALM, Distributed, Outcome, Process, Scenario, Stage, Stages, WebUI, played
+from tests.e2e.pages import Scraper
 from tests.e2e.slo import LOGIN_FAULT, tables, unless_saturated
 
 pytestmark = pytest.mark.slow

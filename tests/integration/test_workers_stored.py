@@ -13,7 +13,8 @@ from locust_otel.review import prometheus as reader
 from locust_otel.review.analysis import readers
 from locust_otel.review.check import stored_run
 from tests.backends.servers import Prometheus
-from tests.e2e.harness import SHOP_FAULTS, Distributed, Stage, Totals, free_ports, load, total
+from tests.e2e.harness import SHOP_FAULTS, Distributed, Stage, free_ports, load
+from tests.e2e.pages import Totals, total
 from tests.unit.check_files import slo
 
 RUN_ID = "workers"
