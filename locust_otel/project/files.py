@@ -19,11 +19,11 @@ _RULES = """\
   - rules/*.yaml
 """
 _SPARE_MINUTES = 30
-"""What a job in CI may take longer than its run."""
+"""Minutes of a CI job besides those of its run."""
 
 
 class Answers(NamedTuple):
-    """What `locust-otel init` has to know; the run time is in whole seconds, and the host a URL."""
+    """Answers to the questions of `locust-otel init`; the run time is in whole seconds, and the host a URL."""
 
     service: str
     locustfile: str

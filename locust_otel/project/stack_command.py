@@ -144,7 +144,7 @@ def _check(folder: Path, ports: Mapping[str, int]) -> None:
 
 
 def _data_folder(folder: Path) -> Path:
-    """Return the folder for data and logs, which is made where there is none, and which git ignores."""
+    """Return the folder for data and logs; it is made if it is missing, and git ignores it."""
     data = folder / ".locust-otel"
     try:
         data.mkdir(exist_ok=True)

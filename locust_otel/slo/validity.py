@@ -1,4 +1,4 @@
-"""Whether the load generator kept up, and what it means for a verdict where it did not.
+"""Validity of a run: what a verdict is worth where the load generator was late, or workers were missing.
 
 A generator that is late measures latencies that are too long, never too short, and a success is a success. So what is
 met stays met, at the load that was made: where too little of the load asked for was made, it is undecided. What is
@@ -56,7 +56,7 @@ NO_LOAD = Load()
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """What may be wrong with the numbers of a run; nothing by default."""
+    """Possible errors in the numbers of a run; without arguments there are no errors."""
 
     late: str = ""  # when and why the generator was late; empty if it never was
     late_share: float = 0.0  # of the judged time
@@ -82,7 +82,7 @@ class _Times:
         self.spans.append((start_s, end_s, reasons))
 
     def told(self, start_time: float, judged_s: float) -> str:
-        """Return them in words; nothing where there are none."""
+        """Return them in words; an empty text without spans."""
         if not self.spans:
             return ""
         start_s, end_s, reasons = max(self.spans, key=lambda span: span[1] - span[0])

@@ -90,7 +90,7 @@ def fetch(
     """Return the body of a page; a form makes it a POST.
 
     Raises:
-        OSError: Nobody listens there, or answers 4xx or 5xx.
+        OSError: The port is closed, or the answer is 4xx or 5xx.
     """
     data = None if form is None else urllib.parse.urlencode(form).encode()
     request = urllib.request.Request(url, data, dict(headers or {}))
@@ -175,7 +175,7 @@ class Scraper:
 
     @property
     def last(self) -> Metrics:
-        """What it got last."""
+        """The last page."""
         pages = self.pages
         assert pages, f"{self.url} was never there"
         return Metrics(pages[-1])

@@ -14,7 +14,7 @@ def own_slo(path: str) -> Slo:
     """Return the SLO file of the recorded run.
 
     Raises:
-        ConfigurationError: It had none, or the record cannot be read, or is none.
+        ConfigurationError: The run had no SLO file, or the file cannot be read or is not a record.
     """
     slo = _record(path, "RECORD").slo
     if slo is None:
@@ -37,7 +37,7 @@ def source(path: str, flag: str = "RECORD") -> Source:
     """Return the source for a record.
 
     Raises:
-        ConfigurationError: It cannot be read, or is none.
+        ConfigurationError: It cannot be read, or is not a record.
     """
     record = _record(path, flag)
 
