@@ -26,7 +26,7 @@ from locust_otel.core.errors import ConfigurationError, ExitCode
 from locust_otel.core.settings import duration
 from locust_otel.demo import shop
 from locust_otel.demo.faults import parse as parse_fault
-from locust_otel.demo.live import LiveView, results
+from locust_otel.demo.live import LiveView
 from locust_otel.demo.live import table as page_table
 from locust_otel.demo.stack import Stack, metrics_port
 from locust_otel.demo.stack import running as running_stack
@@ -36,7 +36,6 @@ from locust_otel.project.files import shipped
 from locust_otel.project.servers import find
 from locust_otel.slo.file import load as load_slo
 from locust_otel.slo.objectives import Slo
-from locust_otel.slo.text import table as slo_table
 
 FRAME_S = 0.5
 """Seconds between two drawings; one takes some milliseconds of the load's event loop."""
@@ -137,7 +136,7 @@ def run(options: Namespace) -> int:
                 if log.exists():
                     sys.stderr.write(log.read_text())
                 return code
-            _conclude(console, demo.bridge, slo, report, running)
+            _conclude(console, demo.bridge, report, running)
             if stack is not None:
                 console.print("\n[bold]what the webhook got[/bold]")
                 console.print(*stack.board.notifications(), sep="\n")
@@ -173,8 +172,8 @@ def _locust_arguments(options: Namespace, url: str, run_time_s: float, report: P
     return [*arguments, "--only-summary", "--autostart" if options.web_ui else "--headless"]
 
 
-def _conclude(console: Console, bridge: Bridge, slo: Slo, report: Path, running: shop.ShopProcess) -> None:
-    """Print the whole run, and what Locust, the bridge and the shop have counted, side by side."""
+def _conclude(console: Console, bridge: Bridge, report: Path, running: shop.ShopProcess) -> None:
+    """Print the endpoints of the whole run, and what Locust, the bridge and the shop have counted, side by side."""
     page = bridge.ask("page")
     if page is None or page["run"] is None:
         return
@@ -187,9 +186,6 @@ def _conclude(console: Console, bridge: Bridge, slo: Slo, report: Path, running:
     }
     console.print()
     console.print(page_table(page))
-    if page["slo"] is not None:
-        console.print()
-        console.print(slo_table(results(page, slo), has_worst=True))
     table = Table("", title="who counted what", title_justify="left", title_style="bold", box=None, pad_edge=False)
     for column in ("requests", "failed"):
         table.add_column(column, justify="right")

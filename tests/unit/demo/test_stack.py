@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-from contextlib import closing
 from datetime import UTC, datetime
 from io import StringIO
 
@@ -132,8 +131,7 @@ def test_a_stack_needs_a_port_to_scrape(wanted: str) -> None:
 
 def test_a_port_that_is_taken_is_passed_over() -> None:
     """Without a port the first free one from 9646 up is taken; one by name is kept."""
-    with closing(socket.socket()) as taken:
-        first = stack.metrics_port(None)
-        taken.bind(("127.0.0.1", first))
+    first = stack.metrics_port(None)
+    with socket.create_server(("127.0.0.1", first)):  # also where connections of an earlier server are winding up
         assert first < stack.metrics_port(None) <= 9655
     assert stack.metrics_port("9700") == 9700
