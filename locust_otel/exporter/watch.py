@@ -45,11 +45,9 @@ class Watch(Output):
         slo = run.progress.slo if run.progress is not None else None
         if slo is not None and run_time_s and not 0.5 <= run_time_s / float(slo.period_s) <= 2:
             logger.info(
-                "Budgets are those of the period of %s in %s, and this run lasts %g s: with period: %gs they are its "
-                "own.",
+                "Budgets are those of the period of %s in %s; this run lasts %g s, and spends a share of them.",
                 spoken(slo.period_s),
                 slo.source,
-                run_time_s,
                 run_time_s,
             )
 

@@ -56,6 +56,7 @@ class History:
         interval_s: Median time from scrape to scrape.
         counts: Judged requests to date by objective, by Unix time of the scrape.
         failed: Unix time of the scrape, failed requests to date, and all requests to date.
+        elapsed_s: Seconds from the start of the run to its stop, or to its last sample.
         scrapes: Unix times at which there was a sample of the run.
         rules: Alerts that Prometheus has rules for; None if it does not say.
         is_valid: Whether the load generator kept up.
@@ -67,6 +68,7 @@ class History:
     interval_s: float = 1.0
     counts: Mapping[float, Mapping[str, Counts]] = field(default_factory=dict)
     failed: Sequence[tuple[float, int, int]] = ()
+    elapsed_s: float = 0.0
     scrapes: Sequence[float] = ()
     episodes: Sequence[Episode] = ()
     marks: Sequence[StoredMark] = ()
@@ -122,6 +124,7 @@ def observed(server: Prometheus, run_id: str, begin: float, end: float, own_aler
         interval_s=interval_s,
         counts=_counts(max(events.values(), key=_size, default=[])),
         failed=_failed([series for exporter in exporters for series in requests[exporter]]),
+        elapsed_s=max((value for series in stored(catalogue.RUN_ELAPSED) for _, value in series.samples), default=0.0),
         scrapes=scrapes,
         episodes=episodes(alerts, end, interval_s),
         marks=_marks(stored(catalogue.MARKS)),
@@ -155,6 +158,7 @@ def recorded(record: Record, alerts: History | None = None) -> History:
         interval_s=record.interval_s,
         counts=counts,
         failed=failed,
+        elapsed_s=record.elapsed_s,
         marks=sorted(StoredMark(begin + mark.time_s, mark.mark, mark.kind) for mark in record.marks),
         is_valid=not any(interval.reasons for interval in record.intervals),
     )

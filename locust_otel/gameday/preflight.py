@@ -62,7 +62,10 @@ def _of_prometheus(day: GameDay, server: Prometheus) -> _Findings:
     missing |= {_described(rule) for rule in needed if not any(_is_same(rule, one, service) for one in loaded)}
     if missing:
         file = day.slo_path or "FILE"
-        remedy = f"Run: locust-otel rules {file} -o DIR. Name the files of DIR in rule_files, and reload Prometheus."
+        remedy = (
+            f"Run: locust-otel rules {file} -o DIR. Name the files of DIR in rule_files, and have Prometheus read "
+            "them: POST /-/reload, or SIGHUP."
+        )
         yield _no_rule(server, " with ".join(filter(None, (_listed(missing), service))), remedy)
 
 

@@ -65,8 +65,7 @@ class BadRequests:
             self._bad.append((at, {name: latest[name].bad for name in budgets}))
             if next(rates.burning(), None) is not None:
                 self._breaches.append(at)
-        elapsed_s = max(history.scrapes, default=history.begin) - history.begin
-        judged = min(1.0, max(elapsed_s - float(slo.warmup_s), 0.0) / float(slo.period_s))
+        judged = min(1.0, max(history.elapsed_s - float(slo.warmup_s), 0.0) / float(slo.period_s))
         totals = {name: latest[name].total for name in budgets}
         self._costs = {name: judged / totals[name] / float(budget) for name, budget in budgets.items() if totals[name]}
         self._quiet_s = max([_QUIET_S, *map(float, slo.spans_s[:1])])

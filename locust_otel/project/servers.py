@@ -59,6 +59,7 @@ def prometheus(binary: Path, config: Path, data: Path, address: str) -> list[str
         f"--config.file={config}",
         f"--storage.tsdb.path={data / 'prometheus'}",
         f"--web.listen-address={address}",
+        "--web.enable-lifecycle",  # new rules without a restart: POST /-/reload
         "--enable-feature=native-histograms,exemplar-storage",  # newer versions need it no longer, and only warn
     ]
 

@@ -42,6 +42,8 @@ def run(options: argparse.Namespace) -> int:
     if options.record is not None:
         record = reader.load(options.record)
         lines += named((key.method, key.name) for key in record.series)
+        folded = sum(series.total for series in record.requests().series if series.key.name == OTHER)
+        lines += [f"{folded:,} requests of further names are counted as {OTHER}."] if folded else []
     print("\n".join(lines or _installed()))  # noqa: T201
     return ExitCode.OK
 

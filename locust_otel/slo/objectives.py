@@ -12,6 +12,8 @@ from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 
+from locust_otel.core.catalogue import OTHER
+
 TOLERANCE = Decimal("0.1")
 
 
@@ -54,6 +56,23 @@ class Match:
         return no is None or not (
             _fits(name, no.names) or _fits(method, no.methods) or _fits(user_class, no.user_classes)
         )
+
+    @property
+    def covers_folded(self) -> bool:
+        """Whether it covers requests that are counted under the name `_OTHER`."""
+        return not self.names or _fits(OTHER, self.names)
+
+    @property
+    def uncertain(self) -> Match | None:
+        """What takes the folded requests of which it is not known whether they fit; None where it is known of all.
+
+        A name that is written out is never folded, so only a pattern leaves that open.
+        """
+        no = self.exclude
+        texts = (no.names if no else ()) if self.covers_folded else self.names
+        if not any("*" in text for text in texts):
+            return None
+        return replace(self, names=(OTHER,), exclude=no and replace(no, names=()))
 
     @property
     def knows_users(self) -> bool:
@@ -150,7 +169,8 @@ class Slo:
     @property
     def names(self) -> frozenset[str]:
         """Request names that must not be folded away, since an objective asks for them."""
-        return frozenset(name for o in self.objectives for name in o.match.names if "*" not in name)
+        matches = [match for o in self.objectives for match in (o.match, o.match.exclude) if match is not None]
+        return frozenset(name for match in matches for name in match.names if "*" not in name)
 
     @property
     def spans_s(self) -> tuple[Decimal, ...]:

@@ -14,14 +14,16 @@ from itertools import compress
 from math import fsum
 from operator import attrgetter, is_not
 
+from locust_otel.core.catalogue import OTHER
 from locust_otel.core.errors import ExitCode
 from locust_otel.core.histogram import Layout
 from locust_otel.core.snapshot import RequestsSnapshot, SeriesSnapshot
 from locust_otel.slo.counts import Counts, Endpoint, count
-from locust_otel.slo.objectives import Objective, Slo
+from locust_otel.slo.objectives import Objective, Slo, spoken
 from locust_otel.slo.validity import Doubt
 
 CERTAIN = Doubt()
+NOTHING = Counts()
 
 _BAD = attrgetter("bad")
 
@@ -94,16 +96,43 @@ def budget_spent(slo: Slo, objective: Objective, counts: Counts, judged_s: float
     return counts.bad / counts.total / float(objective.budget) * of_period
 
 
-def judge(slo: Slo, objective: Objective, counts: Counts, judged_s: float, doubt: Doubt = CERTAIN) -> Result:
-    """Judge an objective of a file, `judged_s` seconds after the warm-up; `slo.validity` has the rule for a doubt."""
-    if counts.total >= slo.min_requests:
+def judge(  # noqa: PLR0913, PLR0917  # all that a verdict rests on
+    slo: Slo,
+    objective: Objective,
+    counts: Counts,
+    judged_s: float,
+    doubt: Doubt = CERTAIN,
+    folded: Counts = NOTHING,
+) -> Result:
+    """Judge an objective of a file, `judged_s` seconds after the warm-up; `slo.validity` has the rule for a doubt.
+
+    `folded` are requests of which it is not known whether the objective matches them, as `Match.uncertain`.
+    """
+    if not counts.total and slo.warmup_s and judged_s <= 0:
+        status, note = Status.UNDECIDED, f"the warm-up of {spoken(slo.warmup_s)} was not over"
+    elif not counts.total and objective.match and not folded.total:
+        status, note = Status.UNDECIDED, f"no request was judged with {objective.match}"
+    elif folded.total and not _is_decided(objective, counts, folded):
+        status = Status.UNDECIDED
+        note = (
+            f"{folded.total:,} requests that are counted as {OTHER} may match too: --group-names, or a higher "
+            "--max-request-names"
+        )
+    elif counts.total < slo.min_requests:
+        status, note = Status.UNDECIDED, f"{counts.total:,} of the {slo.min_requests:,} requests it takes"
+    else:
         decide = _missed if is_missed(objective, counts) else _met
         status, note = decide(slo, objective, counts, doubt)
-    else:
-        status, note = Status.UNDECIDED, f"{counts.total:,} of the {slo.min_requests:,} requests it takes"
-        if not counts.total and objective.match:
-            note = f"no request was judged with {objective.match}"
     return Result(objective, counts, status, budget_spent(slo, objective, counts, judged_s), note=note)
+
+
+def _is_decided(objective: Objective, counts: Counts, folded: Counts) -> bool:
+    """Return whether an objective is met, or missed, whichever of the folded requests it matches."""
+    if objective.budget is None:
+        return False
+    certain = counts.less(folded) if objective.match.covers_folded else counts
+    best, worst_ = certain.more(Counts(folded.good)), certain.more(Counts(0, folded.bad))
+    return is_missed(objective, best) == is_missed(objective, worst_)
 
 
 def _met(slo: Slo, objective: Objective, counts: Counts, doubt: Doubt) -> tuple[Status, str]:  # noqa: ARG001
@@ -212,19 +241,30 @@ class JudgedRequests:
     """
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
-        self._tallies = [_Tally(objective) for objective in objectives]
+        self._begin(objectives)
+
+    def _begin(self, objectives: Sequence[Objective]) -> None:
+        self._objectives = objectives
+        self._folded = {
+            objective.name: _Tally(replace(objective, match=match))
+            for objective in objectives
+            if (match := objective.match.uncertain) is not None
+        }
+        self._own = [_Tally(objective) for objective in objectives]
+        self._tallies = [*self._own, *self._folded.values()]
         self._before = b""
         self._forget()
 
     def __getstate__(self) -> tuple[list[Objective], bytes]:
-        return [tally.objective for tally in self._tallies], self._before  # all else is counted again
+        return list(self._objectives), self._before  # all else is counted again
 
     def __setstate__(self, state: tuple[list[Objective], bytes]) -> None:
-        objectives, self._before = state
-        self._tallies = [_Tally(objective) for objective in objectives]
-        if self._before:
-            for tally, before in zip(self._tallies, pickle.loads(self._before), strict=True):  # noqa: S301  # our own
-                tally.restart(before)
+        objectives, before = state
+        self._begin(objectives)
+        self._before = before
+        if before:
+            for tally, of_warmup in zip(self._tallies, pickle.loads(before), strict=True):  # noqa: S301  # our own
+                tally.restart(of_warmup)
         self._forget()
 
     def _forget(self) -> None:
@@ -263,12 +303,16 @@ class JudgedRequests:
 
     def counts(self) -> dict[str, Counts]:
         """Return the judged requests by name of the objective."""
-        return {tally.objective.name: tally.sums()[0] for tally in self._tallies}
+        return {tally.objective.name: tally.sums()[0] for tally in self._own}
 
     def results(self, slo: Slo, judged_s: float, doubt: Doubt = CERTAIN) -> tuple[Result, ...]:
         """Return the judgement of each objective of the file, in their order, as `judge` does."""
-        sums = ((tally.objective, *tally.sums()) for tally in self._tallies)
+        folded = {name: tally.sums()[0] for name, tally in self._folded.items()}
+        sums = ((tally.objective, *tally.sums()) for tally in self._own)
         return tuple(
-            replace(judge(slo, objective, counts, judged_s, doubt), worst=worst_endpoint)
+            replace(
+                judge(slo, objective, counts, judged_s, doubt, folded.get(objective.name, NOTHING)),
+                worst=worst_endpoint,
+            )
             for objective, counts, worst_endpoint in sums
         )

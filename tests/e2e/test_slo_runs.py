@@ -145,7 +145,7 @@ def never_started(stage: Stage) -> Outcome:
 @played(told)
 def test_a_run_is_told_of_from_start_to_end(outcome: Outcome) -> None:
     """A notice that the run is far shorter than the period, a table in the middle, and the final one."""
-    assert "Budgets are those of the period of 1 min in slo.yaml, and this run lasts 14 s" in outcome.log
+    assert "Budgets are those of the period of 1 min in slo.yaml; this run lasts 14 s" in outcome.log
     (middle,), (final,) = tables(outcome.log, SO_FAR), tables(outcome.log)
     assert set(middle) == set(final) == set(OBJECTIVES)
     assert {row.status for row in final.values()} == {"met"}

@@ -159,7 +159,9 @@ def _listen(settings: Settings, first: int, last: int, patience_s: float = 0.0) 
         else:
             sleep(0.02)
     if port != first:
-        logger.warning("Port %d is taken; /metrics is on port %d. Prometheus must know.", first, port)
+        logger.warning(
+            "Port %d is taken; /metrics is on port %d: have Prometheus scrape that, or name a free one.", first, port
+        )
     return listener
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
+from math import inf
 
 from locust_otel.core.words import duration
 from locust_otel.slo.counts import Counts
@@ -67,7 +68,7 @@ def decided(  # noqa: PLR0913  # all that a source may know
     If that is not decidable, `missed` is None and `why` is the reason. If the counts do not say what was measured,
     `told` does, in words. `judged_s` are the seconds since the warm-up, None if they are not known.
     """
-    result = replace(judge(slo, objective, counts, judged_s or 0.0), told=told)
+    result = replace(judge(slo, objective, counts, inf if judged_s is None else judged_s), told=told)
     if judged_s is None:
         result = replace(result, budget_spent=None)
     if result.status is Status.UNDECIDED:

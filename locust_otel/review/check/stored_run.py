@@ -132,8 +132,9 @@ def _judged(slo: Slo, objective: Objective, run: _StoredRun, judged_s: float) ->
         return _as_said(assessment, Status.INVALID, "the load generator did not keep up, or workers were missing")
     if (ABORT_KIND, ABORT_TEXT + objective.name) in marks:
         return _as_said(assessment, Status.MISSED, "--slo-abort ended the run over it")
-    if Status.UNDECIDED in said and assessment.result.status is Status.MET:
-        return _as_said(assessment, Status.UNDECIDED, "the load generator did not make all of the load asked for")
+    if Status.UNDECIDED in said and assessment.result.status is not Status.UNDECIDED:
+        why = "the run left it undecided: too little of the load asked for, or requests counted as _OTHER"
+        return _as_said(assessment, Status.UNDECIDED, why)
     return assessment
 
 
@@ -175,8 +176,11 @@ def _observed(slo: Slo, objective: Objective, run: _StoredRun, exporters: Sequen
             if objective.match.covers(*key[:3]) and not (objective.only_success and key[3] == "failure") and wanted(key)
         )
 
+    requests = run.values(catalogue.REQUESTS, _REQUEST)
+    uncertain = objective.match.uncertain
+    if uncertain is not None and any(uncertain.covers(*key[:3]) for values in requests.values() for key in values):
+        return undecided(objective, "not decidable: requests that are counted as _OTHER may match too")
     if objective.sli is Sli.SUCCESS:
-        requests = run.values(catalogue.REQUESTS, _REQUEST)
         good, bad = total(requests, lambda key: key[3] == "success"), total(requests, lambda key: key[3] == "failure")
         return counted(slo, objective, Counts(int(good), int(bad)))
     timed = int(total(run.values(catalogue.REQUEST_DURATION, _REQUEST, "_count")))

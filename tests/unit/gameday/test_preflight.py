@@ -106,7 +106,8 @@ def test_a_rule_of_the_slo_file_is_missing(rules: list[AlertRule]) -> None:
         'slo_service="shop".'
     )
     assert problem.remedy == (
-        "Run: locust-otel rules x/slo.yaml -o DIR. Name the files of DIR in rule_files, and reload Prometheus."
+        "Run: locust-otel rules x/slo.yaml -o DIR. Name the files of DIR in rule_files, and have Prometheus read them: "
+        "POST /-/reload, or SIGHUP."
     )
 
 

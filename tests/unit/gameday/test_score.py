@@ -61,7 +61,8 @@ def history(
     for second in range(1, end + 1):
         good, wrong = (good + 5, wrong + 5) if second in bad else (good + 10, wrong)
         counts[BEGIN + second] = {"availability": Counts(good, wrong)}
-    return History(BEGIN, BEGIN + end, 1.0, counts, scrapes=list(counts), episodes=alerts, rules=rules)
+    scrapes = [*counts, BEGIN + end + 9]  # the last ones come when the run is over
+    return History(BEGIN, BEGIN + end, 1.0, counts, elapsed_s=end, scrapes=scrapes, episodes=alerts, rules=rules)
 
 
 def played(*done: Done, **more: Any) -> Played:

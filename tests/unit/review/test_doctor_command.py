@@ -63,6 +63,7 @@ def test_names_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         "6 request names, of which 5 hold ids.",
         "  GET /items/0, /items/1, … look like one: /items/[id] (5 names)",
         'Give the calls name="…", or run with --group-names.',
+        "1 requests of further names are counted as _OTHER.",
     ]
 
 

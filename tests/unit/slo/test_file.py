@@ -343,7 +343,7 @@ def test_what_a_match_leaves_out() -> None:
     match = "{name: [/a, /b*], not: {method: TXN, name: [/b/[id]]}}".replace("[id]]", "[id]']").replace("[/b/", "['/b/")
     found = of(f"service: a\nobjectives: {{a: {{sli: success, target: 99%, match: {match}}}}}\n")
     assert found.objectives[0].match == Match(names=("/a", "/b*"), exclude=Match(("TXN",), ("/b/[id]",)))
-    assert found.names == {"/a"}
+    assert found.names == {"/a", "/b/[id]"}
 
 
 def test_objectives_that_are_missing() -> None:

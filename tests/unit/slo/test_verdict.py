@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from locust_otel.core.catalogue import OTHER
 from locust_otel.core.snapshot import RequestsSnapshot, SeriesKey, SeriesSnapshot
 from locust_otel.slo import verdict
 from locust_otel.slo.counts import Counts, Endpoint, count
@@ -85,6 +86,67 @@ def test_no_request() -> None:
     assert (result.status, result.actual, result.budget_spent) == (Status.UNDECIDED, None, None)
     matched = Objective("a", Sli.SUCCESS, Decimal("0.99"), match=Match(names=("/typo",)))
     assert judge(SLO, matched, Counts(), 60).note == "no request was judged with name /typo"
+
+
+def test_a_run_within_its_warm_up() -> None:
+    """The note says why nothing was judged."""
+    slo = objectives(warmup_s=Decimal(10))
+    assert judge(slo, AVAILABILITY, Counts(), 0.0).note == "the warm-up of 10 s was not over"
+    assert judge(slo, AVAILABILITY, Counts(), 3.0).note == "0 of the 10 requests it takes"
+
+
+BOOKS = Match(names=("/books/*",))
+
+
+@pytest.mark.parametrize(
+    ("match", "own", "folded", "status"),
+    [
+        (BOOKS, (200, 0), (0, 0), "met"),
+        (BOOKS, (200, 0), (20, 709), "undecided"),
+        (BOOKS, (200, 0), (20, 0), "met"),
+        (BOOKS, (2000, 0), (0, 1), "met"),
+        (BOOKS, (100, 100), (20, 0), "missed"),
+        (BOOKS, (0, 0), (500, 0), "met"),
+        (Match(exclude=Match(names=("/health*",))), (220, 709), (20, 709), "undecided"),
+        (Match(exclude=Match(names=("/health*",))), (1000, 700), (20, 0), "missed"),
+    ],
+)
+def test_requests_that_were_folded(match: Match, own: tuple[int, int], folded: tuple[int, int], status: str) -> None:
+    """What a pattern may match is not guessed: a verdict stands only if it is the same with and without them."""
+    objective = Objective("a", Sli.SUCCESS, Decimal("0.99"), match=match)
+    result = judge(SLO, objective, Counts(*own), 60, folded=Counts(*folded))
+    if own == (0, 0):
+        status = "undecided"
+    assert (result.status, result.counts) == (status, Counts(*own))
+    if status == "undecided" and own != (0, 0):
+        assert result.note.startswith("729 requests that are counted as _OTHER may match too: --group-names")
+    mean = Objective("m", Sli.MEAN, None, Decimal(1), match=BOOKS)
+    assert judge(SLO, mean, Counts(100, 0, 1.0), 60, folded=Counts(1, 0, 9.0)).status is Status.UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("match", "is_uncertain"),
+    [
+        (Match(), False), (Match(names=("/a", "/b")), False), (Match(names=("/a", "/b*")), True),
+        (Match(methods=("G*",)), False), (Match(exclude=Match(names=("/a",))), False),
+        (Match(exclude=Match(names=("/a*",))), True), (Match(names=("/a",), exclude=Match(names=("/b*",))), False),
+        (Match(names=("*",)), False),
+    ],
+)  # fmt: skip
+def test_which_objectives_know_of_folded_requests(match: Match, is_uncertain: bool) -> None:
+    """Names that are written out are never folded: only a pattern leaves it open, of the methods it takes."""
+    objective = Objective("a", Sli.SUCCESS, Decimal("0.99"), match=match)
+    load = Load(max_names=2)
+    for name, outcome in (("/a", "success"), ("/b1", "success"), (OTHER, "failure")):
+        record(load, SeriesKey("GET", name, "", outcome), [1] * 30)
+    judged = JudgedRequests((objective,))
+    judged.update(load.snapshot())
+    (result,) = judged.results(SLO, 60)
+    assert result.note.startswith("30 requests that are counted as _OTHER") is is_uncertain
+    assert (result.status is Status.UNDECIDED) is is_uncertain
+    copy = pickle.loads(pickle.dumps(judged))  # noqa: S301  # our own
+    copy.update(load.snapshot())
+    assert copy.results(SLO, 60) == (result,)
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,10 @@ def test_a_default_port_that_is_taken(
     served = Served(replace(settings(), port=busy, port_is_named=False))
     try:
         assert busy < served.port <= busy + 20
-        assert f"Port {busy} is taken; /metrics is on port {served.port}. Prometheus must know." in caplog.messages
+        assert (
+            f"Port {busy} is taken; /metrics is on port {served.port}: have Prometheus scrape that, or name a free one."
+            in (caplog.messages)
+        )
     finally:
         served.stop()
 
