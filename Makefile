@@ -7,11 +7,11 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14 py
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# `make test RETRY=1`: only what has failed before, where anything has.
+# `make test RETRY=1`: only the tests that failed before, if there are any.
 AGAIN := $(if $(RETRY),--last-failed)
 
 .PHONY: help
-help:  ## Show what there is to make
+help:  ## Show all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml constraints.txt
@@ -31,7 +31,7 @@ demo: $(READY)  ## Run a real load test against the demo shop, with the bridge o
 	$(BIN)/locust-otel demo $(ARGS)
 
 .PHONY: backends
-backends: $(READY)  ## Fetch the real servers the tests run against into .backends
+backends: $(READY)  ## Fetch the real servers of the tests into .backends
 	$(BIN)/python tests/backends/fetch.py --only prometheus,promtool,alertmanager,victoria-metrics
 
 .PHONY: format
@@ -39,7 +39,7 @@ format: $(READY)  ## Format the code
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
 .PHONY: generate
-generate: $(READY)  ## Write what is made from the code: the tables of docs/, the dashboards
+generate: $(READY)  ## Write the generated files: tables of docs/, rules, schemas, dashboards
 	$(BIN)/python docs/generate.py
 	$(BIN)/python -m dashboards.generate
 
@@ -57,25 +57,25 @@ test: check backends  ## Everything a change must pass: check, real servers, end
 	$(BIN)/pytest -q $(AGAIN) -m "not collector and not slow and not browser" tests/rules tests/integration tests/e2e
 
 .PHONY: test-slow
-test-slow: backends  ## What takes longer: alerts from fault to webhook, exit codes, dashboards, records, faults of sinks
+test-slow: backends  ## Longer tests: alerts from fault to webhook, exit codes, dashboards, records, faulty sinks
 	$(BIN)/pytest -q $(AGAIN) -m "slow and not collector and not browser" tests/integration tests/e2e tests/faults
 
 .PHONY: test-collector
-test-collector: $(READY)  ## The tests against an OpenTelemetry Collector, which Go builds in ten minutes at the first time
+test-collector: $(READY)  ## Tests against an OpenTelemetry Collector; Go builds it the first time, in ten minutes
 	$(BIN)/python tests/backends/fetch.py --only prometheus,otelcol
 	$(BIN)/pytest -q $(AGAIN) -m collector tests/integration tests/e2e
 
 .PHONY: browser
-browser:  ## Install Chromium, where it is missing and that can be done
+browser:  ## Install Chromium if it is missing, on Debian as root
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -qy chromium; } \
 		|| { echo "The tests of pages need Chromium; on Debian: apt-get install chromium" >&2; exit 1; }
 
 .PHONY: test-browser
-test-browser: $(READY) browser  ## The pages in a real browser: the live page and the report
+test-browser: $(READY) browser  ## Test the live page and the report in a real browser
 	$(BIN)/pytest -q $(AGAIN) -m browser tests/integration tests/e2e
 
 .PHONY: matrix
-matrix: $(READY)  ## The tests on every Python on this machine, and on the lowest Locust supported
+matrix: $(READY)  ## Tests on every Python of this machine, and on the lowest supported Locust
 	$(BIN)/python tests/matrix.py
 
 .PHONY: bench
@@ -83,29 +83,29 @@ bench: $(READY)  ## Measure the budgets of the design, as ratios within one run
 	$(BIN)/pytest -q -s -o timeout=600 tests/bench
 
 .PHONY: performance
-performance: $(READY)  ## Measure all that docs/performance.md says, in half an hour, and write it; PARTS="soak" for one part
+performance: $(READY)  ## Measure and write docs/performance.md, in 45 minutes; PARTS="soak" for one part
 	$(BIN)/python -m tests.bench.report $(PARTS)
 
 .PHONY: analysis
-analysis: $(READY)  ## Play runs whose pattern is known in virtual time, and write into docs/analysis.md what is named
+analysis: $(READY)  ## Simulate runs whose pattern is known; write the named patterns into docs/analysis.md
 	$(BIN)/python -m tests.analysis.ground_truth --write
 
 .PHONY: audit
-audit: $(READY)  ## Look the pinned dependencies up in the database of known weaknesses
+audit: $(READY)  ## Look up the pinned dependencies in the database of known vulnerabilities
 	$(PYTHON) -m venv .matrix/audit
 	.matrix/audit/bin/pip install --quiet --disable-pip-version-check pip-audit
 	.matrix/audit/bin/pip-audit --no-deps --disable-pip -r constraints.txt
 
 .PHONY: faults
-faults: $(READY)  ## Play every fault of a sink or a scraper, and write what it cost into docs/reliability.md
+faults: $(READY)  ## Play every fault of a sink or a scraper; write its cost into docs/reliability.md
 	$(BIN)/python -m tests.faults.matrix $(ARGS)
 
 .PHONY: fuzz
-fuzz: $(READY)  ## Search a minute each, guided by coverage, for reports and answers that break their decoder
+fuzz: $(READY)  ## Search for reports and answers that break their decoder, a minute each, guided by coverage
 	$(BIN)/pip install --quiet --disable-pip-version-check atheris==3.0.0
 	$(BIN)/python -m tests.fuzz.fuzz report $(or $(SECONDS_EACH),60)
 	$(BIN)/python -m tests.fuzz.fuzz answer $(or $(SECONDS_EACH),60)
 
 .PHONY: clean
-clean:  ## Remove everything that was set up
+clean:  ## Remove everything that the targets have set up
 	rm -rf $(VENV) .backends .matrix .mypy_cache .pytest_cache .ruff_cache .hypothesis
