@@ -27,9 +27,9 @@ RULES = {"30m": "slo.yaml", "4h": "slo-game-day.yaml", "7d": "slo-prober.yaml"}
 """Folder of `deploy/prometheus/rules`, and the SLO file that its rules are made from."""
 
 VARIABLES = {
-    "LOCUST_OTEL_MARK_TOKEN": "token for [marks](marks.md#over-http) from other machines: of the load test, and of `mark --url`",
-    "LOCUST_OTEL_PROMETHEUS_AUTHORIZATION": "value of the header `Authorization` for Prometheus: `check`, `analyze`, `gameday`",
-    "LOCUST_OTEL_ALERTMANAGER_AUTHORIZATION": "the same for Alertmanager: `gameday`",
+    "LOCUST_OTEL_MARK_TOKEN": "token for [marks](marks.md#over-http) from other machines",
+    "LOCUST_OTEL_PROMETHEUS_AUTHORIZATION": "header `Authorization` for Prometheus: `check`, `analyze`, `gameday`",
+    "LOCUST_OTEL_ALERTMANAGER_AUTHORIZATION": "header `Authorization` for Alertmanager: `gameday`",
     "GRAFANA_TOKEN": "token of a Grafana service account with the role Editor: `dashboards --grafana`",
     "OTEL_…": "the standard variables of OpenTelemetry: [OTLP](otlp.md#what-decides)",
 }
@@ -42,9 +42,9 @@ def metrics() -> str:
         NOTE,
         "# Metrics\n",
         "Names contain the base unit. Counters end in `_total`. Ratios are between 0 and 1. There are no averages, "
-        "rates or percentiles, because they cannot be added up; Prometheus computes them from these metrics. All series "
-        "of a run carry its `run_id` and count from 0. So the totals of a run need no `increase()`, which would lose the "
-        "first sample.\n",
+        "rates or percentiles, because they cannot be added up; Prometheus computes them from these metrics. All "
+        "series of a run carry its `run_id` and count from 0. So the totals of a run need no `increase()`, which would "
+        "lose the first sample.\n",
     ]
     for scope in Scope:
         rows = (
@@ -74,8 +74,8 @@ def flags() -> str:
         "No flag is mandatory. `locust-otel COMMAND --help` prints the same. Times are written `500ms`, `5s`, `2m`.\n",
         "## `locust-otel run`\n",
         "It takes all arguments of `locust`, the flags of this table, and `--open`, which opens the live page in a "
-        "browser. `locust` itself takes the table too, if the locustfile has `locust_otel.register()`. Each flag of the "
-        "table is also an environment variable, and, without the dashes, a line of `locust.conf`.\n",
+        "browser. `locust` itself takes the table too, if the locustfile has `locust_otel.register()`. Each flag of "
+        "the table is also an environment variable, and, without the dashes, a line of `locust.conf`.\n",
         _table(("flag", "environment", "meaning"), options),
     ]
     for name, parser in _parsers().items():

@@ -1,6 +1,6 @@
 """Three kinds of clients in one run, by weight: of 1,000 users 300 are API consumers, 100 admins, 600 phones.
 
-Shows several user classes with paces of their own, an API key, a login, and a URL whose date stays out of the
+Shows several user classes, each with its own pace, an API key, a login, and a URL whose date is not part of the
 request's name. Start the demo shop, then run it either way:
 
     python -m locust_otel.demo.shop --port 8765
@@ -21,7 +21,7 @@ SHOP = "http://127.0.0.1:8765"
 
 
 class APIConsumer(HttpUser):
-    """A program that polls: ten times a second, less the time the answer takes."""
+    """A program that polls, 0.1 s after each answer."""
 
     host = SHOP
     weight = 3
@@ -38,14 +38,14 @@ class APIConsumer(HttpUser):
 
 
 class AdminUser(HttpUser):
-    """Somebody in the back office: few requests, expensive ones."""
+    """An admin: few requests, but expensive ones."""
 
     host = SHOP
     weight = 1
     wait_time = between(3, 10)
 
     def on_start(self) -> None:
-        """Log in, again until it works: a user without a token would only ever fail."""
+        """Log in, and retry until it works: without a token every request would fail."""
         while not self.log_in():
             time.sleep(1)
 
@@ -69,14 +69,14 @@ class AdminUser(HttpUser):
 
 
 class MobileUser(HttpUser):
-    """A phone that asks what is new since yesterday."""
+    """A phone that fetches the news since yesterday."""
 
     host = SHOP
     weight = 6
     wait_time = between(2, 8)
 
     def on_start(self) -> None:
-        """Be known as the app."""
+        """Send the User-Agent of the app."""
         self.client.headers["User-Agent"] = "WebshopApp/3.2 (Android 15)"
 
     @task

@@ -1,29 +1,29 @@
 """Load shapes that show how a service degrades: steps, ramp, spike and soak, for any user class.
 
-Add this file to a locustfile, and choose a shape by the environment; without, it is the steps. With the web UI's
-`--class-picker` all four are offered. `locust-otel analyze` then says what the run has shown:
+Load this file together with a locustfile, and choose a shape by the environment variable SHAPE. Without it Locust takes
+the steps; with the web UI's `--class-picker` you can choose. `locust-otel analyze` then names the pattern of the run:
 
-    SHAPE=steps SHAPE_USERS=400 SHAPE_TIME=320 locust-otel run --headless --run-record runs \
+    SHAPE=steps SHAPE_USERS=400 SHAPE_TIME=360 locust-otel run --headless --run-record runs \
         -f locustfiles/webshop.py,locustfiles/shapes.py
     locust-otel analyze runs/RUN_ID.jsonl.gz
 
-Which one to take: *steps* tell a straight growth from a cliff, stalls from load, and a leak from both; *ramp* finds the
-knee in less time, but cannot tell a leak from a growth; *spike* shows how the service recovers; *soak* shows leaks.
+*Steps* separate a growth with the load from a cliff, and stalls and leaks from both. *Ramp* finds the knee in less
+time, but cannot separate a leak from a growth. *Spike* shows how the service recovers. *Soak* shows leaks.
 """
 
 import os
 
 from locust import LoadTestShape
 
-USERS = int(os.environ.get("SHAPE_USERS", "200"))  # at the most
-TIME_S = float(os.environ.get("SHAPE_TIME", "320"))  # all of it
+USERS = int(os.environ.get("SHAPE_USERS", "200"))  # highest number
+TIME_S = float(os.environ.get("SHAPE_TIME", "320"))  # length of the run
 CHOSEN = os.environ.get("SHAPE", "").lower()
 STEPS = 8
 RATE = min(100, USERS)  # new users a second: Locust warns above
 
 
 class Steps(LoadTestShape):
-    """Eight equal steps, each long enough to settle and to be measured; the last one stays a step longer."""
+    """Eight equal steps, each long enough to settle and to be measured; the last one lasts twice as long."""
 
     def tick(self) -> tuple[int, float] | None:
         """Return users and spawn rate; None ends the run."""
@@ -32,7 +32,7 @@ class Steps(LoadTestShape):
 
 
 class Ramp(LoadTestShape):
-    """More users with every second, up to the top, and the last tenth of the time there."""
+    """More users with every second for nine tenths of the time, then all users."""
 
     def tick(self) -> tuple[int, float] | None:
         """Return users and spawn rate; None ends the run."""
@@ -41,7 +41,7 @@ class Ramp(LoadTestShape):
 
 
 class Spike(LoadTestShape):
-    """A quarter of the users, all of them for a fifth of the time, and a quarter again to recover."""
+    """A quarter of the users, then all of them for a fifth of the time, then a quarter again to recover."""
 
     def tick(self) -> tuple[int, float] | None:
         """Return users and spawn rate; None ends the run."""
@@ -50,7 +50,7 @@ class Spike(LoadTestShape):
 
 
 class Soak(LoadTestShape):
-    """All users, as long as it lasts."""
+    """All users for the whole time."""
 
     def tick(self) -> tuple[int, float] | None:
         """Return users and spawn rate; None ends the run."""
@@ -61,7 +61,7 @@ SHAPES = {"steps": Steps, "ramp": Ramp, "spike": Spike, "soak": Soak}
 if CHOSEN and CHOSEN not in SHAPES:
     raise ValueError(f"SHAPE={CHOSEN} is none of {', '.join(SHAPES)}.")
 for name, shape in SHAPES.items():
-    shape.abstract = CHOSEN not in ("", name)  # Locust offers those that are not
+    shape.abstract = CHOSEN not in ("", name)  # Locust offers only shapes that are not abstract
 
 
 def _gone(run: LoadTestShape) -> float:

@@ -5,7 +5,7 @@ Start the demo shop, then run it:
     python -m locust_otel.demo.shop --port 8765
     pytest locustfiles/test_webshop.py
 
-Locust patches sockets and locks when it is imported; other tests of the same process then run with that.
+Importing Locust patches sockets and locks, also for other tests of the same process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SECONDS = 30
 
 
 class Phone(HttpUser):
-    """Looks at the news and at the data behind them."""
+    """Fetches news and data."""
 
     host = os.environ.get("SHOP", "http://127.0.0.1:8765")
     wait_time = between(0.5, 1.5)
@@ -48,5 +48,5 @@ def test_the_shop_keeps_its_promises() -> None:
     runner.start(20, spawn_rate=20)
     gevent.sleep(SECONDS)
     runner.quit()
-    bridge.close()  # after it the verdict is final
+    bridge.close()  # from here on the verdict is final
     assert bridge.verdict() == "met", bridge.standing()

@@ -1,7 +1,7 @@
 """Shoppers who log in, browse, fill a cart and check out: one user class, tasks with weights and tags.
 
-Shows a login whose token the whole session carries, one request name for many URLs, and a checkout that
-decides itself what counts as a failure. Start the demo shop, then run it either way:
+Shows a login whose token all later requests carry, one request name for many URLs, and a checkout that decides which
+answers are failures. Start the demo shop, then run it either way:
 
     python -m locust_otel.demo.shop --port 8765
     locust-otel run -f locustfiles/webshop.py --headless --users 50 --spawn-rate 10 --run-time 2m
@@ -26,7 +26,7 @@ class WebshopUser(HttpUser):
     items = 0  # in the cart, as far as the shopper knows
 
     def on_start(self) -> None:
-        """Log in, again until it works: a user without a token would only ever fail."""
+        """Log in, and retry until it works: without a token every request would fail."""
         while not self.log_in():
             time.sleep(1)
 
@@ -47,7 +47,7 @@ class WebshopUser(HttpUser):
     @tag("browse")
     @task(3)
     def view_product(self) -> None:
-        """Look at one product; `name` makes one line of a thousand URLs."""
+        """Look at one product; `name` makes one series of a thousand URLs."""
         self.client.get(f"/api/products/{random.randint(1, 1000)}", name="/api/products/[id]")
 
     @tag("purchase")
@@ -60,7 +60,7 @@ class WebshopUser(HttpUser):
     @tag("purchase")
     @task
     def checkout(self) -> None:
-        """Order what is in the cart; where the shop has lost it, that is a failure with a name of its own."""
+        """Order the content of the cart; if the shop has lost it, that is a failure with its own name."""
         if not self.items:
             self.add_to_cart()
         self.items = 0

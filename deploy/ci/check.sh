@@ -5,7 +5,7 @@
 #   check.sh slo.yaml results -f locustfile.py --host https://staging.example.com -u 50 -r 10 -t 30m
 #
 # Ends with 0 met, 3 missed, 4 no data or not decidable, 5 not valid, 78 bad configuration; any other code is Locust's
-# own. RESULTS_FOLDER has RUN_ID.jsonl.gz, junit.xml and report.html then. RUN_ID can be set.
+# own. RESULTS_FOLDER then has RUN_ID.jsonl.gz, junit.xml and report.html. You may set RUN_ID.
 set -u
 
 if [ $# -lt 3 ]; then
@@ -18,7 +18,7 @@ shift 2
 run_id=${RUN_ID:-ci-$(date -u +%Y-%m-%dT%H-%M-%SZ)-$$}
 record=$results/$run_id.jsonl.gz
 mkdir -p "$results" || exit 78
-# What an earlier run has left must not be taken for that of this one.
+# Results of an earlier run must not be taken for those of this run.
 rm -f "$record" "$results/junit.xml" "$results/report.html"
 
 ran=0
@@ -28,7 +28,7 @@ case $ran in
 *) exit "$ran" ;;
 esac
 
-# From the record, so that it says what the run has said.
+# Judge the record, so that the verdict is that of the run.
 checked=0
 locust-otel check "$record" --format junit --output "$results/junit.xml" || checked=$?
 locust-otel report "$record" --output "$results/report.html" || echo "no report: it needs locust-otel[analysis]" >&2
