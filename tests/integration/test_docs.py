@@ -1,8 +1,7 @@
-"""Every snippet of the documentation is run, or parsed by what would run it."""
+"""Every snippet of the documentation is parsed by the program that would run it."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from check_jsonschema.builtin_schemas import get_builtin_schema
 
 from locust_otel import cli
 from locust_otel.core.catalogue import CATALOGUE
+from locust_otel.core.errors import ConfigurationError
 from locust_otel.demo import faults
 from locust_otel.slo.file import load
 from locust_otel.slo.rules import names
@@ -49,18 +49,18 @@ FOREIGN = (
     "cat",
     "echo",
 )
-"""Commands that are not looked into."""
+"""Programs whose arguments are not checked."""
 
 
 def snippets(*languages: str) -> Iterator[Any]:
-    """Yield the snippets in these languages as parameters, named by page and line."""
+    """Yield the snippets in these languages as parameters, named by page and line, with whether each has a prompt."""
     for page in PAGES:
         text = page.read_text()
-        for found in _FENCE.finditer(text):
-            if found[2] in languages:
-                line = text.count("\n", 0, found.start()) + 1
-                indented = re.sub(rf"^{found[1]}", "", found[3], flags=re.M)
-                yield pytest.param(indented, id=f"{page.relative_to(TOP)}:{line}")
+        for fence in _FENCE.finditer(text):
+            if fence[2] in languages:
+                line = text.count("\n", 0, fence.start()) + 1
+                snippet = re.sub(rf"^{fence[1]}", "", fence[3], flags=re.M)
+                yield pytest.param(snippet, fence[2] == "console", id=f"{page.relative_to(TOP)}:{line}")
 
 
 def commands(snippet: str, *, is_console: bool) -> Iterator[list[str]]:
@@ -68,7 +68,7 @@ def commands(snippet: str, *, is_console: bool) -> Iterator[list[str]]:
     joined = re.sub(r"\\\n\s*", " ", snippet)
     for raw in joined.splitlines():
         if is_console and not raw.startswith("$ "):
-            continue  # what the command prints
+            continue  # output of the command
         words = deploy.split(raw.removeprefix("$ "))
         while words and _ASSIGNMENT.fullmatch(words[0]):
             words.pop(0)
@@ -77,24 +77,24 @@ def commands(snippet: str, *, is_console: bool) -> Iterator[list[str]]:
 
 
 def check(words: list[str]) -> None:  # noqa: PLR0912  # one branch a program
-    """Fail where a command line is none that its program would take."""
+    """Fail if a program would refuse its command line."""
     program, *arguments = words
     if "|" in arguments:
         check(words[: words.index("|")])
         return
     if program == "locust-otel" and arguments[:1] == ["run"]:
-        deploy.locust_options([word for word in arguments[1:] if word != "--open"])  # of our command alone
+        deploy.locust_options([word for word in arguments[1:] if word != "--open"])  # only our command has it
     elif program == "locust":
         deploy.locust_options(arguments)
     elif program == "locust-otel":
-        own = arguments[: arguments.index("--")] if "--" in arguments else arguments  # then somebody else's command
-        cli._parser().parse_args(own)
+        ours = arguments[: arguments.index("--")] if "--" in arguments else arguments  # another program's follow
+        cli._parser().parse_args(ours)
     elif program == "make":
         targets = re.findall(r"^([a-z-]+):", (TOP / "Makefile").read_text(), re.M)
-        assert {one for one in arguments if "=" not in one} <= set(targets)
-        for one in arguments:
-            if one.startswith("ARGS="):
-                cli._parser().parse_args(["demo", *deploy.split(one.removeprefix("ARGS="))])
+        assert {argument for argument in arguments if "=" not in argument} <= set(targets)
+        for argument in arguments:
+            if argument.startswith("ARGS="):
+                cli._parser().parse_args(["demo", *deploy.split(argument.removeprefix("ARGS="))])
     elif program == "docker":
         _check_docker(arguments)
     elif program == "kubectl":
@@ -105,7 +105,7 @@ def check(words: list[str]) -> None:  # noqa: PLR0912  # one branch a program
     elif program == "python" and arguments[:1] == ["-m"]:
         assert (TOP / f"{arguments[1].replace('.', '/')}.py").is_file()
     else:
-        assert program in FOREIGN, f"teach this test what {program} takes, or leave it to FOREIGN"
+        assert program in FOREIGN, f"check the arguments of {program} here, or add it to FOREIGN"
 
 
 def _check_docker(arguments: list[str]) -> None:
@@ -119,8 +119,8 @@ def _check_docker(arguments: list[str]) -> None:
         assert (TOP / arguments[arguments.index("-f") + 1]).is_file()
     else:
         assert arguments[0] == "run"
-        at = next(i for i, one in enumerate(arguments) if re.match(r"locust-otel(:|$)", one))
-        check(["locust-otel", *arguments[at + 1 :]])
+        image = next(i for i, argument in enumerate(arguments) if re.match(r"locust-otel(:|$)", argument))
+        check(["locust-otel", *arguments[image + 1 :]])
 
 
 def _check_curl(arguments: list[str]) -> None:
@@ -133,17 +133,10 @@ def _check_curl(arguments: list[str]) -> None:
             faults.build(document.pop("name"), document)
 
 
-@pytest.mark.parametrize("snippet", list(snippets("sh", "bash")))
-def test_shell_snippets_exist(snippet: str) -> None:
-    """Each command of ours parses with the parser that would read it, and what others are given exists."""
-    for words in commands(snippet, is_console=False):
-        check(words)
-
-
-@pytest.mark.parametrize("snippet", list(snippets("console")))
-def test_console_snippets_exist(snippet: str) -> None:
-    """Likewise what stands behind a prompt."""
-    for words in commands(snippet, is_console=True):
+@pytest.mark.parametrize(("snippet", "is_console"), list(snippets("sh", "bash", "console")))
+def test_commands_exist(snippet: str, is_console: bool) -> None:
+    """Each of our commands parses, and the files, services and targets that other programs name exist."""
+    for words in commands(snippet, is_console=is_console):
         check(words)
 
 
@@ -160,14 +153,14 @@ def test_console_snippets_exist(snippet: str) -> None:
     ],
     ids=" ".join,
 )
-def test_a_wrong_command_is_found(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """The checks do refuse what is planted."""
-    with pytest.raises((AssertionError, SystemExit, Exception)):
+def test_a_wrong_command_fails(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The checks refuse planted faults."""
+    with pytest.raises((AssertionError, SystemExit, ConfigurationError)):
         check(words)
 
 
-@pytest.mark.parametrize("snippet", list(snippets("yaml")))
-def test_yaml_snippets_are_valid(snippet: str, backend: Callable[[str], None], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("snippet", "_"), list(snippets("yaml")))
+def test_yaml_snippets_are_valid(snippet: str, _: bool, backend: Callable[[str], None], tmp_path: Path) -> None:
     """SLO files load, Prometheus takes its configuration, and compose files satisfy their schema."""
     document = yaml.safe_load(snippet)
     file = tmp_path / "snippet.yaml"
@@ -184,8 +177,8 @@ def test_yaml_snippets_are_valid(snippet: str, backend: Callable[[str], None], t
         jsonschema.validate(document, get_builtin_schema("vendor.compose-spec"))
 
 
-@pytest.mark.parametrize("snippet", list(snippets("promql")))
-def test_promql_snippets_parse(snippet: str, backend: Callable[[str], None], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("snippet", "_"), list(snippets("promql")))
+def test_promql_snippets_parse(snippet: str, _: bool, backend: Callable[[str], None], tmp_path: Path) -> None:
     """Each expression parses, the snippet as a whole or line by line, and names metrics that exist."""
     backend("promtool")
     if not _parses(snippet, tmp_path):
@@ -207,37 +200,32 @@ def _metrics() -> set[str]:
     return exported | parts | recorded
 
 
-@pytest.mark.parametrize("snippet", list(snippets("python")))
-def test_python_snippets_compile(snippet: str) -> None:
-    """Each is Python."""
+@pytest.mark.parametrize(("snippet", "_"), list(snippets("python")))
+def test_python_snippets_compile(snippet: str, _: bool) -> None:
+    """Each snippet is valid Python."""
     compile(snippet, "snippet", "exec")
 
 
 def test_links_of_the_landing_page() -> None:
-    """It is shown on an index too, so its links are absolute, and each leads to a file of this repository."""
+    """A package index shows it too, so each link is absolute, and leads to a file of this repository."""
     text = (TOP / "README.md").read_text()
-    ours = re.findall(rf"\({_REPOSITORY}/(?:blob|tree)/main/([^)#]+)|\({_PICTURES}/main/([^)]+)\)", text)
-    assert len(ours) >= 20
-    for path in ("".join(found) for found in ours):
+    links = re.findall(rf"\({_REPOSITORY}/(?:blob|tree)/main/([^)#]+)|\({_PICTURES}/main/([^)]+)\)", text)
+    assert len(links) >= 20
+    for path in map("".join, links):
         assert (TOP / path).exists(), path
     assert not re.findall(r"\]\((?!https://)", text)
 
 
 def test_the_tables_of_migrating_name_our_metrics() -> None:
-    """What stands in the column `here` is exported."""
+    """Each metric in the column `here` is exported."""
     rows = re.findall(r"^\|[^|]*\|([^|]*)\|", (TOP / "docs" / "migrating.md").read_text(), re.M)
-    named = {name for row in rows for name in _METRIC.findall(row)}
-    assert len(named) >= 10
-    assert named <= _metrics()
+    metrics = {name for row in rows for name in _METRIC.findall(row)}
+    assert len(metrics) >= 10
+    assert metrics <= _metrics()
 
 
-def test_there_is_something_to_check() -> None:
-    """Snippets of each language are found."""
-    found = {language: len(list(snippets(language))) for language in ("sh", "console", "yaml", "promql", "python")}
-    assert found["sh"] >= 15
-    assert min(found.values()) >= 2
-
-
-def test_the_parser_is_argparse() -> None:
-    """What the checks of our own commands rely on."""
-    assert isinstance(cli._parser(), argparse.ArgumentParser)
+def test_each_language_has_snippets() -> None:
+    """The search finds snippets of each language."""
+    counts = {language: len(list(snippets(language))) for language in ("sh", "console", "yaml", "promql", "python")}
+    assert counts["sh"] >= 15
+    assert min(counts.values()) >= 2

@@ -1,4 +1,4 @@
-"""Tests of the steps for CI: they are what they say, as far as can be told without running them."""
+"""Tests of the CI steps in `deploy/ci`: their schema, their flags and their exit codes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ WORKFLOW, STEP = CI / "github-actions.yml", CI / "check.sh"
 
 
 def test_the_workflow_is_one() -> None:
-    """It keeps to the JSON Schema of GitHub's workflows."""
+    """It satisfies the JSON Schema of GitHub's workflows."""
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(WORKFLOW)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_the_workflow_gates_and_keeps_the_results() -> None:
-    """The verdict ends the job, and the results are uploaded whatever it is."""
+    """The verdict ends the job, and the results are always uploaded."""
     job = yaml.safe_load(WORKFLOW.read_text())["jobs"]["load-test"]
     steps = {step.get("name", step.get("uses", step.get("run"))): step for step in job["steps"]}
     gate = steps["Judge"]["run"].splitlines()[-1]
@@ -41,7 +41,7 @@ def _commands() -> list[str]:
 
 
 def test_the_flags_exist() -> None:
-    """Each `locust-otel check` in them is one that can be asked for."""
+    """Each `locust-otel check` in them parses."""
     commands = _commands()
     assert len(commands) == 3
     for command in commands:
@@ -60,7 +60,7 @@ def test_shell() -> None:
     [(0, 0, 0), (3, 3, 3), (3, 0, 3), (0, 3, 3), (0, 4, 4), (5, 0, 5), (78, 0, 78), (2, 0, 2), (130, 0, 130)],
 )
 def test_the_exit_code_of_the_step(tmp_path: Path, ran: int, checked: int, code: int) -> None:
-    """Both must be content, and what is no verdict is not judged."""
+    """The run and the check must both pass; another exit code of the run is passed on without a check."""
     fake = tmp_path / "locust-otel"
     fake.write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/asked"\n[ "$1" = run ] && exit {ran}\nexit {checked}\n')
     fake.chmod(0o755)
@@ -74,7 +74,7 @@ def test_the_exit_code_of_the_step(tmp_path: Path, ran: int, checked: int, code:
 
 
 def test_the_step_needs_its_arguments() -> None:
-    """Without them it says how it is used."""
+    """Without them it prints its usage."""
     result = subprocess.run(["/bin/sh", STEP, "slo.yaml"], capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 78
     assert "usage" in result.stderr

@@ -257,8 +257,14 @@ def test_patterns_of_the_analysis() -> None:
 
 def test_lines_of_a_record() -> None:
     """The table of the record has each line, and each of its keys."""
-    lines = {"run": record.RunLine, "mark": record.Mark, "event": record.RecordedEvent, "warm": record.WarmLine,
-             "interval": record.IntervalLine, "end": record.EndLine}  # fmt: skip
+    lines: dict[str, type[msgspec.Struct]] = {
+        "run": record.RunLine,
+        "mark": record.Mark,
+        "event": record.RecordedEvent,
+        "warm": record.WarmLine,
+        "interval": record.IntervalLine,
+        "end": record.EndLine,
+    }
     listed = {
         row[0]: NAME.findall(re.sub(r"\([^)]*\)", "", row[1]))
         for row in rows("docs/run-record.md", "| type | content |")
