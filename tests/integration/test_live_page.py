@@ -94,12 +94,12 @@ def test_the_tiles(seen: dict[str, Any], scene: str) -> None:
 
 def test_the_verdict_in_words(seen: dict[str, Any]) -> None:
     """State and verdict are words in the tile, in the sentence and in the title, not only colours."""
-    words = {"short": "warming up", "healthy": "met", "failing": "invalid", "over": "met", "plain": "no objectives"}
+    words = {"short": "warming up", "healthy": "met", "failing": "missed", "over": "met", "plain": "no objectives"}
     for scene, word in words.items():
         shown = seen[f"{scene}-wide-light"]["shown"]
         assert shown["tiles"]["state"].split("\n")[1] == word
         statuses = {cells[1].partition("\n")[0] for cells in shown["objectives"]}
-        assert statuses == ({word} if word in {"met", "invalid"} else {"undecided"} if scene == "short" else set())
+        assert statuses == ({word} if word in {"met", "missed"} else {"undecided"} if scene == "short" else set())
     assert seen["healthy-wide-light"]["shown"]["title"] == "met · 2026-11-24T16-00-00Z-3f9a"
     assert seen["plain-wide-light"]["shown"]["title"].startswith("running · ")
     assert "is over; objectives: 4 met." in seen["over-wide-light"]["shown"]["sentence"]
