@@ -1,6 +1,7 @@
-"""The code that runs inside Locust's process, beside the simulated users: it counts, and does nothing else.
+"""Code that runs inside Locust's process, beside the simulated users.
 
-It records requests, measures how the load generator keeps up, and reports both four times a second to the exporter,
-which it starts and restarts. Everything here costs the users time, so whatever can wait belongs into `exporter`. It may
-import `core`, `wire` and `slo`; only `demo`, and the lazy names at the top of the package, import it.
+It records requests, measures whether the load generator keeps up, and reports both to the exporter four times a second.
+It starts the exporter and restarts it. Work here costs the users time, so everything that can wait belongs in
+`exporter`. This room may import `core`, `wire` and `slo`; only `demo` and the lazy names at the top of the package
+import it.
 """

@@ -1,4 +1,4 @@
-"""The outward face of the bridge between one Locust environment and the exporter beside it."""
+"""Public interface of the bridge between one Locust environment and its exporter."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _VERDICTS = {
 
 
 class Bridge:
-    """The bridge of one Locust environment, which `attach` returns."""
+    """Bridge of one Locust environment; `attach` returns it."""
 
     def __init__(self, node: Node, life: Life) -> None:
         self._node = node
         self._life = life
-        self._last: dict[str, Any] = {}  # what the exporter answers at the end
+        self._last: dict[str, Any] = {}  # final answers of the exporter, by question
         self._is_closed = False
 
     @property
     def url(self) -> str | None:
-        """Where `/metrics` is; None where it is not served."""
+        """URL of `/metrics`; None if it is not served."""
         url: str | None = self._node.link.ready.get("url")
         return url
 
@@ -41,21 +41,21 @@ class Bridge:
 
     @property
     def is_running(self) -> bool:
-        """Whether a run goes on."""
+        """True while a run is active."""
         return self._life.running is not None
 
     def mark(self, text: str, kind: str = DEFAULT_KIND) -> bool:
-        """Mark something in the run that goes on: a fault, a deployment; a worker has its master do so.
+        """Mark an event in the active run: a fault, a deployment. A worker sends the mark to its master.
 
         Args:
-            text: What happened, in a few words; one line, cut at 200 characters.
-            kind: A word for what sort of thing it is: `fault`, `deployment`, `note`.
+            text: Description in a few words; one line, cut at 200 characters.
+            kind: One word for the kind of event: `fault`, `deployment`, `note`.
 
         Returns:
-            Whether a run goes on; without one nothing is marked.
+            Whether a run is active; without one nothing is marked.
 
         Raises:
-            MarkError: The text is empty, or the kind is no word of at most 30 small letters, digits, `_` and `-`.
+            MarkError: The text is empty, or the kind is not a word of 1 to 30 small letters, digits, `_` and `-`.
         """
         mark, word = cleaned(text, kind)
         run = self._life.running
@@ -65,12 +65,12 @@ class Bridge:
         """Return counts and status of each objective of the SLO file, also after `close`.
 
         Returns:
-            The counts and the status by objective; None without an SLO file, and before the first run.
+            One point for each objective; None without an SLO file, and before the first run.
 
         Raises:
             TimeoutError: The exporter does not answer.
         """
-        points = self._judged("objectives")
+        points = self._ask_judge("objectives")
         return None if points is None else tuple(ObjectivePoint(*fields) for fields in points)
 
     def verdict(self) -> str | None:
@@ -82,11 +82,11 @@ class Bridge:
         Raises:
             TimeoutError: The exporter does not answer.
         """
-        code = self._judged("verdict")
+        code = self._ask_judge("verdict")
         return None if code is None else _VERDICTS[ExitCode(code)]
 
-    def _judged(self, question: str) -> Any:
-        """Return what the exporter answers of the objectives, with all requests so far; None without an SLO file."""
+    def _ask_judge(self, question: str) -> Any:
+        """Return the answer to a question about the objectives, for all requests so far; None without an SLO file."""
         if not self._node.link.ready.get("has_slo"):
             return None
         if not self._is_closed:
@@ -94,17 +94,15 @@ class Bridge:
         return self.ask(question, timeout_s=VERDICT_S)
 
     def ask(self, question: str, argument: object = None, timeout_s: float = 2.0) -> Any:
-        """Return what the exporter answers, once it has taken in all that was said before.
-
-        After the end that is what it has answered then, to questions of `remember`.
+        """Return the exporter's answer, after it has processed all earlier messages; after `close` its final answer.
 
         Args:
-            question: `page`, `html`, `json`, `objectives` or `verdict`.
-            argument: What belongs to it.
+            question: `page`, `html`, `json`, `objectives` or `verdict`; after `close` only those of `remember`.
+            argument: Argument of the question.
             timeout_s: Seconds to wait.
 
         Raises:
-            TimeoutError: It does not answer in time, or there is none.
+            TimeoutError: The exporter does not answer in time, or there is no exporter.
         """
         if not self._is_closed:
             return self._node.link.ask(question, argument, timeout_s)
@@ -113,13 +111,13 @@ class Bridge:
         return self._last[question]
 
     def remember(self, question: str) -> None:
-        """Keep the answer of the end, for `ask` after it."""
+        """Keep the final answer to a question, for `ask` after `close`."""
         self._last[question] = None
 
     def close(self, **_: object) -> None:
-        """Give the final values to who scrapes, log the account, and stop; a second call waits for the first.
+        """Deliver the final values, log the account of the run, and stop; a second call waits for the first.
 
-        For an embedded use, at its end; a Locust process does it by itself, as a listener for `quit`.
+        Call it at the end of an embedded use. A Locust process calls it as a listener of `quit`.
         """
         self._life.close(self._ask_last)
 

@@ -1,4 +1,4 @@
-"""`locust-otel run`: Locust with the bridge on."""
+"""`locust-otel run`: Locust with the bridge."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from locust_otel.core.errors import ExitCode
 
 
 def add_to(commands: Any) -> None:
-    """Add the command; what follows it is Locust's, `--help` too."""
-    what = "run Locust with the bridge on; takes every argument of locust, and --open for the live page"
-    commands.add_parser("run", help=what, add_help=False)
+    """Add the command; Locust parses the arguments after it, `--help` too."""
+    text = "run Locust with the bridge; takes every argument of locust, and --open to open the live page"
+    commands.add_parser("run", help=text, add_help=False)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -37,10 +37,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def open_page(metrics_url: str) -> None:
-    """Open the live page, which is beside `/metrics`, in a browser; where there is no desktop, print where it is."""
+    """Open the live page, which is beside `/metrics`, in a browser; without a desktop, print its URL."""
     url = metrics_url.removesuffix("metrics")
     if sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
-        # In a process of its own: a browser that does not return would hold the simulated users up.
+        # In its own process: a browser that does not return would block the simulated users.
         subprocess.Popen(  # noqa: S603  # our own arguments
             [sys.executable, "-m", "webbrowser", url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

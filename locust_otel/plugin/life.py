@@ -1,4 +1,4 @@
-"""The life of a Locust process: what is done at its start, around each run, and at its end."""
+"""Life of a Locust process: the steps at its start, around each run, and at its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TICK_S = 0.25
 """Seconds between two reports to the exporter."""
 
 VERDICT_S = 2.0
-"""Seconds in which the exporter has to answer how the objectives stand."""
+"""Seconds in which the exporter must answer a question about the objectives."""
 
 _TICKS_PER_STATUS = 4
 
@@ -32,13 +32,13 @@ class Life:
 
     def __init__(self, node: Node, *, freezes: bool) -> None:
         self._node = node
-        self._freezes = freezes  # leaves what is there before the first run out of garbage collections
+        self._freezes = freezes  # exclude the objects from before the first run from garbage collections
         self._shutdown = Shutdown()
         self._ticker = gevent.Greenlet(self._tick)
 
     @property
     def running(self) -> CurrentRun | None:
-        """The run that goes on; None without one."""
+        """The active run; None without one."""
         run = self._node.run
         return None if run is None or run.is_stopped else run
 
@@ -46,13 +46,13 @@ class Life:
         """Start to measure and to report."""
         self._node.start()
         self._ticker.start()
-        # Timers count from the loop's last turn, which was before all imports: --run-time would be shorter by those.
+        # Timers count from the loop's last turn, which was before all imports; --run-time would be shorter by that.
         gevent.get_hub().loop.update_now()
 
     def close(self, ask_last: Callable[[], object]) -> None:
         """Conclude the run and end the exporter; a second call waits for the first.
 
-        `ask_last` asks the exporter what must be known after its end.
+        `ask_last` asks the exporter for all answers that are needed after its end.
         """
         if not self._shutdown.begin():
             self._shutdown.wait_for_first()
@@ -75,13 +75,12 @@ class Life:
             self._finish(None)
         if self._freezes:
             self._freezes = False
-            # A full collection with Locust's imports holds every user up for some 80 ms (measured 2026-11).
+            # A full collection with Locust's imports stops every user for about 80 ms (measured 2026-11).
             gc.collect()
             gc.freeze()
         run = node.start_run()
-        environment = node.environment
-        options, runner = environment.parsed_options, environment.runner
-        told = {
+        options, runner = node.environment.parsed_options, node.environment.runner
+        facts = {
             "run_id": run.run_id,
             "start_time": run.start_time,
             "started_s": run.started_s,
@@ -98,60 +97,60 @@ class Life:
                 "run_time_s": getattr(options, "run_time", None),
             },
         }
-        node.link.send(frames.BEGIN, told)
+        node.link.send(frames.BEGIN, facts)
         node.link.send(frames.STATUS, node.status())
 
     def on_spawning_complete(self, user_count: int = 0, **_: object) -> None:
-        """Note what `--reset-stats` has just thrown away."""
-        run = self._node.run
-        if run is not None and not self._node.is_worker:
+        """Send the event, and count the requests that `--reset-stats` has just dropped."""
+        node, run = self._node, self._node.run
+        if run is not None and not node.is_worker:
             attributes: dict[str, str | int | float] = {"run_id": run.run_id, "users": user_count}
-            event = Event(SPAWNING_COMPLETE, f"All {user_count} users are there", attributes=attributes)
-            self._node.link.send(frames.EVENT, encode_event(event))
-            self._node.link.send(frames.STATUS, self._node.status())
-        if getattr(self._node.environment, "reset_stats", False):
-            self._node.on_reset()
+            event = Event(SPAWNING_COMPLETE, f"All {user_count} users are running", attributes=attributes)
+            node.link.send(frames.EVENT, encode_event(event))
+            node.link.send(frames.STATUS, node.status())
+        if getattr(node.environment, "reset_stats", False):
+            node.on_reset()
 
     def on_test_stop(self, **_: object) -> None:
-        """Stop the clock of the run, and have it concluded in its own time."""
+        """Stop the clock of the run; in a web UI, also conclude the run in the background."""
         run = self.running
         if run is not None:
             self._stop()
             if not getattr(self._node.environment.parsed_options, "headless", False):
-                gevent.spawn(self._wind_up, run)
+                gevent.spawn(self._conclude, run)
 
     def on_abort(self, run_id: str) -> None:
-        """Stop the run, as --slo-abort asks for."""
+        """Stop the run, as --slo-abort demands."""
         environment, run = self._node.environment, self._node.run
         if environment.runner is not None and run is not None and run.run_id == run_id:
-            # A process with a web UI goes on, for another run. In a greenlet of its own, which nothing of the run ends.
+            # With a web UI the process continues. In its own greenlet, which does not end with the run.
             gevent.spawn(environment.runner.quit if environment.web_ui is None else environment.runner.stop)
 
     def on_quitting(self, **_: object) -> None:
-        """Note who ends the process: a signal comes in a greenlet of its own, and a second one ends the waiting."""
+        """Note which greenlet ends the process: a signal has its own, and a second signal ends the waiting."""
         self._shutdown.quitting()
 
     def on_verdict(self, **_: object) -> None:
-        """Have the verdict decide the exit code, after all other listeners of `quitting`."""
-        if not self._node.link.ready.get("has_slo") or self._node.is_worker:
+        """Set the exit code from the verdict, after all other listeners of `quitting`."""
+        node, environment = self._node, self._node.environment
+        if not node.link.ready.get("has_slo") or node.is_worker:
             return
-        environment = self._node.environment
-        # The last requests are counted once the runner is through; what sets the code in `quit` comes too late.
+        # The last requests are counted when the runner has quit; a listener of `quit` would set the code too late.
         if environment.runner is not None and not self._shutdown.drain(environment.runner.quit):
-            environment.stop_timeout = 0  # Locust has the runner quit once more, and would wait for users again
+            environment.stop_timeout = 0  # Locust lets the runner quit a second time, and would wait for users again
         self._stop()
-        self._node.flush()
+        node.flush()
         asking = gevent.spawn(self._verdict)
         self._shutdown.join(asking)
         code = asking.value
-        if code or not environment.process_exit_code:  # a code that the user's own listener has set outlives a pass
+        if code or not environment.process_exit_code:  # a pass does not replace the code of the user's own listener
             environment.process_exit_code = int(code)
 
     def _verdict(self) -> int:
         try:
             return int(self._node.link.ask("verdict", timeout_s=VERDICT_S))
         except TimeoutError as error:
-            logger.error("The verdict cannot be had, so the exit code is %d: %s.", ExitCode.UNDECIDED, error)
+            logger.error("There is no verdict, so the exit code is %d: %s.", ExitCode.UNDECIDED, error)
             return ExitCode.UNDECIDED
 
     def _tick(self) -> None:
@@ -166,18 +165,18 @@ class Life:
                 self._node.tick()
                 if ticks % _TICKS_PER_STATUS == 0 and has_room:
                     self._node.link.send(frames.STATUS, self._node.status())
-            except Exception:  # a fault of ours must not end the reporting
-                logger.exception("A report could not be made")
+            except Exception:  # our own bug must not end the reporting
+                logger.exception("A report failed; the next one follows in %g s", TICK_S)
 
     def _stop(self) -> None:
-        """Stop the clock of the run; a second time changes nothing."""
+        """Stop the clock of the run; a second call changes nothing."""
         run = self.running
         if run is not None:
             run.is_stopped = True
             self._node.link.send(frames.STOPPED, run.run_id, monotonic())
 
     def _finish(self, grace_s: float | None) -> None:
-        """Say that nothing will be added to the run; a second time changes nothing."""
+        """Report that the run is complete; a second call changes nothing."""
         run = self._node.run
         if run is None or run.is_finished:
             return
@@ -186,8 +185,8 @@ class Life:
         self._node.flush()
         self._node.link.send(frames.FINISH, run.run_id, grace_s)
 
-    def _wind_up(self, run: CurrentRun) -> None:
-        """Conclude a run that has stopped in a process that goes on, as in the web UI."""
+    def _conclude(self, run: CurrentRun) -> None:
+        """Conclude a stopped run in a process that continues, as in the web UI."""
         if self._shutdown.is_near:
             return
         self._node.wait_for_last_requests()

@@ -1,7 +1,8 @@
-"""The exporter process, seen from Locust's: starts it, tells it everything, and replaces it where it dies.
+"""Link to the exporter process: it starts the exporter, sends it messages, and replaces it if it dies.
 
-Messages are kept until the exporter says that its checkpoint (a file in memory that this process holds) has them. A
-successor gets the checkpoint and what came since. Nothing here blocks a user: a greenlet of its own writes.
+The link keeps each message until the exporter confirms that its checkpoint contains it. The checkpoint is a file in
+memory that this process holds. A new exporter gets the checkpoint and all later messages. Nothing here blocks a user:
+a separate greenlet writes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -34,21 +35,21 @@ from locust_otel.wire import frames
 logger = logging.getLogger(__name__)
 
 START_S = 30.0
-"""Seconds that an exporter may take to be ready; more than a busy machine needs."""
+"""Seconds in which an exporter must be ready; more than a busy machine needs."""
 
 MAX_DEATHS = 3
-"""Deaths within `DEATHS_WITHIN_S` after which the run goes on without an exporter."""
+"""Deaths within `DEATHS_WITHIN_S` after which the run continues without an exporter."""
 DEATHS_WITHIN_S = 60.0
 
 MAX_WAITING_BYTES = 64 * 2**20
-"""Bytes of messages kept for an exporter that does not read; beyond that reports of workers are dropped, which their
-next ones make up for."""
+"""Bytes of messages kept for an exporter that does not read. Above that, reports of workers are dropped; later reports
+contain the same totals."""
 
 SILENCE_S = 5.0
-"""Seconds of silence after which an exporter is given up at the end: it says something each second."""
+"""Seconds without a message after which `close` kills the exporter, which sends one each second."""
 
 _LAST_ANSWER_S, _LAST_S = 0.5, 1.0
-"""Seconds for an answer, and for the end, of an exporter that has been silent for as long before."""
+"""Seconds for an answer, and for the end, of an exporter that has been silent for `SILENCE_S`."""
 
 _EXPORTER_FD, _CHECKPOINT_FDS = 3, (4, 5, 6, 7)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -59,42 +60,42 @@ class ExporterGoneError(Exception):
 
 
 class Presence(Enum):
-    """Whether there is an exporter."""
+    """State of the exporter."""
 
-    ABSENT = "absent"  # not started, given up, at its end, or a parent process's
-    PRESENT = "present"  # there, or about to be replaced
-    CLOSING = "closing"  # to end, and not replaced
+    ABSENT = "absent"  # not started, not replaced any more, ended, or a parent process's
+    PRESENT = "present"  # running, or about to be replaced
+    CLOSING = "closing"  # asked to end; it will not be replaced
 
 
 class Link:
-    """The exporter of one Locust process; a worker whose master has the only one never starts its own."""
+    """Link to the exporter of one Locust process; never started on a worker if only the master has an exporter."""
 
     def __init__(self) -> None:
-        self.ready: dict[str, Any] = {}  # what the exporter said when it was ready
+        self.ready: dict[str, Any] = {}  # first message of the exporter
         self.restarts = 0
-        self.commands: dict[str, Callable[..., object]] = {  # for what comes from the exporter
+        self.commands: dict[str, Callable[..., object]] = {  # handler of each message from the exporter
             frames.READY: self._on_ready,
             frames.KEPT: self._forget,
             frames.ANSWER: self._on_answer,
-            frames.LOG: _on_log,
+            frames.LOG: lambda name, level, text: logging.getLogger(name).log(level, "%s", text),
             frames.DONE: self._end,
         }
         self._presence = Presence.ABSENT
         self._settings: Mapping[str, Any] = {}
         self._checkpoints: list[int] = []
-        self._log: deque[bytes] = deque()  # messages that no checkpoint holds
+        self._log: deque[bytes] = deque()  # messages that the checkpoint does not contain
         self._log_bytes = 0
         self._kept = 0  # messages before the first of the log
-        self._unsent = 0  # messages at the end of the log that were not written
+        self._unsent = 0  # messages at the end of the log that are not yet written
         self._is_writing = False
-        self._is_ready = False  # until it is, nothing may overtake what its checkpoint does not hold
+        self._is_ready = False  # before that no new message may overtake those of the log
         self._wake = Event()
         self._answers: dict[int, AsyncResult] = {}
-        self._asked = 0
+        self._numbers = count(1)
         self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
         self._socket: Any = None
         self._pid = 0
-        self._heard = 0.0
+        self._heard_s = 0.0  # monotonic time of the exporter's last message
         self._incoming = frames.Frames()
         self._greenlets: list[gevent.Greenlet] = []
 
@@ -102,11 +103,11 @@ class Link:
         """Start the exporter with these settings, and wait until it is ready.
 
         Raises:
-            ConfigurationError: The settings cannot be used, or the process cannot be started.
+            ConfigurationError: The exporter refuses the settings, or the process does not start.
         """
         self._settings = settings
         self._checkpoints = [_memory_file() for _ in _CHECKPOINT_FDS]
-        leave = WeakMethod(self._leave)  # the hook holds nothing alive, since it stays
+        leave = WeakMethod(self._leave)  # weak, since the hook cannot be removed
 
         def in_child() -> None:
             method = leave()
@@ -119,8 +120,8 @@ class Link:
         except (OSError, ExporterGoneError) as error:
             raise ConfigurationError(
                 "locust-otel",
-                f"the exporter process cannot be started: {error}.",
-                f"What it wrote to the terminal says why; {sys.executable} -m locust_otel.exporter must start.",
+                f"the exporter process did not start: {error}.",
+                f"Read its error on the terminal; {sys.executable} -m locust_otel.exporter must start.",
                 slug="exporter-start",
             ) from error
         self._presence = Presence.PRESENT
@@ -128,20 +129,20 @@ class Link:
 
     @property
     def has_room(self) -> bool:
-        """Whether all that was said was written: then there is room for another report."""
+        """True once all messages are written: there is room for another report."""
         return not self._unsent and not self._is_writing
 
     @property
     def is_usable(self) -> bool:
-        """Whether there is an exporter, or will soon be one again."""
+        """True while an exporter is running or about to be replaced."""
         return self._presence is not Presence.ABSENT
 
     @property
     def _is_silent(self) -> bool:
-        return monotonic() - self._heard > SILENCE_S
+        return monotonic() - self._heard_s > SILENCE_S
 
     def send(self, *message: Any) -> None:
-        """Send a message; it is written later, in order."""
+        """Queue a message; a greenlet writes the queue in order."""
         is_dropped = message[0] == frames.WORKER and self._log_bytes > MAX_WAITING_BYTES
         if is_dropped or not self.is_usable:
             return
@@ -152,19 +153,18 @@ class Link:
         self._wake.set()
 
     def ask(self, question: str, argument: object = None, timeout_s: float = 2.0) -> Any:
-        """Return what the exporter answers to a question, once it has taken in all that was said before.
+        """Return the exporter's answer to a question, after it has processed all earlier messages.
 
         Raises:
-            TimeoutError: It does not answer in time.
+            TimeoutError: The exporter does not answer in time, or there is no exporter.
         """
         if not self.is_usable:
             raise TimeoutError("there is no exporter")
-        self._asked += 1
-        number = self._asked
+        number = next(self._numbers)
         answer = self._answers[number] = AsyncResult()
         self.send(frames.ASK, number, question, argument)
         if self._is_silent:
-            gevent.sleep(0.02)  # what it said while users kept the loop is read now
+            gevent.sleep(0.02)  # to read the messages that came while users blocked the loop
         if self._is_silent:
             timeout_s = min(timeout_s, _LAST_ANSWER_S)
         try:
@@ -175,7 +175,7 @@ class Link:
             del self._answers[number]
 
     def close(self, interrupted: Callable[[float], bool]) -> None:
-        """Have the exporter end, and wait for it as long as it has something to do.
+        """Ask the exporter to end, and wait for its end while it sends messages.
 
         `interrupted` waits for so many seconds, and returns whether a signal has come that ends the waiting.
         """
@@ -183,34 +183,34 @@ class Link:
         if self.is_usable:
             self._presence = Presence.CLOSING
         until = monotonic() + _LAST_S
-        is_hurried = False
+        has_hurried = False
         while self.is_usable and (not self._is_silent or monotonic() < until):
-            if is_hurried:
+            if has_hurried:
                 with contextlib.suppress(KeyboardInterrupt):
                     gevent.sleep(0.02)
             elif interrupted(0.02):
-                is_hurried = True
+                has_hurried = True
                 self.send(frames.HURRY)
         if self.is_usable:
-            logger.error("The exporter did not answer for %g s and was ended; its last values are missing.", SILENCE_S)
+            logger.error("The exporter did not answer for %g s and was killed; its last values are missing.", SILENCE_S)
             self._kill()
             self._end()
         gevent.killall(self._greenlets, block=False)
-        self._let_go()
+        self._disconnect()
         while self._checkpoints:
             os.close(self._checkpoints.pop())
         self._reap()
 
     def _start(self) -> None:
-        """Start a process, tell it the settings, and wait until it is ready."""
+        """Start a process, send it the settings, and wait until it is ready."""
         self._socket, theirs = socket.socketpair()
         self._incoming = frames.Frames()
         try:
             with theirs:
                 self._pid = _spawned(theirs.fileno(), self._checkpoints)
             with gevent.Timeout(START_S, ExporterGoneError(f"it was not ready within {START_S:g} s")):
-                said = self._kept + len(self._log)
-                settings = {**self._settings, "restarts": self.restarts, "said": said}
+                sent = self._kept + len(self._log)
+                settings = {**self._settings, "restarts": self.restarts, "said": sent}
                 self._socket.sendall(frames.packed(frames.SETTINGS, settings))
                 while not self._is_ready:
                     data = self._received()
@@ -222,21 +222,21 @@ class Link:
                         self._take(message)
         except BaseException:
             self._kill()
-            self._let_go()
+            self._disconnect()
             self._reap()
             raise
 
     def _on_ready(self, ready: dict[str, Any]) -> None:
-        """Note what the exporter has of the log: the rest is to be written."""
+        """Drop the messages that the checkpoint contains, and queue the rest of the log."""
         self.ready = ready
-        self._heard = monotonic()
+        self._heard_s = monotonic()
         self._forget(ready["received"])
         self._unsent = len(self._log)
         self._is_ready = True
         self._wake.set()
 
     def _forget(self, received: int) -> None:
-        """Forget the messages up to this number, which a checkpoint holds."""
+        """Drop the messages up to this number, which the checkpoint contains."""
         while self._kept < received and len(self._log) > self._unsent:
             self._log_bytes -= len(self._log.popleft())
             self._kept += 1
@@ -246,12 +246,12 @@ class Link:
             self._wake.wait()
             self._wake.clear()
             while self._unsent and self._is_ready:
-                to = self._socket
+                connection = self._socket
                 data = b"".join(islice(self._log, len(self._log) - self._unsent, None))
                 self._unsent, self._is_writing = 0, True
                 try:
-                    to.sendall(data)
-                except OSError:  # it has died, which the reader sees
+                    connection.sendall(data)
+                except OSError:  # the exporter has died; the reader replaces it
                     break
                 finally:
                     self._is_writing = False
@@ -263,7 +263,7 @@ class Link:
                 if not self._replace():
                     return
                 continue
-            self._heard = monotonic()
+            self._heard_s = monotonic()
             try:
                 for message in self._incoming.feed(data):
                     self._take(message)
@@ -272,7 +272,7 @@ class Link:
                 self._kill()
 
     def _received(self) -> bytes:
-        """Return what comes from the exporter; nothing where it has died."""
+        """Return bytes from the exporter; empty if it has died."""
         try:
             data: bytes = self._socket.recv(65536)
         except OSError:
@@ -285,21 +285,29 @@ class Link:
             return
         try:
             command(*message[1:])
-        except Exception:  # what goes wrong here must not end the reading
-            logger.exception("A message of the exporter, %s, was not understood", message[0])
+        except Exception:  # an error here must not end the reading
+            logger.exception("The message %s of the exporter was not understood", message[0])
 
     def _replace(self) -> bool:
-        """Start a new exporter in the place of one that died; return whether there is one."""
+        """Replace an exporter that has died; return whether a new one is running."""
         while self.is_usable:
-            self._let_go()
-            how = self._reap()
+            self._disconnect()
+            status = self._reap()
             if self._presence is Presence.CLOSING:
-                logger.error("The exporter ended with %s before all was said; its last values may be missing.", how)
+                logger.error("The exporter ended with %s before it was done; its last values may be missing.", status)
                 self._end()
                 return False
             self._deaths.append(monotonic())
             if len(self._deaths) == MAX_DEATHS and self._deaths[-1] - self._deaths[0] < DEATHS_WITHIN_S:
-                self._give_up(how)
+                self._end()
+                self._log.clear()
+                self._log_bytes = self._unsent = 0
+                logger.error(
+                    "The exporter died %d times within a minute, the last time with %s. The run continues without it: "
+                    "no numbers are exported, recorded or judged any more.",
+                    MAX_DEATHS,
+                    status,
+                )
                 return False
             self.restarts += 1
             try:
@@ -308,20 +316,9 @@ class Link:
                 logger.debug("The exporter could not be replaced: %s", error)
                 gevent.sleep(0.2)
                 continue
-            logger.warning("The exporter ended with %s and was replaced; every total is there again.", how)
+            logger.warning("The exporter ended with %s and was replaced; no total is lost.", status)
             return True
         return False
-
-    def _give_up(self, how: str) -> None:
-        self._end()
-        self._log.clear()
-        self._log_bytes = self._unsent = 0
-        logger.error(
-            "The exporter died %d times within a minute, at last with %s. The run goes on without it: nothing more is "
-            "exported, recorded or judged.",
-            MAX_DEATHS,
-            how,
-        )
 
     def _on_answer(self, number: int, value: Any) -> None:
         answer = self._answers.get(number)
@@ -336,7 +333,7 @@ class Link:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
 
-    def _let_go(self) -> None:
+    def _disconnect(self) -> None:
         self._is_ready = False
         if self._socket is not None:
             self._socket.close()
@@ -348,7 +345,7 @@ class Link:
         while self._pid and monotonic() < deadline:
             try:
                 pid, status = os.waitpid(self._pid, os.WNOHANG)
-            except OSError:  # somebody else has reaped it
+            except OSError:  # other code has reaped it
                 self._pid = 0
                 break
             if pid:
@@ -359,22 +356,18 @@ class Link:
         return "an unknown status"
 
     def _leave(self) -> None:
-        """Let go of the exporter in a child that a task has forked: it is the parent's."""
+        """Disconnect a child process that a task has forked: the exporter belongs to the parent."""
         self._end()
         self._pid = 0
-        # Not closed by gevent, which waits for its loop: that may never run here, and the exporter would live on.
+        # gevent's close waits for the loop, which may never run here; the exporter would then never end.
         null = os.open(os.devnull, os.O_RDWR)
         for file in [*([self._socket.fileno()] if self._socket is not None else []), *self._checkpoints]:
             os.dup2(null, file, inheritable=False)
         os.close(null)
 
 
-def _on_log(name: str, level: int, text: str) -> None:
-    logging.getLogger(name).log(level, "%s", text)
-
-
 def _memory_file() -> int:
-    """Return a file that has no name, and lives as long as somebody has it open."""
+    """Return a file without a name, which exists while a process has it open."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("locust-otel-checkpoint")
     with tempfile.TemporaryFile() as file:
@@ -384,17 +377,17 @@ def _memory_file() -> int:
 def _spawned(theirs: int, checkpoints: list[int]) -> int:
     """Start an exporter that has these files open, and return its process id.
 
-    Not by `subprocess`, which gevent replaces: its fork copies every greenlet. Signals are blocked until the exporter
-    ignores them: Ctrl-C goes to it too, and its Locust says when it is to end.
+    Not with `subprocess`, which gevent replaces: its fork copies every greenlet. Signals are blocked until the exporter
+    ignores them: Ctrl-C reaches it too, but its Locust process decides when it ends.
     """
     if not sys.executable:
         raise OSError(errno.ENOENT, "there is no Python to start it with (sys.executable is empty)")
-    # glibc gives each thread a heap of its own by default: 14 MiB more where gRPC pushes 1,000 series (2026-11).
+    # glibc gives each thread its own heap by default: 14 MiB more when gRPC pushes 1,000 series (2026-11).
     environment = {"MALLOC_ARENA_MAX": "1", **os.environ}
     home = str(Path(__file__).parents[2])
     if home not in (*site.getsitepackages(), site.getusersitepackages()):
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (home, environment.get("PYTHONPATH"))))
-    # Copied out of the way first: one of them may have the number that another is to get.
+    # Copied to high numbers first: a file may have the number that another one is to get.
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (theirs, *checkpoints)]
     try:
         return os.posix_spawn(

@@ -1,4 +1,4 @@
-"""What a Locust process is to the bridge, be it local, a worker or a master."""
+"""Base of the Locust process as the bridge sees it: local, worker or master."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from locust_otel.core.settings import Flags, new_run_id
 from locust_otel.plugin import runners
 from locust_otel.plugin.link import Link
-from locust_otel.plugin.series import Requests
 from locust_otel.wire import frames
 
 
@@ -21,23 +20,16 @@ class Order(NamedTuple):
 
     run_id: str
     slow_s: float  # above this a request is slow
-    max_names: int  # methods and names with series of their own
+    max_names: int  # methods and names with their own series
     trace_ratio: float | None  # share of requests whose `traceparent` says sampled; None to send none
-    thresholds_s: list[float]  # bounds of the histogram that objectives need
-    kept_names: list[str]  # that objectives need series of, however many others there are
-    group_names: bool = False  # whether names that differ in their ids alone are one
+    thresholds_s: list[float]  # histogram bounds that the objectives need
+    kept_names: list[str]  # names that the objectives need; they keep their series above `max_names`
+    group_names: bool = False  # whether names that differ only in their ids are counted as one
 
     @classmethod
     def of(cls, run_id: str, ready: Mapping[str, Any]) -> Order:
-        """Return the settings of a run, as the exporter sent them when it was ready."""
+        """Return the settings of a run, from the exporter's first message."""
         return cls(run_id, *(ready[name] for name in cls._fields[1:]))
-
-    def requests(self) -> Requests:
-        """Return the empty requests of the run."""
-        return Requests(
-            slow_s=self.slow_s, max_names=self.max_names, thresholds_s=self.thresholds_s, kept_names=self.kept_names,
-            group_names=self.group_names,
-        )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -47,7 +39,7 @@ class CurrentRun:
     order: Order
     start_time: float = field(default_factory=time)
     started_s: float = field(default_factory=monotonic)
-    is_stopped: bool = False  # its users have been told to stop
+    is_stopped: bool = False  # its users were asked to stop
     is_finished: bool = False  # the exporter knows that no request will follow
 
     @property
@@ -57,7 +49,7 @@ class CurrentRun:
 
 
 class Node:
-    """A Locust process; what is the same in a local process, a worker and a master."""
+    """A Locust process; the parts that a local process, a worker and a master share."""
 
     is_worker = False
 
@@ -79,11 +71,11 @@ class Node:
         raise NotImplementedError
 
     def tick(self) -> None:
-        """Report what is new, in pieces."""
+        """Report the changes, in pieces."""
         raise NotImplementedError
 
     def flush(self) -> None:
-        """Report all that is known."""
+        """Report everything that is recorded."""
         self.link.send(frames.STATUS, self.status())
 
     def status(self) -> dict[str, Any]:
@@ -97,15 +89,15 @@ class Node:
         }
 
     def on_reset(self, **_: object) -> None:
-        """Note the requests that Locust's table is about to forget, or has just forgotten."""
+        """Count the requests that Locust's table is about to drop, or has just dropped."""
 
     def mark(self, run: CurrentRun, text: str, kind: str) -> bool:
-        """Mark something in the current run; return whether the mark was sent."""
+        """Mark an event in the current run; return whether the mark was sent."""
         self.link.send(frames.MARK, run.run_id, text, kind, time())
         return True
 
     def wait_for_last_requests(self) -> None:
-        """Return when no request of a stopped run can follow."""
+        """Wait until no request of a stopped run can follow."""
 
     def info(self) -> dict[str, str]:
         """Return the labels of `locust_run_info` besides the run's id."""
@@ -120,11 +112,11 @@ class Node:
             "version": version("locust"),
             **self._flags.run_labels,
         }
-        # File names and environment variables may hold bytes that are no UTF-8, as lone surrogates.
+        # File names and environment variables may contain bytes that are not UTF-8, as lone surrogates.
         return {name: value.encode("utf-8", "replace").decode() for name, value in labels.items()}
 
     def _next_run_id(self) -> str:
-        """Return a new id; one given by the user gets `-2`, `-3` from the second run on."""
+        """Return a new id; an id from the user gets `-2`, `-3` from the second run on."""
         self._runs += 1
         given = self._flags.run_id
         if given is None:

@@ -1,8 +1,8 @@
-"""One Locust `request` event to one record.
+"""Recorder of Locust's `request` events: one event becomes one record.
 
-The common case, a successful request of a simulated user in a series that is known and busy, takes the few lines of
-`on_request`; everything else (the first of a series, failures, slow requests, odd values) takes
-`_record`, which decides everything anew. Neither lets an exception out, and neither loses a request.
+The common case, a successful request of a simulated user in a known series, takes the few lines of `on_request`.
+Everything else (the first request of a series, failures, slow requests, odd values) takes `_record`, which evaluates
+all fields. Neither raises an exception, and neither loses a request.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from locust_otel.plugin.redaction import redacted
 from locust_otel.plugin.series import Requests, Series, usable_length, usable_time
 
 MAX_LABEL_LENGTH = 1024
-"""Characters of a label's value; what is longer is cut."""
+"""Characters of a label's value; a longer value is cut."""
 
 SLOW_REQUESTS_KEPT = 20
-"""Slow requests kept for the log until it is their turn; the others are only counted."""
+"""Slow requests kept until a report takes them; further ones replace the oldest, which are only counted."""
 
 TRACES_PER_REPORT = 25
-"""Ordinary requests whose trace is looked for between two reports."""
+"""Ordinary requests whose trace is read between two reports."""
 
 GROUPED_KEPT = 10_000
-"""Names with ids in them whose series is found without a look at the name; further ones take three times as long."""
+"""Names with ids whose series is cached; a request with any further name takes three times as long."""
 
 _HTTP_ERROR = 400
 _T = TypeVar("_T")
@@ -43,27 +43,27 @@ class Recorder:
     """Records the requests of this process into those of the current run."""
 
     def __init__(self, requests: Requests) -> None:
-        self.errors = 0  # events that made no sense; they are counted as requests nonetheless
-        self.slow_requests: deque[SlowRequest] = deque(maxlen=SLOW_REQUESTS_KEPT)  # not yet logged
-        self.slow_requests_dropped = 0  # that found no place there, since the log last asked
+        self.errors = 0  # invalid events; they are counted as requests, too
+        self.slow_requests: deque[SlowRequest] = deque(maxlen=SLOW_REQUESTS_KEPT)  # not yet reported
+        self.slow_requests_dropped = 0  # from there, since the last report
         self.requests = requests
-        self._looks = TRACES_PER_REPORT
-        self._grouped_kept = 0  # names in `_series` that are counted under that of their group
-        # By class of the user, method and name. Three look-ups cost less than to make and hash a tuple of the three.
+        self._traces_left = TRACES_PER_REPORT
+        self._grouped_kept = 0  # names in `_series` that are counted under the name of their group
+        # By class of the user, method and name. Three look-ups cost less than making and hashing a tuple of the three.
         self._series: dict[type, dict[str, dict[str, Series]]] = {}
         self.on_request, self._set_slow_ms = self._listener()
         self.record_into(requests)
 
     def record_into(self, requests: Requests) -> None:
-        """Record into these from now on."""
+        """Record into these requests from now on."""
         self._series.clear()
         self._grouped_kept = 0
         self.requests = requests
         self._set_slow_ms(requests.slow_s * 1000)
 
     def look_for_traces(self) -> None:
-        """Look for the trace of some more requests: to do so for each would cost more than to count it."""
-        self._looks = TRACES_PER_REPORT
+        """Read the traces of some more requests: reading each would cost more than counting the request."""
+        self._traces_left = TRACES_PER_REPORT
 
     def _listener(self) -> tuple[Callable[..., None], Callable[[float], None]]:
         """Make the listener: a closure, whose cells are quicker to read than attributes."""
@@ -74,8 +74,8 @@ class Recorder:
             nonlocal slow_ms
             slow_ms = value
 
-        # The names that Locust's own clients fire stand in the signature: a dictionary of them would have to be made
-        # for each request. `args[0]` of a user's greenlet is the user, Locust documents that as the way to it.
+        # The signature lists the names that Locust's own clients fire; otherwise each request would need a dictionary
+        # of them. `args[0]` of a user's greenlet is the user; Locust documents that as the way to get it.
         def on_request(  # noqa: PLR0913, PLR0917  # the fields of Locust's event
             request_type: Any = None,
             name: Any = None,
@@ -98,11 +98,11 @@ class Recorder:
                     pending.append(response_time)
                     pending.append(response_length)
                     return
-            except Exception:  # noqa: S110  # no user, no series yet, an odd value: the slow path finds out which
+            except Exception:  # noqa: S110  # no user, no series yet, an odd value: the slow path handles all of them
                 pass
             try:
                 record(request_type, name, response_time, response_length, response, exception, context)
-            except Exception:  # an exception out of here would change Locust's exit code
+            except Exception:  # an exception from a listener would change Locust's exit code
                 self.errors += 1
 
         return on_request, set_slow_ms
@@ -117,7 +117,7 @@ class Recorder:
         exception: Any,
         context: Any,
     ) -> None:
-        # First everything that values of others can make fail, then the counting, which cannot.
+        # First evaluate the values of other code, which can fail; then count, which cannot.
         requests = self.requests
         user_class = self._user_class()
         failed = self._guarded(bool, exception, True)
@@ -149,30 +149,32 @@ class Recorder:
             if span is not None:
                 self._keep_exemplar(series, duration_s, span)
             if is_slow:
-                told = error_type or str(status or "")
-                self._keep_slow(SlowRequest(key, duration_s, told, *(span or ("", "")), time()))
+                if len(self.slow_requests) == SLOW_REQUESTS_KEPT:
+                    self.slow_requests_dropped += 1
+                result = error_type or str(status or "")
+                self.slow_requests.append(SlowRequest(key, duration_s, result, *(span or ("", "")), time()))
 
     def _keep_series(self, user_class: type, method: str, name: str, series: Series) -> None:
-        """Have the listener find a series by method and name.
+        """Let the listener find a series by method and name.
 
-        Only by what is its own label: texts cut or folded to the same one would each take a place. Of names that are
-        grouped the first `GROUPED_KEPT` too, since each is quicker that way.
+        Only names that are used unchanged are cached; shortened or folded names would grow the cache without limit. Of
+        the names with ids the first `GROUPED_KEPT` are cached too, since that is faster.
         """
         key = series.key
         if (method, name) != (key.method, key.name):
             is_grouped = self.requests.names.groups and method == key.method and key.name != OTHER
             if not is_grouped or len(name) > MAX_LABEL_LENGTH or self._grouped_kept >= GROUPED_KEPT:
                 return
-            # A slow request of a name that is kept comes here too.
+            # A slow request of a cached name comes here, too.
             self._grouped_kept += name not in self._series.get(user_class, {}).get(method, {})
         self._series.setdefault(user_class, {}).setdefault(method, {})[name] = series
 
     def _first(self, series: Series, response_time: Any, response: Any, context: Any) -> None:
-        """Note that a known series has changed, and keep the trace of this ordinary request of it, if it has one."""
+        """Mark a known series as changed, and keep the trace of this ordinary request, if it has one."""
         self.requests.dirty[series] = None
-        if not self._looks:
+        if not self._traces_left:
             return
-        self._looks -= 1
+        self._traces_left -= 1
         span = self._guarded(lambda r: traces.of_request(r, context), response, None)
         milliseconds = usable_time(response_time) if span is not None else None
         if span is not None and milliseconds is not None:
@@ -183,26 +185,21 @@ class Recorder:
         series.exemplars[index] = Exemplar(duration_s, span.trace_id, span.span_id, time())
 
     def _user_class(self) -> type | None:
-        """Return the class of the user whose greenlet this is; None in any other greenlet."""
+        """Return the class of the user that this greenlet runs; None in any other greenlet."""
         try:
             user = getcurrent().args[0]
             return user.__class__ if isinstance(user, User) else None
-        except Exception:  # a greenlet of others: without arguments, or with what is no sequence
+        except Exception:  # another greenlet: without arguments, or with arguments that are no sequence
             return None
 
     def _label(self, value: object) -> str:
-        """Return a label's value: text without secrets, nothing as empty text, other values as their text."""
+        """Return a label's value as text without secrets; None is empty text."""
         text = value if isinstance(value, str) else "" if value is None else self._guarded(str, value, OTHER)
-        # A lone surrogate cannot be written as UTF-8, and Prometheus refuses a whole scrape for it.
+        # A lone surrogate cannot be encoded as UTF-8, and Prometheus refuses all of a scrape for it.
         return redacted(text[:MAX_LABEL_LENGTH]).encode("utf-8", "replace").decode()
 
-    def _keep_slow(self, request: SlowRequest) -> None:
-        if len(self.slow_requests) == SLOW_REQUESTS_KEPT:
-            self.slow_requests_dropped += 1
-        self.slow_requests.append(request)
-
     def _guarded(self, function: Callable[[Any], _T], value: object, otherwise: _T) -> _T:
-        """Return the function's result; where a value of others makes it raise, count that and return `otherwise`."""
+        """Return the function's result; if the value makes it raise, count an error and return `otherwise`."""
         try:
             return function(value)
         except Exception:
@@ -211,7 +208,7 @@ class Recorder:
 
 
 def _status(response: Any) -> int:
-    """Return the HTTP status of a response, 0 where there is none."""
-    # A response is falsy from 400 up, so it must not be asked whether it is true.
+    """Return the HTTP status of a response, 0 without one."""
+    # A response is falsy from 400 up, so do not test its truth.
     status = getattr(response, "status_code", None) if response is not None else None
     return int(status) if isinstance(status, int) and 0 <= status < 1000 else 0

@@ -1,11 +1,11 @@
-"""Secrets in request names: the values of secret parameters, and user and password of a URL."""
+"""Redaction of secrets in request names: values of secret parameters, user and password of a URL."""
 
 from __future__ import annotations
 
 import re
 
 REDACTED = "REDACTED"
-"""Stands for a secret in a name, as OpenTelemetry's conventions for URLs say.
+"""Replaces a secret in a name, as OpenTelemetry's conventions for URLs require.
 https://opentelemetry.io/docs/specs/semconv/registry/attributes/url/
 """
 
@@ -19,11 +19,11 @@ _USER = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/?#\s@]+@", re.IGNORECASE)
 
 
 def redacted(text: str) -> str:
-    """Return a text with the values of secret parameters, and user and password of a URL, replaced.
+    """Return a text in which values of secret parameters, user and password of a URL are replaced.
 
-    Locust names a request after its URL where the locustfile gives no name, and many people can read labels.
+    Locust names a request after its URL if the locustfile gives no name, and many people can read labels.
     """
-    # Most names have neither, and a search for one character is quick.
+    # Most names have neither, and the search for one character is fast.
     if "=" in text:
         text = _PARAMETER.sub(rf"\1{REDACTED}", text)
     if "@" in text:

@@ -1,7 +1,7 @@
-"""Makes the reports of one run in this process: pieces of what has changed, each made in less than a millisecond.
+"""Reports of one run in this process: pieces with the changes, each encoded in less than a millisecond.
 
-`wire.report` says how a piece is shaped. Two reporters may follow the same requests: a worker whose own exporter serves
-its numbers tells them to that and to its master.
+`wire.report` defines the shape of a piece. Two reporters may follow the same requests: a worker with its own exporter
+reports to that and to its master.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from locust_otel.plugin.series import Requests, Series
 from locust_otel.wire.report import encode, encode_counts, fingerprint
 
 SERIES_PER_PIECE = 60
-"""Series counted or told in one go, which takes half a millisecond."""
+"""Series counted or encoded in one go, which takes half a millisecond."""
 
-_BUCKETS_PER_SERIES = 8  # so many more buckets take as long as another series
-_MAX_NOTES = 500  # of buckets of a series, before double ones are thrown out; more than there are buckets
+_BUCKETS_PER_SERIES = 8  # encoding so many buckets takes as long as encoding a series
+_MAX_INDEXES = 500  # changed buckets listed for a series before duplicates are removed; more than there are buckets
 
 
 class Reporter:
-    """Reports the requests of a run, which it follows from now on."""
+    """Reports the requests of a run; it follows them from now on."""
 
     def __init__(self, run_id: str, requests: Requests) -> None:
         self.run_id = run_id
@@ -29,46 +29,47 @@ class Reporter:
         self._layout = fingerprint(requests.layout)
         self._touched: dict[Series, Collection[int]] = {}
         self._errors: dict[ErrorKey, None] = {}
-        self._healing: list[Series | ErrorKey] = []
-        self._healed_at_once = 0
+        self._healing: list[Series | ErrorKey] = []  # to repeat in the current round
+        self._healed_per_call = 0
         requests.followers.append(self)
 
     def touched(self, series: Series, indexes: Collection[int]) -> None:
-        """Note that these buckets of a series have changed, or only its other numbers."""
+        """Add these changed buckets of a series to the next report; empty if only its other numbers changed."""
         if series not in self._touched:
             self._touched[series] = indexes
             return
-        known = self._touched[series] = [*self._touched[series], *indexes]
-        if len(known) > _MAX_NOTES:  # the exporter has not read for long
-            known[:] = set(known)
+        changed = self._touched[series] = [*self._touched[series], *indexes]
+        if len(changed) > _MAX_INDEXES:  # the exporter has not read for a long time
+            changed[:] = set(changed)
 
     def touched_error(self, key: ErrorKey) -> None:
-        """Note that the count of failed requests of a kind has changed."""
+        """Add the count of failed requests of a kind to the next report."""
         self._errors[key] = None
 
     def heal(self, ticks: int) -> None:
-        """Have a part of everything told whole with the next report, changed or not: all within so many calls.
+        """Add a part of all series and errors to the next report, even unchanged ones: all of them in so many calls.
 
-        Locust's messages to its master may get lost, and with them what only they told.
+        Locust's messages to its master may get lost, and with them changes that no other report contains.
         """
         if not self._healing:
             self._healing = [*self._requests.series.values(), *self._requests.errors]
-            self._healed_at_once = -(-len(self._healing) // ticks)
-        for _ in range(min(self._healed_at_once, len(self._healing))):
+            self._healed_per_call = -(-len(self._healing) // ticks)
+        for _ in range(min(self._healed_per_call, len(self._healing))):
             part = self._healing.pop()
             if isinstance(part, Series):
                 self.touched(part, part.counts)
             else:
                 self.touched_error(part)
 
-    def touch_all(self) -> None:
-        """Have everything told whole with the next report."""
-        for series in self._requests.series.values():
-            self.touched(series, series.counts)
-        self._errors.update(dict.fromkeys(self._requests.errors))
+    def complete(self) -> list[bytes]:
+        """Count and return everything that is recorded, in pieces; `last` has to follow."""
+        self._requests.tally()
+        self._healing.clear()
+        self.heal(1)
+        return list(self.pieces())
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield what has changed and is counted, in pieces; each is made when it is asked for."""
+        """Yield the counted changes in pieces; each is encoded when the caller takes it."""
         while self._touched:
             entries: list[Any] = []
             weight = 0
@@ -80,11 +81,11 @@ class Reporter:
             yield encode(self.run_id, self._layout, entries)
 
     def last(self, tail: Mapping[str, Any] | None) -> bytes:
-        """Return the piece that ends a report: errors, and what the process says of itself."""
-        errors, user_errors = self._requests.errors, self._requests.user_errors
-        told = [(key, errors[key]) for key in self._errors]
+        """Return the piece that ends a report: errors, and the state of the process."""
+        counts = self._requests.errors
+        errors = [(key, counts[key]) for key in self._errors]
         self._errors.clear()
-        return encode(self.run_id, self._layout, [], told, list(user_errors.items()), tail)
+        return encode(self.run_id, self._layout, [], errors, list(self._requests.user_errors.items()), tail)
 
 
 def _entry(series: Series, indexes: Collection[int]) -> tuple[Any, ...]:
@@ -93,13 +94,6 @@ def _entry(series: Series, indexes: Collection[int]) -> tuple[Any, ...]:
     if exemplars:
         series.exemplars = {}
     return (
-        method,
-        name,
-        user_class,
-        1 if outcome == "failure" else 0,
-        series.unmeasured,
-        series.sum_s,
-        series.body_bytes,
-        encode_counts(series.counts, indexes),
-        exemplars,
-    )
+        method, name, user_class, 1 if outcome == "failure" else 0, series.unmeasured, series.sum_s, series.body_bytes,
+        encode_counts(series.counts, indexes), exemplars,
+    )  # fmt: skip

@@ -1,17 +1,19 @@
-"""What Locust's runner says of users, state and workers, in the words of the catalogue.
+"""State, users and workers of Locust's runner, in the terms of the catalogue.
 
-Only attributes are read, so this needs no import of Locust, and works without a runner (`run_single_user`) too.
+The functions only read attributes, so they need no import of Locust, and they accept None for a missing runner
+(`run_single_user`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from socket import gethostname
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 _STATES = {
-    "ready": "spawning",  # within a run: it has been asked for, and no user is there yet
+    "ready": "spawning",  # during a run: it was started, and no user is running yet
     "spawning": "spawning",
     "running": "running",
     "cleanup": "stopping",
@@ -35,10 +37,10 @@ def users(runner: Any) -> dict[str, int]:
 
 
 def users_target(runner: Any) -> dict[str, int]:
-    """Return the users asked for by class.
+    """Return the target number of users by class.
 
-    Locust knows the classes only once all users are spawned; until then the number asked for is split by the weights,
-    as Locust is about to do: `fixed_count` first, the rest in proportion.
+    Locust knows the classes only after all users are spawned. Before that, the target is split by the weights as Locust
+    will do: `fixed_count` first, the rest in proportion.
     """
     if runner is None:
         return {}
@@ -60,7 +62,7 @@ def _split(total: int, user_classes: Sequence[Any]) -> list[int]:
         return fixed
     exact = [rest * weight / sum(weights) for weight in weights]
     shares = [int(share) for share in exact]
-    # The largest remainders get what rounding down has left over.
+    # The largest remainders get the users that rounding down has left over.
     by_remainder = sorted(range(len(exact)), key=lambda i: shares[i] - exact[i])
     for i in by_remainder[: rest - sum(shares)]:
         shares[i] += 1
@@ -68,10 +70,10 @@ def _split(total: int, user_classes: Sequence[Any]) -> list[int]:
 
 
 class KnownWorkers:
-    """The workers of a master: who is there, who is missing, who was expected.
+    """The connected, missing and expected workers of a master.
 
     Locust forgets a worker that has been missing for a minute; here it stays missing until it returns or a new run
-    begins. One that left in good order is no longer expected.
+    begins. A worker that quits in good order is no longer expected.
     """
 
     def __init__(self, runner: Any, asked_for: int) -> None:
@@ -80,33 +82,28 @@ class KnownWorkers:
         self._lost: set[str] = set()
 
     def update(self) -> None:
-        """Look who is there; at least as often as Locust's heartbeat, once a second."""
-        nodes = {node.id: node.state for node in self._runner.clients.all}
-        missing = {client_id for client_id, node_state in nodes.items() if node_state == "missing"}
-        self._lost = (self._lost | missing) - (nodes.keys() - missing)
+        """Update the missing workers; call it at least as often as Locust's heartbeat, once a second."""
+        clients = self._runner.clients.all
+        missing = {node.id for node in clients if node.state == "missing"}
+        self._lost = (self._lost | missing) - ({node.id for node in clients} - missing)
 
     def forget_lost(self) -> None:
-        """Expect only those that are there: a new run begins."""
+        """Expect only the connected workers, because a new run begins."""
         self._lost.clear()
         self.update()
 
     @property
     def states(self) -> dict[str, int]:
         """Number of workers by state."""
-        counts: dict[str, int] = {}
-        for node in self._runner.clients.all:
-            if node.state != "missing":
-                counts[node.state] = counts.get(node.state, 0) + 1
-        counts["missing"] = len(self._lost)
-        return counts
+        return {**Counter(node.state for node in self._runner.clients.all), "missing": len(self._lost)}
 
     @property
     def expected(self) -> int:
-        """Workers asked for, or, where more came, those that are there or missing."""
+        """Number of workers in `--expect-workers`, or of connected and missing workers if that is higher."""
         return max(self._asked_for, sum(self.states.values()))
 
     def names(self) -> dict[str, str]:
-        """Return the workers that are there: client id and name, `host-0`."""
+        """Return the name of each connected worker, `host-0`, by client id."""
         return {
             node.id: worker_name(node.id, self._runner.get_worker_index(node.id))
             for node in self._runner.clients.all
@@ -122,12 +119,12 @@ def own_name(runner: Any) -> str:
 
 
 def worker_name(client_id: str, index: int) -> str:
-    """Return a name that stays the same from run to run: the host and Locust's index, never the uuid."""
+    """Return a name that is the same in every run: the host and Locust's index, without the uuid."""
     return f"{client_id.rpartition('_')[0]}-{index}"
 
 
 def without_credentials(url: str) -> str:
-    """Return a URL without user name and password; other text as it is."""
+    """Return a URL without user name and password; other text unchanged, an invalid URL as empty text."""
     try:
         parts = urlsplit(url)
         if "@" not in parts.netloc:

@@ -1,6 +1,6 @@
-"""The W3C `traceparent` of requests: users send it, and a recorded request is traced by it.
+"""W3C `traceparent` header of requests: users send it, and it links a recorded request to its trace.
 
-No tracing SDK is needed on this side: the header names a trace, and the service under test continues it.
+This side needs no tracing SDK: the header names a trace, and the service under test continues it.
 https://www.w3.org/TR/trace-context/#traceparent-header
 """
 
@@ -27,7 +27,7 @@ class SpanContext(NamedTuple):
 
 
 def parse(traceparent: object) -> SpanContext | None:
-    """Return the span context of a header's value; None where it is malformed or says the trace is not sampled."""
+    """Return the span context of a header's value; None if it is malformed or the trace is not sampled."""
     if isinstance(traceparent, bytes):
         traceparent = traceparent.decode("ascii", "replace")
     match = _TRACEPARENT.fullmatch(traceparent.strip()) if isinstance(traceparent, str) else None
@@ -37,36 +37,36 @@ def parse(traceparent: object) -> SpanContext | None:
 
 
 def of_request(response: object, context: object) -> SpanContext | None:
-    """Return the span context a request went out with, None where there is none.
+    """Return the span context of a request; None without one.
 
     Args:
-        response: What Locust passes as `response`; its `request.headers` are looked at.
-        context: What Locust passes as `context`; custom clients may put `traceparent` there.
+        response: Locust's `response`; its `request.headers` are read first.
+        context: Locust's `context`; custom clients may put `traceparent` there.
     """
     for headers in (getattr(getattr(response, "request", None), "headers", None), context):
         get = getattr(headers, "get", None)
-        if callable(get) and (found := parse(get("traceparent") or get("Traceparent"))):
-            return found
+        if callable(get) and (span := parse(get("traceparent") or get("Traceparent"))):
+            return span
     return None
 
 
 class Propagator:
-    """Makes headers, and lets users send them."""
+    """Creates headers, and makes users send them."""
 
     def __init__(self) -> None:
-        self.ratio: float | None = None  # of requests whose trace is sampled, in [0, 1]; None to send no header
-        self._random = Random()  # noqa: S311  # ids, no secrets; and one of our own, not to disturb the users' seeds
+        self.ratio: float | None = None  # share of sampled traces, in [0, 1]; None to send no header
+        self._random = Random()  # noqa: S311  # ids, no secrets; separate, so that the users' seeds keep their effect
 
     def header(self) -> str:
-        """Return a header's value: a new trace and span, sampled or not."""
+        """Return a header's value: a new trace and span, sampled with the probability `ratio`."""
         bits = self._random.getrandbits
         sampled = self._random.random() < (self.ratio or 0)
         return f"00-{bits(128) | 1:032x}-{bits(64) | 1:016x}-{sampled:02x}"
 
     def instrument(self, user_classes: Iterable[type[Any]]) -> None:
-        """Let each future user of these classes send the header, if it has a client like HttpUser and FastHttpUser.
+        """Make each future user of these classes send the header, if it has a client of HttpUser or FastHttpUser.
 
-        Locust has no event for a user that is made, so the constructors of the user's classes are wrapped, once each.
+        Locust has no event for a new user, so the constructors of the classes are wrapped, once each.
         """
         for user_class in user_classes:
             if _MARK not in vars(user_class):
@@ -91,7 +91,7 @@ class Propagator:
         @functools.wraps(request)
         def traced(*arguments: Any, **options: Any) -> Any:
             headers = options.get("headers")
-            if self.ratio is not None and not _has_own(headers) and not any(map(_has_own, _defaults(client))):
+            if self.ratio is not None and not _has_header(headers, client):
                 options["headers"] = {**(headers or {}), _HEADER: self.header()}
             return request(*arguments, **options)
 
@@ -99,10 +99,7 @@ class Propagator:
         setattr(client, _MARK, True)
 
 
-def _defaults(client: Any) -> tuple[Any, Any]:
-    """Return the headers that a client sends with each request: those of HttpUser's, and those of FastHttpUser's."""
-    return getattr(client, "headers", None), getattr(getattr(client, "client", None), "default_headers", None)
-
-
-def _has_own(headers: Any) -> bool:
-    return bool(headers) and any(str(name).lower() == _HEADER for name in headers)
+def _has_header(headers: Any, client: Any) -> bool:
+    """Return whether the user sends the header already: in these headers, or in those of all requests of the client."""
+    of_client = (getattr(client, "headers", None), getattr(getattr(client, "client", None), "default_headers", None))
+    return any(str(name).lower() == _HEADER for mapping in (headers, *of_client) if mapping for name in mapping)

@@ -1,9 +1,9 @@
-"""The live page in Locust's web UI: the exporter makes it and its values, and Locust's process passes them on.
+"""Live page in Locust's web UI: the exporter creates the page and its values, and Locust's process serves them.
 
-It is in Locust's own web application, behind its login. Flask is not imported: routes are added to that application,
-and the request is the one that its templates see.
+The page belongs to Locust's own web application, behind its login. Flask is not imported: the routes are added to that
+application, and the request is the one that its templates use.
 
-Locust lets pages of every origin read what it serves, and send it JSON. A mark is accepted from our own origin only,
+Locust lets pages of every origin read its responses and send it JSON. So a mark is accepted from our own origin only,
 which the browser sends.
 """
 
@@ -31,7 +31,7 @@ Answer = tuple[Any, int, dict[str, str]]
 
 
 class LivePage:
-    """Answers for the page itself, its values and its marks, as the exporter gives them; `request` is Flask's."""
+    """Responses for the page, its values and its marks; `request` is Flask's."""
 
     def __init__(self, bridge: Bridge, request: Any) -> None:
         self._bridge = bridge
@@ -48,14 +48,14 @@ class LivePage:
         return text, status, headers | {"Content-Security-Policy": self._page["policy"]}
 
     def data(self) -> Answer:
-        """Return the values that the page shows."""
+        """Return the values for the page, as JSON."""
         try:
             return _answer(self._bridge.ask("json"), kind="application/json")
         except TimeoutError as error:
             return _unanswered(error)
 
     def mark(self) -> Answer:
-        """Mark the run as the page asks."""
+        """Mark the run with the text of the request."""
         request = self._request
         if not is_same_origin(request.headers, request.host):
             return _answer("A page of another site may not mark.\n", 403)
@@ -79,29 +79,27 @@ def _unanswered(error: TimeoutError) -> Answer:
 
 
 def install(web_ui: Any, bridge: Bridge) -> bool:
-    """Add the page to Locust's web UI, behind its login, and a link to it; return whether that could be done."""
+    """Add the page to Locust's web UI, behind its login, and a link to it; return whether that succeeded."""
     try:
         app = web_ui.app
         index = next((rule.rule for rule in app.url_map.iter_rules() if rule.endpoint == _INDEX), "/")
         page = LivePage(bridge, app.jinja_env.globals["request"])
-        routes: tuple[tuple[str, str, Callable[[], Answer], str], ...] = (
-            ("slo", "locust_otel_slo", page.page, "GET"),
-            ("slo/data", "locust_otel_slo_data", page.data, "GET"),
-            ("slo/mark", "locust_otel_slo_mark", page.mark, "POST"),
-        )
-        for path, endpoint, view, method in routes:
+        for path, view, method in (
+            ("slo", page.page, "GET"), ("slo/data", page.data, "GET"), ("slo/mark", page.mark, "POST"),
+        ):  # fmt: skip
+            endpoint = f"locust_otel_{path.replace('/', '_')}"
             app.add_url_rule(index + path, endpoint, web_ui.auth_required_if_enabled(view), methods=[method])
         if _INDEX in app.view_functions:
             app.view_functions[_INDEX] = linked(app.view_functions[_INDEX])
     except Exception as error:  # the load test works without this page
-        # Flask takes no route once it has answered a request, nor one of a name that the locustfile has given already.
+        # Flask refuses new routes after its first request, and a route name that the locustfile has used already.
         logger.warning("The web UI has no page /slo: %s", str(error).partition("\n")[0] or repr(error))
         return False
     return True
 
 
 def linked(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a view that adds a link to our page, if its answer is a page."""
+    """Return a view that adds a link to our page, if its response is text."""
 
     def with_link(*args: Any, **kwargs: Any) -> Any:
         answer = view(*args, **kwargs)
@@ -111,8 +109,8 @@ def linked(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def is_same_origin(headers: Any, host: str) -> bool:
-    """Return whether no browser says that a page of another origin has sent a request to this host."""
-    site = headers.get("Sec-Fetch-Site")  # if a browser sends it, it is right behind every proxy too
+    """Return whether a request to this host comes from our own page, or not from a browser."""
+    site = headers.get("Sec-Fetch-Site")  # if a browser sends it, it is correct behind every proxy
     if site is not None:
         return bool(site in {"same-origin", "none"})
     origin = headers.get("Origin")

@@ -1,4 +1,4 @@
-"""The wiring into Locust: from its events to a `Bridge`."""
+"""Wiring into Locust: it connects the events of an environment to a `Bridge`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from locust_otel.wire import frames
 
 logger = logging.getLogger(__name__)
 
-_MAX_EARLY = 100_000  # requests before `init` is over; what is beyond shows as unreconciled
+_MAX_EARLY = 100_000  # requests kept before `init` is over; further ones are reported as unreconciled
 
 _registered: WeakSet[Events] = WeakSet()
 _bridges: WeakKeyDictionary[Environment, Bridge] = WeakKeyDictionary()
@@ -47,10 +47,10 @@ _early: WeakKeyDictionary[Environment, _Early] = WeakKeyDictionary()
 
 
 def register() -> None:
-    """Add our options to Locust's, and a bridge to each environment that Locust initialises; twice is harmless.
+    """Add our options to Locust's, and a bridge to each environment that Locust initialises; call it once or more.
 
-    The first line of a locustfile after its imports is the place for it: listeners are called in the order in which
-    they were added, and a request in a `test_start` listener of the user's belongs to the run already.
+    Call it in the first line of a locustfile after its imports: listeners are called in the order in which they were
+    added, and a request in the user's own `test_start` listener belongs to the run already.
     """
     events = locust.events
     if events in _registered:
@@ -62,19 +62,19 @@ def register() -> None:
 
 
 def attach(environment: Environment, **settings: object) -> Bridge:
-    """Add a bridge to one environment, for Locust used as a library; after its runner was created.
+    """Add a bridge to one environment, for Locust used as a library; call it after the runner was created.
 
     Args:
-        environment: Its runner may be local, a master, a worker, or none yet (which is taken as local).
-        settings: By the names of the options, `prometheus_port=9700`, `run_id="nightly"`; they win over environment
+        environment: Its runner may be local, a master or a worker; without a runner it is treated as local.
+        settings: Values by name of the option, `prometheus_port=9700`, `run_id="nightly"`; they override environment
             variables.
 
     Returns:
-        The bridge; the one that is there already if this environment has one. Call its `close` at the end, unless
-        Locust's `quit` event is fired.
+        The bridge of this environment, a new one only at the first call. Call its `close` at the end, unless Locust's
+        `quit` event is fired.
 
     Raises:
-        ConfigurationError: The settings cannot be used, or the endpoint cannot be had.
+        ConfigurationError: A setting is invalid, or the exporter cannot start or open its port.
     """
     bridge = _bridges.get(environment)
     if bridge is None:
@@ -86,19 +86,17 @@ def attach(environment: Environment, **settings: object) -> Bridge:
 
 
 def mark(text: str, kind: str = DEFAULT_KIND) -> bool:
-    """Mark something in the run of each bridge of this process: a fault, a deployment.
-
-    On a worker it travels to the master. See `Bridge.mark` for the arguments.
+    """Mark an event in the active run of each bridge of this process; see `Bridge.mark`.
 
     Returns:
-        Whether a run goes on; without one nothing is marked.
+        Whether any run is active; without one nothing is marked.
 
     Raises:
-        MarkError: The text is empty, or the kind is no word of at most 30 small letters, digits, `_` and `-`.
+        MarkError: The text or the kind is invalid.
     """
-    cleaned(text, kind)  # told of without a run too
-    told = [bridge.mark(text, kind) for bridge in list(_bridges.values())]  # all of them, before any is looked at
-    return any(told)
+    cleaned(text, kind)  # raises without a run, too
+    marked = [bridge.mark(text, kind) for bridge in list(_bridges.values())]  # all of them, since `any` stops early
+    return any(marked)
 
 
 def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
@@ -106,7 +104,7 @@ def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
     events = environment.events
     is_master, is_worker = isinstance(runner, MasterRunner), isinstance(runner, WorkerRunner)
     if is_master and environment.parsed_options is None:
-        # Locust hands settings to its workers in its options only; these are its own defaults.
+        # Locust passes settings to its workers only in its options; these are its own defaults.
         parser = argument_parser.get_empty_argument_parser(default_config_files=[])
         argument_parser.setup_parser_arguments(parser)
         environment.parsed_options = parser.parse_args([])
@@ -154,8 +152,8 @@ def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
     events.reset_stats.add_listener(node.on_reset)
     events.test_stop.add_listener(life.on_test_stop)
     events.quitting.add_listener(life.on_quitting)
-    # Fired in reverse: the first of the list is called last, when listeners of the user's have set their exit codes,
-    # and that must hold where the locustfile was loaded before us too.
+    # Fired in reverse: the first of the list is called last, after the user's own listeners have set their exit codes.
+    # That must also hold if the locustfile was loaded before us.
     events.quitting.add_listener(life.on_verdict)
     events.quitting._handlers.insert(0, events.quitting._handlers.pop())
     events.quit.add_listener(bridge.close)
@@ -163,15 +161,15 @@ def _attach(environment: Environment, given: dict[str, object]) -> Bridge:
 
 
 def _say(text: str, *, has_file: bool) -> None:
-    """Write how a run has ended to standard output, and to the log where that is a file."""
+    """Write the summary of a run to standard output, and to the log if that is a file."""
     with contextlib.suppress(OSError):
-        print(text, flush=True)  # noqa: T201  # whatever the level of the log
+        print(text, flush=True)  # noqa: T201  # at every log level
     if has_file:
         logger.info("%s", text)
 
 
 def _plain(value: object) -> object:
-    """Return a value of an option as the wire carries it: a path, for one, as its text."""
+    """Return a value of an option in types that the wire supports: a path becomes text."""
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -190,7 +188,7 @@ def _on_init(environment: Environment, **_: object) -> None:
         _attach(environment, {})
     except ConfigurationError as error:
         has_processes = getattr(environment.parsed_options, "processes", None)
-        # The parent of a worker that `--processes` has forked says it.
+        # For a worker that `--processes` has forked, the parent prints it.
         if not (has_processes and isinstance(environment.runner, WorkerRunner) and os.getppid() > 1):
             for problem in error.problems:
                 sys.stderr.write(f"locust-otel: {problem}\n")
@@ -202,11 +200,11 @@ def _on_init(environment: Environment, **_: object) -> None:
 
 
 def _end_forked_workers() -> None:
-    """End the workers that `--processes` has forked, which would look for their master for minutes."""
-    own = psutil.Process()
-    for child in own.children():
+    """End the workers that `--processes` has forked; they would try to reach their master for minutes."""
+    process = psutil.Process()
+    for child in process.children():
         with contextlib.suppress(psutil.Error):
-            if child.cmdline() == own.cmdline():  # not what the locustfile may have started
+            if child.cmdline() == process.cmdline():  # not a process that the locustfile has started
                 child.terminate()
 
 
@@ -214,15 +212,15 @@ def _on_test_start(environment: Environment, **_: object) -> None:
     life = _lives.get(environment)
     if life is not None:
         life.on_test_start()
-    elif environment not in _early:  # its `init` is not over
+    elif environment not in _early:  # its `init` is not over yet
         _early[environment] = _Early(environment.events)
 
 
 class _Early:
     """Keeps the requests of a run that has begun before `init`.
 
-    A worker is told to spawn users as soon as it has connected, which may be before Locust has made its runner, or
-    while another listener of `init` takes its time.
+    A worker gets the order to spawn users when it has connected. That may be before Locust has created its runner, or
+    while another listener of `init` is running.
     """
 
     def __init__(self, events: Events) -> None:
@@ -231,7 +229,7 @@ class _Early:
         self._event.add_listener(self._keep)
 
     def replay(self, recorder: Recorder) -> None:
-        """Record what was kept, each from a greenlet with the arguments of its own: the first is the user."""
+        """Record the kept requests, each in a greenlet with its original arguments; the first is the user."""
         self._event.remove_listener(self._keep)
 
         def record(*_: Any, request: dict[str, Any]) -> None:

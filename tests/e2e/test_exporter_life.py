@@ -32,7 +32,7 @@ MAX_BACK_S = 2.0
 MIN_SHARE = 0.6
 """Of the usual requests in any half second."""
 REPLACED = "and was replaced"
-LOST = "The run goes on without it"
+LOST = "The run continues without it"
 
 
 def judged(stage: Stage, *, match: str = "") -> list[str]:
@@ -228,7 +228,7 @@ def test_without_an_exporter_no_verdict_is_a_pass(outcome: Outcome) -> None:
     """With an SLO file the exit code is 4, and the log says why; without one it is Locust's own."""
     is_judged = (outcome.more["records"]) != []
     assert outcome.code == (4 if is_judged else 0)
-    assert outcome.log.count("The verdict cannot be had, so the exit code is 4: there is no exporter.") == is_judged
+    assert outcome.log.count("There is no verdict, so the exit code is 4: there is no exporter.") == is_judged
 
 
 # Frozen.
@@ -292,7 +292,7 @@ def test_an_exporter_that_stays_frozen_is_given_up(outcome: Outcome) -> None:
     assert outcome.more["ended"] - logged_at(outcome.log, "limit reached") < 2 + 1  # and a second for Locust itself
     assert outcome.log.count("its last values are missing") == 1
     assert outcome.code == (4 if outcome.more["is_judged"] else 0)
-    assert outcome.log.count("The verdict cannot be had, so the exit code is 4") == outcome.more["is_judged"]
+    assert outcome.log.count("There is no verdict, so the exit code is 4") == outcome.more["is_judged"]
     assert outcome.shop == total(outcome.locust) > 50
     assert outcome.tracebacks == 0
 

@@ -1,4 +1,4 @@
-"""Tests of what `attach` returns."""
+"""Tests of the bridge, which `attach` returns."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.unit.processes import LocalProcess
 
 @pytest.fixture
 def process() -> LocalProcess:
-    """Make a headless process."""
+    """Return a headless process."""
     return LocalProcess()
 
 
 def test_the_current_run(process: LocalProcess) -> None:
-    """Its id stays known when it is over."""
+    """Its id is known also after its end."""
     bridge = process.bridge
     assert (bridge.run_id, bridge.is_running, bridge.url) == (None, False, None)
     process.life.on_test_start()
@@ -31,7 +31,7 @@ def test_the_current_run(process: LocalProcess) -> None:
 
 
 def test_marks(process: LocalProcess) -> None:
-    """A mark is cleaned and told while a run goes on; before and after it is not, and that is said."""
+    """A mark is cleaned and sent while a run is active; before and after it the result is false."""
     assert not process.bridge.mark("early", "note")
     process.life.on_test_start()
     assert process.bridge.mark("db  primary\nkilled", "fault")
@@ -42,8 +42,8 @@ def test_marks(process: LocalProcess) -> None:
 
 
 @pytest.mark.parametrize("is_running", [True, False])
-def test_what_is_no_mark(process: LocalProcess, is_running: bool) -> None:
-    """It is refused, with a run and without."""
+def test_invalid_marks(process: LocalProcess, is_running: bool) -> None:
+    """They are refused, with a run and without."""
     if is_running:
         process.life.on_test_start()
     with pytest.raises(MarkError):
@@ -51,57 +51,57 @@ def test_what_is_no_mark(process: LocalProcess, is_running: bool) -> None:
     assert process.marks() == []
 
 
-def test_questions(process: LocalProcess) -> None:
-    """They are asked of the exporter; where it does not answer, that is an error."""
-    process.link.answers["page"] = {"run": None}
-    assert process.bridge.ask("page", 1) == {"run": None}
-    assert process.link.only(frames.ASK) == ["page", 1]
-    with pytest.raises(TimeoutError):
-        process.bridge.ask("verdict")
-
-
 def test_close(process: LocalProcess) -> None:
-    """It ends the exporter, once."""
+    """It ends the exporter once."""
     process.life.on_test_start()
     process.bridge.close()
     process.bridge.close()
     assert process.link.names().count(frames.STOP) == 1
 
 
-def test_objectives() -> None:
-    """How they stand can be asked for, once all is told; at the end it is known for good."""
+def test_questions(process: LocalProcess) -> None:
+    """The exporter answers them, or an error is raised; after the end only the kept answers are known."""
+    process.link.answers["page"] = {"run": None}
+    assert process.bridge.ask("page", 1) == {"run": None}
+    assert process.link.only(frames.ASK) == ["page", 1]
+    with pytest.raises(TimeoutError):
+        process.bridge.ask("html")
+    process.bridge.remember("page")
+    process.bridge.close()
+    process.link.answers.clear()
+    assert process.bridge.ask("page") == {"run": None}
+    with pytest.raises(TimeoutError, match="the exporter has ended"):
+        process.bridge.ask("html")
+
+
+@pytest.mark.parametrize(("code", "verdict"), [(0, "met"), (3, "missed"), (4, "undecided"), (5, "invalid")])
+def test_objectives(code: int, verdict: str) -> None:
+    """Status and verdict come after all reports; the final ones are known after the end."""
     process = LocalProcess(has_slo=True)
     points = judged(rich_load()).points()
     process.life.on_test_start()
     process.said()
-    process.link.answers["objectives"] = [list(astuple(point)) for point in points]
+    process.link.answers |= {"objectives": [list(astuple(point)) for point in points], "verdict": code}
     assert process.bridge.standing() == points
-    assert process.said() == ["status run", "ask objectives"]
-    process.bridge.remember("page")
-    process.link.answers["page"] = {"run": "run"}
+    assert process.bridge.verdict() == verdict
+    assert process.said() == ["status run", "ask objectives", "status run", "ask verdict"]
     process.bridge.close()
     process.link.answers.clear()
-    assert process.bridge.standing() == points
-    assert process.bridge.ask("page") == {"run": "run"}
-    with pytest.raises(TimeoutError):
-        process.bridge.ask("html")
+    assert (process.bridge.standing(), process.bridge.verdict()) == (points, verdict)
 
 
 def test_an_exporter_that_does_not_answer_at_the_end() -> None:
-    """The end comes all the same, and nothing is known of objectives."""
+    """The end comes all the same, and the objectives are unknown."""
     process = LocalProcess(has_slo=True)
-    process.link.answers.clear()
-    process.life.start()
     process.life.on_test_start()
     process.bridge.close()
     assert process.said()[-2:] == ["ask objectives", "stop"]
-    assert process.bridge.standing() is None
+    assert (process.bridge.standing(), process.bridge.verdict()) == (None, None)
 
 
-def test_without_objectives_none_is_asked_for(process: LocalProcess) -> None:
-    """While the process runs, and at its end."""
-    process.life.start()
+def test_without_objectives(process: LocalProcess) -> None:
+    """The exporter is not asked about them, neither during the run nor at its end."""
     process.life.on_test_start()
-    assert process.bridge.standing() is None
+    assert (process.bridge.standing(), process.bridge.verdict()) == (None, None)
     process.bridge.close()
-    assert "ask objectives" not in process.said()
+    assert frames.ASK not in process.link.names()

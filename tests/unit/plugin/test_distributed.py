@@ -1,4 +1,4 @@
-"""Tests of a distributed run: what reports of workers hold, and how a master hands them to the exporter."""
+"""Tests of a distributed run: the reports of workers, and how a master passes them to the exporter."""
 
 from __future__ import annotations
 
@@ -20,47 +20,51 @@ from locust_otel.plugin.distributed import MARK_MESSAGE, NAMES_MESSAGE, PROVISIO
 from locust_otel.plugin.reporter import SERIES_PER_PIECE
 from locust_otel.wire import frames
 from locust_otel.wire.report import Piece, Tail, decode
-from tests.unit.factories import event, fire, objectives, totals, user
-from tests.unit.processes import Exporter, FakeLink, Master, Worker, environment, flags
+from tests.unit.factories import objectives, totals, user
+from tests.unit.plugin.clocks import Clock
+from tests.unit.processes import Exporter, FakeLink, Master, Worker, flags
 
 KEY = ("GET", "/", "Shopper", "success")
+FAILED_KEY = ("GET", "/failed", "Shopper", "failure")
 DEEP = msgpack.unpackb(b"\x91" * 1_000 + b"\x90")
 """Nested almost as deep as msgpack reads."""
 
 
-class Clock:
-    """The monotonic clock of a worker, to turn."""
-
-    now_s = 1_000.0
-
-    def __call__(self) -> float:
-        """Return its time."""
-        return self.now_s
-
-
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Stop the clock."""
-    made = Clock()
-    monkeypatch.setattr(distributed, "monotonic", made)
-    return made
+    """Stop the clock of the workers."""
+    clock = Clock()
+    monkeypatch.setattr(distributed, "monotonic", clock)
+    return clock
 
 
 @pytest.fixture
 def master() -> Master:
-    """Make a master in its first run."""
-    made = Master(["host_1", "host_2"], run_id="run-1")
-    made.begin()
-    made.link.said.clear()
-    return made
+    """Return a master in its first run."""
+    master = Master(["host_1", "host_2"], run_id="run-1")
+    master.begin()
+    master.link.said.clear()
+    return master
 
 
 @pytest.fixture
 def worker(master: Master) -> Worker:
-    """Make a worker in the run of the master."""
-    made = Worker()
-    made.begin(master)
-    return made
+    """Return a worker in the run of the master."""
+    worker = Worker()
+    worker.begin(master)
+    return worker
+
+
+def stop(worker: Worker) -> None:
+    """Stop the run of a worker."""
+    assert worker.node.run is not None
+    worker.node.run.is_stopped = True
+
+
+def reset(worker: Worker) -> None:
+    """Empty Locust's table."""
+    worker.node.on_reset()
+    worker.environment.stats.clear_all()
 
 
 def pieces(worker: Worker) -> list[Piece]:
@@ -68,26 +72,26 @@ def pieces(worker: Worker) -> list[Piece]:
     return [decode(piece) for piece in worker.report()[REPORT_KEY]]
 
 
-def tail(told: list[Piece]) -> Tail:
-    """Return the end of a report."""
-    found = told[-1].tail
-    assert found is not None
-    assert [piece.tail for piece in told[:-1]] == [None] * (len(told) - 1)
-    return found
+def tail(report: list[Piece]) -> Tail:
+    """Return the tail, which only the last piece has."""
+    last = report[-1].tail
+    assert last is not None
+    assert [piece.tail for piece in report[:-1]] == [None] * (len(report) - 1)
+    return last
 
 
-def counted(told: list[Piece], run_id: str = "run-1") -> dict[tuple[str, ...], int]:
-    """Return what the pieces of a run say alone, to somebody who knew nothing."""
+def counted(report: list[Piece], run_id: str = "run-1") -> dict[tuple[str, ...], int]:
+    """Return the requests that an exporter knows from the pieces of a run alone."""
     requests = Master().begin().merged
     target = Merged(requests.layout, requests.slow_s, Names(10_000))
-    for piece in told:
+    for piece in report:
         if piece.run_id == run_id:
             target.merge("host_1", piece)
     return totals(target.snapshot())
 
 
-def test_what_changed_and_how_the_process_is(worker: Worker) -> None:
-    """A report tells what was hit since the last one, whole; and what happened meanwhile, once."""
+def test_a_report(worker: Worker) -> None:
+    """It has the totals of each series that has changed since the last report, and each event once."""
     worker.request(2)
     worker.request(name="/slow", response_time=6_000)
     worker.node.on_user_error(user_instance=user(), exception=KeyError())
@@ -102,41 +106,41 @@ def test_what_changed_and_how_the_process_is(worker: Worker) -> None:
     assert (tail(second).slow, tail(second).events, tail(second).missing) == ((), (), 0)
 
 
-def test_locusts_table_is_emptied_by_each_report(worker: Worker) -> None:
-    """What Locust has counted is compared over all reports, with what a reset threw away between two of them."""
+def test_each_report_empties_locusts_table(worker: Worker) -> None:
+    """Locust's count is the sum of all reports and of the requests that a reset has dropped between them."""
     for turn in range(3):
         worker.request(4)
         worker.report()
         worker.request(2)
-        worker.node.on_reset()
-        worker.environment.stats.clear_all()
+        reset(worker)
         worker.request(1)
         end = tail(pieces(worker))
         assert (end.reset, end.missing) == (2 * (turn + 1), 0)
 
 
-def test_the_run_is_the_masters(master: Master) -> None:
-    """The order to spawn users says how to record: which id, thresholds, names; a late worker gets the same."""
-    slow = Master(["host_1"], slo=objectives(), run_id="nightly", max_request_names="7")
-    slow.begin()
+def test_workers_record_the_masters_run() -> None:
+    """The order to spawn users has the id, thresholds and names, also for a worker that joins late."""
+    master = Master(["host_1"], slo=objectives(), run_id="nightly", max_request_names="7", propagate_traces="0.5")
+    master.begin()
+    order = getattr(master.environment.parsed_options, RUN_OPTION)
+    assert msgpack.unpackb(msgpack.packb(order)) == order == ["nightly", 2.0, 7, 0.5, [0.3], [], False]
     for _ in range(2):
         worker = Worker()
-        worker.begin(slow)
+        worker.begin(master)
         assert worker.node.run is not None
-        order = worker.node.run.order
-        assert (order.run_id, order.slow_s, order.thresholds_s) == ("nightly", 2.0, [0.3])
-        assert order.max_names == 7 * PROVISIONAL
-        assert worker.node.recorder.requests.layout == slow.exporter.run.merged.layout
+        assert list(worker.node.run.order) == ["nightly", 2.0, 7 * PROVISIONAL, *order[3:]]
+        assert worker.node.recorder.requests.layout == master.exporter.run.merged.layout
+    assert [master.begin().run_id, master.begin().run_id] == ["nightly-2", "nightly-3"]
 
 
-@pytest.mark.parametrize(("mine", "its"), [("true", "false"), ("false", "true")])
-def test_names_are_grouped_as_the_master_says(mine: str, its: str) -> None:
-    """Every worker groups names, or none does, whatever options it has itself; so does an exporter beside it."""
-    master = Master(["host_1", "host_2"], group_names=mine)
+@pytest.mark.parametrize(("of_master", "of_worker"), [("true", "false"), ("false", "true")])
+def test_the_master_decides_whether_names_are_grouped(of_master: str, of_worker: str) -> None:
+    """The option of a worker has no effect, nor that of a worker's own exporter."""
+    master = Master(["host_1", "host_2"], group_names=of_master)
     run = master.begin()
-    names = {"/items/[id]"} if mine == "true" else {"/items/1", "/items/2"}
+    names = {"/items/[id]"} if of_master == "true" else {"/items/1", "/items/2"}
     for number in range(2):
-        worker = Worker(f"host_{number + 1}", number, group_names=its)
+        worker = Worker(f"host_{number + 1}", number, group_names=of_worker)
         worker.begin(master)
         for name in ("/items/1", "/items/2"):
             worker.request(name=name)
@@ -144,15 +148,14 @@ def test_names_are_grouped_as_the_master_says(mine: str, its: str) -> None:
         master.hear(worker.client_id, worker.report())
     assert {key.name for key in run.merged.snapshot().errors} == names
     assert {name for _, name, *_ in totals(run.merged.snapshot())} == names
-    own = Exporter(is_worker=True, export_from="workers", prometheus_port="0", group_names=its).begin(
-        group_names=mine == "true"
-    )
-    assert own.settings["group_names"] == own.merged.names.groups == (mine == "true")
+    exporter = Exporter(is_worker=True, export_from="workers", prometheus_port="0", group_names=of_worker)
+    own = exporter.begin(group_names=of_master == "true")
+    assert own.settings["group_names"] == own.merged.names.groups == (of_master == "true")
 
 
-@pytest.mark.parametrize("ids", [(1, 1_000), (1_000, 2_000)], ids=["first at the master", "at a worker too"])
-def test_the_master_says_that_names_fold(caplog: pytest.LogCaptureFixture, ids: tuple[int, int]) -> None:
-    """Wherever names are folded first, the master's exporter says so, once, with names that were requested."""
+@pytest.mark.parametrize("ids", [(1, 1_000), (1_000, 2_000)], ids=["at the master first", "at a worker too"])
+def test_the_exporter_logs_that_names_fold(caplog: pytest.LogCaptureFixture, ids: tuple[int, int]) -> None:
+    """The master's exporter logs it once, with names that were requested."""
     master = Master(["host_1", "host_2"], max_request_names="20")
     master.begin()
     for number, start in enumerate(ids):
@@ -162,14 +165,13 @@ def test_the_master_says_that_names_fold(caplog: pytest.LogCaptureFixture, ids: 
             worker.request(name=f"/items/{start + name}")
         master.hear(worker.client_id, worker.report())
     (line,) = caplog.messages
-    assert line.startswith(
-        f"There are more than 20 request names, and the others are counted as _OTHER: GET /items/{ids[0]}"
-    )
-    assert 'Give the calls name="/items/[id]"' in line
+    assert "more than 20 request names" in line
+    assert f"GET /items/{ids[0]}" in line
+    assert 'name="/items/[id]"' in line
 
 
-def test_a_master_without_us(caplog: pytest.LogCaptureFixture) -> None:
-    """A worker whose master says nothing of a run records by itself, and says so."""
+def test_a_master_without_locust_otel(caplog: pytest.LogCaptureFixture) -> None:
+    """A worker records with its own options, and logs a warning."""
     worker = Worker(slow_request="250ms", max_request_names="9", run_id="mine", group_names="true")
     run = worker.node.start_run()
     assert (run.run_id, run.order.slow_s, run.order.group_names) == ("mine", 0.25, True)
@@ -180,15 +182,16 @@ def test_a_master_without_us(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_before_the_first_run() -> None:
-    """A worker that has no run yet says how it is, and nothing else."""
+    """A worker reports its state only, and no request."""
     worker = Worker()
+    worker.request()
     worker.node.tick()
-    (only,) = pieces(worker)
-    assert (only.run_id, only.series, only.errors, tail([only]).is_over) == ("", (), (), False)
+    (piece,) = pieces(worker)
+    assert (piece.run_id, piece.series, piece.errors, tail([piece]).is_over) == ("", (), (), False)
 
 
-def test_a_report_made_ahead(worker: Worker, clock: Clock) -> None:
-    """Just before Locust's report is due, the pieces are made with turns for users between; each is sent once."""
+def test_pieces_ahead_of_a_report(worker: Worker, clock: Clock) -> None:
+    """Pieces are encoded 0.4 s before Locust's report, and each is sent once."""
     for number in range(3 * SERIES_PER_PIECE):
         worker.request(name=f"/{number}")
     clock.now_s += 2.5
@@ -202,32 +205,41 @@ def test_a_report_made_ahead(worker: Worker, clock: Clock) -> None:
     assert len(worker.node._pieces) == ahead
     worker.request(name="/0")
     worker.request(name="/last")
-    told = pieces(worker)
-    assert len(told) == ahead + 2
-    names = counted(told)
+    report = pieces(worker)
+    assert len(report) == ahead + 2
+    names = counted(report)
     assert len(names) == 3 * SERIES_PER_PIECE + 1
     assert names["GET", "/0", "Shopper", "success"] == 2
-    assert worker.node._pieces == []
     worker.node.tick()
-    assert worker.node._pieces == []  # not again before the next one is due
+    assert worker.node._pieces == []  # the next report is not due yet
 
 
-def test_a_report_while_one_is_made_ahead(worker: Worker, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where Locust's report is sent between two pieces, the piece in the making goes with the next one."""
+def test_a_report_during_the_encoding(worker: Worker, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If Locust sends its report between two pieces, the remaining pieces are part of the next report."""
+    requests = worker.node.recorder.requests
     for number in range(4 * SERIES_PER_PIECE):
         worker.request(name=f"/{number}")
-    told: list[Piece] = []
-    clock.now_s += 2.75
-    worker.node.recorder.requests.tally()
+    requests.tally()
+    report: list[Piece] = []
     turns = iter([False, True])
-    monkeypatch.setattr(gevent, "sleep", lambda _: told.extend(pieces(worker) if next(turns, False) else []))
+
+    def sleep(_: float) -> None:
+        if next(turns, False):
+            report.extend(pieces(worker))
+            worker.request(name="/late")
+            requests.tally()  # as at the end of a run
+
+    monkeypatch.setattr(gevent, "sleep", sleep)
+    clock.now_s += 2.75
     worker.node.tick()
-    told += pieces(worker)
-    assert len(counted(told)) == 4 * SERIES_PER_PIECE
+    assert worker.node._pieces
+    assert len(counted(report)) == 4 * SERIES_PER_PIECE
+    report += pieces(worker)
+    assert counted(report)["GET", "/late", "Shopper", "success"] == 1
 
 
 def test_a_lost_report_heals(worker: Worker, master: Master) -> None:
-    """What only a lost message told comes again within a minute of ticks."""
+    """Its changes are repeated within a minute of ticks."""
     for number in range(50):
         worker.request(name=f"/{number}")
     worker.report()  # lost
@@ -238,55 +250,54 @@ def test_a_lost_report_heals(worker: Worker, master: Master) -> None:
     assert master.exporter.run.merged.total == 50
 
 
-def test_a_run_that_is_over_is_told_whole_twice(worker: Worker) -> None:
-    """The last two reports are enough for a master that has missed all others; after them there is nothing to tell."""
+def test_the_last_reports_of_a_run_are_complete(worker: Worker) -> None:
+    """Two reports after the end repeat all of the run, for a master that has missed the others; then none does."""
     worker.request(3)
     worker.request(name="/failed", exception=OSError())
     worker.report()
-    run = worker.node.run
-    assert run is not None
-    run.is_stopped = True
-    expected = {KEY: 3, ("GET", "/failed", "Shopper", "failure"): 1}
+    stop(worker)
     for _ in range(2):
-        told = pieces(worker)
-        assert counted(told) == expected
-        assert (tail(told).is_over, len(told[-1].errors)) == (True, 1)
-    (only,) = pieces(worker)
-    assert (only.series, tail([only]).is_over) == ((), True)
+        report = pieces(worker)
+        assert counted(report) == {KEY: 3, FAILED_KEY: 1}
+        assert (tail(report).is_over, len(report[-1].errors)) == (True, 1)
+    (piece,) = pieces(worker)
+    assert (piece.series, tail([piece]).is_over) == ((), True)
 
 
-def test_the_run_before_is_told_with_the_next(worker: Worker, master: Master) -> None:
-    """Where the next run begins before the last report, the one before is told whole with the first two of it."""
+def test_the_run_before_is_repeated_in_the_next(worker: Worker, master: Master) -> None:
+    """If the next run begins before the last report, its first two reports repeat all of the run before."""
     worker.request(3)
-    run = worker.node.run
-    assert run is not None
-    run.is_stopped = True
+    stop(worker)
     master.begin()
     worker.begin(master)
     worker.request(2)
-    told = [pieces(worker) for _ in range(3)]
-    assert [[piece.run_id for piece in one] for one in told] == [
+    reports = [pieces(worker) for _ in range(3)]
+    assert [[piece.run_id for piece in report] for report in reports] == [
         ["run-1", "run-1-2", "run-1-2"], ["run-1", "run-1-2"], ["run-1-2"],
     ]  # fmt: skip
-    assert counted(told[1], "run-1") == {KEY: 3}
-    assert counted(told[0], "run-1-2") == {KEY: 2}
+    assert counted(reports[1], "run-1") == {KEY: 3}
+    assert counted(reports[0], "run-1-2") == {KEY: 2}
 
 
-def test_requests_while_the_next_run_begins(worker: Worker, master: Master) -> None:
-    """A report made ahead of a new run does not take the requests of the run before with it."""
+def test_requests_of_two_runs(worker: Worker, master: Master, clock: Clock) -> None:
+    """The last requests of a run arrive with reports of the next; pieces encoded ahead do not add to the next run."""
     worker.request(3)
+    worker.report_to(master)
+    worker.request(2)
+    clock.now_s += 2.75
     worker.node.tick()
+    assert worker.node._pieces
+    before = master.exporter.run
     master.begin()
     worker.begin(master)
-    worker.request(2)
+    worker.request()
     worker.report_to(master)
-    assert master.exporter.session.state.before is not None
-    assert master.exporter.session.state.before.merged.total == 3
-    assert master.exporter.run.merged.total == 2
+    assert (before.run_id, before.merged.total) == ("run-1", 5)
+    assert (master.exporter.run.run_id, master.exporter.run.merged.total) == ("run-1-2", 1)
 
 
 def test_names_from_the_master(worker: Worker) -> None:
-    """Once the master has said which names have series, a new one is folded; of another run it says nothing here."""
+    """A new name is folded once the master has sent the names of this run."""
     worker.request(name="/mine")
     worker.runner.heard[NAMES_MESSAGE](msg=SimpleNamespace(data=["run-0", [["GET", "/a"]]]), environment=None)
     worker.request(name="/b")
@@ -298,7 +309,7 @@ def test_names_from_the_master(worker: Worker) -> None:
 
 
 def test_marks_of_a_worker(worker: Worker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mark goes to the master at once; where it cannot be sent nothing is raised, and the caller knows."""
+    """A mark is sent to the master at once; an error is logged and not raised."""
     run = worker.node.run
     assert run is not None
     assert worker.node.mark(run, "db", "fault")
@@ -312,8 +323,8 @@ def test_marks_of_a_worker(worker: Worker, caplog: pytest.LogCaptureFixture, mon
     assert "no route" in caplog.text
 
 
-def test_with_an_exporter_of_its_own(master: Master, caplog: pytest.LogCaptureFixture) -> None:
-    """With --export-from workers both are told everything; what happened goes to the master."""
+def test_a_worker_with_its_own_exporter(master: Master, caplog: pytest.LogCaptureFixture) -> None:
+    """With --export-from workers both the exporter and the master get all numbers; only the master gets events."""
     caplog.set_level(logging.INFO)
     exporter = Exporter(is_worker=True, export_from="workers", prometheus_port="0")
     link = FakeLink(exporter.ready)
@@ -326,42 +337,21 @@ def test_with_an_exporter_of_its_own(master: Master, caplog: pytest.LogCaptureFi
     worker.request(3)
     worker.request(name="/slow", response_time=6_000)
     worker.node.tick()
-    told = pieces(worker)
+    report = pieces(worker)
     exporter.take(*link.said)
-    expected = {KEY: 3, ("GET", "/slow", "Shopper", "success"): 1}
-    assert counted(told) == totals(exporter.run.merged.snapshot()) == expected
+    assert counted(report) == totals(exporter.run.merged.snapshot())
+    assert counted(report) == {KEY: 3, ("GET", "/slow", "Shopper", "success"): 1}
     (own,) = [decode(data).tail for name, *_, data in link.said if name == frames.REPORT and decode(data).tail]
     assert own is not None
-    assert (own.slow, len(tail(told).slow)) == ((), 1)
-
-
-def test_listener_of_locust() -> None:
-    """What is added to Locust's report is bytes in a list, beside Locust's own parts."""
-    node: Any = WorkerNode(environment(), flags(), FakeLink())
-    fire(node.recorder.on_request, [event()], user())
-    data: dict[str, Any] = {"stats_total": {"num_requests": 1}}
-    node.on_report_to_master(client_id="host_1", data=data)
-    assert data["stats_total"] == {"num_requests": 1}
-    assert [type(part) for part in data[REPORT_KEY]] == [bytes]
-    assert not hasattr(node.environment.parsed_options, RUN_OPTION)
+    assert (own.slow, len(tail(report).slow)) == ((), 1)
 
 
 # ---------------------------------------------------------------------------------------------------------- master
 
 
-def test_a_run_is_in_the_options_that_locust_sends(master: Master) -> None:
-    """Each run has an id of its own, and says how workers record it; plain enough for Locust's wire."""
-    judged = Master(slo=objectives(), run_id="nightly", propagate_traces="0.5")
-    judged.begin()
-    told = getattr(judged.environment.parsed_options, RUN_OPTION)
-    assert msgpack.unpackb(msgpack.packb(told)) == told == ["nightly", 2.0, 200, 0.5, [0.3], [], False]
-    assert judged.node.info()["host"] == "http://shop"
-    assert [master.begin().run_id, master.begin().run_id] == ["run-1-2", "run-1-3"]
-
-
 @pytest.mark.parametrize("part", [[b"one", b"\x00two"], [], None, {"v": 2}, "text", 7, DEEP])
-def test_a_report_is_handed_on_unread(master: Master, part: Any) -> None:
-    """The worker, what Locust counted there, and our part of the report, whatever it is."""
+def test_a_report_is_passed_on_undecoded(master: Master, part: Any) -> None:
+    """The exporter gets the worker, Locust's count, and our part of the report, whatever it is."""
     data = {"stats_total": {"num_requests": 7}, **({REPORT_KEY: part} if part is not None else {})}
     master.node.on_worker_report(client_id="host_1", data=data)
     assert msgpack.packb(master.link.said) == msgpack.packb([[frames.WORKER, "host_1", 7, part]])
@@ -369,33 +359,27 @@ def test_a_report_is_handed_on_unread(master: Master, part: Any) -> None:
 
 
 def test_status(master: Master) -> None:
-    """Who is there, who is missing, how many were expected, and how many users each has."""
+    """It has the present, missing and expected workers, and the users of each; a new run forgets missing workers."""
     clients = master.runner.clients
     clients["host_1"].user_classes_count, clients["host_2"].state = {"Shopper": 3}, "missing"
     master.node.tick()
     master.node.flush()
-    (told,) = master.link.only(frames.STATUS)
-    assert told == {
+    (status,) = master.link.only(frames.STATUS)
+    assert status == {
         "run_id": "run-1", "state": "running", "users": {"Shopper": 3, "Admin": 0},
         "users_target": {"Shopper": 3, "Admin": 1}, "worker_states": {"running": 1, "missing": 1},
         "workers_expected": 2, "worker_names": {"host_1": "host-0"}, "worker_users": {"host_1": 3, "host_2": 0},
     }  # fmt: skip
-    taken = master.deliver()
-    assert (taken.worker_states, taken.workers_expected) == ({"running": 1, "missing": 1}, 2)
-
-
-def test_a_missing_worker_stays_missing_until_the_next_run(master: Master) -> None:
-    """Locust forgets it after a minute; a new run expects only those that are there."""
-    master.runner.clients["host_2"].state = "missing"
-    master.node.tick()
-    del master.runner.clients["host_2"]
+    snapshot = master.deliver()
+    assert (snapshot.worker_states, snapshot.workers_expected) == ({"running": 1, "missing": 1}, 2)
+    del clients["host_2"]
     assert master.node.status()["worker_states"]["missing"] == 1
     master.begin()
     assert master.node.status()["worker_states"]["missing"] == 0
 
 
-def test_three_workers_make_one_run(master: Master) -> None:
-    """Their requests add up; one that joins late works in the same run; one that leaves stays counted."""
+def test_three_workers_in_one_run(master: Master) -> None:
+    """Their requests add up, also of a worker that joins late, and of one that has left."""
     first, second = Worker("host_1"), Worker("host_2", 1)
     for worker in (first, second):
         worker.begin(master)
@@ -410,53 +394,17 @@ def test_three_workers_make_one_run(master: Master) -> None:
     late.report_to(master)
     second.request()
     second.report_to(master)
-    taken = master.deliver()
-    assert taken.run is not None
-    assert totals(taken.run.requests) == {KEY: 13, ("GET", "/failed", "Shopper", "failure"): 2}
-    assert sum(taken.run.requests.errors.values()) == 2
-    assert (taken.health.unreconciled, master.exporter.run.locust_total) == (0, 15)
+    snapshot = master.deliver()
+    assert snapshot.run is not None
+    assert totals(snapshot.run.requests) == {KEY: 13, FAILED_KEY: 2}
+    assert sum(snapshot.run.requests.errors.values()) == 2
+    assert (snapshot.health.unreconciled, master.exporter.run.locust_total) == (0, 15)
     master.link.send(frames.STATUS, master.node.status())
     assert {worker.worker for worker in master.deliver().workers} == {"host-0", "host-1"}
 
 
-def test_resets(master: Master) -> None:
-    """What `--reset-stats` throws away on workers is counted all the same, and is said in the account."""
-    workers = [Worker("host_1"), Worker("host_2", 1)]
-    for worker in workers:
-        worker.begin(master)
-        worker.request(3)
-        worker.report_to(master)
-        worker.request(2)
-        worker.node.on_reset()
-        worker.environment.stats.clear_all()
-        worker.request(4)
-    master.node.on_reset()
-    for worker in workers:
-        worker.report_to(master)
-    assert sum(master.exporter.run.reset.values()) == 4
-    assert (master.exporter.run.locust_total, master.exporter.run.unreconciled) == (18, 0)
-
-
-def test_runs_that_ended(master: Master) -> None:
-    """The last requests of a run arrive with the next run's first reports, and count in their own."""
-    worker = Worker("host_1")
-    worker.begin(master)
-    worker.request(3)
-    worker.report_to(master)
-    worker.request(2)
-    assert worker.node.run is not None
-    worker.node.run.is_stopped = True
-    before = master.exporter.run
-    master.begin()
-    worker.begin(master)
-    worker.request()
-    worker.report_to(master)
-    assert (before.merged.total, master.exporter.run.merged.total) == (5, 1)
-    assert (before.run_id, master.exporter.run.run_id) == ("run-1", "run-1-2")
-
-
 def test_names_fold_in_the_exporter() -> None:
-    """Two workers with 15 names each and room for 20: 20 have series, the rest one; workers fold from then on too."""
+    """If two workers have 15 names each and the limit is 20, then 20 have series; workers fold from then on, too."""
     master = Master(["host_1", "host_2"], max_request_names="20")
     run = master.begin()
     workers = [Worker("host_1"), Worker("host_2", 1)]
@@ -473,9 +421,9 @@ def test_names_fold_in_the_exporter() -> None:
                 worker.runner.heard[NAMES_MESSAGE](msg=SimpleNamespace(data=data))
             master.runner.sent.clear()
     assert sent == [[], [(NAMES_MESSAGE, run.run_id, 20, "host_2")], [], []]
-    found = totals(run.merged.snapshot())
-    assert len(found) == 21
-    assert found["GET", OTHER, "Shopper", "failure"] == run.merged.folded == 20
+    requests = totals(run.merged.snapshot())
+    assert len(requests) == 21
+    assert requests["GET", OTHER, "Shopper", "failure"] == run.merged.folded == 20
     workers[1].request(name="/new")
     assert ("GET", OTHER, "Shopper", "success") in workers[1].node.recorder.requests.series
     workers[1].report_to(master)
@@ -487,44 +435,43 @@ STEPS = ["request", "failure", "reset", "report", "lost", "tick", "exporter repl
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1), st.sampled_from(STEPS)), max_size=30))
-def test_nothing_is_lost_on_the_way(steps: list[tuple[int, str]]) -> None:
-    """However reports are lost and exporters replaced: at the end every request is counted, once."""
+def test_every_request_counts_once(steps: list[tuple[int, str]]) -> None:
+    """At the end all requests and resets are counted, however reports were lost and exporters replaced."""
     master = Master(["host_0", "host_1"], run_id="run-1")
     master.begin()
     workers = [Worker(f"host_{number}", number) for number in range(2)]
     for worker in workers:
         worker.begin(master)
-    lost = 0
-    for number, what in steps:
+    lost = dropped = 0
+    for number, step in steps:
         worker = workers[number]
-        if what == "request":
+        if step == "request":
             worker.request()
-        elif what == "failure":
+        elif step == "failure":
             worker.request(name="/failed", exception=OSError())
-        elif what == "reset":
-            worker.node.on_reset()
-            worker.environment.stats.clear_all()
-        elif what == "report":
+        elif step == "reset":
+            dropped += worker.environment.stats.total.num_requests
+            reset(worker)
+        elif step == "report":
             worker.report_to(master)
-        elif what == "lost":
+        elif step == "lost":
             lost += worker.report()["stats_total"]["num_requests"]
-        elif what == "tick":
+        elif step == "tick":
             worker.node.tick()
         else:
             master.exporter = master.exporter.successor()
     for worker in workers:
-        assert worker.node.run is not None
-        worker.node.run.is_stopped = True
+        stop(worker)
         worker.report_to(master)
     run = master.exporter.run
-    recorded = sum(worker.node.recorder.requests.total for worker in workers)
-    assert run.merged.total == recorded
-    assert run.unreconciled == -lost  # Locust's master has not got those either
+    assert run.merged.total == sum(worker.node.recorder.requests.total for worker in workers)
+    assert sum(run.reset.values()) == dropped
+    assert run.unreconciled == -lost  # Locust's master has not received those either
     assert not run.unfinished
 
 
 def test_marks_at_the_master(master: Master) -> None:
-    """A mark is told with its run; a worker's message counts in the run that it is for."""
+    """A mark has its run; a worker's mark of another run is dropped."""
     run = master.node.run
     assert run is not None
     master.node.mark(run, "deploy", "note")
@@ -539,7 +486,7 @@ def test_marks_at_the_master(master: Master) -> None:
     "data",
     [None, 7, [], ["run-1"], ["run-1", "db", "fault", 1], ["run-1", 5, "fault"], ["run-1", "db", {"a": 1}], "", {}],
 )
-def test_a_message_that_makes_no_sense(master: Master, data: object, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_invalid_mark_of_a_worker(master: Master, data: object, caplog: pytest.LogCaptureFixture) -> None:
     """It is refused with a warning, and raises nothing into Locust."""
     master.runner.heard[MARK_MESSAGE](msg=SimpleNamespace(data=data))
     master.deliver()
@@ -547,8 +494,8 @@ def test_a_message_that_makes_no_sense(master: Master, data: object, caplog: pyt
     assert "A worker's mark was refused" in caplog.text
 
 
-def test_the_last_reports_are_waited_for(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each worker reports every three seconds, so the one after its users' end is there in four."""
+def test_the_master_waits_for_the_last_reports(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each worker reports every 3 s, so its last report arrives within 4 s."""
     slept: list[float] = []
     monkeypatch.setattr(gevent, "sleep", slept.append)
     master.node.wait_for_last_requests()

@@ -1,4 +1,4 @@
-"""Tests of secrets in request names."""
+"""Tests of the redaction of secrets in request names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from locust_otel.plugin.redaction import redacted
 
 
 @pytest.mark.parametrize(
-    ("text", "left"),
+    ("text", "expected"),
     [
         ("/login?token=s3cr3t", "/login?token=REDACTED"),
         ("/a?page=2&api_key=s3cr3t&sort=up", "/a?page=2&api_key=REDACTED&sort=up"),
@@ -18,9 +18,9 @@ from locust_otel.plugin.redaction import redacted
         ("https://s3cr3t@shop.test/", "https://REDACTED:REDACTED@shop.test/"),
     ],
 )
-def test_secrets_are_replaced(text: str, left: str) -> None:
-    """The value goes, the key and all else stays."""
-    assert redacted(text) == left
+def test_secrets_are_replaced(text: str, expected: str) -> None:
+    """Only the value is replaced; the key and the rest stay."""
+    assert redacted(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -38,5 +38,5 @@ def test_secrets_are_replaced(text: str, left: str) -> None:
     ],
 )
 def test_other_texts_stay(text: str) -> None:
-    """What only looks like a secret is left alone."""
+    """A text that only resembles a secret stays."""
     assert redacted(text) == text

@@ -1,4 +1,4 @@
-"""Tests of what is read from Locust's runners, against Locust's own classes."""
+"""Tests of the state, users and workers of runners, with Locust's own classes."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from locust.runners import (
     STATE_STOPPED,
     STATE_STOPPING,
     WorkerNode,
-    WorkerNodes,
 )
 
 from locust_otel.core.catalogue import RUN_STATES, WORKER_STATES
 from locust_otel.plugin.runners import KnownWorkers, state, users, users_target, without_credentials, worker_name
+from tests.unit.processes import FakeRunner
 
 
 def classes(**weights: int | tuple[int, int]) -> list[type[User]]:
-    """Make user classes by name and weight, or weight and fixed count."""
-    made = []
+    """Return user classes by name and weight, or weight and fixed count."""
+    user_classes = []
     for name, weight in weights.items():
         attributes = {"weight": weight} if isinstance(weight, int) else {"weight": weight[0], "fixed_count": weight[1]}
-        made.append(type(name, (User,), {**attributes, "tasks": []}))
-    return made
+        user_classes.append(type(name, (User,), {**attributes, "tasks": []}))
+    return user_classes
 
 
 def runner(user_classes: list[type[User]], total: int, settled: dict[str, int] | None = None) -> Any:
-    """Return a runner that is asked for this many users."""
+    """Return a runner with this target."""
     return SimpleNamespace(user_classes=user_classes, target_user_count=total, target_user_classes_count=settled or {})
 
 
@@ -43,53 +43,52 @@ def runner(user_classes: list[type[User]], total: int, settled: dict[str, int] |
     ("of_locust", "ours"),
     [
         (STATE_INIT, "spawning"), (STATE_SPAWNING, "spawning"), (STATE_RUNNING, "running"), (STATE_CLEANUP, "stopping"),
-        (STATE_STOPPING, "stopping"), (STATE_STOPPED, "stopped"), ("news of a later version", "running"),
+        (STATE_STOPPING, "stopping"), (STATE_STOPPED, "stopped"), ("state of a later version", "running"),
     ],
 )  # fmt: skip
 def test_states(of_locust: str, ours: str) -> None:
-    """Each state of Locust's is one of the catalogue."""
+    """Each state of Locust becomes one of the catalogue."""
     assert state(SimpleNamespace(state=of_locust)) == ours
     assert ours in RUN_STATES
 
 
 def test_without_a_runner() -> None:
-    """`run_single_user` has no runner: it runs, and nothing is known of users."""
+    """`run_single_user` has no runner: it is running, and its users are unknown."""
     assert (state(None), users(None), users_target(None)) == ("running", {}, {})
 
 
 def test_users_of_a_local_runner() -> None:
-    """Running users are counted by class, and a class without any is there at 0."""
+    """Running users are counted by class; a class without users has 0."""
     environment = Environment(user_classes=classes(Shopper=1, Admin=1))
     local = environment.create_local_runner()
     try:
-        assert users(local) == {"Shopper": 0, "Admin": 0}
-        assert users_target(local) == {"Shopper": 0, "Admin": 0}
+        assert users(local) == users_target(local) == {"Shopper": 0, "Admin": 0}
     finally:
         local.quit()
+    busy = SimpleNamespace(user_classes=classes(Shopper=1, Admin=1), user_classes_count={"Admin": 3})
+    assert users(busy) == {"Shopper": 0, "Admin": 3}
 
 
 def test_users_of_a_master() -> None:
-    """The users of a master are those its workers report."""
+    """The users of a master are those that its workers report."""
     master = SimpleNamespace(
         user_classes=classes(Shopper=1, Admin=1), clients={}, reported_user_classes_count={"Shopper": 12}
     )
     assert users(master) == {"Shopper": 12, "Admin": 0}
-    alone = SimpleNamespace(user_classes=classes(Shopper=1, Admin=1), user_classes_count={"Admin": 3})
-    assert users(alone) == {"Shopper": 0, "Admin": 3}
 
 
-def test_target_while_spawning() -> None:
-    """Until Locust has settled the number asked for is split by weight."""
-    assert users_target(runner(classes(A=3, B=1, C=6), 1_000)) == {"A": 300, "B": 100, "C": 600}
-
-
-def test_target_once_settled() -> None:
-    """Once all are spawned the target is what Locust says, and a class without users is there at 0."""
-    user_classes = classes(A=3, B=1, C=6)
-    assert users_target(runner(user_classes, 3, {"A": 1, "C": 2})) == {"A": 1, "B": 0, "C": 2}
-    # Asked for more since: the number known is that of before.
-    assert users_target(runner(user_classes, 10, {"A": 1, "C": 2})) == {"A": 3, "B": 1, "C": 6}
-    assert users_target(runner(user_classes, 0, {"A": 0, "B": 0, "C": 0})) == {"A": 0, "B": 0, "C": 0}
+@pytest.mark.parametrize(
+    ("total", "settled", "target"),
+    [
+        (1_000, {}, {"A": 300, "B": 100, "C": 600}),  # not yet known: split by weight
+        (3, {"A": 1, "C": 2}, {"A": 1, "B": 0, "C": 2}),
+        (10, {"A": 1, "C": 2}, {"A": 3, "B": 1, "C": 6}),  # of a lower target before
+        (0, {"A": 0, "B": 0, "C": 0}, {"A": 0, "B": 0, "C": 0}),
+    ],
+)
+def test_target(total: int, settled: dict[str, int], target: dict[str, int]) -> None:
+    """The target is split by weight until all users are spawned; then it is Locust's."""
+    assert users_target(runner(classes(A=3, B=1, C=6), total, settled)) == target
 
 
 _WEIGHTS: dict[str, dict[str, int | tuple[int, int]]] = {
@@ -102,10 +101,10 @@ _WEIGHTS: dict[str, dict[str, int | tuple[int, int]]] = {
 @pytest.mark.parametrize("name", _WEIGHTS)
 @pytest.mark.parametrize("total", [0, 1, 2, 3, 7, 10, 100, 999])
 def test_target_is_what_locust_will_spawn(name: str, total: int) -> None:
-    """The split is that of Locust's own dispatcher, but for one user a class, and sums to the number asked for."""
+    """The split differs from that of Locust's dispatcher by at most one user a class, and has the same sum."""
     user_classes = classes(**_WEIGHTS[name])
     if name == "fixed only":
-        total = min(total, 8)  # Locust's dispatcher would wait a second for users that no class provides
+        total = min(total, 8)  # Locust's dispatcher would wait a second for further users
     dispatcher = UsersDispatcher([WorkerNode("host_1")], user_classes)
     dispatcher.new_dispatch(target_user_count=total, spawn_rate=10_000)
     last: dict[str, dict[str, int]] = {}
@@ -123,52 +122,44 @@ def test_target_is_what_locust_will_spawn(name: str, total: int) -> None:
 # --------------------------------------------------------------------------------------------------------- workers
 
 
-class Master:
-    """What is read of a master, with Locust's own list of workers."""
-
-    def __init__(self, *client_ids: str) -> None:
-        self.clients = WorkerNodes()
-        for client_id in client_ids:
-            self.join(client_id)
-
-    def join(self, client_id: str, node_state: str = STATE_INIT) -> None:
-        """Have a worker join."""
-        self.clients[client_id] = WorkerNode(client_id, state=node_state)
-
-    def get_worker_index(self, client_id: str) -> int:
-        """Return the place of a worker, as Locust counts."""
-        return list(self.clients).index(client_id)
+def master_of(*client_ids: str) -> FakeRunner:
+    """Return a master with these workers."""
+    master = FakeRunner(is_master=True)
+    for client_id in client_ids:
+        master.add_worker(client_id, STATE_INIT)
+    return master
 
 
 def test_workers_by_state() -> None:
-    """Workers are counted by their state, the missing ones apart."""
-    master = Master("h_1", "h_2", "h_3")
+    """Workers are counted by state; the expected ones are those asked for, or more if more have come."""
+    master = master_of("h_1", "h_2", "h_3")
     workers = KnownWorkers(master, asked_for=4)
     master.clients["h_1"].state = STATE_RUNNING
     master.clients["h_2"].state = STATE_MISSING
     workers.update()
     assert workers.states == {"running": 1, "ready": 1, "missing": 1}
     assert workers.expected == 4
+    assert KnownWorkers(master_of("h_1", "h_2", "h_3"), asked_for=2).expected == 3
     assert set(workers.states) <= set(WORKER_STATES)
 
 
 def test_a_forgotten_worker_stays_missing() -> None:
     """Locust forgets a missing worker after a minute; here it stays missing until it returns."""
-    master = Master("h_1", "h_2")
+    master = master_of("h_1", "h_2")
     workers = KnownWorkers(master, asked_for=0)
     master.clients["h_2"].state = STATE_MISSING
     workers.update()
     del master.clients["h_2"]
     workers.update()
     assert (workers.states, workers.expected) == ({"ready": 1, "missing": 1}, 2)
-    master.join("h_2", STATE_RUNNING)
+    master.add_worker("h_2", STATE_RUNNING)
     workers.update()
     assert (workers.states, workers.expected) == ({"ready": 1, "running": 1, "missing": 0}, 2)
 
 
-def test_a_worker_that_left_in_order_is_not_expected() -> None:
-    """One that says goodbye is neither missing nor expected."""
-    master = Master("h_1", "h_2")
+def test_a_worker_that_quits_is_not_expected() -> None:
+    """It is not missing either."""
+    master = master_of("h_1", "h_2")
     workers = KnownWorkers(master, asked_for=1)
     workers.update()
     del master.clients["h_2"]
@@ -176,9 +167,9 @@ def test_a_worker_that_left_in_order_is_not_expected() -> None:
     assert (workers.states["missing"], workers.expected) == (0, 1)
 
 
-def test_a_new_run_expects_who_is_there() -> None:
-    """Those lost in an earlier run are forgotten; one that is still missing is missing."""
-    master = Master("h_1", "h_2", "h_3")
+def test_a_new_run_expects_the_connected_workers() -> None:
+    """Workers that were lost before are not expected any more; one that Locust still lists stays missing."""
+    master = master_of("h_1", "h_2", "h_3")
     workers = KnownWorkers(master, asked_for=0)
     for client_id in ("h_2", "h_3"):
         master.clients[client_id].state = STATE_MISSING
@@ -189,22 +180,13 @@ def test_a_new_run_expects_who_is_there() -> None:
     assert (workers.states["missing"], workers.expected) == (1, 2)
 
 
-def test_more_workers_than_asked_for() -> None:
-    """Where more came than were asked for, all of them are expected."""
-    assert KnownWorkers(Master("h_1", "h_2", "h_3"), asked_for=2).expected == 3
-
-
 def test_names_of_workers() -> None:
-    """Workers are named by host and Locust's index; a missing one has no name."""
-    master = Master("shop_host_1f3a", "other_77")
+    """A name is the host and Locust's index, without the uuid of the client id; missing workers have none."""
+    master = master_of("shop_host_1f3a", "other_77")
     workers = KnownWorkers(master, asked_for=0)
     assert workers.names() == {"shop_host_1f3a": "shop_host-0", "other_77": "other-1"}
     master.clients["other_77"].state = STATE_MISSING
     assert workers.names() == {"shop_host_1f3a": "shop_host-0"}
-
-
-def test_a_worker_name_has_no_uuid() -> None:
-    """Only the uuid at the end of Locust's client id goes, not what a host name has of underscores."""
     assert worker_name("my_host_0123456789abcdef0123456789abcdef", 7) == "my_host-7"
 
 
@@ -225,5 +207,5 @@ def test_a_worker_name_has_no_uuid() -> None:
     ],
 )
 def test_without_credentials(url: str, shown: str) -> None:
-    """User name and password go, all else stays, and what cannot be parsed is not shown."""
+    """User name and password are removed, and the rest stays; an invalid URL is not shown."""
     assert without_credentials(url) == shown

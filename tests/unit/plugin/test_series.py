@@ -1,4 +1,4 @@
-"""Tests of the requests of a run in Locust's process: each is counted once, and nothing odd takes others with it."""
+"""Tests of the requests of a run: each counts once, and an odd value does not affect other requests."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ KEY = SeriesKey("GET", "/", "Shopper", "success")
 
 
 class Unfloatable:
-    """A body length that cannot even be asked for its value."""
+    """A body length whose value cannot be read."""
 
     def __float__(self) -> float:
-        """Fail in a way that nobody expects."""
+        """Raise an unusual error."""
         raise RuntimeError("no number")
 
 
 class Follower:
-    """Notes what has changed."""
+    """Collects the changes."""
 
     def __init__(self) -> None:
         self.buckets: dict[SeriesKey, Counter[int]] = {}
         self.errors: list[ErrorKey] = []
 
     def touched(self, series: Series, indexes: Collection[int]) -> None:
-        """Note buckets."""
+        """Collect buckets."""
         self.buckets.setdefault(series.key, Counter()).update(indexes)
 
     def touched_error(self, key: ErrorKey) -> None:
-        """Note an error."""
+        """Collect an error."""
         self.errors.append(key)
 
 
@@ -59,10 +59,11 @@ def add(requests: Requests, *numbers: Any, key: SeriesKey = KEY) -> Series:
 
 
 def test_tally_counts_each_pending_request_once() -> None:
-    """Two tallies of the same requests count them once, and the pending list stays the same object."""
+    """The total contains pending requests; two tallies count them once, and keep the list of pending ones."""
     requests = empty()
     series = add(requests, 10, 100, 20, 200, 7_000, 300)
     pending = series.pending
+    assert (requests.total, requests.measured) == (3, 0)
     assert not requests.tally()
     assert not requests.tally()
     assert series.pending is pending
@@ -71,20 +72,12 @@ def test_tally_counts_each_pending_request_once() -> None:
     assert series.sum_s == requests.sum_s == pytest.approx(7.03)
     assert series.body_bytes == 600
     assert not requests.dirty
-
-
-def test_the_total_has_what_is_pending() -> None:
-    """Requests that no tally has counted yet are part of it."""
-    requests = empty()
     add(requests, 10, 1)
-    assert (requests.total, requests.measured) == (1, 0)
-    requests.tally()
-    add(requests, 10, 1, 10, 1)
-    assert (requests.total, requests.measured) == (3, 1)
+    assert (requests.total, requests.measured) == (4, 3)
 
 
 def test_a_tally_in_pieces() -> None:
-    """So many series at a time, in the order in which they changed, until none is left."""
+    """A tally may count some series only, in the order of their changes."""
     requests = empty()
     keys = [KEY._replace(name=f"/{number}") for number in range(5)]
     for key in reversed(keys):
@@ -97,8 +90,8 @@ def test_a_tally_in_pieces() -> None:
     assert (requests.measured, requests.total) == (6, 6)
 
 
-def test_what_is_slow_is_a_bound() -> None:
-    """A request of exactly the threshold, and one by one float above it, lie in different buckets."""
+def test_the_slow_threshold_is_a_bound() -> None:
+    """A request at the threshold, and one just above it, are in different buckets."""
     requests = empty(slow_s=1.1)
     series = add(requests, 1100, 0, math.nextafter(1100, math.inf) + 1e-9, 0)
     requests.tally()
@@ -107,7 +100,7 @@ def test_what_is_slow_is_a_bound() -> None:
 
 
 def test_requests_without_a_duration() -> None:
-    """Each is one, with its bytes, and changes its series."""
+    """Each counts with its bytes, and changes its series."""
     requests, follower = empty(), Follower()
     requests.followers.append(follower)
     series = add(requests, 10, 1)
@@ -121,7 +114,7 @@ def test_requests_without_a_duration() -> None:
 
 
 def test_followers() -> None:
-    """Each is told of every bucket that changed, of a series without any, and of every error."""
+    """Each receives every changed bucket, a series without any, and every error."""
     requests, followers = empty(), [Follower(), Follower()]
     requests.followers += followers
     other = KEY._replace(name="/b")
@@ -143,7 +136,7 @@ def test_followers() -> None:
     ],
 )  # fmt: skip
 def test_usable_length(length: object, expected: int) -> None:
-    """A length is a number that is not negative; anything else, text too, counts as 0."""
+    """A length is a number that is not negative; any other value, also text, counts as 0."""
     assert usable_length(length) == expected
 
 
@@ -157,7 +150,7 @@ def test_usable_length(length: object, expected: int) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("lengths", [(), (100, 200)], ids=["alone", "among others"])
 def test_odd_lengths(odd: Any, lengths: tuple[int, ...]) -> None:
-    """An odd length is left out of the bytes, and takes no other request with it."""
+    """An invalid length adds no bytes, and does not affect other requests."""
     for position in range(len(lengths) + 1):
         requests = empty()
         chosen: list[Any] = list(lengths)
@@ -168,7 +161,7 @@ def test_odd_lengths(odd: Any, lengths: tuple[int, ...]) -> None:
 
 
 def test_bytes_have_a_limit() -> None:
-    """However much is sent, the sum is one that a report may carry."""
+    """The sum stays one that a report may carry."""
     requests = empty()
     for lengths in ([2**52], [2**52], [2**55] * 3, [1]):
         series = add(requests, *(number for length in lengths for number in (10, length)))
@@ -178,7 +171,7 @@ def test_bytes_have_a_limit() -> None:
 
 @pytest.mark.parametrize("times", [[-1], [-math.inf], [math.nan], [10, -1, -math.inf, 30, math.nan]], ids=str)
 def test_odd_times_are_unmeasured(times: list[float]) -> None:
-    """A negative, infinite or missing time is counted, and stays out of the histogram and the sum."""
+    """A request with an invalid time counts, but not in the histogram and the sum."""
     requests = empty()
     series = add(requests, *(number for time_ms in times for number in (time_ms, 1)))
     requests.tally()
@@ -191,7 +184,7 @@ def test_odd_times_are_unmeasured(times: list[float]) -> None:
 
 
 def test_error_types_are_bounded() -> None:
-    """The first types keep their name for good, all others share `_OTHER`, and no failure is lost."""
+    """The first types keep their names, all others share `_OTHER`, and no failure is lost."""
     requests = empty()
     for turn in range(2):
         for number in range(MAX_ERROR_TYPES + 30):
@@ -204,7 +197,7 @@ def test_error_types_are_bounded() -> None:
 
 
 def test_user_errors_are_counted_and_bounded() -> None:
-    """Exceptions out of tasks are counted by class and type, under the same bound."""
+    """Exceptions in tasks are counted by class and type, with the same limit."""
     requests = empty()
     for number in (*range(MAX_ERROR_TYPES + 5), 3):
         requests.count_user_error("Shopper", f"Error{number}")
@@ -214,7 +207,7 @@ def test_user_errors_are_counted_and_bounded() -> None:
 
 @given(st.lists(st.lists(st.tuples(st.floats(-10, 1e9) | st.integers(-3, 10**9), st.integers(0, 10**9)))))
 def test_tallies_in_any_pieces_equal_one_count(pieces: list[list[tuple[float, int]]]) -> None:
-    """However requests are spread over tallies, counts equal those of comparing each with the bounds."""
+    """With any number of tallies, the counts equal a comparison of each request with the bounds."""
     requests = empty()
     series = requests.of(KEY)
     for piece in pieces:

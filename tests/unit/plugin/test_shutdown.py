@@ -1,83 +1,87 @@
-"""Tests of the end of a process, with the greenlets and signals that Locust ends it by."""
+"""Tests of the end of a process, with the greenlets and signals that end Locust, on a clock of the tests."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from time import perf_counter
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from locust_otel.plugin import shutdown
 from locust_otel.plugin.shutdown import TERMINATION_GRACE_S, Shutdown
-
-LAST_MOMENT_S = 0.05
+from tests.unit.plugin.clocks import Clock
 
 
 @pytest.fixture
-def ending(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shutdown]:
-    """Make one whose last moment is short, and let nobody wait for it at the end."""
-    monkeypatch.setattr(shutdown, "_LAST_MOMENT_S", LAST_MOMENT_S)
-    made = Shutdown()
-    yield made
-    made.end()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Replace the clock and the sleep of the module."""
+    clock = Clock()
+    monkeypatch.setattr(shutdown, "monotonic", clock)
+    replaced = SimpleNamespace(sleep=clock.sleep, spawn=gevent.spawn, get_hub=gevent.get_hub)
+    monkeypatch.setattr(shutdown, "gevent", replaced)
+    return clock
 
 
-def elsewhere(act: Callable[[], Any]) -> Any:
-    """Act in another greenlet, as a signal's handler does, and return what came of it."""
-    return gevent.spawn(act).get(timeout=1)
+@pytest.fixture
+def ending(clock: Clock) -> Iterator[Shutdown]:
+    """Return the state of an end; after the test no greenlet waits for it."""
+    ending = Shutdown()
+    yield ending
+    ending.end()
 
 
-def interrupt_soon(delay_s: float = 0.02) -> gevent.Greenlet:
-    """Raise KeyboardInterrupt in the main greenlet, as a Ctrl-C does while it waits."""
+def elsewhere(act: Callable[[], Any]) -> None:
+    """Call a function in another greenlet, as the handler of a signal does, and wait for it."""
+    gevent.spawn(act).get(timeout=1)
+
+
+def interrupt_soon(turns: int = 3) -> None:
+    """Raise KeyboardInterrupt in the main greenlet after some turns of the loop, as Ctrl-C does while it waits."""
     hub = gevent.get_hub()
 
     def interrupt() -> None:
-        gevent.sleep(delay_s)
+        for _ in range(turns):
+            gevent.sleep(0)
         hub.loop.run_callback(hub.parent.throw, KeyboardInterrupt())
 
-    return gevent.spawn(interrupt)
+    gevent.spawn(interrupt)
 
 
-def test_nothing_happened(ending: Shutdown) -> None:
-    """At first no end is near, and there is all the time in the world."""
-    assert not ending.is_near
-    assert ending.grace_s == math.inf
-    assert not ending.interrupted(0)
-
-
-def test_normal_end(ending: Shutdown) -> None:
-    """The main greenlet ends the process by itself: no signal, no hurry."""
+def test_an_end_without_a_signal(ending: Shutdown, clock: Clock) -> None:
+    """The main greenlet ends the process, also if it quits twice: it has no deadline, and waits for no other."""
+    assert (ending.is_near, ending.grace_s, ending.interrupted(0)) == (False, math.inf, False)
     ending.quitting()
     assert ending.is_near
     assert ending.begin()
-    assert ending.grace_s == math.inf
-    assert not ending.interrupted(0.01)
+    ending.quitting()
+    assert clock.now_s == 1_000.0
+    assert (ending.grace_s, ending.interrupted(0.01)) == (math.inf, False)
 
 
-def test_grace_after_a_signal(ending: Shutdown, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signal leaves eight seconds from when it came, and a further one, or the main greenlet, no new ones."""
-    now = 100.0
-    monkeypatch.setattr(shutdown, "monotonic", lambda: now)
+def test_grace_after_a_signal(ending: Shutdown, clock: Clock) -> None:
+    """A signal leaves 8 s; a further signal, or the main greenlet, does not extend them."""
     elsewhere(ending.quitting)
     assert ending.grace_s == TERMINATION_GRACE_S == 8.0
-    now = 103.0
-    ending.quitting()
+    clock.now_s += 3
     elsewhere(ending.quitting)
     assert ending.grace_s == 5.0
-    now = 109.0
-    assert ending.grace_s == -1.0
+    ending.quitting()
+    assert ending.grace_s == 1_008.0 - clock.now_s < 5.0
 
 
-def test_two_greenlets_of_sigterm(ending: Shutdown) -> None:
-    """SIGTERM ends the process in two greenlets: the main one waits for the first, and ends no waiting of it."""
+@pytest.mark.parametrize("turns", [0, 1], ids=["first has begun", "first begins later"])
+def test_two_greenlets_of_sigterm(ending: Shutdown, clock: Clock, turns: int) -> None:
+    """The main greenlet waits for the first one and does not interrupt it; then it leaves 5 s to end the process."""
     order: list[str] = []
 
     def first() -> None:
         ending.quitting()
-        gevent.sleep(0.01)
+        for _ in range(turns):
+            gevent.sleep(0)
         assert ending.begin()
         order.append("first waits")
         assert not ending.interrupted(0.1)
@@ -86,225 +90,170 @@ def test_two_greenlets_of_sigterm(ending: Shutdown) -> None:
 
     handler = gevent.spawn(first)
     gevent.sleep(0)
-    ending.quitting()  # the main greenlet, whose runner has ended
-    order.append("second goes on")
+    ending.quitting()
+    order.append("second continues")
+    assert clock.now_s > 1_005
     assert not ending.begin()
     ending.wait_for_first()
     handler.get(timeout=1)
-    assert order == ["first waits", "first ends", "second goes on"]
+    assert order == ["first waits", "first ends", "second continues"]
 
 
-def test_last_moment(ending: Shutdown) -> None:
-    """Who waited in `quitting` leaves the first a moment to end the process, before it would do the same again."""
-
-    def first() -> None:
-        ending.quitting()
-        gevent.sleep(0.05)
-        ending.end()
-
-    handler = gevent.spawn(first)
-    gevent.sleep(0)
-    started = perf_counter()
-    ending.quitting()
-    assert perf_counter() - started >= 0.05 + LAST_MOMENT_S - 0.01
-    handler.get(timeout=1)
-
-
-def test_first_that_fails(ending: Shutdown) -> None:
-    """Where the first ends without having ended the process, nobody waits for it for ever."""
+def test_a_first_greenlet_that_fails(ending: Shutdown) -> None:
+    """If the first greenlet ends without ending the process, no other waits for it any more."""
     elsewhere(ending.quitting)
-    with gevent.Timeout(1):
-        ending.quitting()
-        ending.wait_for_first()
-
-
-def test_main_greenlet_quits_twice(ending: Shutdown) -> None:
-    """The greenlet that is the first itself waits for nobody."""
-    started = perf_counter()
     ending.quitting()
-    assert ending.begin()
-    ending.quitting()
-    assert perf_counter() - started < LAST_MOMENT_S
+    ending.wait_for_first()
 
 
 def test_begin_before_quitting(ending: Shutdown) -> None:
-    """An embedded use that ends it without `quitting` is an end too, and the first one only."""
-    assert ending.begin()
+    """An embedded use may end without `quitting`; only the first call begins the end."""
+    assert [ending.begin(), ending.begin(), ending.begin()] == [True, False, False]
     assert ending.is_near
-    assert [ending.begin(), ending.begin()] == [False, False]
 
 
-def test_second_signal(ending: Shutdown) -> None:
-    """A further signal ends the waiting, at once and for good; its own greenlet goes on after the first."""
+def test_a_further_signal(ending: Shutdown, clock: Clock) -> None:
+    """It ends the wait at once and for good; its own greenlet continues after the first."""
     order: list[str] = []
 
     def further() -> None:
         ending.quitting()
-        order.append("further goes on")
+        order.append("further continues")
 
     ending.quitting()
     assert ending.begin()
-    handler = gevent.spawn_later(0.02, further)
-    started = perf_counter()
+    handler = gevent.spawn(further)
     assert ending.interrupted(5)
     assert ending.interrupted(5)
-    assert perf_counter() - started < 1
-    gevent.sleep(2 * LAST_MOMENT_S)
+    assert clock.now_s < 1_001
+    for _ in range(3):
+        gevent.sleep(0)
     order.append("first ends")
     ending.end()
     handler.get(timeout=1)
-    assert order == ["first ends", "further goes on"]
+    assert order == ["first ends", "further continues"]
 
 
-def test_second_sigterm(ending: Shutdown) -> None:
-    """After two SIGTERM, the waiting of the first one's greenlet is over, and its time is still that of the first."""
+def test_a_second_sigterm(ending: Shutdown, clock: Clock) -> None:
+    """It ends the wait of the first one's greenlet, whose deadline stays that of the first."""
     waited: list[bool] = []
 
     def first() -> None:
         ending.quitting()
         assert ending.begin()
         waited.append(ending.interrupted(5))
-        assert 7 < ending.grace_s <= 8
+        assert ending.grace_s == 1_008.0 - clock.now_s > 7
         ending.end()
 
     handler = gevent.spawn(first)
-    gevent.sleep(0.01)
-    gevent.spawn(ending.quitting).get(timeout=1)
+    gevent.sleep(0)
+    elsewhere(ending.quitting)
     handler.get(timeout=1)
     assert waited == [True]
 
 
-def test_second_signal_before_the_waiting(ending: Shutdown) -> None:
-    """A second signal that comes while the runner is still being stopped leaves nothing to wait for either."""
+def test_a_second_signal_before_the_wait(ending: Shutdown) -> None:
+    """If it comes while the runner stops, the later wait is over at once, too."""
     elsewhere(ending.quitting)
     elsewhere(ending.quitting)
     assert ending.begin()
     assert ending.interrupted(0.01)
 
 
-def test_first_signal_during_the_waiting(ending: Shutdown) -> None:
-    """Where the run ended by itself, the first signal is the one that ends the waiting."""
-    ending.quitting()
-    assert ending.begin()
-    gevent.spawn(ending.quitting)
-    assert ending.interrupted(5)
-
-
-def test_main_greenlet_is_no_signal(ending: Shutdown) -> None:
-    """Where the main greenlet quits while a signal's waits, that is the same signal's second half."""
-    waited: list[bool] = []
-
-    def first() -> None:
-        ending.quitting()
-        assert ending.begin()
-        waited.append(ending.interrupted(0.05))
-        ending.end()
-
-    handler = gevent.spawn(first)
-    gevent.sleep(0.01)
-    ending.quitting()
-    handler.get(timeout=1)
-    assert waited == [False]
-
-
-def test_keyboard_interrupt_while_waiting_for_scrapers(ending: Shutdown) -> None:
-    """Ctrl-C while the main greenlet waits for scrapers ends that, without a traceback."""
+def test_ctrl_c_while_the_main_greenlet_waits_for_scrapers(ending: Shutdown, clock: Clock) -> None:
+    """It ends the wait without a traceback."""
     ending.quitting()
     assert ending.begin()
     interrupt_soon()
-    started = perf_counter()
     assert ending.interrupted(5)
-    assert perf_counter() - started < 1
+    assert clock.now_s < 1_001
     assert ending.interrupted(0)
 
 
-def test_keyboard_interrupt_while_waiting_for_the_first(ending: Shutdown) -> None:
-    """Ctrl-C while the main greenlet waits for the first tells that one, and goes on waiting for it."""
-    seen: list[bool] = []
+def test_ctrl_c_while_the_main_greenlet_waits_for_the_first(ending: Shutdown) -> None:
+    """It ends the wait of the first greenlet; the main one still waits for that."""
+    steps: list[object] = []
 
     def first() -> None:
         ending.quitting()
         assert ending.begin()
-        seen.append(ending.interrupted(5))
-        gevent.sleep(0.03)
-        seen.append(True)
+        steps.append(ending.interrupted(5))
+        gevent.sleep(0)
+        steps.append("ends")
         ending.end()
 
     handler = gevent.spawn(first)
     gevent.sleep(0)
     assert not ending.begin()
     interrupt_soon()
-    started = perf_counter()
     ending.wait_for_first()
-    assert perf_counter() - started < 1
-    assert seen == [True, True]
+    assert steps == [True, "ends"]
     handler.get(timeout=1)
 
 
-def test_wait_for_what_has_ended(ending: Shutdown) -> None:
-    """Who comes after the end does not wait."""
+def test_wait_after_the_end(ending: Shutdown, clock: Clock) -> None:
+    """After the end there is no wait."""
     ending.end()
-    started = perf_counter()
     ending.wait_for_first()
-    assert perf_counter() - started < 0.1
+    assert clock.now_s == 1_000.0
 
 
 def test_join(ending: Shutdown) -> None:
-    """What is bounded in itself is waited for, whatever signals come; they are remembered."""
+    """Signals do not end the wait for a greenlet, but they are remembered."""
     done: list[int] = []
 
     def work() -> None:
-        gevent.sleep(0.1)
+        for _ in range(20):
+            gevent.sleep(0)
         done.append(1)
 
-    interrupt_soon(0.01)
-    interrupt_soon(0.03)
+    interrupt_soon(3)
+    interrupt_soon(6)
     ending.join(gevent.spawn(work))
     assert done == [1]
     assert ending.interrupted(0)
 
 
-def test_join_what_has_ended_or_failed(ending: Shutdown) -> None:
-    """What has ended already, or ends in an exception, holds nobody up."""
+def test_join_a_greenlet_that_has_ended_or_failed(ending: Shutdown, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither needs a wait, and neither counts as a signal."""
 
-    def broken() -> None:
-        gevent.get_hub().NOT_ERROR += (ValueError,)
+    def fail() -> None:
         raise ValueError("broken")
 
+    hub = gevent.get_hub()
+    monkeypatch.setattr(hub, "NOT_ERROR", (*hub.NOT_ERROR, ValueError))
     over = gevent.spawn(lambda: None)
     over.join()
     ending.join(over)
-    errors = gevent.get_hub().NOT_ERROR
-    try:
-        ending.join(gevent.spawn(broken))
-    finally:
-        gevent.get_hub().NOT_ERROR = errors
+    ending.join(gevent.spawn(fail))
     assert not ending.interrupted(0)
 
 
-def test_draining_ends_when_the_runner_is_through(ending: Shutdown) -> None:
-    """It is waited for as long as it takes, and had its time."""
+def test_drain_waits_for_the_runner(ending: Shutdown) -> None:
+    """It returns when the runner has quit, however long that takes."""
     done: list[int] = []
 
     def quit_runner() -> None:
-        gevent.sleep(0.2)
+        for _ in range(10):
+            gevent.sleep(0)
         done.append(1)
 
     assert ending.drain(quit_runner)
     assert done == [1]
 
 
-def test_draining_ends_at_a_further_signal(ending: Shutdown) -> None:
-    """It is not waited for any longer, and the answer says so."""
-    interrupt_soon(0.05)
-    started = perf_counter()
-    assert not ending.drain(lambda: gevent.sleep(30))
-    assert perf_counter() - started < 5
+def test_drain_ends_at_a_further_signal(ending: Shutdown, clock: Clock) -> None:
+    """The wait ends, and the result says that the runner has not quit."""
+    never = Event()
+    interrupt_soon()
+    assert not ending.drain(never.wait)
+    assert clock.now_s < 1_005
     assert ending.interrupted(0)
+    never.set()
 
 
-def test_a_signal_that_hits_the_draining_itself(ending: Shutdown, capsys: pytest.CaptureFixture[str]) -> None:
-    """Python throws KeyboardInterrupt into whatever runs: that ends the draining too, and nobody sees a traceback."""
+def test_a_signal_inside_the_runner(ending: Shutdown, capsys: pytest.CaptureFixture[str]) -> None:
+    """Python raises KeyboardInterrupt in the running greenlet: that ends the wait too, without a traceback."""
 
     def quit_runner() -> None:
         raise KeyboardInterrupt
@@ -314,12 +263,12 @@ def test_a_signal_that_hits_the_draining_itself(ending: Shutdown, capsys: pytest
     assert capsys.readouterr().err == ""
 
 
-def test_no_timeout_is_left_behind(ending: Shutdown, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signal may hit gevent as it starts a `Timeout`, which then is raised at the very end: none is ever started."""
+def test_no_timeout_is_started(ending: Shutdown, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal may interrupt gevent while it starts a `Timeout`, which then is raised at the very end."""
     monkeypatch.delattr(gevent.Timeout, "_start_new_or_dummy")
     assert not ending.interrupted(0.01)
-    gevent.spawn_later(0.05, ending.end)
+    gevent.spawn(ending.end)
     ending.wait_for_first()
-    assert ending.drain(lambda: gevent.sleep(0.01))
-    interrupt_soon(0.01)
+    assert ending.drain(lambda: gevent.sleep(0))
+    interrupt_soon()
     assert ending.interrupted(1)

@@ -19,12 +19,12 @@ PAGE = "<!doctype html><title>Live load test</title>"
 
 
 class Bridge:
-    """A bridge whose exporter answers what it is told to.
+    """A bridge with given answers of the exporter.
 
     Attributes:
-        answers: By question; where there is none the exporter does not answer.
-        asked: Every question.
-        marked: Every mark.
+        answers: By question; to others the exporter does not answer.
+        asked: All questions.
+        marked: All marks.
     """
 
     def __init__(self) -> None:
@@ -34,14 +34,14 @@ class Bridge:
         self.marked: list[tuple[str, str]] = []
 
     def ask(self, question: str) -> Any:
-        """Answer a question."""
+        """Return the answer to a question."""
         self.asked.append(question)
         if question not in self.answers:
             raise TimeoutError("the exporter did not answer within 2 s")
         return self.answers[question]
 
     def mark(self, text: str, kind: str) -> bool:
-        """Mark something, where a run is active."""
+        """Mark the run, if one is active."""
         pair = cleaned(text, kind)
         if self.run_id is not None:
             self.marked.append(pair)
@@ -60,7 +60,7 @@ class Site:
         self.client = self.web_ui.app.test_client()
 
     def mark(self, body: Any = None, **headers: str) -> Any:
-        """Post a mark."""
+        """Send a mark."""
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         data = body if isinstance(body, bytes) else json.dumps(body or {"mark": "db killed", "kind": "fault"})
         return self.client.post("/slo/mark", data=data, headers={"Content-Type": "application/json", **names})
@@ -68,18 +68,18 @@ class Site:
 
 @pytest.fixture(autouse=True)
 def _without_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away the arguments of pytest, which Locust reads for its own page."""
+    """Hide the arguments of pytest, which Locust reads for its own page."""
     monkeypatch.setattr(sys, "argv", ["locust"])
 
 
 @pytest.fixture
 def site() -> Site:
-    """Make a site."""
+    """Return a site."""
     return Site()
 
 
 def test_the_page_and_its_values(site: Site) -> None:
-    """Both are what the exporter answers, as it came; the page is asked for once, the values each time."""
+    """Both are the exporter's answers; it is asked for the page once, and for the values each time."""
     for _ in range(2):
         answer = site.client.get("/slo")
         assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
@@ -92,7 +92,7 @@ def test_the_page_and_its_values(site: Site) -> None:
 
 @pytest.mark.parametrize(("path", "question"), [("/slo", "html"), ("/slo/data", "json")])
 def test_an_exporter_that_does_not_answer(site: Site, path: str, question: str) -> None:
-    """The page says so in a sentence; when it answers again, so does the page."""
+    """The response is an error with a sentence, until the exporter answers again."""
     answer = site.bridge.answers.pop(question)
     silent = site.client.get(path)
     assert silent.status_code == 503
@@ -102,9 +102,8 @@ def test_an_exporter_that_does_not_answer(site: Site, path: str, question: str) 
 
 
 def test_a_mark(site: Site) -> None:
-    """A mark of the page is in the run; without one there is nothing to mark."""
-    answer = site.mark()
-    assert (answer.status_code, answer.text) == (409, "No run goes on that could be marked.\n")
+    """A mark of the page marks the active run; without one the response is an error."""
+    assert site.mark().status_code == 409
     site.bridge.run_id = "run-1"
     answer = site.mark(Origin="http://localhost", Sec_Fetch_Site="same-origin")
     assert (answer.status_code, answer.get_json()["run_id"]) == (200, "run-1")
@@ -130,66 +129,62 @@ def test_a_mark(site: Site) -> None:
     ],
 )
 def test_who_may_mark(site: Site, body: Any, headers: dict[str, str], status: int) -> None:
-    """Our own page may, programs may, and no page of another site."""
+    """Our own page may mark, and programs may, but no page of another site."""
     site.bridge.run_id = "run-1"
     assert site.mark(body, **headers).status_code == status
     assert len(site.bridge.marked) == (status == 200)
 
 
 def test_a_get_marks_nothing(site: Site) -> None:
-    """A link cannot mark."""
+    """A link cannot mark the run."""
     site.bridge.run_id = "run-1"
     assert site.client.get("/slo/mark").status_code == 405
     assert site.bridge.marked == []
 
 
 @pytest.mark.parametrize(
-    ("origin", "host", "own"),
+    ("origin", "host", "is_own"),
     [
         ("http://a:8089", "a:8089", True), ("https://a", "a", True), ("http://a:8089", "a", False),
         ("http://a", "", False), ("http://[", "a", False), ("", "a", False), (None, "a", True),
     ],
 )  # fmt: skip
-def test_origins(origin: str | None, host: str, own: bool) -> None:
-    """Without the newer header the origin must be where the request was sent."""
-    assert is_same_origin({} if origin is None else {"Origin": origin}, host) is own
+def test_origins(origin: str | None, host: str, is_own: bool) -> None:
+    """Without `Sec-Fetch-Site`, the origin must be the host of the request."""
+    assert is_same_origin({} if origin is None else {"Origin": origin}, host) is is_own
 
 
 def test_a_link_on_locusts_own_page(site: Site) -> None:
-    """Locust's page is as it was, with a link to ours."""
+    """Locust's page is unchanged but for a link to ours."""
     page = site.client.get("/").text
     assert page.count('<a href="./slo"') == 1
     assert "window.templateArgs" in page
 
 
 def test_under_a_base_path() -> None:
-    """Where the UI has a base path, so has the page."""
-    made = Site(web_base_path="/load")
-    assert made.client.get("/load/slo").status_code == 200
-    assert made.client.get("/load/slo/data").get_json() == {"run": None}
-    assert made.client.get("/slo").status_code == 404
+    """If the UI has a base path, the page has it, too."""
+    site = Site(web_base_path="/load")
+    assert site.client.get("/load/slo").status_code == 200
+    assert site.client.get("/load/slo/data").get_json() == {"run": None}
+    assert site.client.get("/slo").status_code == 404
 
 
 def test_behind_the_login() -> None:
-    """With --web-login nobody sees or marks anything without it."""
-    made = Site(web_login=True)
-    made.web_ui.app.secret_key = "for a test"
-    made.web_ui.login_manager.user_loader(lambda _: None)
-    made.bridge.run_id = "run-1"
-    for answer in (made.client.get("/slo"), made.client.get("/slo/data"), made.mark()):
+    """With --web-login, page, values and marks need the login."""
+    site = Site(web_login=True)
+    site.web_ui.app.secret_key = "for a test"
+    site.web_ui.login_manager.user_loader(lambda _: None)
+    site.bridge.run_id = "run-1"
+    for answer in (site.client.get("/slo"), site.client.get("/slo/data"), site.mark()):
         assert (answer.status_code, answer.headers["Location"].startswith("/login")) == (302, True)
-    assert (made.bridge.asked, made.bridge.marked) == ([], [])
+    assert (site.bridge.asked, site.bridge.marked) == ([], [])
 
 
-def test_a_ui_that_has_answered_already(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    """Flask takes no route any more then; nothing is raised, and it is said."""
+def test_a_ui_that_takes_no_page(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """Flask takes no route after its first request, and another object has no routes: both are logged, none raises."""
     assert site.is_installed
     site.client.get("/")
-    assert web_page.install(site.web_ui, site.bridge) is False  # type: ignore[arg-type]
-    assert "The web UI has no page /slo: " in caplog.text
-
-
-def test_a_ui_that_is_none_of_locusts(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever is handed over as a web UI, the load test goes on without the page."""
-    assert web_page.install(object(), site.bridge) is False  # type: ignore[arg-type]
-    assert "The web UI has no page /slo: " in caplog.text
+    for web_ui in (site.web_ui, object()):
+        caplog.clear()
+        assert web_page.install(web_ui, site.bridge) is False  # type: ignore[arg-type]
+        assert "The web UI has no page /slo: " in caplog.text
