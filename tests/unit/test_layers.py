@@ -27,7 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "core": set(),
     "wire": {"core"},
     "slo": {"core"},
-    "plugin": {"core", "wire", "slo"},
+    "plugin": {"core", "wire"},
     "exporter": {"core", "wire", "slo"},
     "review": {"core", "wire", "slo"},
     "gameday": {"core", "slo", "review"},
