@@ -1,4 +1,4 @@
-"""`locust-otel doctor`: what an SLO file means, which request names of a run hold ids, or what is installed."""
+"""`locust-otel doctor`: explains an SLO file, lists request names that hold ids, or prints versions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from locust_otel.core.catalogue import OTHER
 from locust_otel.core.errors import ExitCode
 from locust_otel.core.grouping import alike
-from locust_otel.slo.objectives import Objective, Slo, Window, percent, span, spoken
+from locust_otel.slo.objectives import Objective, Sli, Slo, Window, percent, span, spoken
 
 _PACKAGES = ("locust-otel", "locust", "gevent", "uvicorn", "opentelemetry-sdk", "pydantic")
 
@@ -21,18 +21,18 @@ def add_to(commands: Any) -> None:
     """Add the command."""
     doctor = commands.add_parser(
         "doctor",
-        help="say in words what an SLO file means, which request names hold ids, or what is installed",
-        description="Say in words what an SLO file means, and which request names of a recorded run look like one; "
-        "without either, what is installed.",
+        help="explain an SLO file, list request names that hold ids, or print versions",
+        description="Explain an SLO file, and list the request names of a recorded run that differ in their ids alone. "
+        "Without arguments, print the installed versions.",
     )
     doctor.add_argument("record", nargs="?", metavar="RECORD", help="a run record, for its request names")
-    doctor.add_argument("--slo", metavar="FILE", help="the SLO file")
-    doctor.add_argument("--expect-rps", type=_rate, metavar="N", help="requests a second, for numbers in the words")
+    doctor.add_argument("--slo", metavar="FILE", help="the SLO file to explain")
+    doctor.add_argument("--expect-rps", type=_rate, metavar="N", help="requests a second, for the numbers")
     doctor.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Say in words what was asked for."""
+    """Print the explanation, the request names, or the versions."""
     from locust_otel.review.record import reader  # noqa: PLC0415  # no other command needs these
     from locust_otel.slo import file  # noqa: PLC0415
 
@@ -49,10 +49,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def named(names: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Yield which request names, by method and name, look like one, a line a group."""
-    known = {(method, name) for method, name in names if name != OTHER}
-    groups = alike(sorted(known))
-    yield f"{len(known):,} request names, of which {sum(len(group.names) for group in groups):,} hold ids."
+    """Yield a line for each group of request names, given as method and name, that differ in their ids alone."""
+    own_names = {(method, name) for method, name in names if name != OTHER}
+    groups = alike(sorted(own_names))
+    yield f"{len(own_names):,} request names, of which {sum(len(group.names) for group in groups):,} hold ids."
     yield from (f"  {group.sentence} ({len(group.names):,} names)" for group in groups)
     if groups:
         yield 'Give the calls name="…", or run with --group-names.'
@@ -69,7 +69,7 @@ def _rate(text: str) -> Decimal:
 
 
 def _installed() -> Iterator[str]:
-    """Yield the versions of Python, the system and the packages that matter for a bug report, a line each."""
+    """Yield a line for Python and each package that a bug report needs, with the version."""
     yield f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     for package in _PACKAGES:
         try:
@@ -79,21 +79,17 @@ def _installed() -> Iterator[str]:
 
 
 def explained(slo: Slo, rps: Decimal | None = None) -> Iterator[str]:
-    """Yield the meaning of an SLO file, line by line; with numbers if the requests a second are known."""
-    requests = rps * slo.period_s if rps is not None else None
+    """Yield the explanation of an SLO file line by line, with numbers if the requests a second are known."""
     yield f"{slo.source}: {len(slo.objectives)} objectives of {slo.service}, for {spoken(slo.period_s)}"
-    if requests is not None:
-        yield f"At {rps:f} requests a second those are about {requests:,.0f} requests."
+    if rps is not None:
+        yield f"At {rps:f} requests a second those are about {rps * slo.period_s:,.0f} requests."
     yield (
-        f"The first {spoken(slo.warmup_s)} of a run are not judged."
+        f"The warm-up of {spoken(slo.warmup_s)} is not judged."
         if slo.warmup_s
         else "A run is judged from its first request on."
     )
-    wait = ""
-    if rps:
-        seconds = slo.warmup_s + Decimal(slo.min_requests) / rps
-        wait = f" At that rate that takes until {seconds:.0f} s after the start."
-    yield f"Nothing is decided, and nothing alerts, before {slo.min_requests:,} requests are judged.{wait}"
+    wait = f" That takes {slo.warmup_s + slo.min_requests / rps:.0f} s from the start, at that rate." if rps else ""
+    yield f"Verdicts and alerts need at least {slo.min_requests:,} judged requests.{wait}"
     yield f"A request is slow above {spoken(slo.slow_s)}."
     for objective in slo.objectives:
         yield ""
@@ -103,7 +99,6 @@ def explained(slo: Slo, rps: Decimal | None = None) -> Iterator[str]:
 def _objective(slo: Slo, objective: Objective, rps: Decimal | None) -> Iterator[str]:
     sentence = objective.sentence
     yield f"{objective.name}: {sentence[0].upper()}{sentence[1:]}."
-    share = " of those it judges" if objective.match or objective.only_success else ""
     if objective.budget is None:
         if pair := slo.most_urgent:
             yield (
@@ -111,32 +106,28 @@ def _objective(slo: Slo, objective: Objective, rps: Decimal | None) -> Iterator[
                 f"over {span(pair.long_s)} and over {span(pair.short_s)}."
             )
         return
-    what = "fail" if objective.sli.value == "success" else "take longer"
+    bad = "fail" if objective.sli is Sli.SUCCESS else "take longer"
+    share = " that it judges" if objective.match or objective.only_success else ""
     if rps is not None and not share:
         total = rps * slo.period_s
         yield (
-            f"  {percent(objective.budget)} of about {total:,.0f} requests may {what}: "
+            f"  {percent(objective.budget)} of about {total:,.0f} requests may {bad}: "
             f"{total * objective.budget:,.0f} in {spoken(slo.period_s)}."
         )
     else:
-        yield f"  {percent(objective.budget)} of the requests{share} may {what}; that is its error budget."
+        yield f"  {percent(objective.budget)} of the requests{share} may {bad}; that is its error budget."
     for window in slo.windows:
-        yield from _window(slo, objective, objective.budget, window, rps if not share else None)
+        yield from _window(window, window.factor(slo.period_s), objective.budget, bad, None if share else rps)
 
 
-def _window(slo: Slo, objective: Objective, budget: Decimal, window: Window, rps: Decimal | None) -> Iterator[str]:
-    factor = window.factor(slo.period_s)
+def _window(window: Window, factor: Decimal, budget: Decimal, bad: str, rps: Decimal | None) -> Iterator[str]:
     ratio = factor * budget
-    outage = (ratio * window.long_s).quantize(Decimal("0.1"))
-    bad = "fail" if objective.sli.value == "success" else "take longer"
+    share = percent(ratio.quantize(Decimal("0.00001")))
     many = f" (about {ratio * window.long_s * rps:,.0f} of {window.long_s * rps:,.0f})" if rps is not None else ""
     yield (
-        f"  The {window.severity} alert fires when more than {_short(ratio)} of the requests{many} {bad} over "
-        f"{span(window.long_s)}, and more than {_short(ratio)} over {span(window.short_s)}: the budget burns "
+        f"  The {window.severity} alert fires when more than {share} of the requests{many} {bad} over "
+        f"{span(window.long_s)}, and more than {share} over {span(window.short_s)}: the budget burns "
         f"{factor:f} times as fast as it may."
     )
-    yield f"    With all of them bad after {span(window.long_s)} without any, that is after {outage:f} s."
-
-
-def _short(ratio: Decimal) -> str:
-    return percent(ratio.quantize(Decimal("0.00001")))
+    quiet, outage_s = span(window.long_s), ratio * window.long_s
+    yield f"    If all requests are bad after {quiet} without a bad one, it fires after {outage_s:.1f} s."

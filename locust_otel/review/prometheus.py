@@ -1,4 +1,4 @@
-"""The client of a Prometheus, or of another server with its query API."""
+"""Client of a Prometheus, or of another server with its query API."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ AUTHORIZATION = "LOCUST_OTEL_PROMETHEUS_AUTHORIZATION"
 TIMEOUT_S = 30.0
 MAX_BYTES = 64 << 20
 _FLAG = "--prometheus"
+_REMEDY = "Name the URL of a Prometheus, without /api/v1/query."
 
 _T = TypeVar("_T")
 
 
 class Sample(NamedTuple):
-    """One series and its value."""
+    """Series with one value."""
 
     labels: dict[str, str]
     value: float
 
 
 class SampleSeries(NamedTuple):
-    """Labels of a series, and its samples: Unix time in seconds and value."""
+    """Series with its samples: Unix time in seconds and value."""
 
     labels: dict[str, str]
     samples: list[tuple[float, float]]
 
 
 class AlertRule(NamedTuple):
-    """An alerting rule: its alert, its own labels, and its expression as the server writes it."""
+    """Alerting rule: the name of its alert, the labels that it adds, and its expression as the server writes it."""
 
     name: str
     labels: dict[str, str]
@@ -57,13 +58,13 @@ def of_run(name: str, run_id: str, **labels: str) -> str:
 
 
 class Prometheus:
-    """A server that answers queries, by its URL, with the prefix of its path if it has one.
+    """Server that answers queries. Its URL may have a path, which is the prefix of the API.
 
-    No error contains the value of the header `Authorization`; empty is none.
+    An empty `authorization` sends no header. No error contains its value.
 
     Raises:
-        ConfigurationError: The URL or the value cannot be used; from queries: there is no answer, or not one of a
-            Prometheus.
+        ConfigurationError: The URL or the value of the header cannot be used. From queries: the server cannot be
+            reached, or its response is not that of a Prometheus.
     """
 
     def __init__(self, url: str, authorization: str = "", *, timeout_s: float = TIMEOUT_S) -> None:
@@ -73,35 +74,35 @@ class Prometheus:
 
     @classmethod
     def of_environment(cls, url: str, *, timeout_s: float = TIMEOUT_S) -> Prometheus:
-        """Return the server at a URL, with the credentials of the environment."""
+        """Return the server at a URL, with the header that the environment variable holds."""
         return cls(url, os.environ.get(AUTHORIZATION, "").strip(), timeout_s=timeout_s)
 
     def query(self, promql: str) -> list[Sample]:
-        """Return the result of an instant query of now."""
+        """Return the result of an instant query at the current time."""
         return self._result("query", {"query": promql}, "vector", _sample)
 
     def latest(self, selector: str, lookback: str, function: str = "max_over_time") -> list[Sample]:
-        """Return one value of each series of the last while; a plain instant query is empty once the target is gone.
+        """Return one value of each series within the look-back, `7d`: an instant query is empty after the run.
 
-        The counters of a run begin at 0 and its id is its own, so the highest value is the final one.
+        Counters of a run begin at 0, and no other run has its id, so the highest value is the final one.
         """
         return self.query(f"{function}({selector}[{lookback}])")
 
     def range(self, promql: str, start: float, end: float, step_s: float) -> list[SampleSeries]:
-        """Return the result of a range query: values from `start` to `end`, in Unix time, every `step_s` seconds."""
+        """Return the result of a range query: values from `start` to `end` (Unix time), every `step_s` seconds."""
         form = {"query": promql, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step_s:g}"}
         return self._result("query_range", form, "matrix", _series)
 
     def stored(self, selector: str, begin: float, end: float) -> list[SampleSeries]:
-        """Return the samples of series between two Unix times as they were stored, each at its own time."""
+        """Return the stored samples of series between two Unix times, each with its own time."""
         promql = f"{selector}[{max(1, math.ceil(end - begin))}s] @ {end:.3f}"
         return [
-            SampleSeries(labels, [(at, value) for at, value in samples if at >= begin])
+            SampleSeries(labels, [(time, value) for time, value in samples if time >= begin])
             for labels, samples in self._result("query", {"query": promql}, "matrix", _series)
         ]
 
     def alert_rules(self) -> list[AlertRule] | None:
-        """Return its alerting rules; None where it does not say (VictoriaMetrics)."""
+        """Return its alerting rules; None if it does not serve them, as VictoriaMetrics."""
         try:
             groups = web.decoded(self._fetched("rules?type=alert"))["data"]["groups"]
             rules = [
@@ -110,32 +111,30 @@ class Prometheus:
                 for rule in group["rules"]
                 if rule["type"] == "alerting"
             ]
-            # VictoriaMetrics, whose rules are vmalert's, answers with no group, and as a Prometheus without a revision.
-            says = rules or "revision" in web.decoded(self._fetched("status/buildinfo"))["data"]
+            # The rules of a VictoriaMetrics are in vmalert. It responds with no group; its build has no revision.
+            has_rules = rules or "revision" in web.decoded(self._fetched("status/buildinfo"))["data"]
         except (ConfigurationError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        return rules if says else None
+        return rules if has_rules else None
 
     def _result(self, path: str, form: dict[str, str], kind: str, parse: Callable[[Any], _T]) -> list[_T]:
-        key = "value" if kind == "vector" else "values"  # native histograms have others
-        said = f"The answer of {self._address(path)} is"
+        key = "value" if kind == "vector" else "values"  # series of native histograms have other keys
         try:
             answer = web.decoded(self._fetched(path, form))
             if answer["status"] != "success" or answer["data"]["resultType"] != kind:
-                raise _refused(f"{said} none to a query.", "Is this the URL of a Prometheus?", "answer")
-            return [parse(one) for one in answer["data"]["result"] if key in one]
+                raise ValueError
+            return [parse(series) for series in answer["data"]["result"] if key in series]
         except (ValueError, TypeError, KeyError, AttributeError):
-            remedy = "Name its URL, without /api/v1/query."
-            raise _refused(f"{said} not that of a Prometheus.", remedy, "answer") from None
+            raise _refused(f"{self._url(path)} does not respond as a Prometheus.", _REMEDY, "answer") from None
 
-    def _address(self, path: str) -> str:
+    def _url(self, path: str) -> str:
         return f"{self.url}/api/v1/{path}"
 
     def _fetched(self, path: str, form: dict[str, str] | None = None) -> bytes:
-        """Return the answer at a path of the API; a form makes it a POST."""
-        # partial_response: Thanos would rather answer with a part than not at all. Others do not know it.
+        """Return the body of the response at a path of the API. A form is sent as a POST."""
+        # Without partial_response=false Thanos responds with a part of the data. Other servers ignore the key.
         body = None if form is None else urlencode({**form, "partial_response": "false"}).encode()
-        url = self._address(path)
+        url = self._url(path)
         try:
             reply = web.send(
                 url, body, content_type="application/x-www-form-urlencoded", authorization=self._authorization,
@@ -144,14 +143,12 @@ class Prometheus:
         except web.UnreachableError as error:
             raise _refused(f"{url} cannot be reached: {error}.", "Is it running there?", "unreachable") from None
         if reply.status in {401, 403}:
-            remedy = f"Set {AUTHORIZATION} to the value of the header."
-            raise _refused(f"{url} refuses with {reply.status}.", remedy, "refused")
+            remedy = f"Set {AUTHORIZATION} to the value of the Authorization header."
+            raise _refused(f"{url} responds with {reply.status}.", remedy, "refused")
         if not reply.is_success:
-            remedy = "Name the URL of a Prometheus, without /api/v1/query."
-            raise _refused(f"{url} answers {reply.status}.", remedy, "answer")
+            raise _refused(f"{url} responds with {reply.status}.", _REMEDY, "answer")
         if len(reply.body) > MAX_BYTES:
-            found = f"The answer of {url} is over {MAX_BYTES >> 20} MiB."
-            raise _refused(found, "Give requests fewer names.", "too-large")
+            raise _refused(f"{url} responds with over {MAX_BYTES >> 20} MiB.", "Use fewer request names.", "too-large")
         return reply.body
 
 
@@ -166,7 +163,7 @@ def _labels(value: Any) -> dict[str, str]:
 def _sample(value: Any) -> Sample:
     number = float(value["value"][1])
     if not math.isfinite(number):
-        raise ValueError  # none of our metrics can be that
+        raise ValueError  # no metric of a run can be NaN or infinite
     return Sample(_labels(value), number)
 
 
@@ -178,7 +175,7 @@ _Labelled = TypeVar("_Labelled", Sample, SampleSeries)
 
 
 def by_exporter(metric: Metric, several: Iterable[_Labelled]) -> dict[Exporter, list[_Labelled]]:
-    """Return series of a metric by the exporter that they come from."""
+    """Return the series of a metric by their exporter."""
     groups: dict[Exporter, list[_Labelled]] = {}
     for series in several:
         exporter = frozenset(pair for pair in series.labels.items() if pair[0] not in {*metric.labels, "le"})
@@ -192,13 +189,11 @@ def exporters_of_requests(
     """Return the exporters whose requests add up to those of the run, and whether that is certain.
 
     A run may be stored more than once: scraped and pushed, scraped by two jobs, or by two replicas of a Prometheus.
-    An exporter that has series of the run itself has all requests of it, so one of these is enough. Workers that export
-    their own requests (`--export-from workers`) have none of the run itself, and are added up, each `instance` once.
-    That is certain if one job has all instances. If not, a process may have one name in each job (scraped and pushed),
-    and the job with the most is taken.
-
-    A weight is how much an exporter knows of the requests; of exporters that know the same, the highest is taken.
-    Those in `of_run` have series of the run itself.
+    The weight of an exporter is the number of its requests. Exporters in `of_run` have series of the run itself, and so
+    all of its requests: the one with the highest weight is taken. Workers that export their own requests
+    (`--export-from workers`) have no such series, and are added up, each `instance` once. That is certain if one job
+    has all instances. If not, a process may have another instance in each job (scraped and pushed), and the job with
+    the most requests is taken.
     """
     whole = [exporter for exporter in weights if exporter in of_run]
     if whole:

@@ -1,4 +1,4 @@
-"""The runs whose pattern is known: each fault of the demo shop, at two loads, with three seeds."""
+"""Runs with a known pattern: each fault of the demo shop at two loads with three seeds, and variations."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ FAULTS: dict[str, tuple[str, Pattern]] = {
     "leak": ("leak", Pattern.LEAK),
     "none": ("", Pattern.NONE),
 }
-"""Name, what `--fault` is told, and the pattern that must be found."""
+"""Name, value of `--fault`, and the expected pattern."""
 
 WEBSHOP_MIX = {"/api/products": 5.0, "/api/products/[id]": 3.0, "/api/cart": 1.5, "/api/orders": 1.0}
-"""What the shoppers really ask for: every second order finds no cart yet and fills one first."""
+"""Requests of the shoppers by weight: half of the orders have no cart yet, and fill one first."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A run and what must be said of it."""
+    """Run and its expected pattern."""
 
     fault: str
     load: str
@@ -41,15 +41,15 @@ class Case:
 
     @property
     def slug(self) -> str:
-        """A name for a folder."""
+        """Name of its folder."""
         return f"{self.fault}-{self.load}-{self.seed}".translate(str.maketrans(" :=,/", "-----"))
 
 
 def cases() -> Iterator[Case]:
-    """Yield all of them."""
+    """Yield the cases for which the thresholds of the detectors were set."""
     for fault, (text, expected) in FAULTS.items():
         for load, users in LOADS.items():
-            # The slow endpoint alone takes all workers at 160 requests/s: that would be a cliff as well.
+            # At 160 requests/s the slow endpoint takes all workers: that would be a cliff too.
             top = users // 2 if fault == "slow-endpoint" else users
             for seed in SEEDS:
                 begins_s = SLOW_FROM_S if fault == "slow-endpoint" else 0.0
@@ -71,11 +71,11 @@ VARIATIONS: tuple[tuple[str, int, int, Pattern], ...] = (
     ("", 80, 21, Pattern.NONE),
     ("latency:added_s=0.2,jitter_s=0.1", 400, 22, Pattern.NONE),
 )
-"""Fault, users, seed, and what must be found: parameters that no threshold was set by."""
+"""Fault, users, seed, and the expected pattern: parameters for which no threshold was set."""
 
 
 def variations() -> Iterator[Case]:
-    """Yield the cases the detectors were not made with."""
+    """Yield the cases for which no threshold was set."""
     for fault, users, seed, expected in VARIATIONS:
         begins_s = SLOW_FROM_S if fault.startswith("slow-endpoint") else 0.0
         plan = Plan(steps(max(10, users // 8), users, 8, 40), LENGTH_S, fault, begins_s, seed=seed)

@@ -1,8 +1,8 @@
-"""Simulates the runs whose pattern is known, analyzes them, and prints how often the right one is named.
+"""Program that simulates the runs with a known pattern, analyzes them, and prints how often that pattern is named.
 
     python -m tests.analysis.ground_truth [--write]
 
-With --write the tables go into docs/analysis.md. Four minutes on two cores.
+With --write it writes the tables into docs/analysis.md. It takes 4 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -27,50 +27,40 @@ PROCESSES = 2
 _MARKS = ("<!-- ground truth: made by make analysis -->", "<!-- end of ground truth -->")
 
 
-def all_cases() -> list[Case]:
-    """Return the cases the detectors were made with, and then those they were only tried on."""
-    return [*cases(), *variations()]
-
-
-def judged(case: Case, found: Analysis) -> tuple[bool, str]:  # noqa: PLR0911  # one for each pattern
-    """Return whether the right thing is said, and the figure that must be right with it."""
-    main = found.main
+def judged(case: Case, analysis: Analysis) -> tuple[bool, str]:  # noqa: PLR0911  # one for each pattern
+    """Return whether the pattern and its figure are right, and the figure in words."""
+    main = analysis.main
     if main.pattern is not case.expected:
         return False, main.pattern.value
     fault = parse(case.plan.fault) if case.plan.fault else None
     if isinstance(fault, PoolCliff):
         connections = fault.pool_size(DB_CONNECTIONS)
         true = capacity_rps(WEBSHOP_MIX, db_connections=connections, time_scale=case.plan.time_scale)
-        told = float(main.figures["capacity_rps"])
-        return abs(told / true - 1) <= 0.15, f"knee {told:.0f} of {true:.0f} requests/s ({told / true - 1:+.0%})"
+        named = float(main.figures["capacity_rps"])
+        return abs(named / true - 1) <= 0.15, f"knee {named:.0f} of {true:.0f} requests/s ({named / true - 1:+.0%})"
     if isinstance(fault, Stall):
-        told = float(main.figures["period_s"])
-        return abs(told / fault.period_s - 1) <= 0.1, f"period {told:.1f} of {fault.period_s:g} s"
+        named = float(main.figures["period_s"])
+        return abs(named / fault.period_s - 1) <= 0.1, f"period {named:.1f} of {fault.period_s:g} s"
     if main.pattern is Pattern.SLOW_ENDPOINT:
         right = main.endpoint.split()[-1] == getattr(fault, "route", "")
         return right, f"{main.endpoint} since {main.since_s:.0f} of {SLOW_FROM_S:.0f} s"
     if main.pattern is Pattern.LINEAR:
-        told, true = float(main.figures["slope_s_per_request_in_flight"]), float(getattr(fault, "per_request_s", 0))
-        return True, f"{told * 1000:.1f} of {true * 1000:.1f} ms a request in flight"
+        named, true = float(main.figures["slope_s_per_request_in_flight"]), float(getattr(fault, "per_request_s", 0))
+        return True, f"{named * 1000:.1f} of {true * 1000:.1f} ms a request in flight"
     if main.pattern is Pattern.LEAK:
-        told, true = float(main.figures["slope_s_per_min"]), float(getattr(fault, "per_minute_s", 0))
-        return True, f"{told * 1000:.0f} of {true * 1000:.0f} ms/min"
+        named, true = float(main.figures["slope_s_per_min"]), float(getattr(fault, "per_minute_s", 0))
+        return True, f"{named * 1000:.0f} of {true * 1000:.0f} ms/min"
     return True, ""
 
 
-def record_of(case: Case, folder: Path) -> Path:
-    """Return where the record of a case is."""
-    return folder / case.slug
-
-
 def main(arguments: Sequence[str]) -> int:
-    """Simulate, analyze, print; return 1 where less than the promise is kept."""
-    everything = all_cases()
+    """Simulate, analyze and print; return 1 if fewer cases are right than docs/analysis.md promises."""
+    everything = [*cases(), *variations()]
     if arguments[:1] == ["--simulate"]:
         folder, first = Path(arguments[1]), int(arguments[2])
         for case in everything[first::PROCESSES]:
-            if not list(record_of(case, folder).glob("*.gz")):
-                simulate(case.plan, record_of(case, folder))
+            if not list((folder / case.slug).glob("*.gz")):
+                simulate(case.plan, folder / case.slug)
         return 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(arguments[arguments.index("--records") + 1]) if "--records" in arguments else Path(temporary)
@@ -87,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def report(everything: Sequence[Case], folder: Path) -> tuple[str, bool]:
-    """Return the tables, and whether what is promised of the first one is kept."""
+    """Return the tables, and whether the first one is as good as promised."""
     lines: list[str] = []
     kept = True
     for title, is_variation in (("Default parameters", False), ("Other parameters, not looked at before", True)):
@@ -95,13 +85,14 @@ def report(everything: Sequence[Case], folder: Path) -> tuple[str, bool]:
         rows = []
         right, wrong_and_certain = 0, 0
         for case in chosen:
-            found = analyze(timeline(load(next(record_of(case, folder).glob("*.gz")))))
-            is_right, figure = judged(case, found)
+            analysis = analyze(timeline(load(next((folder / case.slug).glob("*.gz")))))
+            main, *others = analysis.findings
+            is_right, figure = judged(case, analysis)
             right += is_right
-            wrong_and_certain += not is_right and found.main.is_certain
-            also = ", ".join(f"{each.pattern} ({each.confidence_word})" for each in found.findings[1:])
+            wrong_and_certain += not is_right and main.is_certain
+            also = ", ".join(f"{finding.pattern} ({finding.confidence_word})" for finding in others)
             rows.append(
-                f"| {case.fault} | {case.load} | {case.seed} | {found.main.pattern} | {found.main.confidence_word} | "
+                f"| {case.fault} | {case.load} | {case.seed} | {main.pattern} | {main.confidence_word} | "
                 f"{figure} | {also} | {'yes' if is_right else '**no**'} |"
             )
         lines += [

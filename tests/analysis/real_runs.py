@@ -1,4 +1,4 @@
-"""Real Locust against the real demo shop, one run of two minutes for each pattern: what validates the simulation.
+"""Program that runs Locust against the demo shop for two minutes a pattern, to validate the simulation.
 
 python -m tests.analysis.real_runs FOLDER [FAULT ...]
 """
@@ -20,7 +20,7 @@ LENGTH_S = 135
 USERS = 160
 SLOW_FROM_S = 60.0
 
-# Small shops, so that two cores can overload them: each has its knee near 80 users, 25 requests/s.
+# Two cores can overload these small shops: each has its knee near 80 users, 25 requests/s.
 RUNS: dict[str, tuple[str, float]] = {
     "saturation": ("saturation:per_request_s=0.04", 1.0),
     "pool-cliff": ("pool-cliff:connections=1", 7.0),
@@ -33,11 +33,11 @@ RUNS: dict[str, tuple[str, float]] = {
 
 
 LENGTHS_S = {"leak": 270}
-"""A leak can only be told from a growth with the load where each step is held for half a minute."""
+"""Lengths of single runs: a leak needs steps of half a minute to be distinguished from growth with the load."""
 
 
 def play(fault: str, folder: Path, *, users: int = USERS) -> Path:
-    """Play one run, and return its record."""
+    """Run a fault, and return the record."""
     length_s = LENGTHS_S.get(fault, LENGTH_S)
     text, scale = RUNS[fault]
     out = folder / fault
@@ -75,7 +75,7 @@ def _locust(shop: ShopProcess, folder: Path, users: int, length_s: int) -> subpr
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Play the runs that were asked for, one after the other."""
+    """Run the faults that the arguments name, one after the other."""
     folder, names = Path(arguments[0]), list(arguments[1:]) or list(RUNS)
     for name in names:
         print(play(name, folder), flush=True)

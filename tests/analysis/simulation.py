@@ -1,7 +1,7 @@
-"""The demo shop under simulated shoppers in virtual time, written down as the record of a run.
+"""Simulation of shoppers in the demo shop in virtual time, with the record of a run as result.
 
-The shop is the real one: `demo.shop_server.Shop` with its queues, its faults and its storefront. Only the network, the
-processor and Locust are left out; the shoppers do what those of `locustfiles/webshop.py` do.
+The shop is the real one: `demo.shop_server.Shop` with its queues, faults and storefront. There is no network, no
+processor and no Locust. The shoppers do what those of `locustfiles/webshop.py` do.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 
 from locust_otel.core.snapshot import SeriesKey
 from locust_otel.demo.faults import parse
-from locust_otel.demo.latency import DB_CONNECTIONS
 from locust_otel.demo.shop_server import Shop
 from locust_otel.slo.objectives import Slo
 from locust_otel.wire.record import Mark
@@ -29,17 +28,16 @@ _NETWORK_S = 0.001
 
 @dataclass(frozen=True)
 class Plan:
-    """What is simulated.
+    """Plan of a simulation.
 
     Attributes:
-        users: Users at a virtual second.
+        users: Users by virtual second.
         length_s: Virtual seconds.
-        fault: As `--fault` has it; empty for none.
-        fault_from_s: When it begins.
-        fault_to_s: When it ends; None for never.
+        fault: Value of `--fault`; empty for none.
+        fault_from_s: Begin of the fault.
+        fault_to_s: End of the fault; None for never.
         has_mark: Whether the run has marks at both.
         time_scale: Factor on the shop's service times.
-        slow_generator_from_s: From here on the load generator cannot keep up; None for never.
     """
 
     users: Callable[[float], int]
@@ -49,13 +47,11 @@ class Plan:
     fault_to_s: float | None = None
     has_mark: bool = False
     seed: int = 1
-    db_connections: int = DB_CONNECTIONS
     time_scale: float = 1.0
-    slow_generator_from_s: float | None = None
 
 
 def steps(low: int, high: int, count: int, step_s: float) -> Callable[[float], int]:
-    """Return users that climb in equal steps, and stay at the top."""
+    """Return a number of users that rises in equal steps up to `high`."""
 
     def users(time_s: float) -> int:
         step = min(int(time_s / step_s), count - 1)
@@ -72,7 +68,7 @@ class _Shopper:
         self.is_leaving = False
 
     def live(self) -> None:
-        """Do what a shopper does, until they are to leave."""
+        """Do the tasks of a shopper until it is to leave."""
         while self._request("POST", "/api/login", {"username": "shopper", "password": "locust"}) != 200:
             self._clock.sleep(1)
         tasks: Sequence[Callable[[], object]] = (self._browse, self._view, self._add, self._order)
@@ -120,7 +116,7 @@ class _Shopper:
 
 
 def simulate(plan: Plan, folder: Path, slo: Slo | None = None, *, start_time: float = 1_764_000_000.25) -> Path:
-    """Play a plan, and return the record of it, which says that the run began at that Unix time."""
+    """Run a plan, and return its record, with `start_time` (Unix time) as its start."""
     clock = Clock()
     folder.mkdir(parents=True, exist_ok=True)
     thresholds = slo.thresholds_s if slo is not None else ()
@@ -129,7 +125,7 @@ def simulate(plan: Plan, folder: Path, slo: Slo | None = None, *, start_time: fl
     info = {"host": "http://shop", "locustfile": "webshop.py", "profile": ""}
     tape = Tape(folder, aggregate, slo, run_id=f"simulated-{plan.seed}", info=info, start_time=start_time)
     with patched(clock):
-        shop = Shop(seed=plan.seed, db_connections=plan.db_connections, time_scale=plan.time_scale)
+        shop = Shop(seed=plan.seed, time_scale=plan.time_scale)
         marks: list[Mark] = []
 
         def inject() -> None:
@@ -155,13 +151,11 @@ def simulate(plan: Plan, folder: Path, slo: Slo | None = None, *, start_time: fl
                 clock.call_at(second + rng.random(), lambda shopper=shopper: clock.spawn(shopper.live))  # type: ignore[misc]
             clock.run(second + 1)
             aggregate.tally()
-            is_slow = plan.slow_generator_from_s is not None and second >= plan.slow_generator_from_s
-            generator = worker(cpu_ratio=0.99 if is_slow else 0.3, reasons=("lag",) if is_slow else ())
+            users, target = {USER_CLASS: len(shoppers)}, {USER_CLASS: wanted}
             tape.interval(
-                second + 1.0, marks=tuple(marks), workers=(generator,),
-                users={USER_CLASS: len(shoppers)}, users_target={USER_CLASS: wanted},
-            )  # fmt: skip
-            tape.taken.clear() if second < plan.length_s - 1 else None
+                second + 1.0, marks=tuple(marks), workers=(worker(cpu_ratio=0.3),), users=users, users_target=target
+            )
+            del tape.taken[:-1]
             marks.clear()
     tape.end()
     return tape.path

@@ -1,7 +1,7 @@
-"""Virtual time: greenlets that sleep and wait without any time going by, under the interface of gevent.
+"""Virtual time: greenlets sleep and wait in no real time, with the interface of gevent.
 
-The demo shop's own classes run on it unchanged: `patched` puts `Clock` in the place of `time` and `gevent` in their
-modules, and a second of the shop costs what its arithmetic costs.
+The classes of the demo shop run on it unchanged: `patched` replaces `time` and `gevent` in their modules by `Clock`. A
+second of the shop takes as long as its computations.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from locust_otel.demo import pool, shop_server
 
 
 class Clock:
-    """A loop of events in virtual time; stands in for the modules `time` and `gevent`.
+    """Event loop in virtual time, with the interfaces of the modules `time` and `gevent`.
 
     Attributes:
         now_s: Virtual seconds since the start.
@@ -36,7 +36,7 @@ class Clock:
         return self.now_s
 
     def sleep(self, seconds: float = 0.0) -> None:
-        """Let others run for so many virtual seconds."""
+        """Wait for virtual seconds, while other greenlets run."""
         self.call_at(self.now_s + seconds, getcurrent().switch)
         self._hub.switch()
 
@@ -45,27 +45,27 @@ class Clock:
         heapq.heappush(self._due, (time_s, next(self._order), function))
 
     def spawn(self, function: Callable[[], object]) -> None:
-        """Run a function in a greenlet of its own, from now on."""
+        """Run a function in a new greenlet."""
         self.call_at(self.now_s, greenlet(function, self._hub).switch)
 
     def pause(self) -> None:
-        """Wait until somebody switches back."""
+        """Wait until another greenlet switches back."""
         self._hub.switch()
 
     def run(self, until_s: float) -> None:
-        """Play everything that is due before a virtual time."""
+        """Run everything that is due before a virtual time."""
         while self._due and self._due[0][0] < until_s:
             self.now_s, _, function = heapq.heappop(self._due)
             function()
         self.now_s = until_s
 
     def result(self) -> Result:
-        """Return what stands in for `gevent.event.AsyncResult`."""
+        """Return an object with the interface of `gevent.event.AsyncResult`."""
         return Result(self)
 
 
 class Result:
-    """A value that one greenlet waits for, and another one sets; None before."""
+    """Value that one greenlet waits for, and another one sets; None before."""
 
     def __init__(self, clock: Clock) -> None:
         self.value: Any = None
@@ -73,18 +73,18 @@ class Result:
         self._waiter: Any = None
 
     def ready(self) -> bool:
-        """Return whether it is set."""
+        """Return whether the value is set."""
         return self.value is not None
 
     def set(self, value: Any) -> None:
-        """Set it, and wake the greenlet that waits for it."""
+        """Set the value, and wake the greenlet that waits for it."""
         self.value = value
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
             self._clock.call_at(self._clock.now_s, waiter.switch)
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until it is set, or for the timeout."""
+        """Wait until the value is set, or for the timeout."""
         if not self.ready():
             me = self._waiter = getcurrent()
 
@@ -99,7 +99,7 @@ class Result:
 
 @contextmanager
 def patched(clock: Clock) -> Iterator[None]:
-    """Let the shop live in virtual time."""
+    """Run the shop in virtual time."""
     with (
         patch.object(pool, "time", clock),
         patch.object(pool, "gevent", clock),

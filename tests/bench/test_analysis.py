@@ -14,8 +14,7 @@ from locust_otel.review.record.reader import load
 from locust_otel.review.report.rendering import page
 from locust_otel.review.report.summary import analyzed, summary
 from tests.bench.figures import Figures
-from tests.unit.review.analysis.test_analyze import saturated
-from tests.unit.timelines import flat, made, stairs
+from tests.unit.timelines import flat, made, saturated, stairs
 
 
 def test_an_hour_is_soon_analyzed(figures: Figures, hour: Path) -> None:

@@ -1,4 +1,4 @@
-"""Makers of SLO files, of what Locust writes, and of the answers of a Prometheus."""
+"""Makers of SLO files, files of Locust, and responses of a Prometheus."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def csv_file(*rows: str) -> str:
 
 
 def json_file(*requests: tuple[str, str, Sequence[float | None], int]) -> str:
-    """Return what Locust writes of requests: method, name, their response times in ms, how many of them failed."""
+    """Return the JSON file of Locust for requests: method, name, response times in ms, number of failures."""
     stats = RequestStats()
     for method, name, times, failures in requests:
         for time in times:
@@ -70,7 +70,7 @@ def statuses(assessments: Assessments) -> dict[str, str]:
 
 
 class Answers(Prometheus):
-    """Answers queries as a Prometheus would that has these series: each a name, labels and one value."""
+    """Prometheus with these series: each a name, labels and one value."""
 
     def __init__(self, *series: tuple[str, Mapping[str, str], float]) -> None:
         super().__init__("http://nowhere")
@@ -78,7 +78,7 @@ class Answers(Prometheus):
         self.asked: list[str] = []
 
     def query(self, promql: str) -> list[Sample]:
-        """Return the samples of the one metric and run that are asked for."""
+        """Return the samples of the metric and the run in a query."""
         self.asked.append(promql)
         match = re.fullmatch(r'(\w+)_over_time\((\w+)\{run_id="([^"]*)"\}\[(\w+)\]\)', promql)
         assert match is not None, promql

@@ -1,4 +1,4 @@
-"""Makers of timelines: runs whose latency is a formula."""
+"""Makers of timelines: runs whose latency is a formula of time and users."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from locust_otel.core.histogram import layout
-from locust_otel.review.analysis.timeline import EndpointSeries, Floats, Timeline
+from locust_otel.review.analysis.timeline import EndpointSeries, Flags, Floats, Timeline
 from locust_otel.wire.record import Mark
 
 BOUNDS = np.array(layout((0.2,)).bounds)
 THINK_S = 3.0
 Latency = Callable[[Floats, Floats], Floats]
-"""From seconds and users to mean seconds."""
+"""Function from seconds and users to the mean duration in seconds."""
 
 
 def stairs(high: int, length_s: int = 360, count: int = 8, step_s: int = 40) -> Floats:
@@ -25,9 +25,9 @@ def stairs(high: int, length_s: int = 360, count: int = 8, step_s: int = 40) -> 
 
 def made(
     users: Floats, latencies: Mapping[str, Latency], *, failing: Floats | None = None, seed: int = 1,
-    keeps_up: bool | Floats = True, marks: tuple[Mark, ...] = (), noise: float = 0.1,
+    keeps_up: bool | Floats | Flags = True, marks: tuple[Mark, ...] = (), noise: float = 0.1,
 ) -> Timeline:  # fmt: skip
-    """Return a run of users who think for three seconds, each endpoint with its latency and the same share of them."""
+    """Return a run of users who think for three seconds; each endpoint has its latency and the same share of them."""
     rng = np.random.default_rng(seed)
     length = len(users)
     time_s = np.arange(length, dtype=np.float64)
@@ -54,5 +54,31 @@ def made(
 
 
 def flat(base_s: float = 0.05) -> Latency:
-    """Return a latency that nothing changes."""
+    """Return a constant latency."""
     return lambda time_s, _users: np.full(len(time_s), base_s)
+
+
+def saturated(time_s: Floats, users: Floats, per_request_s: float = 0.01, base_s: float = 0.04) -> Floats:
+    """Return the latency if each request waits for all others: R = R0 + a X R, X = N / (Z + R)."""
+    half = (THINK_S - base_s - per_request_s * users) / 2
+    return -half + np.sqrt(half**2 + base_s * THINK_S)
+
+
+def capped(time_s: Floats, users: Floats) -> Floats:
+    """Return a latency with a knee at 100 requests/s, 305 users."""
+    return np.maximum(0.05, users / 100 - THINK_S)
+
+
+def stalled(time_s: Floats, users: Floats) -> Floats:
+    """Return a latency with a stall of 3 s every 17 s."""
+    return np.where(time_s % 17 < 3, 0.9, 0.05)
+
+
+def drifting(time_s: Floats, users: Floats) -> Floats:
+    """Return a latency that drifts by 60 ms a minute."""
+    return 0.05 + time_s / 1000
+
+
+def late(time_s: Floats, users: Floats) -> Floats:
+    """Return a latency that is ten times as high from 200 s on."""
+    return np.where(time_s >= 200, 0.8, 0.08)

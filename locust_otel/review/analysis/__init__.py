@@ -1,1 +1,1 @@
-"""The degradation pattern of a run: a timeline, one detector for each pattern, and the findings with their figures."""
+"""Analysis of a run: a timeline, a detector for each degradation pattern, and findings with their figures."""

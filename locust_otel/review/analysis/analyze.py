@@ -1,7 +1,8 @@
-"""The analysis of a timeline: every detector in turn, each on what those before it have not explained."""
+"""Analysis of a timeline: each detector searches what the detectors before it have not explained."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,16 +16,17 @@ from locust_otel.review.analysis.timeline import Flags, Points, Timeline, merged
 LEAST_S = 30.0
 LEAST_REQUESTS = 200
 _SOAK_S = 600.0
+_NOTHING_ELSE = "There are no stalls, no drift, and no endpoint much slower than the others."
 _CONFOUNDED = 0.8
-_BEHIND = 0.1  # share of the run in which the generator may have been behind
+_BEHIND = 0.1  # share of the run in which the generator may be behind
 
 
 def analyze(timeline: Timeline) -> Analysis:
-    """Return which pattern a run shows, with the evidence; or that none can be told, and why."""
-    said = list(notes.generator(timeline))
-    refusal = _refused(timeline)
-    if refusal is not None:
-        return Analysis(timeline.source, timeline.run_id, (refusal,), _endpoints(timeline, None, ()), tuple(said))
+    """Return the pattern of a run with the evidence, or the reason why no pattern can be named."""
+    remarks = list(notes.generator(timeline))
+    unknown = _refused(timeline)
+    if unknown is not None:
+        return Analysis(timeline.source, timeline.run_id, (unknown,), _endpoints(timeline, None, ()), tuple(remarks))
     settled = steady(timeline) & timeline.keeps_up
     stalls, calm = sawtooth(timeline, settled)
     kept = settled & calm if (settled & calm).mean() > 0.3 else settled
@@ -36,47 +38,47 @@ def analyze(timeline: Timeline) -> Analysis:
     varies = variation(timeline) >= growth.LEAST_VARIATION and len(rest) >= 8
     if varies and growth.growth(rest).is_there:
         shaped = growth.shape(rest)
-        if slow is not None:  # both grew with the load: which of them the others suffer from is not so clear
+        if slow is not None:  # the slow endpoint may also be what slows down the others
             shaped = replace(shaped, confidence=max(0.2, shaped.confidence - 0.25))
         if shaped.pattern is Pattern.LINEAR and drifting is None:
-            shaped = _told_from_drift(timeline, kept, shaped)
+            shaped = _compared_with_drift(timeline, kept, shaped)
         if stalls is None or shaped.confidence >= 0.5:
             findings.append(shaped)
-        said += notes.forecasts(timeline, rest, extrapolates=shaped.pattern is Pattern.LINEAR)
+        remarks += notes.forecasts(timeline, rest, extrapolates=shaped.pattern is Pattern.LINEAR)
     steps = list(notes.steps(timeline, rest))
-    said += [step for step in steps if isinstance(step, Note)]
+    remarks += [step for step in steps if isinstance(step, Note)]
     if not findings:
         findings += [step for step in steps if isinstance(step, Finding)]
     if not findings:
-        said += notes.warmup(load)
+        remarks += notes.warmup(load)
         findings.append(_nothing(timeline, load, varies=varies))
     if findings[0].confidence_word == "low":
         findings.insert(0, _weak(findings[0]))
-    endpoints = _endpoints(timeline, kept, tuple(findings))
-    return Analysis(timeline.source, timeline.run_id, tuple(findings), endpoints, tuple(said))
+    endpoints = _endpoints(timeline, kept, findings)
+    return Analysis(timeline.source, timeline.run_id, tuple(findings), endpoints, tuple(remarks))
 
 
 def _unexplained(
     timeline: Timeline, kept: Flags, load: Points, slow: Finding | None, drifting: Finding | None
 ) -> Points:
-    """Return the points without the endpoint that is known to be slow, or without the drift."""
+    """Return the points without the slow endpoint, or without the drift."""
     if slow is not None:
         others = [endpoint for endpoint in timeline.endpoints if endpoint.label != slow.endpoint]
         return points(timeline, kept, endpoint=merged(others, len(timeline)))
     return load if drifting is None else drift.without(load, drifting.figures["slope"])
 
 
-def _told_from_drift(timeline: Timeline, kept: Flags, shaped: Finding) -> Finding:
-    """Return the finding, less certain where a drift in time would look the same."""
+def _compared_with_drift(timeline: Timeline, kept: Flags, shaped: Finding) -> Finding:
+    """Return the finding, with less confidence if a drift in time could be the cause."""
     if np.corrcoef(timeline.middle_s, timeline.users)[0, 1] < _CONFOUNDED:
         return shaped
     held = drift.held(timeline, kept)
     if held is not None and held.ratio + 2 * held.spread < 0.5:
-        why = f"While the load is held it hardly rises ({held.ratio:.0%} of the whole rise)."
+        why = f"At constant load latency hardly rises ({held.ratio:.0%} of the whole rise)."
         return replace(shaped, evidence=(*shaped.evidence, why))
     why = (
-        "The load only ever rose, and was not held for long enough: a slow drift in time would look much the same. "
-        "Hold each step for 40 s, or come down again, to tell them apart."
+        "The load only rose, and was not constant for long enough: a slow drift in time would look much the same. "
+        "To distinguish the two, hold each step for 40 s, or reduce the load again."
     )
     return replace(shaped, evidence=(*shaped.evidence, why), confidence=min(shaped.confidence, 0.6))
 
@@ -84,16 +86,14 @@ def _told_from_drift(timeline: Timeline, kept: Flags, shaped: Finding) -> Findin
 def _refused(timeline: Timeline) -> Finding | None:
     span_s = float(timeline.length_s.sum())
     if span_s < LEAST_S or len(timeline) < 10:
-        return _unknown(f"the run has {span_s:.0f} s of load, and it takes {LEAST_S:.0f} s at the least", "too-short")
+        return _unknown(f"the run has {span_s:.0f} s of load, and at least {LEAST_S:.0f} s are needed", "too-short")
     requests = float(timeline.totals.requests.sum())
     if requests < LEAST_REQUESTS:
-        return _unknown(f"{requests:.0f} requests are too few; it takes {LEAST_REQUESTS}", "too-few")
+        return _unknown(f"the run has {requests:.0f} requests, and at least {LEAST_REQUESTS} are needed", "too-few")
     behind = 1 - float(timeline.keeps_up.mean())
     if behind > _BEHIND:
-        return _unknown(
-            f"the load generator could not keep up in {behind:.0%} of the run: what looks like the service may be it",
-            "generator",
-        )
+        why = f"the load generator was behind in {behind:.0%} of the run, and may itself be the cause of the latency"
+        return _unknown(why, "generator")
     if not timeline.totals.good.sum():
         return _unknown("no request succeeded", "all-failed")
     return None
@@ -109,44 +109,39 @@ def _weak(finding: Finding) -> Finding:
 
 
 def _nothing(timeline: Timeline, load: Points, *, varies: bool) -> Finding:
-    """Return that nothing degrades, as far as the run can tell that."""
+    """Return that nothing degrades, or that the run cannot show it."""
     highest = float(timeline.users.max())
     latency = duration(float(np.median(load.latency_s)) if len(load) else float("nan"))
     span_s = float(timeline.length_s.sum())
     if varies:
         grown = growth.growth(load)
+        evidence = (
+            f"Requests take {duration(grown.low_s)} at low load and {duration(grown.high_s)} at high load "
+            f"({grown.times:.2f} times). {_NOTHING_ELSE}",
+            "The run says nothing about higher loads.",
+        )
+        confidence = float(np.clip(0.95 - max(grown.times - 1.1, 0), 0.4, 0.95))
+        figures = {"users": highest, "times": grown.times}
         return Finding(
-            Pattern.NONE,
-            f"No degradation up to {highest:.0f} users.",
-            (
-                f"Requests take {duration(grown.low_s)} at little load and {duration(grown.high_s)} at much "
-                f"({grown.times:.2f} times); no stalls, no drift, no endpoint that stands out.",
-                "What comes above this load the run cannot tell.",
-            ),
-            float(np.clip(0.95 - max(grown.times - 1.1, 0), 0.4, 0.95)),
-            figures={"users": highest, "times": grown.times},
+            Pattern.NONE, f"No degradation up to {highest:.0f} users.", evidence, confidence, figures=figures
         )
     if span_s >= _SOAK_S:
-        return Finding(
-            Pattern.NONE,
-            f"No degradation in {span_s / 60:.0f} min at {highest:.0f} users.",
-            (
-                f"Requests take {latency} throughout: no stalls, no drift, no endpoint that stands out.",
-                "The load did not vary, so nothing is known of other loads.",
-            ),
-            0.85,
-            figures={"users": highest},
+        evidence = (
+            f"Requests take {latency} in the whole run. {_NOTHING_ELSE}",
+            "The load did not vary, so the run says nothing about other loads.",
         )
+        summary = f"No degradation in {span_s / 60:.0f} min at {highest:.0f} users."
+        return Finding(Pattern.NONE, summary, evidence, 0.85, figures={"users": highest})
     if variation(timeline) >= growth.LEAST_VARIATION:
-        return _unknown(f"the run of {span_s:.0f} s is too short for its {len(load)} settled moments", "too-short")
-    return _unknown(
-        f"the load hardly varied ({timeline.users.min():.0f} to {highest:.0f} users) and the run is short: requests "
-        f"took {latency} throughout. Ramp the users up, or soak for {_SOAK_S / 60:.0f} min",
-        "no-variation",
+        return _unknown(f"only {len(load)} bins of the run of {span_s:.0f} s have a settled load", "too-short")
+    why = (
+        f"the load hardly varied ({timeline.users.min():.0f} to {highest:.0f} users) and the run is short; requests "
+        f"took {latency} in the whole run. Ramp the users up, or soak for {_SOAK_S / 60:.0f} min"
     )
+    return _unknown(why, "no-variation")
 
 
-def _endpoints(timeline: Timeline, kept: Flags | None, findings: tuple[Finding, ...]) -> tuple[EndpointFinding, ...]:
+def _endpoints(timeline: Timeline, kept: Flags | None, findings: Sequence[Finding]) -> tuple[EndpointFinding, ...]:
     whole_s = float(timeline.totals.requests_s.sum())
     result = []
     for endpoint in timeline.endpoints:
@@ -165,8 +160,8 @@ def _endpoints(timeline: Timeline, kept: Flags | None, findings: tuple[Finding, 
     return tuple(result)
 
 
-def _shared(label: str, load: Points, findings: tuple[Finding, ...], *, has_risen: bool) -> tuple[Pattern, float]:
-    """Return the first pattern of the run that an endpoint shares."""
+def _shared(label: str, load: Points, findings: Sequence[Finding], *, has_risen: bool) -> tuple[Pattern, float]:
+    """Return the first pattern of the run that an endpoint has too, and its confidence."""
     for finding in findings:
         match finding.pattern:
             case Pattern.SLOW_ENDPOINT:

@@ -1,4 +1,4 @@
-"""One endpoint that takes much longer while the others do not."""
+"""Slow endpoint: one endpoint takes much longer, and the others do not."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from locust_otel.review.analysis.finding import Finding, Pattern
 from locust_otel.review.analysis.statistics import change_points, filled
 from locust_otel.review.analysis.timeline import EndpointSeries, Flags, Floats, Timeline, binned, even_bins
 
-_LEAST_REQUESTS = 3  # in a bin
+_LEAST_REQUESTS = 3  # of a bin
 _LEAST_S = 20.0
-_APART = 1.5  # times what the others rise by
-_SLOWER = 6.0  # times the others, where it has been so from the start
+_APART = 1.5  # times the rise of the others
+_SLOWER = 6.0  # times the others, if it is slow from the start
 
 
 def slow_endpoint(timeline: Timeline, kept: Flags) -> Finding | None:
-    """Return the endpoint that has most of the time, if something about it changed, or it always was so."""
+    """Return the finding on the endpoint that takes most of the time, if it got slower than others or always was."""
     busy = [endpoint for endpoint in timeline.endpoints if endpoint.good.sum() >= 30]
     if len(busy) < 2:
         return None
@@ -34,7 +34,7 @@ def slow_endpoint(timeline: Timeline, kept: Flags) -> Finding | None:
     findings = []
     for index, endpoint in enumerate(busy):
         if np.isfinite(means[index]).sum() >= 6:
-            # The unweighted mean of the others: it does not move when their mix does.
+            # The median over the others does not depend on their mix.
             rest = np.median(np.delete(levels, index, axis=0), axis=0)
             finding = _risen(timeline, endpoint, means[index], rest, width_s)
             findings.append(finding or _always_slow(timeline, endpoint, levels[index], rest))
@@ -46,7 +46,7 @@ def slow_endpoint(timeline: Timeline, kept: Flags) -> Finding | None:
 
 
 def _risen(timeline: Timeline, endpoint: EndpointSeries, means: Floats, rest: Floats, width_s: float) -> Finding | None:
-    """Return the finding where the endpoint has got slower than the others, for a while or to the end."""
+    """Return the finding if the endpoint got slower than the others, for a while or up to the end."""
     own = filled(means)
     apart = own - rest
     spans = list(pairwise([0, *change_points(apart, min_length=3, strength=8.0), len(apart)]))
@@ -63,7 +63,7 @@ def _risen(timeline: Timeline, endpoint: EndpointSeries, means: Floats, rest: Fl
     if jump < _APART * max(rest_rise, 0.0) or not is_lasting:
         return None
     start_s = float(timeline.start_s[0])
-    # A bin that was filled in is no evidence of when; argmax is 0 where all of them were.
+    # A filled bin does not say when it got slower; argmax is 0 if all bins were filled.
     since_s = start_s + (begin + int(np.argmax(np.isfinite(means[begin:end])))) * width_s
     until_s = start_s + end * width_s
     has_ended = end < len(apart)
@@ -74,11 +74,11 @@ def _risen(timeline: Timeline, endpoint: EndpointSeries, means: Floats, rest: Fl
         Pattern.SLOW_ENDPOINT,
         f"{endpoint.label} is the bottleneck since {since_s:.0f} s.",
         (
-            f"Its mean went from {duration(before_s)} to {duration(after_s)} at {since_s:.0f} s"
-            + (f", and back at {until_s:.0f} s" if has_ended else "")
-            + f"; that of the others changed by {duration(abs(rest_rise))}.",
-            f"It takes {share:.0%} of the time of all requests since then, "
-            f"{_share(timeline, endpoint, 0.0, since_s):.0%} before.",
+            f"Its mean rose from {duration(before_s)} to {duration(after_s)} at {since_s:.0f} s"
+            + (f", and fell again at {until_s:.0f} s" if has_ended else "")
+            + f". The mean of the others changed by {duration(abs(rest_rise))}.",
+            f"Since then it takes {share:.0%} of the time of all requests; before it took "
+            f"{_share(timeline, endpoint, 0.0, since_s):.0%}.",
         ),
         float(np.clip(confidence, 0, 0.98)),
         endpoint.label,
@@ -89,18 +89,16 @@ def _risen(timeline: Timeline, endpoint: EndpointSeries, means: Floats, rest: Fl
 
 
 def _raised(spans: list[tuple[int, int]], rises: list[float], least: float) -> tuple[int, int] | None:
-    """Return from where to where the level lies far above the first one; None where it never does."""
+    """Return the first and the last index of the levels far above the first level; None if there are none."""
     first = next((index for index, rise in enumerate(rises) if rise > least), None)
     if first is None:
         return None
-    last = first
-    while last + 1 < len(rises) and rises[last + 1] > 0.5 * least:
-        last += 1
+    last = next((index for index in range(first, len(rises)) if rises[index] <= 0.5 * least), len(rises)) - 1
     return spans[first][0], spans[last][1]
 
 
 def _always_slow(timeline: Timeline, endpoint: EndpointSeries, own: Floats, rest: Floats) -> Finding | None:
-    """Return the finding where the endpoint is far slower than the others from the start."""
+    """Return the finding if the endpoint is far slower than the others from the start."""
     quarter = max(3, len(own) // 4)
     own_s, others_s = float(np.median(own[:quarter])), float(np.median(rest[:quarter]))
     share = _share(timeline, endpoint, 0.0, np.inf)
@@ -113,7 +111,7 @@ def _always_slow(timeline: Timeline, endpoint: EndpointSeries, own: Floats, rest
         (
             f"Its mean is {duration(own_s)} from the start, {own_s / others_s:.1f} times that of the others "
             f"({duration(others_s)}).",
-            f"It takes {share:.0%} of the time of all requests. Whether it ever was faster this run cannot tell.",
+            f"It takes {share:.0%} of the time of all requests. The run does not show that it ever was faster.",
         ),
         0.6,
         endpoint.label,
@@ -123,7 +121,7 @@ def _always_slow(timeline: Timeline, endpoint: EndpointSeries, own: Floats, rest
 
 
 def _share(timeline: Timeline, endpoint: EndpointSeries, start_s: float, end_s: float) -> float:
-    """Return the endpoint's share of the time that all requests of a span take."""
+    """Return the endpoint's share of the time of all requests in a span."""
     inside = (timeline.start_s >= start_s) & (timeline.end_s <= end_s)
     whole_s = float(timeline.totals.requests_s[inside].sum())
     return float(endpoint.requests_s[inside].sum()) / whole_s if whole_s else 0.0

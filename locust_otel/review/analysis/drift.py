@@ -1,4 +1,4 @@
-"""Leak: latency that grows with time while the load stays the same."""
+"""Leak: latency grows with time at constant load."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _HOLD_S = 8.0
 
 
 class Held(NamedTuple):
-    """The drift of latency while the load is held, beside that in the whole run."""
+    """Drift of latency at constant load, compared with that of the whole run."""
 
-    slope: float  # within stretches of the same load, in seconds per second
-    error: float  # standard error of it, by stretches
-    ratio: float  # slope over that of the whole run: 1 where time explains all of it, 0 where time explains nothing
+    slope: float  # within stretches of constant load, in seconds per second
+    error: float  # its standard error, by stretches
+    ratio: float  # slope over that of the whole run: 1 if time explains the whole rise, 0 if it explains nothing
     spread: float  # standard error of the ratio
     stretches: int
 
 
 def held(timeline: Timeline, kept: Flags) -> Held | None:
-    """Return the regression on time with a level of its own for each stretch; None where the load was never held."""
+    """Return the regression on time with a level for each stretch; None without stretches of constant load."""
     good, time_s = timeline.totals.good, timeline.middle_s
     usable = kept & (good > 0)
     latency_s = timeline.totals.good_s / np.maximum(good, 1)
@@ -48,7 +48,7 @@ def held(timeline: Timeline, kept: Flags) -> Held | None:
     by_stretch = np.sqrt(np.sum(np.square(scores)) * count / (count - 1)) / square
     rest = sum(float(np.sum(weights * (value - slope * time) ** 2)) for weights, time, value in parts)
     free = sum(len(time) for _, time, _ in parts) - count - 1
-    # Few stretches may agree by chance: the error of independent intervals is the least to be believed.
+    # Few stretches may agree by chance, so the error is at least that of independent intervals.
     error = float(max(by_stretch, np.sqrt(rest / max(free, 1) / square)))
     whole = float(np.polyfit(time_s[usable], latency_s[usable], 1, w=np.sqrt(good[usable]))[0])
     whole = whole if abs(whole) > 1e-12 else 1e-12
@@ -56,7 +56,7 @@ def held(timeline: Timeline, kept: Flags) -> Held | None:
 
 
 def _holds(timeline: Timeline) -> Iterator[tuple[int, int]]:
-    """Yield the spans of exactly the same load, short ones too, each without what it takes to settle."""
+    """Yield the spans of exactly constant load, short ones too, each without its time to settle."""
     for first, end in same_load(timeline.users, np.zeros(len(timeline))):
         start_s = timeline.start_s[first:end]
         length_s = float(timeline.end_s[end - 1] - start_s[0])
@@ -70,7 +70,7 @@ def leak(timeline: Timeline, kept: Flags) -> Finding | None:
 
 
 def _by_holds(timeline: Timeline, kept: Flags) -> Finding | None:
-    """Return the finding from many short stretches of the same load."""
+    """Return the finding from many short stretches of constant load."""
     drift = held(timeline, kept)
     load = points(timeline, kept)
     if drift is None or len(load) < 8:
@@ -82,9 +82,9 @@ def _by_holds(timeline: Timeline, kept: Flags) -> Finding | None:
     if t_value < 4 or not is_all or drift_s < 0.5 * start_s or end_s < start_s:
         return None
     return _finding(
-        f"Within {drift.stretches} stretches of the same load it rises by {duration(drift.slope * 60)} a minute "
+        f"In {drift.stretches} stretches of constant load latency rises by {duration(drift.slope * 60)} a minute "
         f"(t = {t_value:.1f}), {drift.ratio:.0%} ± {2 * drift.spread:.0%} of the rise over the whole run.",
-        f"From {duration(start_s)} at the start to {duration(end_s)} at the end.",
+        f"It rises from {duration(start_s)} at the start to {duration(end_s)} at the end.",
         confidence=float(np.clip(0.9 - drift.spread - 0.3 * abs(drift.ratio - 1), 0.3, 0.9)),
         figures={"slope": drift.slope, "t": t_value, "pieces": drift.stretches, "start_s": start_s, "end_s": end_s,
                  "explained": drift.ratio},
@@ -92,7 +92,7 @@ def _by_holds(timeline: Timeline, kept: Flags) -> Finding | None:
 
 
 def _by_pieces(timeline: Timeline, kept: Flags) -> Finding | None:
-    """Return the finding from long stretches of the same load."""
+    """Return the finding from long stretches of constant load."""
     load = points(timeline, kept, width_s=2.5)
     pieces = np.array(list(_pieces(timeline, kept, load)))
     if len(pieces) < 4 or len(load) < 20:
@@ -111,9 +111,9 @@ def _by_pieces(timeline: Timeline, kept: Flags) -> Finding | None:
     p_value = float(stats.t.sf(t_value, len(slopes) - 1))
     confidence = 0.55 + 0.25 * min(t_value / 10, 1) + 0.2 * (rising - 0.8) / 0.2 - 0.3 * abs(np.log(explained))
     return _finding(
-        f"In {rising:.0%} of {len(slopes)} pieces of constant load it rises; on average by {duration(slope * 60)} a "
-        f"minute (t = {t_value:.1f}, p = {p_value:.1g}).",
-        f"From {duration(start_s)} at the start to {duration(end_s)} at the end; the drift makes up "
+        f"In {rising:.0%} of {len(slopes)} pieces of constant load latency rises, on average by "
+        f"{duration(slope * 60)} a minute (t = {t_value:.1f}, p = {p_value:.1g}).",
+        f"It rises from {duration(start_s)} at the start to {duration(end_s)} at the end; the drift explains "
         f"{min(explained, 1):.0%} of that.",
         confidence=float(np.clip(confidence, 0.3, 0.98)),
         figures={"slope": slope, "t": t_value, "pieces": len(slopes), "start_s": start_s, "end_s": end_s,
@@ -122,7 +122,7 @@ def _by_pieces(timeline: Timeline, kept: Flags) -> Finding | None:
 
 
 def _pieces(timeline: Timeline, kept: Flags, load: Points) -> Iterator[tuple[float, float]]:
-    """Yield the slope of latency within each piece of a long stretch, and the length of the piece in seconds."""
+    """Yield the slope of latency in each piece of a long stretch, and the length of the piece in seconds."""
     for first, last in stretches(timeline, kept):
         begin, end = float(timeline.start_s[first]), float(timeline.end_s[last - 1])
         count = int(np.clip((end - begin) // _PIECE_S, 1, 8))
@@ -134,7 +134,7 @@ def _pieces(timeline: Timeline, kept: Flags, load: Points) -> Iterator[tuple[flo
 
 
 def _ends(load: Points, count: int) -> tuple[float, float]:
-    """Return the median latency of so many points at the start, and at the end."""
+    """Return the median latency of the first `count` points, and of the last."""
     return float(np.median(load.latency_s[:count])), float(np.median(load.latency_s[-count:]))
 
 
@@ -142,7 +142,7 @@ def _finding(*evidence: str, confidence: float, figures: dict[str, float]) -> Fi
     per_minute = figures["slope"] * 60
     return Finding(
         Pattern.LEAK,
-        f"Latency drifts by {duration(per_minute)} a minute while the load stays the same.",
+        f"Latency drifts by {duration(per_minute)} a minute at constant load.",
         evidence,
         confidence,
         figures={"slope_s_per_min": per_minute, **figures},
@@ -150,6 +150,6 @@ def _finding(*evidence: str, confidence: float, figures: dict[str, float]) -> Fi
 
 
 def without(load: Points, slope: float) -> Points:
-    """Return the points with their latencies as they would be without a drift, as at the start."""
+    """Return the points with the latencies that they would have without the drift since the start."""
     least_s = max(1e-6, 0.5 * _ends(load, max(3, len(load) // 10))[0])
     return replace(load, latency_s=np.maximum(load.latency_s - slope * (load.time_s - load.time_s[0]), least_s))

@@ -1,4 +1,4 @@
-"""The result of an analysis: findings with their figures, and notes; as text for people, as JSON for programs."""
+"""Result of an analysis: findings with their figures, and notes; as text for people, as JSON for programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from locust_otel.core.words import duration
 
 
 class Pattern(StrEnum):
-    """A way in which a service degrades, or the lack of one."""
+    """Way in which a service degrades, or the lack of one."""
 
     LINEAR = "linear"
     CLIFF = "cliff"
@@ -32,28 +32,28 @@ class Pattern(StrEnum):
 
 _TITLES: Mapping[Pattern, str] = {
     Pattern.LINEAR: "latency grows with the load",
-    Pattern.CLIFF: "fine up to a point, then a collapse",
+    Pattern.CLIFF: "collapse above a limit",
     Pattern.SAWTOOTH: "regular stalls",
     Pattern.SLOW_ENDPOINT: "one endpoint is the bottleneck",
-    Pattern.LEAK: "slow drift at the same load",
-    Pattern.SHIFT: "a step that the load does not explain",
+    Pattern.LEAK: "slow drift at constant load",
+    Pattern.SHIFT: "a step at constant load",
     Pattern.NONE: "no degradation",
     Pattern.UNKNOWN: "cannot tell",
 }
 
 _FIXES: Mapping[Pattern, str] = {
-    Pattern.LINEAR: "Work that all requests share: cache what is computed again, cut or batch queries, look for a lock "
-    "or a processor they queue for; then add capacity.",
-    Pattern.CLIFF: "A limit that is hit: size of the database or connection pool, worker threads, queue and time-out "
-    "settings; refuse early rather than queue beyond it.",
+    Pattern.LINEAR: "Work that all requests share: cache repeated computations, cut or batch queries, look for a lock "
+    "or a processor that requests queue for; then add capacity.",
+    Pattern.CLIFF: "A limit that is reached: size of the database or connection pool, worker threads, queue and "
+    "time-out settings; above it refuse early instead of queueing.",
     Pattern.SAWTOOTH: "Something periodic: garbage collection and heap size, a cache that expires as a whole (warm it, "
     "or spread the expiry), cron jobs, checkpoints of the database.",
-    Pattern.SLOW_ENDPOINT: "The endpoint itself: its query and indexes, a call to another service, a time-out of its "
-    "own; keep it from taking the workers of the others.",
+    Pattern.SLOW_ENDPOINT: "The endpoint itself: its query and indexes, a call to another service, its own time-out; "
+    "limit the workers that it can take from others.",
     Pattern.LEAK: "Something that grows: memory, sessions, open connections, a table or a log without an index; "
-    "a longer soak and a restart tell more.",
-    Pattern.SHIFT: "Something that changed at that moment: a deployment, a neighbour, a fail-over, a fault of a game "
-    "day; vary the load to learn which pattern it is.",
+    "confirm it by a longer soak and a restart.",
+    Pattern.SHIFT: "Something that changed at that time: a deployment, other load on the machine, a fail-over, a fault "
+    "of a game day; vary the load to find out the pattern.",
 }
 
 _STYLES = {Pattern.NONE: "bold green", Pattern.UNKNOWN: "bold yellow"}
@@ -61,35 +61,35 @@ _STYLES = {Pattern.NONE: "bold green", Pattern.UNKNOWN: "bold yellow"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A pattern that a run shows, or the reason why none is named."""
+    """Pattern of a run, or the reason why no pattern is named."""
 
     pattern: Pattern
     summary: str
-    evidence: tuple[str, ...]  # sentences with the figures it rests on
+    evidence: tuple[str, ...]  # sentences with the figures
     confidence: float  # in [0, 1]
-    endpoint: str = ""  # method and name; empty where it concerns all
+    endpoint: str = ""  # method and name; empty if it concerns all
     figures: Mapping[str, Any] = field(default_factory=dict)  # of the evidence, in seconds, users and requests/s
-    since_s: float | None = None  # since the start of the run; None where that has no meaning
+    since_s: float | None = None  # since the start of the run; None if it has no start
 
     @property
     def fixes(self) -> str:
-        """What to consider; empty where nothing is to be fixed."""
+        """Advice; empty if there is nothing to fix."""
         return _FIXES.get(self.pattern, "")
 
     @property
     def is_certain(self) -> bool:
-        """Whether the confidence is high."""
+        """True if the confidence is high."""
         return self.confidence >= 0.8
 
     @property
     def confidence_word(self) -> str:
-        """The confidence in a word."""
+        """Confidence in a word."""
         return "high" if self.is_certain else "medium" if self.confidence >= 0.5 else "low"
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something that is no pattern: warm-up, recovery, the generator."""
+    """Observation that is not a pattern: warm-up, recovery, the generator."""
 
     slug: str
     text: str
@@ -98,7 +98,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class EndpointFinding:
-    """The findings on one endpoint."""
+    """Finding on one endpoint."""
 
     endpoint: str
     pattern: Pattern
@@ -112,7 +112,7 @@ class EndpointFinding:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """The findings on a run, at least one and the main one first; the busiest endpoint comes first too."""
+    """Findings on a run: at least one, the main one first; endpoints by their requests, the busiest first."""
 
     source: str
     run_id: str
@@ -122,12 +122,12 @@ class Analysis:
 
     @property
     def main(self) -> Finding:
-        """The finding that explains most."""
+        """Finding that explains most."""
         return self.findings[0]
 
     @property
     def knee(self) -> Mapping[str, float]:
-        """The knee of a cliff, for a picture; empty where there is none."""
+        """Knee of a cliff; empty without one."""
         names = {"users": "knee_users", "rps": "capacity_rps", "latency_s": "base_s", "low_rps": "capacity_low_rps",
                  "high_rps": "capacity_high_rps"}  # fmt: skip
         cliff = next((finding for finding in self.findings if finding.pattern is Pattern.CLIFF), None)
@@ -169,7 +169,7 @@ def _indented(text: str, style: str = "") -> Padding:
 
 def _table(endpoints: tuple[EndpointFinding, ...]) -> Table:
     result = Table("endpoint", box=None, pad_edge=False, header_style="dim")
-    for column in ("requests", "failed", "at first", "at last", "share of time"):
+    for column in ("requests", "failed", "first", "last", "share of time"):
         result.add_column(column, justify="right", no_wrap=True)
     result.add_column("pattern", no_wrap=True)
     for endpoint in endpoints:
@@ -181,8 +181,8 @@ def _table(endpoints: tuple[EndpointFinding, ...]) -> Table:
 
 
 def document(analysis: Analysis) -> dict[str, Any]:
-    """Return an analysis as JSON has it; `main` is the first of the findings."""
-    result: dict[str, Any] = _plain({
+    """Return an analysis as JSON values; the main finding is the first."""
+    result: dict[str, Any] = _rounded({
         "version": 1,
         "source": analysis.source,
         "run_id": analysis.run_id,
@@ -190,15 +190,11 @@ def document(analysis: Analysis) -> dict[str, Any]:
         "summary": analysis.main.summary,
         "findings": [
             {
-                "pattern": finding.pattern.value,
-                "summary": finding.summary,
+                **asdict(finding),
                 "endpoint": finding.endpoint or None,
-                "since_s": finding.since_s,
                 "confidence": round(finding.confidence, 2),
                 "confidence_word": finding.confidence_word,
-                "evidence": finding.evidence,
                 "fixes": finding.fixes or None,
-                "figures": finding.figures,
             }
             for finding in analysis.findings
         ],
@@ -216,13 +212,13 @@ def written(analysis: Analysis) -> str:
     return json.dumps(document(analysis), indent=2, allow_nan=False) + "\n"
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON can say it: numbers with four significant digits, none for infinity."""
+def _rounded(value: Any) -> Any:
+    """Return a value for JSON: floats with four significant digits, null for NaN and infinity."""
     match value:
         case dict():
-            return {key: _plain(member) for key, member in value.items()}
+            return {key: _rounded(member) for key, member in value.items()}
         case list() | tuple():
-            return [_plain(member) for member in value]
+            return [_rounded(member) for member in value]
         case None | str() | bool() | int():
             return value
     number = float(value)

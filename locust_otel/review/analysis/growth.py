@@ -1,4 +1,4 @@
-"""Linear or cliff: how latency follows the load, where it does."""
+"""Linear growth or cliff: the shape in which latency follows the load."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from locust_otel.review.analysis.statistics import Bend, bend, line, resampled, 
 from locust_otel.review.analysis.timeline import Points, low_and_high
 
 LEAST_GROWTH = 1.5
-"""Times the latency at little load from which one speaks of a degradation."""
+"""Times the latency at low load from which it is a degradation."""
 
 LEAST_VARIATION = 1.5
-"""Times the lowest load that the highest must be for a growth to be seen."""
+"""Times the lowest load that the highest load must be to show a growth."""
 
 _LEAST_FAILING = 0.02
 _LINEAR_BELOW = 1.7  # sharpness of the bend, half way between a straight line and the softest cliff
@@ -26,27 +26,26 @@ _LEAST_SHORTFALL = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """The difference of latency and failures between little and much load."""
+    """Difference of latency and failures between low and high load."""
 
     low_s: float
     high_s: float
     rank: float  # Spearman's correlation of latency with users
-    failing: float  # share of failures at much load minus that at little
+    failing: float  # share of failures at high load minus that at low load
 
     @property
     def times(self) -> float:
-        """Latency at much load over that at little."""
+        """Latency at high load over that at low load."""
         return self.high_s / self.low_s
 
     @property
     def is_there(self) -> bool:
-        """Whether the load makes a difference."""
-        by_latency = self.times >= LEAST_GROWTH and self.rank >= 0.4
-        return by_latency or self.failing >= _LEAST_FAILING
+        """True if the load makes a difference."""
+        return (self.times >= LEAST_GROWTH and self.rank >= 0.4) or self.failing >= _LEAST_FAILING
 
 
 def growth(load: Points) -> Growth:
-    """Return how latency grows with load; there must be several loads."""
+    """Return how latency grows with load; the points must have several loads."""
     low, high = low_and_high(load)
     low_s, high_s = float(np.median(load.latency_s[low])), float(np.median(load.latency_s[high]))
     rank = float(np.nan_to_num(stats.spearmanr(load.users, load.latency_s)[0])) if np.ptp(load.latency_s) else 0.0
@@ -55,11 +54,11 @@ def growth(load: Points) -> Growth:
 
 
 def shape(load: Points) -> Finding:
-    """Return whether the growth is linear, or a cliff with its knee."""
+    """Return the finding: linear growth, or a cliff with its knee."""
     grown = growth(load)
     fitted = bend(load.concurrency, load.latency_s)
     bends = [bend(load.concurrency[chosen], load.latency_s[chosen]) for chosen in resampled(len(load))]
-    cliffs = float(np.mean([one.sharpness > _LINEAR_BELOW for one in bends]))
+    cliffs = float(np.mean([fit.sharpness > _LINEAR_BELOW for fit in bends]))
     onset = failure_onset(load)
     is_cliff = cliffs > 0.5 or (grown.times < LEAST_GROWTH and onset is not None)
     easy = load.rps < 0.7 * fitted.capacity
@@ -70,10 +69,10 @@ def shape(load: Points) -> Finding:
     if not is_cliff:
         return _linear(load, grown, confidence, think_s)
     if onset is None and grown.times < 3 and _shortfall(load, fitted, think_s) < _LEAST_SHORTFALL:
-        confidence = min(confidence, 0.45)  # slower at the top, but nothing collapsed
+        confidence = min(confidence, 0.45)  # slower at the highest load, but no collapse
     beyond = load.concurrency > 1.5 * fitted.capacity * fitted.base_s
-    capacity = float(np.median(load.rps[beyond])) if beyond.sum() >= 3 else fitted.capacity  # as measured, where it was
-    low_rps, high_rps = np.quantile([one.capacity for one in bends], [0.025, 0.975])
+    capacity = float(np.median(load.rps[beyond])) if beyond.sum() >= 3 else fitted.capacity  # measured, if possible
+    low_rps, high_rps = np.quantile([fit.capacity for fit in bends], [0.025, 0.975])
     figures = {
         "knee_users": capacity * (fitted.base_s + think_s), "capacity_rps": capacity,
         "capacity_low_rps": float(min(low_rps, capacity)), "capacity_high_rps": float(max(high_rps, capacity)),
@@ -83,14 +82,14 @@ def shape(load: Points) -> Finding:
 
 
 def _shortfall(load: Points, fitted: Bend, think_s: float) -> float:
-    """Return the share of the throughput that is missing at the most load, beside users who never wait."""
+    """Return the share of the throughput at high load that is missing, compared with users who never wait."""
     _, high = low_and_high(load)
     unhindered = load.users[high] / (fitted.base_s + think_s)
     return 1 - float(np.median(load.rps[high] / unhindered))
 
 
 def failure_onset(load: Points) -> float | None:
-    """Return the users from which on requests fail, more than 5 % of them; None where they do not."""
+    """Return the number of users from which more than 5 % of the requests fail; None without such failures."""
     failing = load.failing > 0.05
     if failing.sum() < 2:
         return None
@@ -109,16 +108,16 @@ def _cliff(load: Points, grown: Growth, confidence: float, figures: dict[str, An
     ]
     if grown.times >= LEAST_GROWTH:
         evidence.append(
-            f"Throughput stays at {rps:.0f} requests/s (95 % interval {figures['capacity_low_rps']:.0f}–"
-            f"{figures['capacity_high_rps']:.0f}) whatever is added; the bend is sharp (exponent "
-            f"{figures['sharpness']:.1f}, where 1 is a straight line)."
+            f"With more users throughput stays at {rps:.0f} requests/s (95 % interval "
+            f"{figures['capacity_low_rps']:.0f}–{figures['capacity_high_rps']:.0f}). The bend is sharp (exponent "
+            f"{figures['sharpness']:.1f}; 1 is a straight line)."
         )
     if onset is not None:
-        evidence.append(f"From {onset:.0f} users on requests fail, {load.failing.max():.0%} of them at the worst.")
+        evidence.append(f"From {onset:.0f} users on requests fail, up to {load.failing.max():.0%} of them.")
     beyond = load.time_s[load.users >= users]
     return Finding(
         Pattern.CLIFF,
-        f"Fine up to about {users:.0f} users ({rps:.0f} requests/s), then a collapse.",
+        f"The service collapses above about {users:.0f} users ({rps:.0f} requests/s).",
         tuple(evidence),
         confidence,
         figures={**figures, "usl": scalability(load.concurrency, load.rps)._asdict()},
@@ -134,12 +133,11 @@ def _linear(load: Points, grown: Growth, confidence: float, think_s: float) -> F
     many = f"{duration(grown.high_s)} at {load.users.max():.0f}"
     evidence = [
         f"Latency is {few} and {many}: {duration(by_users.slope * 100)} for each 100 users (R² {by_users.r2:.2f}).",
-        f"Each request in flight adds {duration(by_flight.slope)} to the others (R² {by_flight.r2:.2f}), from the "
-        "first one on.",
+        f"Each request in flight adds {duration(by_flight.slope)} to each other request (R² {by_flight.r2:.2f}).",
     ]
     if np.isfinite(law.peak):
         capped = "" if law.high > 3 * law.peak else f" (95 % interval {law.low:.0f}–{law.high:.0f})"
-        evidence.append(f"By the Universal Scalability Law throughput cannot pass {law.peak:.0f} requests/s{capped}.")
+        evidence.append(f"By the Universal Scalability Law throughput is at most {law.peak:.0f} requests/s{capped}.")
     return Finding(
         Pattern.LINEAR,
         f"Latency grows with the load: {few}, {many}.",

@@ -1,4 +1,4 @@
-"""Observations that are no pattern: warm-up, the generator, steps and recovery, objectives to be missed."""
+"""Observations beside the patterns: generator, warm-up, steps and recovery, loads at which objectives are missed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from locust_otel.slo.objectives import Objective, Sli
 
 _BUSY = 0.9
 _MOST_LEVELS = 12
-_BAND = 1.3  # times the usual latency within which one has recovered
+_BAND = 1.3  # times the usual latency, up to which the service has recovered
 
 
 def generator(timeline: Timeline) -> Iterator[Note]:
-    """Yield what the load generator itself did not manage."""
+    """Yield the share of the run in which the load generator was behind."""
     behind = ~timeline.keeps_up
     if not behind.any():
         return
@@ -28,14 +28,14 @@ def generator(timeline: Timeline) -> Iterator[Note]:
     busy = f"; its busiest process used {cpu:.0%} of a core" if cpu >= _BUSY else ""
     yield Note(
         "generator",
-        f"The load generator fell behind in {behind.mean():.0%} of the run, first at {since_s:.0f} s{busy}: its "
-        "latencies are partly its own then. More workers, or fewer users on each.",
+        f"The load generator was behind in {behind.mean():.0%} of the run, first at {since_s:.0f} s{busy}. Its own "
+        "delays are in those latencies. Use more workers, or fewer users on each.",
         {"share": float(behind.mean()), "since_s": since_s},
     )
 
 
 def warmup(load: Points) -> Iterator[Note]:
-    """Yield how long the start of the run differs from what follows: MSER-5 (White 1997) on bins of 5 s."""
+    """Yield the end of the warm-up if the start of the run is slower: MSER-5 (White 1997) on bins of 5 s."""
     values = load.latency_s
     if len(values) < 12:
         return
@@ -55,12 +55,12 @@ def warmup(load: Points) -> Iterator[Note]:
 
 
 def steps(timeline: Timeline, load: Points) -> Iterator[Finding | Note]:
-    """Yield steps of latency at the same load, and how long it took to recover from them."""
+    """Yield the steps of latency at constant load, and the time of recovery from each."""
     if len(load) < 8:
         return
     edges = [0, *change_points(np.log(load.latency_s), min_length=2, strength=8.0), len(load)]
     if len(edges) - 1 > _MOST_LEVELS:
-        return  # that is no step any more
+        return  # too many changes to be steps
     levels = [(first, float(np.median(load.latency_s[first:end]))) for first, end in pairwise(edges)]
     usual_s = levels[0][1]
     resumed = 1  # the level after the last step and its recovery
@@ -78,20 +78,20 @@ def steps(timeline: Timeline, load: Points) -> Iterator[Finding | Note]:
         resumed = last + 1
 
 
-def _shift(  # noqa: PLR0913, PLR0917  # what a step is known by
+def _shift(  # noqa: PLR0913, PLR0917  # the figures of a step
     timeline: Timeline, since_s: float, until_s: float | None, usual_s: float, worst_s: float, users: float
 ) -> Finding:
     evidence = [
-        f"At {since_s:.0f} s latency goes from {duration(usual_s)} to {duration(worst_s)} at {users:.0f} users."
+        f"At {since_s:.0f} s latency rises from {duration(usual_s)} to {duration(worst_s)} at {users:.0f} users."
     ]
     if until_s is not None:
-        evidence.append(f"It is back at {until_s:.0f} s.")
+        evidence.append(f"It falls again at {until_s:.0f} s.")
     nearest = min(timeline.marks, key=lambda mark: abs(mark.time_s - since_s), default=None)
     if nearest is not None and abs(nearest.time_s - since_s) <= 10:
-        evidence.append(f"{nearest.mark!r} was marked then.")
+        evidence.append(f"The run has the mark {nearest.mark!r} at that time.")
     return Finding(
         Pattern.SHIFT,
-        f"At {since_s:.0f} s latency steps up to {duration(worst_s)} at the same load.",
+        f"At {since_s:.0f} s latency steps up to {duration(worst_s)} at constant load.",
         tuple(evidence),
         float(np.clip(0.5 + 0.15 * np.log(worst_s / usual_s), 0.4, 0.9)),
         figures={"since_s": since_s, "until_s": until_s, "before_s": usual_s, "after_s": worst_s},
@@ -101,16 +101,16 @@ def _shift(  # noqa: PLR0913, PLR0917  # what a step is known by
 
 def _recovery(timeline: Timeline, since_s: float, until_s: float) -> Note:
     ends = [mark for mark in timeline.marks if since_s + 5 < mark.time_s <= until_s + 5]
+    took_s, text = until_s - since_s, f"Latency was higher for {until_s - since_s:.0f} s, from {since_s:.0f} s"
     if ends:
-        took = max(0.0, until_s - ends[-1].time_s)
-        text = f"Recovery took {took:.0f} s after {ends[-1].mark!r} at {ends[-1].time_s:.0f} s."
-        return Note("recovery", text, {"seconds": took, "since_s": ends[-1].time_s})
-    text = f"Latency was raised for {until_s - since_s:.0f} s, from {since_s:.0f} s to {until_s:.0f} s."
-    return Note("recovery", text, {"seconds": until_s - since_s, "since_s": since_s})
+        since_s = ends[-1].time_s
+        took_s = max(0.0, until_s - since_s)
+        text = f"Recovery took {took_s:.0f} s after {ends[-1].mark!r} at {since_s:.0f} s"
+    return Note("recovery", f"{text}.", {"seconds": took_s, "since_s": since_s})
 
 
 def forecasts(timeline: Timeline, load: Points, *, extrapolates: bool) -> Iterator[Note]:
-    """Yield for each latency objective the users at which it is missed, measured or foreseen."""
+    """Yield for each latency objective the number of users at which it is missed, measured or extrapolated."""
     if timeline.slo is None or len(load) < 6:
         return
     at, bins = even_bins(timeline, 5.0)
@@ -125,7 +125,7 @@ def _forecast(
     timeline: Timeline, objective: Objective, users: Floats, at: Ints, *, extrapolates: bool
 ) -> Iterator[Note]:
     within_s, target, name = float(objective.within_s or 0), float(objective.target or 0), objective.name
-    match = objective.match.of_any_user()  # a timeline does not tell users of different classes apart
+    match = objective.match.of_any_user()  # a timeline has no user classes
     covered = [endpoint for endpoint in timeline.endpoints if match.covers(endpoint.method, endpoint.name, "")]
     requests = merged(covered, len(timeline))
     bins = len(users)
@@ -139,7 +139,7 @@ def _forecast(
     order = np.argsort(users[measured], kind="stable")
     load, missed = users[measured][order], (good[measured] / total[measured])[order] < target
     if missed.mean() > 0.02 and missed[-max(3, len(missed) // 10) :].mean() > 0.5:
-        # The load above which most of the bins miss it.
+        # The load with the largest difference between the shares of bins above and below it that miss the objective.
         rate = [missed[index:].mean() - missed[:index].mean() for index in range(1, len(missed))]
         at_users = float(load[int(np.argmax(rate)) + 1])
         if at_users <= load[0] * 1.05:
@@ -153,11 +153,11 @@ def _forecast(
         fitted = line(users[upper], quantile_s[upper])
         if fitted.slope <= 0 or fitted.r2 < 0.5:
             return
-        foreseen = (within_s - fitted.intercept) / fitted.slope
-        figures = {"slo": name, "users": foreseen, "is_measured": False}
-        if load[-1] < foreseen <= 2 * load[-1]:
-            text = f"{name} ({objective.sentence}) would be missed at about {foreseen:.0f} users if the growth goes on."
+        at_users = (within_s - fitted.intercept) / fitted.slope
+        figures = {"slo": name, "users": at_users, "is_measured": False}
+        if load[-1] < at_users <= 2 * load[-1]:
+            text = f"{name} ({objective.sentence}) would be missed at about {at_users:.0f} users by a linear growth."
             yield Note("objective", text, figures)
-        elif foreseen > 0:
-            text = f"{name} would be missed beyond twice the {load[-1]:.0f} users measured, if at all."
+        elif at_users > 0:
+            text = f"{name} would only be missed above twice the {load[-1]:.0f} users of this run, if at all."
             yield Note("objective", text, {**figures, "users": None})

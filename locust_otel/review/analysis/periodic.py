@@ -1,4 +1,4 @@
-"""Sawtooth: stalls that come back at regular intervals, whatever the load."""
+"""Sawtooth: stalls at regular intervals, at any load."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WINDOW_S = 120.0
 
 
 def sawtooth(timeline: Timeline, kept: Flags) -> tuple[Finding | None, Flags]:
-    """Return the finding, and which intervals no stall touches."""
+    """Return the finding, and flags of the intervals without a stall."""
     all_calm = np.ones(len(timeline), bool)
     if len(timeline) < 40:
         return None, all_calm
@@ -27,7 +27,7 @@ def sawtooth(timeline: Timeline, kept: Flags) -> tuple[Finding | None, Flags]:
     stalled = rises > 0.5 * height
     if np.exp(height) < _LEAST_RISE or stalled.mean() > 0.5 or _is_of_steps(timeline, repeated.steps * step_s):
         return None, all_calm
-    # Latency that follows the load is no stall: the users of the same moments say so.
+    # Latency that follows the load is not a stall.
     users = timeline.users - running_median(timeline.users, max(3, round(2 * repeated.steps)))
     with np.errstate(invalid="ignore"):
         with_users = float(np.nan_to_num(np.corrcoef(rises, users)[0, 1])) if np.ptp(users) > 0 else 0.0
@@ -38,19 +38,19 @@ def sawtooth(timeline: Timeline, kept: Flags) -> tuple[Finding | None, Flags]:
 
 
 def _repeated(timeline: Timeline, kept: Flags, step_s: float) -> tuple[Floats, Period | None]:
-    """Return by how much the log of the latency rises above the usual one, and the period of that."""
+    """Return the rise of log latency above the usual latency, and its period."""
     rises = np.clip(residuals(timeline, step_s), 0.0, np.log(20.0))
     shortest = max(3, round(4 / step_s))
     repeated = period(rises, shortest)
     if repeated is not None and _is_of_steps(timeline, repeated.steps * step_s):
-        # Right after a step of the load latency has not settled, and the steps are regular as well.
+        # Latency has not settled right after a step of the load, and the steps may be regular too.
         rises = np.where(kept, rises, 0.0)
         repeated = period(rises, shortest)
     return rises, repeated
 
 
 def residuals(timeline: Timeline, step_s: float) -> Floats:
-    """Return the log of the latency of each interval over what is usual at its load."""
+    """Return the log of the latency of each interval over the usual latency at its load."""
     with np.errstate(divide="ignore", invalid="ignore"):
         values = filled(np.log(timeline.totals.requests_s / timeline.totals.requests))
     usual = running_median(values, min(len(values) // 3, round(_WINDOW_S / step_s)))
@@ -61,7 +61,7 @@ def residuals(timeline: Timeline, step_s: float) -> Floats:
 
 
 def _is_of_steps(timeline: Timeline, period_s: float) -> bool:
-    """Return whether the load itself changes with that period."""
+    """Return whether the load changes with this period."""
     steps = timeline.end_s[jumps(timeline.users)]
     return len(steps) >= 3 and abs(float(np.median(np.diff(steps))) / period_s - 1) < 0.08
 
@@ -81,11 +81,11 @@ def _finding(timeline: Timeline, repeated: Period, stalled: Flags, calm: Flags, 
         Pattern.SAWTOOTH,
         f"Requests stall every {period_s:.1f} s, at every load.",
         (
-            f"Latency repeats itself every {period_s:.1f} s (autocorrelation {repeated.strength:.2f} after one period, "
+            f"Latency repeats every {period_s:.1f} s (autocorrelation {repeated.strength:.2f} after one period, "
             f"{repeated.strength_twice:.2f} after two), over {cycles} periods with {begins} stalls.",
-            f"A stall lasts about {stall_s:.1f} s; requests take {duration(during_s)} on average then and "
-            f"{duration(between_s)} in between.",
-            f"It does not follow the load: the correlation of the rises with users is {with_users:+.2f}.",
+            f"A stall takes about {stall_s:.1f} s; requests take {duration(during_s)} on average during stalls and "
+            f"{duration(between_s)} between them.",
+            f"Stalls do not follow the load: their correlation with users is {with_users:+.2f}.",
         ),
         float(np.clip(confidence, 0.3, 0.98)),
         figures={

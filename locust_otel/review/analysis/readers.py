@@ -1,4 +1,4 @@
-"""The two readers of a timeline: from a run record, and from a Prometheus that has scraped the run."""
+"""Readers of a timeline: from a run record, and from a Prometheus that has scraped the run."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ _Key = tuple[str, str, str]
 
 
 def from_record(record: Record, source: str = "") -> Timeline:
-    """Return the intervals in which a recorded run had users; what came after its stop is left out."""
+    """Return the intervals of a recorded run from its first to its last users, without those after its stop."""
     intervals = [interval for interval in record.intervals if interval.state not in _STOPPED]
     users = np.array([sum(interval.users.values()) for interval in intervals], float)
-    loaded = np.flatnonzero(users)
-    span = slice(int(loaded[0]), int(loaded[-1]) + 1) if len(loaded) else slice(0)
-    intervals, users = intervals[span], users[span]
+    kept = _with_users(users)
+    intervals, users = intervals[kept], users[kept]
     names = list(dict.fromkeys((key.method, key.name) for key in record.series))
     place = {name: index for index, name in enumerate(names)}
     of_series = [(place[key.method, key.name], key.outcome == "failure") for key in record.series]
@@ -63,29 +62,27 @@ def from_record(record: Record, source: str = "") -> Timeline:
 
 
 def from_prometheus(server: Prometheus, run_id: str, lookback: str = "30d") -> Timeline:
-    """Return a run of the last while, which Prometheus writes as `30d`, step by step.
+    """Return a run within the look-back, `30d`, step by step.
 
-    Counters are differenced from step to step, so each request is counted once. The classic buckets are what a
-    Prometheus has of the durations: quantiles are as good as their edges are near, means are exact.
+    Requests of a step are the rise of their counter, so each request is counted once. Durations come from classic
+    buckets: means are exact, quantiles only to the width of a bucket.
 
     Raises:
-        ConfigurationError: There is no answer, or no such run.
+        ConfigurationError: A query fails, or there is no such run.
     """
     selector = partial(of_run, run_id=run_id)
     starts = server.latest(selector(catalogue.RUN_START.name), lookback, "min_over_time")
     lengths = server.latest(selector(catalogue.RUN_ELAPSED.name), lookback)
     length = max((value for _, value in lengths), default=0.0)
     if not starts or length <= 0:
-        raise ConfigurationError(
-            "--run-id", f"Prometheus has no data of run {run_id!r} in the last {lookback}.",
-            "Give the run's id, or a longer --lookback.", slug="analyze-run-id",
-        )  # fmt: skip
+        found, remedy = f"Prometheus has no data of run {run_id!r} in the last {lookback}.", "Use a longer --lookback."
+        raise ConfigurationError("--run-id", found, remedy, slug="analyze-run-id")
     start = min(value for _, value in starts)
     step = max(_STEP_S, float(np.ceil(length / _MOST_STEPS)))
     edges: Floats = start + step * np.arange(int(length // step) + 1, dtype=np.float64)
     times = (float(edges[0]), float(edges[-1]), step)
     requests = by_exporter(catalogue.REQUESTS, server.latest(selector(catalogue.REQUESTS.name), lookback))
-    # If several jobs have different requests, those of the fullest are taken: more may be the same ones twice.
+    # Of several jobs the one with the most requests is taken: the others may have the same requests.
     exporters, _ = exporters_of_requests(
         {exporter: sum(value for _, value in samples) for exporter, samples in requests.items()},
         by_exporter(catalogue.RUN_ELAPSED, lengths),
@@ -98,12 +95,16 @@ def from_prometheus(server: Prometheus, run_id: str, lookback: str = "30d") -> T
             yield from by_exporter(metric, answer).get(exporter, [])
 
     def level(promql: str, missing: float) -> Floats:
-        return _level(server.range(promql, *times), edges, missing)
+        """Return a gauge at the end of each step, with the last value in gaps."""
+        series = server.range(promql, *times)
+        values = _on(series[0], edges) if series else np.full(len(edges), np.nan)
+        latest = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values)), 0))
+        result: Floats = np.nan_to_num(values[latest], nan=missing)[1:]
+        return result
 
-    # Each exporter that has a gauge of the run has all of it: max, not sum.
+    # Each exporter with gauges of the run has the whole run: max, not sum.
     users = level(f"sum(max by (user_class) ({selector(catalogue.USERS.name)}))", 0.0)
-    with_users = np.flatnonzero(users > 0)
-    kept = slice(int(with_users[0]), int(with_users[-1]) + 1) if len(with_users) else slice(0, 0)
+    kept = _with_users(users)
     endpoints, bounds = _endpoints(
         _rises(parts(catalogue.REQUESTS), "outcome", edges),
         _rises(parts(catalogue.REQUEST_DURATION, "_sum"), "outcome", edges),
@@ -123,8 +124,14 @@ def from_prometheus(server: Prometheus, run_id: str, lookback: str = "30d") -> T
     )
 
 
+def _with_users(users: Floats) -> slice:
+    """Return the span from the first users to the last."""
+    loaded = np.flatnonzero(users)
+    return slice(int(loaded[0]), int(loaded[-1]) + 1) if len(loaded) else slice(0)
+
+
 def _on(series: SampleSeries, edges: Floats) -> Floats:
-    """Return the sample at each edge, NaN where there is none."""
+    """Return the sample at each edge, NaN without one."""
     values = np.full(len(edges), np.nan)
     step = edges[1] - edges[0] if len(edges) > 1 else 1.0
     for time, value in series.samples:
@@ -135,23 +142,14 @@ def _on(series: SampleSeries, edges: Floats) -> Floats:
 
 
 def _rises(several: Iterable[SampleSeries], label: str, edges: Floats) -> dict[_Key, Floats]:
-    """Return what counters rose by within each step, shape (len(edges) - 1,), by method, name and another label."""
+    """Return the rise of counters in each step, shape (len(edges) - 1,), by method, name and another label."""
     sums: dict[_Key, Floats] = {}
     for series in several:
         key = (series.labels.get("method", ""), series.labels.get("name", ""), series.labels.get(label, ""))
-        # A gap keeps the last value: what came in it is counted at its end. Before the first sample there was nothing.
-        known = np.maximum.accumulate(np.nan_to_num(_on(series, edges)))
-        sums[key] = sums.get(key, 0.0) + np.diff(known)
+        # A gap keeps the last value, so its rise is counted at its end. Counters are 0 before the first sample.
+        totals = np.maximum.accumulate(np.nan_to_num(_on(series, edges)))
+        sums[key] = sums.get(key, 0.0) + np.diff(totals)
     return sums
-
-
-def _level(several: list[SampleSeries], edges: Floats, missing: float) -> Floats:
-    """Return a gauge at the end of each step, the last known value in gaps."""
-    values = _on(several[0], edges) if several else np.full(len(edges), np.nan)
-    known = np.where(np.isfinite(values), np.arange(len(values)), 0)
-    held = values[np.maximum.accumulate(known)]
-    level: Floats = np.where(np.isfinite(held), held, missing)[1:]
-    return level
 
 
 def _endpoints(

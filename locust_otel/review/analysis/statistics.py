@@ -1,4 +1,4 @@
-"""The established methods that the detectors use, each a function of arrays."""
+"""Statistical methods of the detectors: functions of arrays."""
 
 from __future__ import annotations
 
@@ -17,13 +17,11 @@ _ROUNDS = 24
 
 
 def change_points(values: Floats, min_length: int, strength: float) -> list[int]:
-    """Return where the level of a series changes: the first index of each new segment.
+    """Return the first index of each segment after a change of level.
 
-    Optimal partitioning with squared error and a penalty of `strength * variance * log n` a change
-    (Jackson et al. 2005, https://arxiv.org/abs/math/0309285); the variance is that of the differences, which level
-    changes hardly touch.
-
-    The values have no NaN; a segment has at least `min_length` of them.
+    Optimal partitioning with squared error and a penalty of `strength * variance * log n` for each change
+    (Jackson et al. 2005, https://arxiv.org/abs/math/0309285). The variance is that of the differences, which changes of
+    level hardly affect. The values must not have NaN; a segment has at least `min_length` values.
     """
     n = len(values)
     if n < 2 * min_length:
@@ -51,7 +49,7 @@ def change_points(values: Floats, min_length: int, strength: float) -> list[int]
 
 
 class Period(NamedTuple):
-    """A period of a series, in steps, and its autocorrelation at one and two periods."""
+    """Period of a series in steps, and the autocorrelation after one and two periods."""
 
     steps: float
     strength: float
@@ -67,10 +65,7 @@ def _autocorrelation(values: Floats) -> Floats:
 
 
 def period(values: Floats, shortest: int) -> Period | None:
-    """Return the period of a series without trend that repeats itself at least four times, of `shortest` steps or more.
-
-    None where it does not.
-    """
+    """Return the period of a series without trend, of at least `shortest` steps and at least four times; else None."""
     longest = len(values) // _MIN_CYCLES
     if longest <= shortest:
         return None
@@ -81,8 +76,8 @@ def period(values: Floats, shortest: int) -> Period | None:
     peaks += shortest - 1
     lag = int(peaks[np.argmax(correlation[peaks] >= 0.75 * correlation[peaks].max())])
     if correlation[lag] - min(correlation[lag // 2 : lag]) < _LEAST_TROUGH:
-        return None  # alike at every distance: a trend, not a period
-    # The peaks at whole multiples tell the period more finely than the first one does.
+        return None  # similar at every lag: a trend, not a period
+    # The peaks at multiples of the lag give a finer period than the first peak.
     estimate, near = float(lag), max(1, lag // 6)
     twice = 0.0
     for multiple in range(2, len(values) * 3 // 4 // lag + 1):
@@ -100,7 +95,7 @@ def period(values: Floats, shortest: int) -> Period | None:
 
 
 class Line(NamedTuple):
-    """A straight line, and the share of the variance it explains."""
+    """Straight line, and the share of the variance that it explains."""
 
     slope: float
     intercept: float
@@ -108,7 +103,7 @@ class Line(NamedTuple):
 
 
 def line(x: Floats, y: Floats) -> Line:
-    """Return the Theil–Sen line, which outliers do not bend, and the R² of least squares."""
+    """Return the Theil–Sen line, which is robust against outliers, and the R² of least squares."""
     if len(x) < 3 or np.ptp(x) == 0:
         return Line(0.0, float(np.median(y)) if len(y) else 0.0, 0.0)
     fitted = stats.theilslopes(y, x)
@@ -116,10 +111,10 @@ def line(x: Floats, y: Floats) -> Line:
 
 
 class Bend(NamedTuple):
-    """The curve of latency R by concurrency L: `R = (R0^p + (L / C)^p)^(1/p)`.
+    """Curve of latency R by concurrency L: `R = (R0^p + (L / C)^p)^(1/p)`.
 
-    The two asymptotes of operational analysis (Denning & Buzen 1978): nobody waits, or the bottleneck is always busy.
-    p says how sharp the bend between them is: 1 is a straight line from the first request on, infinity a cliff.
+    Its asymptotes are those of operational analysis (Denning & Buzen 1978): no request waits, or the bottleneck is
+    always busy. p is the sharpness of the bend between them: 1 is a straight line, infinity a cliff.
     """
 
     base_s: float  # R0
@@ -129,7 +124,7 @@ class Bend(NamedTuple):
 
 
 def bend(concurrency: Floats, latency_s: Floats, sharpness: float | None = None) -> Bend:
-    """Fit a `Bend`, robustly; with a given sharpness only the other two."""
+    """Fit a `Bend` robustly; a given sharpness is kept."""
     logs, log_l = np.log(latency_s), np.log(concurrency)
     start = [np.log(np.quantile(latency_s, 0.1)), np.log(np.max(concurrency / latency_s)), np.log(2.0)]
 
@@ -148,12 +143,12 @@ def bend(concurrency: Floats, latency_s: Floats, sharpness: float | None = None)
 
 
 class Scalability(NamedTuple):
-    """The Universal Scalability Law, `X = r L / (1 + a (L - 1) + b L (L - 1))` (Gunther 1993)."""
+    """Universal Scalability Law, `X = r L / (1 + a (L - 1) + b L (L - 1))` (Gunther 1993)."""
 
-    rate: float  # r, requests/s of one request at a time
+    rate: float  # r, requests/s with one request at a time
     contention: float  # a
     coherence: float  # b
-    peak: float  # the highest throughput it allows, requests/s; infinity where nothing limits it
+    peak: float  # highest throughput, requests/s; infinity without a limit
     low: float  # ends of the 95 % interval of the peak, by bootstrap
     high: float
 
@@ -167,7 +162,7 @@ def scalability(concurrency: Floats, throughput: Floats) -> Scalability:
 
 
 def _law(concurrency: Floats, throughput: Floats, start: tuple[float, float, float]) -> tuple[float, float, float]:
-    # L / X is a polynomial of L: least squares under r > 0, a ≥ 0, b ≥ 0, in logs so that no level outweighs others.
+    # Least squares under r > 0, a ≥ 0, b ≥ 0, in logs so that all levels have the same weight.
     def residuals(values: Floats) -> Floats:
         rate, contention, coherence = values
         below = 1 + contention * (concurrency - 1) + coherence * concurrency * (concurrency - 1)
@@ -190,19 +185,19 @@ def _peak(rate: float, contention: float, coherence: float) -> float:
 
 
 def resampled(count: int) -> Iterator[Ints]:
-    """Yield bootstrap samples of `count` points as indices, the same ones at each call."""
+    """Yield bootstrap samples of `count` points as indices, the same samples in each call."""
     rng = np.random.default_rng(1)
     for _ in range(_ROUNDS):
         yield rng.integers(0, count, count)
 
 
 def running_median(values: Floats, width: int) -> Floats:
-    """Return the median of the values around each one."""
+    """Return the median of `width` values around each value."""
     return ndimage.median_filter(values, 2 * max(1, width // 2) + 1, mode="nearest")
 
 
 def filled(values: Floats) -> Floats:
-    """Return the values with each gap filled by the next one, or by the last where there is none; zeros without any."""
+    """Return the values with each NaN replaced by the next value, or by the last value; zeros without any value."""
     known: Ints = np.flatnonzero(np.isfinite(values))
     if not len(known):
         return np.zeros_like(values)

@@ -1,7 +1,7 @@
-"""A run as arrays, whatever it was read from, and its load: the input of every detector.
+"""Timeline: a run as arrays, from any source, and its load; the input of each detector.
 
-Shapes: `T` intervals, all arrays of a timeline and its endpoints have that length. Durations are kept as triples
-(interval, bucket, count), since most buckets of most intervals are empty.
+All arrays of a timeline and its endpoints have the shape (T,), with T intervals, if no other shape is given. Durations
+are kept as triples (interval, bucket, count), since most buckets of most intervals are empty.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 SETTLE_S = 8.0
-"""Seconds after a step of the load that belong to neither side of it."""
+"""Seconds after a step of the load until latency has settled."""
 
 _SAME = 0.03  # users that differ by this share are the same load
 _MIN_STRETCH_S = 20.0
@@ -29,20 +29,20 @@ _MOST_POINTS = 240
 
 @dataclass(frozen=True)
 class EndpointSeries:
-    """All requests with one method and name, by interval; `good_s` and `failed_s` are the sums of their durations."""
+    """Requests of an endpoint by interval."""
 
     method: str
     name: str
-    good: Floats  # successful ones that have a duration
+    good: Floats  # successful requests with a duration
     failed: Floats
-    good_s: Floats
+    good_s: Floats  # sum of their durations
     failed_s: Floats
     cells: Ints  # interval and bucket of the durations of all requests, shape (n, 2)
     weights: Floats  # number of requests in each cell, shape (n,)
 
     @property
     def label(self) -> str:
-        """Method and name, as people say it."""
+        """Method and name."""
         return f"{self.method} {self.name}".strip()
 
     @property
@@ -52,23 +52,23 @@ class EndpointSeries:
 
     @property
     def requests_s(self) -> Floats:
-        """Sum of the durations of all requests of each interval."""
+        """Sum of the durations of all requests in each interval."""
         return self.good_s + self.failed_s
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """A run, interval by interval."""
+    """Run, interval by interval."""
 
     source: str
     run_id: str
     start_s: Floats  # since the start of the run
     end_s: Floats
-    users: Floats  # running at the end of each interval
+    users: Floats  # running users at the end of each interval
     endpoints: tuple[EndpointSeries, ...]  # the busiest first
-    bounds: Floats  # upper bounds of the buckets in seconds; `len(bounds)` is the bucket above the last one
+    bounds: Floats  # upper bounds of the buckets in seconds; bucket `len(bounds)` is above the last bound
     keeps_up: Flags  # whether the load generator was fast enough
-    cpu: Floats  # highest share of a core of any generating process; NaN where unknown
+    cpu: Floats  # highest share of a core of any generating process; NaN if unknown
     marks: Sequence[Mark] = ()
     slo: Slo | None = None
     totals: EndpointSeries = field(init=False)
@@ -98,7 +98,7 @@ class Timeline:
 
 
 def merged(endpoints: Sequence[EndpointSeries], length: int) -> EndpointSeries:
-    """Return the requests of several endpoints together."""
+    """Return the sum of endpoints."""
     good, failed, good_s, failed_s = (
         sum((getattr(endpoint, name) for endpoint in endpoints), np.zeros(length))
         for name in ("good", "failed", "good_s", "failed_s")
@@ -109,20 +109,20 @@ def merged(endpoints: Sequence[EndpointSeries], length: int) -> EndpointSeries:
 
 
 def even_bins(timeline: Timeline, width_s: float, kept: Flags | None = None) -> tuple[Ints, int]:
-    """Return the bin of each interval for bins of one width, -1 where it is not kept; and the number of bins."""
+    """Return the bin of each interval, -1 if the interval is not kept, and the number of bins of this width."""
     at: Ints = ((timeline.middle_s - timeline.start_s[0]) / width_s).astype(np.int64)
     bins = int(at.max()) + 1
     return at if kept is None else np.where(kept, at, -1), bins
 
 
 def binned(values: Floats, at: Ints, bins: int) -> Floats:
-    """Return the sum of the values in each bin; values whose bin is -1 are left out."""
+    """Return the sum of the values in each bin, without values in bin -1."""
     kept = at >= 0
     return np.bincount(at[kept], values[kept], minlength=bins).astype(np.float64)
 
 
 def quantiles(timeline: Timeline, endpoint: EndpointSeries, at: Ints, bins: int, q: Sequence[float]) -> Floats:
-    """Return quantiles in seconds by bin, shape (len(q), bins); NaN where nothing was measured."""
+    """Return quantiles in seconds by bin, shape (len(q), bins); NaN without requests."""
     width = len(timeline.bounds) + 1
     where = at[endpoint.cells[:, 0]]
     table = binned(endpoint.weights, np.where(where < 0, -1, where * width + endpoint.cells[:, 1]), bins * width)
@@ -135,14 +135,14 @@ def quantiles(timeline: Timeline, endpoint: EndpointSeries, at: Ints, bins: int,
 
 @dataclass(frozen=True)
 class Points:
-    """A run in bins of a few seconds, those without a successful request left out; each value is a mean."""
+    """Run in bins of a few seconds, without bins that have no successful request. Each value is a mean."""
 
     time_s: Floats
     users: Floats
     rps: Floats  # successful requests/s
-    latency_s: Floats  # of the successful ones
+    latency_s: Floats  # of successful requests
     failing: Floats  # share of failed requests
-    think_s: Floats  # in which a user waits for no answer, by the interactive response time law: Z = N / X - R
+    think_s: Floats  # of a user between requests, by the interactive response time law: Z = N / X - R
 
     def __len__(self) -> int:
         return len(self.time_s)
@@ -154,7 +154,7 @@ class Points:
 
 
 def points(timeline: Timeline, kept: Flags, *, width_s: float = 5.0, endpoint: EndpointSeries | None = None) -> Points:
-    """Return the points of a run, or of one of its endpoints; wider ones where it is long."""
+    """Return the points of a run, or of an endpoint, with wider bins if the run is long."""
     width_s = max(width_s, float(timeline.end_s[-1] - timeline.start_s[0]) / _MOST_POINTS)
     at, bins = even_bins(timeline, width_s, kept)
     requests = endpoint or timeline.totals
@@ -171,12 +171,12 @@ def points(timeline: Timeline, kept: Flags, *, width_s: float = 5.0, endpoint: E
 
 
 def jumps(users: Floats) -> Ints:
-    """Return the intervals in which the load takes a step."""
+    """Return the intervals with a step of the load."""
     return np.flatnonzero(np.abs(np.diff(users)) > np.maximum(2.0, 0.05 * users[:-1])) + 1
 
 
 def steady(timeline: Timeline) -> Flags:
-    """Return which intervals are not right after a step of the load."""
+    """Return flags of the intervals that are not right after a step of the load."""
     end = timeline.end_s
     result: Flags = end >= timeline.start_s[0] + SETTLE_S
     for jump in jumps(timeline.users):
@@ -185,9 +185,9 @@ def steady(timeline: Timeline) -> Flags:
 
 
 def same_load(users: Floats, tolerance: Floats) -> Iterator[tuple[int, int]]:
-    """Yield the spans of intervals with the same load: the first, and one past the last.
+    """Yield the first interval of each span of constant load, and the one past its last.
 
-    `tolerance` is how far the users of a span may be from those of its first interval, by that interval; shape (T,).
+    `tolerance`, shape (T,), is the largest difference to the users of the first interval of a span.
     """
     first = 0
     for index in range(1, len(users) + 1):
@@ -197,7 +197,7 @@ def same_load(users: Floats, tolerance: Floats) -> Iterator[tuple[int, int]]:
 
 
 def stretches(timeline: Timeline, kept: Flags) -> Iterator[tuple[int, int]]:
-    """Yield the long spans of intervals with the same load, the settling left out."""
+    """Yield the long spans of constant load, without their time to settle."""
     for first, end in same_load(timeline.users, np.maximum(1.0, _SAME * timeline.users)):
         begin = first + int(np.argmax(kept[first:end]))
         if kept[begin] and timeline.end_s[end - 1] - timeline.start_s[begin] >= _MIN_STRETCH_S:
@@ -211,7 +211,7 @@ def variation(timeline: Timeline) -> float:
 
 
 def low_and_high(load: Points) -> tuple[Flags, Flags]:
-    """Return which points have little load, and which have much."""
+    """Return flags of the points with low load, and of those with high load."""
     low, high = float(load.users.min()), float(load.users.max())
     span = high - low
     return load.users <= low + 0.25 * span, load.users >= high - 0.15 * span

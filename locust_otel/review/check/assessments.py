@@ -1,7 +1,7 @@
-"""Assessments of the objectives of a file by a source of numbers, and their comparison with those of an earlier run.
+"""Assessments of objectives by a source of numbers, and their comparison with an earlier run.
 
-A source is a function from an SLO file to assessments: one for each objective, in the order of the file. What it cannot
-decide is undecided, with the reason, and never a pass.
+A source is a function from an SLO file to assessments: one for each objective, in the order of the file. An objective
+that it cannot decide is undecided, with the reason, and never met.
 """
 
 from __future__ import annotations
@@ -14,46 +14,46 @@ from math import inf
 
 from locust_otel.core.words import duration
 from locust_otel.slo.counts import Counts
-from locust_otel.slo.objectives import Objective, Slo, percent, spoken
+from locust_otel.slo.objectives import Objective, Slo, percent
 from locust_otel.slo.verdict import Result, Status, is_missed, judge
 
 Range = tuple[Fraction, Fraction]
-"""The lowest and the highest a number can be; the same where it is known exactly."""
+"""Lowest and highest possible value of a number; the same if the number is known exactly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
     """Result of one objective by a source.
 
-    A later run is compared with `measured`, by the part of the run (`""` for all of it): a share of bad requests in
-    [0, 1] where `is_share`, or seconds. It is empty where the source does not know.
+    `measured` is what a later run is compared with, by part of the run (`""` for the whole run): the share of bad
+    requests in [0, 1] if `is_share`, else seconds. It is empty if the source does not know.
     """
 
     result: Result
     measured: Mapping[str, Range] = field(default_factory=dict)
     is_share: bool = True
-    regression: str = ""  # how much worse than the baseline it is, where that is too much
+    regression: str = ""  # comparison with the baseline, if the run is worse by more than allowed
 
 
 @dataclass(frozen=True, slots=True)
 class Assessments:
-    """Results of all objectives of a file by a source, `results/run_stats.csv`; the notes concern all of them."""
+    """Assessments of all objectives of a file by a source, `results/run_stats.csv`. The notes concern all of them."""
 
     source: str
     assessments: tuple[Assessment, ...]
     notes: tuple[str, ...] = ()
-    is_aborted: bool = False  # whether --slo-abort has ended the run
+    is_aborted: bool = False  # whether --slo-abort ended the run
 
     @property
     def results(self) -> tuple[Result, ...]:
-        """The results alone."""
+        """Results of the assessments."""
         return tuple(assessment.result for assessment in self.assessments)
 
 
 Source = Callable[[Slo], Assessments]
 
 
-def decided(  # noqa: PLR0913  # all that a source may know
+def decided(  # noqa: PLR0913  # all that a source can know
     slo: Slo,
     objective: Objective,
     counts: Counts,
@@ -63,10 +63,10 @@ def decided(  # noqa: PLR0913  # all that a source may know
     told: str = "",
     judged_s: float | None = None,
 ) -> Result:
-    """Return the result of an objective of which a source decides in its own way whether it is missed.
+    """Return the result of an objective if the source itself decides whether it is missed.
 
-    If that is not decidable, `missed` is None and `why` is the reason. If the counts do not say what was measured,
-    `told` does, in words. `judged_s` are the seconds since the warm-up, None if they are not known.
+    `missed` is None if that is not decidable; `why` is the reason. `told` is the measured value in words, if the counts
+    do not contain it. `judged_s` are the seconds since the warm-up, None if they are not known.
     """
     result = replace(judge(slo, objective, counts, inf if judged_s is None else judged_s), told=told)
     if judged_s is None:
@@ -81,23 +81,23 @@ def decided(  # noqa: PLR0913  # all that a source may know
 
 
 def noted(assessment: Assessment, *notes: str) -> Assessment:
-    """Return an assessment with more said beside its number."""
+    """Return an assessment with further notes."""
     result = assessment.result
     return replace(assessment, result=replace(result, note="; ".join(filter(None, (result.note, *notes)))))
 
 
 def undecided(objective: Objective, why: str) -> Assessment:
-    """Return the assessment of a source that knows nothing about an objective."""
+    """Return the assessment of an objective that a source cannot decide."""
     return Assessment(Result(objective, Counts(), Status.UNDECIDED, note=why))
 
 
 def counted(slo: Slo, objective: Objective, counts: Counts, *, judged_s: float | None = None) -> Assessment:
-    """Return the assessment of a source that knows the judged requests exactly."""
+    """Return the assessment of an objective whose judged requests are known exactly."""
     return exactly(decided(slo, objective, counts, is_missed(objective, counts), judged_s=judged_s))
 
 
 def exactly(result: Result) -> Assessment:
-    """Return the assessment that a result is, whose counts are exact."""
+    """Return the assessment of a result with exact counts."""
     counts, is_share = result.counts, result.objective.target is not None
     if not counts.total:
         return Assessment(result)
@@ -105,18 +105,11 @@ def exactly(result: Result) -> Assessment:
     return Assessment(result, {"": (value, value)}, is_share)
 
 
-def warmup_notes(slo: Slo, what: str) -> tuple[str, ...]:
-    """Return the note that a source does not know the warm-up, where the file has one."""
-    if not slo.warmup_s:
-        return ()
-    return (f"Judged over the whole run: {what} cannot leave out the warm-up of {spoken(slo.warmup_s)}.",)
-
-
 def compared(slo: Slo, now: Assessments, before: Assessments, allowed: Decimal) -> Assessments:
-    """Return the assessments of a run, judged by the baseline too; both have the objectives of the file, in order.
+    """Return the assessments of a run after the comparison with a baseline; both are of the objectives of the file.
 
-    A number may be worse by the allowed share of the baseline's; a share of bad requests by that share of the
-    baseline's or of the budget, whichever is larger.
+    A duration may be worse by the allowed share of the baseline's. A share of bad requests may be worse by the allowed
+    share of the baseline's or of the budget, whichever is larger.
     """
     pairs = zip(now.assessments, before.assessments, strict=True)
     assessments = tuple(_compared(slo, assessment, base, allowed) for assessment, base in pairs)
@@ -138,7 +131,7 @@ def _compared(slo: Slo, assessment: Assessment, base: Assessment, allowed: Decim
         if not suspects:
             return assessment
         regression = _described(assessment, base, suspects[0])
-        # Percentiles of several lines cannot be added up: all have to agree, as against a threshold.
+        # Percentiles of several lines cannot be added up: all lines have to agree, as against a threshold.
         if all(worse.values()):
             return _decided(replace(assessment, regression=regression), Status.MISSED, regression)
         why = f"not decidable whether {regression}"
@@ -150,7 +143,7 @@ def _decided(assessment: Assessment, status: Status, note: str) -> Assessment:
 
 
 def _incomparable(slo: Slo, assessment: Assessment, base: Assessment) -> str:
-    """Return why a baseline decides nothing; empty if it does."""
+    """Return why a baseline cannot be compared; empty if it can."""
     result = base.result
     why = ""
     if result.status is Status.INVALID or (result.status is Status.UNDECIDED and not base.measured):

@@ -1,4 +1,4 @@
-"""`locust-otel check`: the verdict on a run that is over, for CI."""
+"""`locust-otel check`: judges a finished run, for CI."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from locust_otel.core.errors import ConfigurationError
 
 FORMATS = ("table", "json", "junit", "github")
-"""Those of `formats`, which this module imports only for a check: every command's `--help` reads the flags."""
+"""Names of `formats.FORMATS`. That module is imported for a check only, since each `--help` imports this one."""
 
 _LOOKBACK, _REGRESSION = "7d", "10%"
 _SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -25,49 +25,44 @@ def add_to(commands: Any) -> None:
     """Add the command."""
     check = commands.add_parser(
         "check",
-        help="judge a run that is over by an SLO file, for CI",
-        description="Judge a run record, the files Locust has written, or a run in Prometheus, by an SLO file. "
+        help="judge a finished run by an SLO file, for CI",
+        description="Judge a run record, the files of Locust, or a run in Prometheus, by an SLO file. "
         "Ends with 0 met, 3 missed, 4 no data or not decidable, 5 not valid, 78 bad configuration.",
     )
     add = check.add_argument
     add("record", nargs="?", metavar="RECORD", help="a run record, RUN_ID.jsonl.gz: judged exactly as the run was")
-    add("--slo", metavar="FILE", help="the SLO file; a record that was made with one has it")
-    add("--csv", metavar="PREFIX", help="what was given to Locust's --csv, or the _stats.csv itself")
-    add("--json-file", metavar="FILE", help="what was given to Locust's --json-file, or the file itself")
-    add(
-        "--prometheus", metavar="URL",
-        help="a Prometheus that has the run; LOCUST_OTEL_PROMETHEUS_AUTHORIZATION holds the value of an Authorization "
-        "header",
-    )  # fmt: skip
-    add("--run-id", metavar="ID", help="which run, with --prometheus")
-    add("--lookback", metavar="TIME", help=f"how old it may be (default {_LOOKBACK})")
+    add("--slo", metavar="FILE", help="the SLO file (default: the one in the record)")
+    add("--csv", metavar="PREFIX", help="the prefix given to Locust's --csv, or the _stats.csv file")
+    add("--json-file", metavar="FILE", help="the name given to Locust's --json-file, or the file")
+    authorization = "LOCUST_OTEL_PROMETHEUS_AUTHORIZATION holds the value of an Authorization header"
+    add("--prometheus", metavar="URL", help=f"a Prometheus with the run; {authorization}")
+    add("--run-id", metavar="ID", help="with --prometheus: the run")
+    add("--lookback", metavar="TIME", help=f"with --prometheus: how far to look back (default {_LOOKBACK})")
     add("--baseline", metavar="SOURCE", help="an earlier run to compare with: RECORD, PREFIX, FILE or ID, as above")
     add(
         "--max-regression", metavar="SHARE",
-        help=f"how much worse than the baseline it may be (default {_REGRESSION.replace('%', '%%')})",
+        help=f"how much worse than the baseline the run may be (default {_REGRESSION.replace('%', '%%')})",
     )  # fmt: skip
-    add("--format", choices=FORMATS, default="table", help="what to write (default %(default)s)")
-    add("--output", metavar="FILE", help="write it there, and the table on standard output")
+    add("--format", choices=FORMATS, default="table", help="format of the verdict (default %(default)s)")
+    add("--output", metavar="FILE", help="write the verdict into this file, and the table to standard output")
     check.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Judge what the flags name, write the verdict, and return its exit code.
+    """Judge a run, write the verdict, and return its exit code.
 
     Raises:
-        ConfigurationError: The flags, or what they name, cannot be used.
+        ConfigurationError: The flags, or a file or server that they name, cannot be used.
     """
     from locust_otel.review.check import assessments, formats  # noqa: PLC0415  # pydantic, YAML and rich
     from locust_otel.slo import file  # noqa: PLC0415  # likewise
 
-    named, source = _source(options)
+    name, source = _source(options)
     if options.max_regression is not None and options.baseline is None:
-        raise ConfigurationError(
-            "--max-regression", "There is no baseline.", "Add --baseline.", slug="check-max-regression-alone"
-        )
+        raise _refused("--max-regression", "There is no baseline.", "Add --baseline.", "max-regression-alone")
     allowed = regression(options.max_regression or _REGRESSION)
     slo = file.load(options.slo) if options.slo is not None else _own_slo(options)
-    judged = source(named)(slo)
+    judged = source(name)(slo)
     if options.baseline is not None:
         judged = assessments.compared(slo, judged, source(options.baseline, "--baseline")(slo), allowed)
     report = formats.Report(slo, judged, options.baseline or "")
@@ -79,30 +74,28 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _own_slo(options: argparse.Namespace) -> Any:
-    """Return the SLO file that a record has."""
+    """Return the SLO file in a record."""
     if options.record is None:
-        raise ConfigurationError("--slo", "There is no SLO file.", "Add --slo FILE.", slug="check-slo")
+        raise _refused("--slo", "There is no SLO file.", "Add --slo FILE.", "slo")
     from locust_otel.review.check import record_file  # noqa: PLC0415  # as above
 
     return record_file.own_slo(options.record)
 
 
 def regression(written: str) -> Decimal:
-    """Return the share that `10%` or `0.1` asks for.
+    """Return the share that a text like `10%` or `0.1` means.
 
     Raises:
-        ConfigurationError: It is neither.
+        ConfigurationError: The text is not a share.
     """
     if not re.fullmatch(r"[0-9]{1,6}(?:\.[0-9]{1,6})? ?%?", written):
-        raise ConfigurationError(
-            "--max-regression", f"{written[:40]!r} is not a share.", "Write 10% or 0.1.", slug="check-max-regression"
-        )
+        raise _refused("--max-regression", f"{written[:40]!r} is not a share.", "Write 10% or 0.1.", "max-regression")
     number = Decimal(written.rstrip("% "))
     return number / 100 if written.endswith("%") else number
 
 
 def _source(options: argparse.Namespace) -> tuple[str, Callable[..., Any]]:
-    """Return what was named, and what makes a source of such a name and the flag it stood in."""
+    """Return the name of the run, and the function from such a name and its flag to a source."""
     from locust_otel.review.check import csv_file, json_file, record_file, stored_run  # noqa: PLC0415  # likewise
     from locust_otel.review.prometheus import Prometheus  # noqa: PLC0415  # likewise
 
@@ -114,42 +107,33 @@ def _source(options: argparse.Namespace) -> tuple[str, Callable[..., Any]]:
     }
     given = [flag for flag, value in flags.items() if value is not None]
     if len(given) != 1:
-        raise ConfigurationError(
-            " and ".join(given) or "check",
-            "These are several sources." if given else "There is no source.",
-            f"Name one of {', '.join(flags)}.",
-            slug="check-source",
-        )
+        found = "There are several sources." if given else "There is no source."
+        raise _refused(" and ".join(given) or "check", found, f"Name one of {', '.join(flags)}.", "source")
     if (options.run_id is None) is (options.prometheus is not None):
-        raise ConfigurationError(
-            "--run-id", "A run id goes with --prometheus.", "Give both, or neither.", slug="check-run-id"
-        )
+        raise _refused("--run-id", "--run-id and --prometheus belong together.", "Give both, or neither.", "run-id")
     if options.lookback is not None and options.prometheus is None:
-        raise ConfigurationError(
-            "--lookback", "A look-back goes with --prometheus.", "Remove it.", slug="check-lookback"
-        )
-    if options.record is not None:
-        return options.record, record_file.source
-    if options.csv is not None:
-        return options.csv, csv_file.source
-    if options.json_file is not None:
-        return options.json_file, json_file.source
+        raise _refused("--lookback", "--lookback needs --prometheus.", "Remove it.", "lookback")
+    sources = {"RECORD": record_file.source, "--csv": csv_file.source, "--json-file": json_file.source}
+    if (flag := given[0]) in sources:
+        return flags[flag], sources[flag]
     server = Prometheus.of_environment(options.prometheus)
     return options.run_id, partial(stored_run.source, server, lookback=options.lookback or _LOOKBACK)
 
 
+def _refused(where: str, found: str, remedy: str, slug: str) -> ConfigurationError:
+    return ConfigurationError(where, found, remedy, slug=f"check-{slug}")
+
+
 def _write(written: str, table: str, output: str | None) -> None:
-    """Print what was asked for, or write it into a file and print the table."""
+    """Print the verdict, or write it into a file and print the table."""
     if output is not None:
         try:
             Path(output).write_text(written, encoding="utf-8")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "not a path"
-            raise ConfigurationError(
-                "--output", f"{output!r} cannot be written: {reason}.", "Name a file.", slug="check-output"
-            ) from None
+            raise _refused("--output", f"{output!r} cannot be written: {reason}.", "Name a file.", "output") from None
         written = table
-    # A terminal with a C locale has no dash: what it cannot show is escaped.
+    # A terminal with a C locale cannot show a dash: such characters are escaped.
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(written.encode(encoding, "backslashreplace").decode(encoding))
     sys.stdout.flush()
@@ -160,5 +144,5 @@ def _add_to_summary(markdown: str) -> None:
         try:
             with Path(summary).open("a", encoding="utf-8") as file:
                 file.write(markdown)
-        except OSError as error:  # the verdict stands
+        except OSError as error:  # the exit code is still that of the verdict
             print(f"locust-otel: {_SUMMARY} cannot be written: {error.strerror}", file=sys.stderr)  # noqa: T201

@@ -1,11 +1,11 @@
-"""Assessments written out: a table for people, JSON, JUnit's XML, and the workflow commands of GitHub."""
+"""Formats of a verdict: a table for people, JSON, JUnit's XML, and the workflow commands of GitHub."""
 
 from __future__ import annotations
 
 import json
 import re
 import secrets
-import xml.etree.ElementTree as ET  # only written here
+import xml.etree.ElementTree as ET  # for writing only
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from locust_otel.slo.verdict import EXIT_CODES, Result, Status, overall
 
 
 class Report(NamedTuple):
-    """The verdict on a run; `baseline` is empty without one."""
+    """Assessments of a run; `baseline` is empty without one."""
 
     slo: Slo
     judged: Assessments
@@ -27,17 +27,17 @@ class Report(NamedTuple):
 
     @property
     def code(self) -> ExitCode:
-        """The exit code it asks for."""
+        """Exit code of the verdict."""
         return EXIT_CODES[self.verdict]
 
     @property
     def verdict(self) -> Status:
-        """The verdict on the run."""
+        """Verdict on the run."""
         return overall(self.judged.results, is_aborted=self.judged.is_aborted)
 
     @property
     def headline(self) -> str:
-        """All of it in a line."""
+        """Verdict in one line."""
         statuses = [result.status for result in self.judged.results]
         counts = ", ".join(f"{statuses.count(status)} {status.value}" for status in Status if status in statuses)
         return f"{self.slo.service}: {self.verdict.value} ({counts}; exit code {int(self.code)})"
@@ -53,7 +53,7 @@ def table(report: Report) -> str:
 
 
 def _printable(written: str) -> str:
-    """Return a text that neither steers a terminal nor begins a new line."""
+    """Return a text with control characters and line breaks escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in written)
 
 
@@ -71,7 +71,7 @@ def _printable_match(match: Match) -> Match:
 
 
 def as_json(report: Report) -> str:
-    """Return the report as JSON; docs/ci.md says what the keys are."""
+    """Return the report as JSON; docs/ci.md explains the keys."""
     document = {
         "version": 1,
         "service": report.slo.service,
@@ -81,12 +81,12 @@ def as_json(report: Report) -> str:
         "verdict": report.verdict.value,
         "exit_code": int(report.code),
         "notes": list(report.judged.notes),
-        "objectives": [_as_json(assessment) for assessment in report.judged.assessments],
+        "objectives": [_objective(assessment) for assessment in report.judged.assessments],
     }
     return json.dumps(document, indent=2) + "\n"
 
 
-def _as_json(assessment: Assessment) -> dict[str, Any]:
+def _objective(assessment: Assessment) -> dict[str, Any]:
     result, objective = assessment.result, assessment.result.objective
     counts, worst = result.counts, result.worst
     is_split = objective.target is not None and not result.told
@@ -114,7 +114,7 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def junit(report: Report) -> str:
-    """Return the report as JUnit's XML: one test case an objective."""
+    """Return the report as JUnit's XML, with one test case for each objective."""
 
     def clean(written: str) -> str:
         return _NOT_XML.sub("\ufffd", written)
@@ -147,7 +147,7 @@ def _sentence(result: Result) -> str:
 def github(report: Report) -> str:
     """Return the table, and a workflow command for each objective and note.
 
-    A request's name in the table could itself read as a command: commands are off while it is printed.
+    A request name in the table could be read as a command: commands are stopped around the table.
     https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands
     """
     token = secrets.token_hex(16)
@@ -169,7 +169,7 @@ def _property(written: str) -> str:
 
 
 def markdown(report: Report) -> str:
-    """Return the report as the summary of a GitHub job."""
+    """Return the report in Markdown, for the summary of a GitHub job."""
     lines = [
         f"### {SIGNS[report.verdict]} {_cell(report.headline)}",
         "",
@@ -177,18 +177,18 @@ def markdown(report: Report) -> str:
         "| --- | --- | ---: | ---: | --- | --- |",
     ]
     for result in report.judged.results:
-        objective, status = result.objective, f"{SIGNS[result.status]} {result.status.value}"
+        asked, status = result.objective.sentence, f"{SIGNS[result.status]} {result.status.value}"
         requests = f"{result.counts.total:,}"
-        cells = (objective.name, objective.sentence, text.actual(result), requests, status, result.note)
+        cells = (result.objective.name, asked, text.actual(result), requests, status, result.note)
         lines.append(f"| {' | '.join(map(_cell, cells))} |")
     lines += ["", *(f"- {_cell(note)}" for note in report.judged.notes)]
     return "\n".join(lines) + "\n\n"
 
 
 def _cell(written: str) -> str:
-    """Return a text that Markdown shows as it is."""
+    """Return a text with the characters of Markdown escaped."""
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~@&])", r"\\\1", _printable(written))
 
 
 FORMATS: dict[str, Callable[[Report], str]] = {"table": table, "json": as_json, "junit": junit, "github": github}
-"""By the name `--format` takes."""
+"""Writers by value of `--format`."""

@@ -1,7 +1,7 @@
-"""Objectives against what Locust's `--json-file` (or `--json`) wrote: its histogram of rounded response times.
+"""Source for the file of Locust's `--json-file` (or `--json`), with its histograms of rounded response times.
 
-Success and the mean are exact. The counts at a rounded time that a threshold lies in may be good or bad; what both
-readings agree on is decided.
+Success and the mean are exact. Requests whose rounded time may be on either side of a threshold are counted both as
+good and as bad; an objective is decided if the result is the same.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _MAX_EXPONENT = 30  # of a sum of ms: an exact fraction of 1e999999999 would fil
 
 @dataclass(frozen=True, slots=True)
 class HistogramRow(StatsRow):
-    """One entry of the file."""
+    """Entry of the file."""
 
     times: Mapping[int, int]  # requests by their rounded response time in ms
 
     def split(self, threshold: Threshold) -> tuple[Counts, Counts]:
-        """Return the timed requests by a threshold: with the fewest bad ones that are possible, and with the most."""
+        """Return the timed requests by a threshold: with the fewest possible bad requests, and with the most."""
         least, most = 0, 0
         for ms, count in self.times.items():
             exceeded = threshold.is_exceeded(ms)
@@ -45,10 +45,10 @@ class HistogramRow(StatsRow):
 
 
 def source(name: str, flag: str = "--json-file") -> Source:
-    """Return the source for the name given to Locust's `--json-file`, or the file itself.
+    """Return the source for the name given to Locust's `--json-file`, or for the file itself.
 
     Raises:
-        ConfigurationError: It cannot be read, or is no such file.
+        ConfigurationError: The file cannot be read, or it is not a whole file of Locust.
     """
     path, content = locust_file.read(name, ".json", flag, _SLUG)
     rows = parse(content, str(path))
@@ -56,24 +56,23 @@ def source(name: str, flag: str = "--json-file") -> Source:
 
 
 def parse(content: str, name: str) -> tuple[HistogramRow, ...]:
-    """Return what a file of Locust's says; `name` stands in errors.
+    """Return the content of a file of Locust; errors contain `name`.
 
     Raises:
-        ConfigurationError: It is no such file, or not a whole one.
+        ConfigurationError: It is not a whole file of Locust.
     """
     try:
         values = json.loads(content, parse_float=Decimal, parse_constant=Decimal)
     except (ValueError, RecursionError):  # ValueError: also a number of thousands of digits
-        raise _refused(name, "This is not JSON, or not all of it.", "syntax") from None
+        raise _refused(name, "This is not JSON, or the file was cut off.", "syntax") from None
     if not isinstance(values, list):
         raise _refused(name, "This is not a list.", "type")
     return tuple(_row(value, f"{name}: entry {position}") for position, value in enumerate(values, 1))
 
 
 def _refused(where: str, problem: str, slug: str) -> ConfigurationError:
-    return ConfigurationError(
-        where, problem, "Name the file that locust --json-file NAME wrote, as it is.", slug=f"{_SLUG}-{slug}"
-    )
+    remedy = "Name the unchanged file that locust --json-file NAME wrote."
+    return ConfigurationError(where, problem, remedy, slug=f"{_SLUG}-{slug}")
 
 
 def _row(entry: Any, where: str) -> HistogramRow:
@@ -94,14 +93,14 @@ def _row(entry: Any, where: str) -> HistogramRow:
         raise _refused(where, "response_times is not a mapping.", "type")
     times: Counter[int] = Counter()
     for key, value in entry["response_times"].items():
-        ms = key.removesuffix(".0")  # as earlier Locusts write it
+        ms = key.removesuffix(".0")  # earlier versions of Locust write it
         if not ms.isascii() or not ms.isdigit() or len(ms) > 18:
-            raise _refused(where, "response_times has a key that is no response time in ms.", "value")
+            raise _refused(where, "response_times has a key that is not a response time in ms.", "value")
         times[int(ms)] += count(value, "response_times")
     if times.total() + count(entry.get("num_none_requests", 0), "num_none_requests") != requests:
         raise _refused(where, "response_times does not add up to num_requests.", "sum")
     if failures > requests:
-        raise _refused(where, "More requests have failed than there were.", "sum")
+        raise _refused(where, "num_failures is above num_requests.", "sum")
     method = "" if entry["method"] is None else str(entry["method"])
     return HistogramRow(method, str(entry["name"]), requests, failures, times.total(), total_ms, times)
 
@@ -132,14 +131,9 @@ def _latency(slo: Slo, objective: Objective, rows: Sequence[HistogramRow]) -> As
     if best == worst:
         assessment = counted(slo, objective, best)
         return locust_file.with_worst(assessment, {endpoint: least for endpoint, (least, _) in by_endpoint.items()})
-    missed = is_missed(objective, best)
     shares = [text.share(counts.good / counts.total, counts.total) for counts in (worst, best)]
-    why = (
-        f"not decidable: Locust rounds response times, and {worst.bad - best.bad:,} of them may be above or below "
-        f"{threshold.ms} ms"
-    )
-    result = decided(
-        slo, objective, Counts(best.total), missed if missed == is_missed(objective, worst) else None,
-        why=why, told=" to ".join(shares),
-    )  # fmt: skip
+    missed = is_missed(objective, best)
+    is_decidable = missed == is_missed(objective, worst)
+    told, why = " to ".join(shares), threshold.unclear(f"{worst.bad - best.bad:,} of them")
+    result = decided(slo, objective, Counts(best.total), missed if is_decidable else None, why=why, told=told)
     return Assessment(result, {"": (Fraction(best.bad, best.total), Fraction(worst.bad, worst.total))})

@@ -1,10 +1,10 @@
-"""The statistics that Locust writes into files: one row for each endpoint, and what is decided of them in any format.
+"""Statistics that Locust writes into files, with a row for each endpoint, and the assessments common to both formats.
 
 Locust rounds response times: 147 ms becomes 150, 3,432 ms becomes 3,400. Times are exact below 100 ms, rounded to tens
 below 1 s, to hundreds below 10 s and to thousands above, halves to even. (`bucket_response_time` in Locust's stats.py.)
-A rounded time below the rounded threshold is below the threshold, one above it is above. A time equal to the rounded
-threshold decides nothing, unless the rounding keeps the threshold as it is: then the two are compared as the file has
-them, as people do.
+A rounded time below the rounded threshold is below the threshold, and one above it is above. A time equal to the
+rounded threshold may be on either side, unless rounding does not change the threshold: then it is within, as people
+read the file.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from locust_otel.slo.objectives import Objective, Sli, Slo, plain, spoken
 from locust_otel.slo.verdict import Status, worst
 
 MAX_BYTES = 64 << 20
-"""Largest file that is read; a run of 10,000 request names takes 3 MiB."""
+"""Largest file that is read; that of a run with 10,000 request names has 3 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatsRow:
-    """One endpoint of a file."""
+    """Endpoint in a file."""
 
     method: str
     name: str
@@ -47,12 +47,12 @@ class StatsRow:
 
     @property
     def counts(self) -> Counts:
-        """The requests by their success."""
+        """Successful and failed requests."""
         return Counts(self.requests - self.failures, self.failures)
 
 
 def read(given: str, ending: str, flag: str, slug: str) -> tuple[Path, str]:
-    """Return path and text of the file that a flag names, with the ending that Locust adds or without.
+    """Return path and text of the file that a flag names, with or without the ending that Locust adds.
 
     The slugs of errors begin with `slug`.
 
@@ -71,22 +71,22 @@ def read(given: str, ending: str, flag: str, slug: str) -> tuple[Path, str]:
 
 
 def source(path: Path, assess: Callable[[Slo, Objective], Assessment], *notes: str, unknown: str = "") -> Source:
-    """Return the source that assesses each objective by a file, unless no file of Locust's can decide it.
+    """Return the source that assesses each objective by a file, unless no file of Locust can decide it.
 
-    Beside each number stands what the file cannot know, and `unknown`; the notes are those given.
+    A note beside each number says what the file does not contain, and `unknown`. The other notes are about the file.
     """
 
     def assessment(slo: Slo, objective: Objective) -> Assessment:
         if objective.match.knows_users:
-            return undecided(objective, "not decidable: Locust's file does not tell user classes apart")
+            return undecided(objective, "not decidable: the files of Locust have no user classes")
         if objective.only_success:
-            return undecided(objective, "not decidable: Locust's file does not tell the times of failed requests apart")
+            return undecided(objective, "not decidable: the files of Locust mix in the times of failed requests")
         assessed = assess(slo, objective)
         if assessed.result.status is Status.UNDECIDED:
             return assessed
-        limits = [f"the warm-up of {spoken(slo.warmup_s)} is in it" if slo.warmup_s else "", unknown]
+        limits = [f"includes the warm-up of {spoken(slo.warmup_s)}" if slo.warmup_s else "", unknown]
         limits.append("rounded by Locust" if objective.sli is Sli.LATENCY else "")
-        return noted(assessed, *limits, "whether the generator was late is not known")
+        return noted(assessed, *limits, "the generator may have been late")
 
     return lambda slo: Assessments(str(path), tuple(assessment(slo, objective) for objective in slo.objectives), notes)
 
@@ -98,7 +98,7 @@ def total(counts: Iterable[Counts]) -> Counts:
 
 
 def success(slo: Slo, objective: Objective, rows: Iterable[StatsRow], endpoints: Iterable[StatsRow]) -> Assessment:
-    """Judge the success of rows; the worst endpoint is one of the others, which may be the same rows."""
+    """Judge the success of rows; the worst endpoint is one of `endpoints`, which may be the same rows."""
     assessment = counted(slo, objective, total(row.counts for row in rows))
     return with_worst(assessment, {(row.method, row.name): row.counts for row in endpoints})
 
@@ -114,7 +114,7 @@ def mean(slo: Slo, objective: Objective, rows: Sequence[StatsRow]) -> Assessment
     timed = sum(row.timed for row in rows)
     totals_ms = [row.total_ms for row in rows if row.total_ms is not None]
     if len(totals_ms) < len(rows):
-        why = "not decidable: there is no mean in the file"
+        why = "not decidable: the file has no mean"
         return Assessment(decided(slo, objective, Counts(timed), None, why=why, told="–"), is_share=False)
     total_s = sum(totals_ms, Fraction(0)) / 1000
     missed = total_s > Fraction(objective.within_s or 0) * timed
@@ -129,17 +129,21 @@ def rounded(ms: Decimal) -> Decimal:
 
 
 class Threshold:
-    """The duration that an objective allows, to compare rounded response times with."""
+    """Duration that an objective allows, to be compared with rounded response times."""
 
     def __init__(self, objective: Objective) -> None:
         self.ms = plain((objective.within_s or Decimal(0)) * 1000)
         kept = rounded(self.ms)
         self.is_kept = kept == self.ms
-        # All between, not only the rounded threshold: Locust's rounding can be replaced by a finer one.
+        # Everything between the two, since users can replace Locust's rounding by a finer one.
         self._unclear = (min(self.ms, kept), max(self.ms, kept))
 
     def is_exceeded(self, ms: int) -> bool | None:
-        """Return whether a rounded time is above; None where the rounding hides that."""
+        """Return whether a rounded time is above; None if rounding hides that."""
         if self._unclear[0] <= ms <= self._unclear[1]:
             return False if self.is_kept else None
         return ms > self.ms
+
+    def unclear(self, times: str) -> str:
+        """Return the note that rounding hides on which side times are."""
+        return f"not decidable: Locust rounds response times, and {times} may be above or below {self.ms} ms"

@@ -1,4 +1,4 @@
-"""Objectives against a run record: judged exactly as the run itself was, with its warm-up and its late generator."""
+"""Source for a run record: objectives are judged as in the run itself, with its warm-up and its late generator."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ def own_slo(path: str) -> Slo:
     """Return the SLO file of the recorded run.
 
     Raises:
-        ConfigurationError: The run had no SLO file, or the file cannot be read or is not a record.
+        ConfigurationError: The run had no SLO file, or the file cannot be read, or it is not a record.
     """
     slo = _record(path, "RECORD").slo
     if slo is None:
-        raise ConfigurationError(
-            "RECORD", "The run was made without --slo.", "Add --slo FILE.", slug="check-record-slo"
-        )
+        raise ConfigurationError("RECORD", "The run had no --slo.", "Add --slo FILE.", slug="check-record-slo")
     return slo
 
 
@@ -28,22 +26,21 @@ def _record(path: str, flag: str) -> Record:
     try:
         return load(path)
     except RecordError as error:
-        raise ConfigurationError(
-            flag, f"{error}", "Name a file that --run-record wrote, RUN_ID.jsonl.gz.", slug="check-record"
-        ) from None
+        remedy = "Name a file that --run-record wrote, RUN_ID.jsonl.gz."
+        raise ConfigurationError(flag, f"{error}", remedy, slug="check-record") from None
 
 
 def source(path: str, flag: str = "RECORD") -> Source:
     """Return the source for a record.
 
     Raises:
-        ConfigurationError: It cannot be read, or is not a record.
+        ConfigurationError: The file cannot be read, or it is not a record.
     """
     record = _record(path, flag)
 
     def assessments(slo: Slo) -> Assessments:
         if record.end is None or record.end.state == "lost":
-            why = "not decidable: Locust ended before it had stopped the run, or the record was cut off"
+            why = "not decidable: Locust ended before it stopped the run, or the record was cut off"
             return Assessments(path, tuple(undecided(objective, why) for objective in slo.objectives))
         judged = results(record, None if slo == record.slo else slo)
         return Assessments(path, tuple(map(exactly, judged)), is_aborted=record.is_aborted)

@@ -1,6 +1,6 @@
-"""Objectives against a run in Prometheus: its final counters, the same numbers its own verdict was made of.
+"""Source for a run in Prometheus: objectives are judged by its final counters, as in the run itself.
 
-Numbers of one run that several exporters have are never added up: the exporter that has seen most is taken. Only the
+Numbers of one run from several exporters are never added up: those of the exporter with the highest are taken. Only
 requests of workers that export their own are added (`exporters_of_requests`).
 """
 
@@ -16,15 +16,15 @@ from locust_otel.core import catalogue
 from locust_otel.core.catalogue import Metric
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.core.marks import ABORT_KIND, ABORT_TEXT
-from locust_otel.review.check.assessments import Assessment, Assessments, Source, counted, undecided, warmup_notes
+from locust_otel.review.check.assessments import Assessment, Assessments, Source, counted, undecided
 from locust_otel.review.prometheus import Exporter, Prometheus, Sample, by_exporter, exporters_of_requests, of_run
 from locust_otel.slo.counts import Counts
-from locust_otel.slo.objectives import Objective, Sli, Slo, plain
+from locust_otel.slo.objectives import Objective, Sli, Slo, plain, spoken
 from locust_otel.slo.verdict import Status
 
 _LOOKBACK = re.compile(r"(?:[0-9]{1,9}(?:ms|s|m|h|d|w|y))+")
 
-_LATE = "The generator was late at times, or workers were missing: the log and the record of the run say when."
+_LATE = "The generator was late at times, or workers were missing: see the log or the record of the run for when."
 
 _Key = tuple[str, ...]
 _ByExporter = Mapping[Exporter, Mapping[_Key, float]]
@@ -35,25 +35,22 @@ _MEAN_REQUESTS = (catalogue.SLO_MEAN_REQUESTS, ("slo",))
 
 
 def source(server: Prometheus, run_id: str, flag: str = "--run-id", *, lookback: str) -> Source:
-    """Return the source for a run of the last while, which Prometheus writes as `7d`.
+    """Return the source for a run within the look-back, `7d`.
 
     Raises:
-        ConfigurationError: The run id or the look-back cannot be used; from the source: there is no answer.
+        ConfigurationError: The run id or the look-back cannot be used. From the source: a query fails.
     """
     if not run_id or len(run_id) > 200 or not run_id.isprintable():
-        raise ConfigurationError(
-            flag, f"{run_id[:200]!r} is not the id of a run.", "It stands in Locust's log, and in "
-            f"{catalogue.RUN_INFO.name}.", slug="check-run-id",
-        )  # fmt: skip
+        found, remedy = f"{run_id[:200]!r} is not the id of a run.", f"See Locust's log, or {catalogue.RUN_INFO.name}."
+        raise ConfigurationError(flag, found, remedy, slug="check-run-id")
     if not _LOOKBACK.fullmatch(lookback):
-        raise ConfigurationError(
-            "--lookback", f"{lookback[:40]!r} is not a time.", "Write 7d, or 12h.", slug="check-lookback"
-        )
+        found = f"{lookback[:40]!r} is not a time."
+        raise ConfigurationError("--lookback", found, "Write 7d, or 12h.", slug="check-lookback")
     return lambda slo: _assessments(slo, _StoredRun(server, run_id, lookback))
 
 
 class _StoredRun:
-    """A run whose values of the last while are read, each at most once."""
+    """Values of a run within the look-back, each read at most once."""
 
     def __init__(self, server: Prometheus, run_id: str, lookback: str) -> None:
         self.run_id = run_id
@@ -74,7 +71,7 @@ class _StoredRun:
 
 
 def _assessments(slo: Slo, run: _StoredRun) -> Assessments:
-    def none(why: str, *notes: str) -> Assessments:
+    def all_undecided(why: str, *notes: str) -> Assessments:
         return Assessments(where, tuple(undecided(objective, why) for objective in slo.objectives), notes)
 
     where = f"run {run.run_id}"
@@ -82,30 +79,30 @@ def _assessments(slo: Slo, run: _StoredRun) -> Assessments:
     requests = run.values(catalogue.REQUESTS, _REQUEST)
     has_slo = run.values(*_EVENTS) or run.values(*_MEAN_REQUESTS)
     if not elapsed and not requests and not has_slo:
-        return none(f"no data of run {run.run_id} in the last {run.lookback}")
+        return all_undecided(f"no data of run {run.run_id} in the last {run.lookback}")
     first, last = (run.latest(catalogue.RUN_START, function) for function in ("min_over_time", "max_over_time"))
     if first and max(value for _, value in last) - min(value for _, value in first) > 1:
-        return none(f"not decidable: more than one run had the id {run.run_id} in the last {run.lookback}")
+        return all_undecided(f"not decidable: more than one run had the id {run.run_id} in the last {run.lookback}")
     if min((value for _, value in run.latest(catalogue.RUN_ACTIVE, "last_over_time")), default=0):
-        return none("not decidable: the run has not ended, or its end never reached Prometheus")
+        return all_undecided("not decidable: the run is still running, or its end did not reach Prometheus")
     if has_slo:
         judged_s = max(0.0, max((value for _, value in elapsed), default=0.0) - float(slo.warmup_s))
         judged = tuple(_judged(slo, objective, run, judged_s) for objective in slo.objectives)
         was_valid = min((value for _, value in run.latest(catalogue.RUN_VALID, "min_over_time")), default=1)
         return Assessments(where, judged, () if was_valid else (_LATE,))
-    notes = (
-        f"The run was made without --slo: judged by {catalogue.REQUESTS.name}.",
-        *warmup_notes(slo, "counters from the start of the run"),
-    )
+    notes = [f"The run had no --slo: judged by {catalogue.REQUESTS.name}."]
+    if slo.warmup_s:
+        notes.append(f"Judged over the whole run: its counters include the warm-up of {spoken(slo.warmup_s)}.")
     totals = {exporter: sum(values.values()) for exporter, values in requests.items()}
     exporters, is_certain = exporters_of_requests(totals, by_exporter(catalogue.RUN_ELAPSED, elapsed))
     if not is_certain:
-        return none("not decidable: several jobs have requests of this run, which may be the same ones twice", *notes)
-    return Assessments(where, tuple(_observed(slo, objective, run, exporters) for objective in slo.objectives), notes)
+        return all_undecided("not decidable: several jobs have requests of this run, maybe the same ones twice", *notes)
+    observed = tuple(_observed(slo, objective, run, exporters) for objective in slo.objectives)
+    return Assessments(where, observed, tuple(notes))
 
 
 def _judged(slo: Slo, objective: Objective, run: _StoredRun, judged_s: float) -> Assessment:
-    """Return the counts of a run with --slo, judged by the file."""
+    """Return the assessment by the run's own counts of an objective."""
     counts = _own_counts(objective, run)
     if counts is None:
         return undecided(objective, "not decidable: the run had no such objective in its SLO file")
@@ -114,7 +111,7 @@ def _judged(slo: Slo, objective: Objective, run: _StoredRun, judged_s: float) ->
         samples = run.latest(metric, "last_over_time")
         return [sample for sample in samples if sample.labels.get("slo") == objective.name]
 
-    for what, metric, wanted in (
+    for key, metric, wanted in (
         ("target", catalogue.SLO_OBJECTIVE, objective.target),
         ("within", catalogue.SLO_THRESHOLD, objective.within_s),
     ):
@@ -122,29 +119,29 @@ def _judged(slo: Slo, objective: Objective, run: _StoredRun, judged_s: float) ->
         if used != (set() if wanted is None else {float(wanted)}):
             judged = " and ".join(f"{value:g}" for value in sorted(used)) or "another"
             asked = "none" if wanted is None else plain(wanted)
-            why = f"not decidable: the run was judged with {what} {judged}, the file has {asked}"
+            why = f"not decidable: the run was judged with {key} {judged}, the file has {asked}"
             return undecided(objective, why)
     statuses = own(catalogue.SLO_STATUS)
-    said = {labels.get("status") for labels, value in statuses if value}
+    final = {labels.get("status") for labels, value in statuses if value}
     assessment = counted(slo, objective, counts, judged_s=judged_s)
     marks = {(labels.get("kind"), labels.get("mark")) for labels, value in run.latest(catalogue.MARKS) if value}
-    if Status.INVALID in said:
-        return _as_said(assessment, Status.INVALID, "the load generator did not keep up, or workers were missing")
+    if Status.INVALID in final:
+        return _with_status(assessment, Status.INVALID, "the load generator did not keep up, or workers were missing")
     if (ABORT_KIND, ABORT_TEXT + objective.name) in marks:
-        return _as_said(assessment, Status.MISSED, "--slo-abort ended the run over it")
-    if Status.UNDECIDED in said and assessment.result.status is not Status.UNDECIDED:
-        why = "the run left it undecided: too little of the load asked for, or requests counted as _OTHER"
-        return _as_said(assessment, Status.UNDECIDED, why)
+        return _with_status(assessment, Status.MISSED, "--slo-abort ended the run because of it")
+    if Status.UNDECIDED in final and assessment.result.status is not Status.UNDECIDED:
+        why = "undecided by the run: too little of the target load, or requests counted as _OTHER"
+        return _with_status(assessment, Status.UNDECIDED, why)
     return assessment
 
 
-def _as_said(assessment: Assessment, status: Status, note: str) -> Assessment:
-    """Return an assessment with what the run itself said of an objective."""
+def _with_status(assessment: Assessment, status: Status, note: str) -> Assessment:
+    """Return an assessment with the status that the run itself has exported."""
     return replace(assessment, result=replace(assessment.result, status=status, note=note))
 
 
 def _own_counts(objective: Objective, run: _StoredRun) -> Counts | None:
-    """Return the counts of the exporter that has seen most of them; None if there is none."""
+    """Return the highest counts that an exporter has; None if there are no counts."""
     name = objective.name
     if objective.sli is Sli.MEAN:
         seconds = run.values(*_MEAN_S)
@@ -163,9 +160,9 @@ def _own_counts(objective: Objective, run: _StoredRun) -> Counts | None:
 
 
 def _observed(slo: Slo, objective: Objective, run: _StoredRun, exporters: Sequence[Exporter]) -> Assessment:
-    """Return the requests of a run without --slo, judged by the file.
+    """Return the assessment by the requests of a run without --slo.
 
-    The histogram decides if the threshold is one of its edges.
+    Latency is decidable if the threshold is an edge of the histogram.
     """
 
     def total(values: _ByExporter, wanted: Callable[[_Key], bool] = lambda _: True) -> float:
@@ -199,7 +196,7 @@ def _observed(slo: Slo, objective: Objective, run: _StoredRun, exporters: Sequen
 
 
 def _is_at(key: _Key, edge_s: Decimal) -> bool:
-    """Return whether a bucket ends there, by number: a scrape says 5.0, OTLP says 5."""
+    """Return whether a bucket has this edge; scraped edges are written as 5.0, edges from OTLP as 5."""
     try:
         return float(key[4]) == float(edge_s)
     except ValueError:

@@ -1,1 +1,1 @@
-"""Reads run records, of this version and of earlier ones, and judges them again."""
+"""Reading of run records of this version, and judging of runs again from them."""

@@ -1,6 +1,6 @@
-"""From the lines of a record to values: cumulative numbers become what happened within each interval.
+"""Decoder of the lines of a record: cumulative numbers become numbers of each interval.
 
-Strict about everything that the format says.
+Every violation of the format is an error.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from locust_otel.wire.report import Gaps, decode_counts
 _Key = TypeVar("_Key")
 
 _MALFORMED = (ValueError, IndexError, OverflowError, RecursionError)
-"""Errors that a line raises which does not keep to the format; msgspec's and those of JSON are `ValueError`."""
+"""Errors that a line with violations of the format raises; those of msgspec and JSON are `ValueError`."""
 
 
 class SeriesDelta(NamedTuple):
-    """Requests of one series within one interval."""
+    """Requests of a series within an interval."""
 
     measured: int  # the sum of the counts
     unmeasured: int  # without a usable duration
-    sum_s: float  # of the measured durations, to the last digit or so
+    sum_s: float  # of the measured durations, with an error in the last digit
     body_bytes: int
-    counts: Mapping[int, int]  # requests by index into the bounds of the layout, where there are any
-    sum_to_s: float = 0.0  # of all durations from the start of the run to here, exactly as it was counted
+    counts: Mapping[int, int]  # requests by index into the bounds of the layout, without zeros
+    sum_to_s: float = 0.0  # of all durations since the start of the run, exactly as recorded
 
 
 class Interval(record.IntervalFacts, kw_only=True):
-    """What happened between two moments of a run."""
+    """Interval of a run, with the numbers of this interval alone."""
 
-    counts: Mapping[int, SeriesDelta]  # by position in `Contents.series`; series without any requests are left out
+    counts: Mapping[int, SeriesDelta]  # by position in `Contents.series`, without series that have no requests
     errors: Mapping[ErrorKey, int]
     user_errors: Mapping[tuple[str, str], int]  # exceptions of tasks, by user class and error type
     cpu_ratio: float | None  # highest share of a core of any generating process; None if unknown
-    reasons: frozenset[str]  # why its numbers cannot be believed, of `catalogue.INVALID_REASONS`
-    late_s: float = 0.0  # by which tasks with a schedule have begun late, since the start of the run
+    reasons: frozenset[str]  # of `catalogue.INVALID_REASONS`, for which its numbers are not reliable
+    late_s: float = 0.0  # by which scheduled tasks began late, since the start of the run
 
     @property
     def is_over(self) -> bool:
-        """Whether the run was over at its end."""
+        """True if the run was over at its end."""
         return self.state in {"stopped", "lost"}
 
 
@@ -62,7 +62,7 @@ class _Known(Struct):
 
 
 class Contents(record.RunFacts, kw_only=True):
-    """Content of a record so far, without its intervals."""
+    """Content of the lines so far, without the intervals."""
 
     layout: Layout
     slo: Slo | None
@@ -70,9 +70,9 @@ class Contents(record.RunFacts, kw_only=True):
     errors: list[ErrorKey] = field(default_factory=list)
     marks: list[record.Mark] = field(default_factory=list)
     events: list[record.RecordedEvent] = field(default_factory=list)
-    workers: tuple[WorkerSnapshot, ...] = ()  # at the end of the last interval, with their delays since the start
-    warm_s: float | None = None  # when the warm-up ended; None where it did not, or there is none
-    end: record.EndLine | None = None  # the last line; None while it has not come
+    workers: tuple[WorkerSnapshot, ...] = ()  # at the end of the last interval, with delays since the start
+    warm_s: float | None = None  # end of the warm-up; None if it did not end, or without a warm-up
+    end: record.EndLine | None = None  # last line; None before it was read
     _known: list[_Known] = field(default_factory=list)
     _known_errors: defaultdict[ErrorKey, int] = field(default_factory=lambda: defaultdict(int))
     _known_user_errors: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
@@ -82,35 +82,35 @@ class Contents(record.RunFacts, kw_only=True):
 
     @classmethod
     def begun(cls, line: bytes, where: str) -> Self:
-        """Return the content that the first line begins.
+        """Return the content after the first line.
 
         Raises:
-            RecordError: It is not that of a record, or of one of another version.
+            RecordError: It is not the first line of a record, or that of another version.
         """
         try:
             values = convert(json.loads(line.decode("ascii")), dict[str, Any])
             version = values.get("version")
             if values.get("format") != record.FORMAT or values.get("type") != "run":
-                raise record.RecordError(where, "this is not the record of a run.", "format")
+                raise record.RecordError(where, "this is not a run record.", "format")
             if version == 1:
                 raise record.RecordError(where, "this is of version 1; locust-otel 0.1 reads it.", "version")
             if version != record.VERSION:
-                found = f"this is of version {version!r}, and version {record.VERSION} is read here."
-                raise record.RecordError(where, f"{found} Use the locust-otel that has written it.", "version")
+                found = f"this is of version {version!r}; this locust-otel reads version {record.VERSION}."
+                raise record.RecordError(where, f"{found} Use the locust-otel that wrote it.", "version")
             run = convert(values, record.RunLine)
             bounds = layout(run.thresholds_s)
             if [*bounds.bounds] != run.bounds or [*layout().bounds] != run.lag_bounds:
-                raise ValueError("other edges of the histogram than this version of the format has")
+                raise ValueError("the edges of the histogram are not those of this version of the format")
             slo = None if run.slo is None else parse(run.slo.text.encode(), run.slo.source)
             return cls(**_facts(run, record.RunFacts), layout=bounds, slo=slo)
         except _MALFORMED as error:
-            raise record.RecordError(where, f"this is no first line of a record: {error}", "rubbish") from error
+            raise record.RecordError(where, f"this is not the first line of a record: {error}", "rubbish") from error
 
     def take(self, line: bytes, where: str) -> Interval | None:
-        """Take one line after the first; return the interval it is, if it is one.
+        """Read a line after the first one, and return its interval if it has one.
 
         Raises:
-            RecordError: It is nothing that a record of this version holds.
+            RecordError: It is not a line of this version of the format.
         """
         try:
             values: record.Line = convert(json.loads(line.decode("ascii")), record.Line)
@@ -133,12 +133,12 @@ class Contents(record.RunFacts, kw_only=True):
                 case _:
                     self.warm_s = values.at
         except _MALFORMED as error:
-            raise record.RecordError(where, f"this is no line of a record: {error}", "rubbish") from error
+            raise record.RecordError(where, f"this is not a line of a record: {error}", "rubbish") from error
         return None
 
     def _interval(self, line: record.IntervalLine) -> Interval:
         if line.start_s != self._end_s or line.end_s <= line.start_s:
-            raise ValueError(f"an interval from {line.start_s} to {line.end_s} after {self._end_s}")
+            raise ValueError(f"the interval from {line.start_s} to {line.end_s} does not follow {self._end_s}")
         self._end_s = line.end_s
         user_errors = {(user_class, error_type): number for user_class, error_type, number in line.user_errors}
         self.workers = tuple(map(self._worker, line.workers))
@@ -156,19 +156,19 @@ class Contents(record.RunFacts, kw_only=True):
         )
 
     def _counts(self, entries: Iterable[tuple[int, int, float, int, Gaps]]) -> dict[int, SeriesDelta]:
-        """Return what is new in each series that has anything new."""
-        # In one loop, since there are many: an hour of 50 series has 180,000 entries.
+        """Return the requests of this interval by series, without series that have none."""
+        # One loop, for speed: an hour of 50 series has 180,000 entries.
         result: dict[int, SeriesDelta] = {}
         all_known, last = self._known, len(self.layout.bounds)
         for position, unmeasured, sum_to_s, body_bytes, gaps in entries:
             if position in result:
-                raise ValueError(f"series {position} twice")
+                raise ValueError(f"series {position} is there twice")
             known = all_known[position]
             counts = _new(known.counts, _buckets(gaps, last))
             more_unmeasured, more_bytes = unmeasured - known.unmeasured, body_bytes - known.body_bytes
             more_s = sum_to_s - known.sum_s
             if more_unmeasured < 0 or more_bytes < 0 or more_s < 0:
-                raise ValueError(f"series {position}: a number that falls")
+                raise ValueError(f"a number of series {position} falls")
             if counts or more_unmeasured or more_bytes or more_s:
                 known.unmeasured, known.sum_s, known.body_bytes = unmeasured, sum_to_s, body_bytes
                 measured = sum(counts.values())
@@ -178,7 +178,7 @@ class Contents(record.RunFacts, kw_only=True):
     def _worker(self, line: record.WorkerLine) -> WorkerSnapshot:
         before_s, known = (not line.is_new and self._known_lags.get(line.worker)) or (0.0, defaultdict(int))
         if line.lag_sum_s < before_s:
-            raise ValueError(f"worker {line.worker}: a sum that falls")
+            raise ValueError(f"a sum of worker {line.worker} falls")
         lags = _new(known, _buckets(line.lag, len(layout().bounds)))
         self._known_lags[line.worker] = (line.lag_sum_s, known)
         counts, sum_s = self._lags.get(line.worker) or ({}, 0.0)
@@ -187,24 +187,24 @@ class Contents(record.RunFacts, kw_only=True):
 
 
 def _facts(line: Struct, kind: type[Struct]) -> dict[str, Any]:
-    """Return the fields of a line that another kind has too."""
+    """Return the fields of a line that another kind of struct has too."""
     return {name: getattr(line, name) for name in kind.__struct_fields__}
 
 
 def _buckets(gaps: Gaps, last: int) -> dict[int, int]:
     counts = decode_counts(gaps)
     if counts and next(reversed(counts)) > last:
-        raise ValueError(f"a bucket above {last}")
+        raise ValueError(f"the index of a bucket is above {last}")
     return counts
 
 
-def _new(known: defaultdict[_Key, int], told: Mapping[_Key, int]) -> dict[_Key, int]:
-    """Return how much more is told than was known, and note what is told."""
+def _new(known: defaultdict[_Key, int], numbers: Mapping[_Key, int]) -> dict[_Key, int]:
+    """Return how much cumulative numbers have risen, without zeros, and keep them as the known ones."""
     new = {}
-    for key, number in told.items():
+    for key, number in numbers.items():
         if more := number - known[key]:
             new[key] = more
             known[key] = number
-    if new and min(new.values()) < 0:
-        raise ValueError("a count that falls")
+    if min(new.values(), default=0) < 0:
+        raise ValueError("a count falls")
     return new

@@ -1,4 +1,4 @@
-"""Reads a run record, whole or interval by interval; see `wire.record` for what it holds."""
+"""Reader of run records, whole or interval by interval; `wire.record` describes the format."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from locust_otel.core.snapshot import ErrorKey, RequestsSnapshot, SeriesSnapshot
 from locust_otel.review.record.decode import Contents, Interval
 from locust_otel.wire.record import RecordError, Verdict
 
+NO_END = "The record has no end: the run is still running, or the record was cut off."
 _CHUNK = 1 << 18
 
 _unpacker = partial(zlib.decompressobj, wbits=zlib.MAX_WBITS | 16)
 
 
 class Cumulated:
-    """Requests of a run, added up interval by interval; the series of the contents may still grow."""
+    """Requests of a run, added up interval by interval. The contents may still get new series."""
 
     def __init__(self, contents: Contents) -> None:
         self._contents = contents
         self._counts: dict[int, Counter[int]] = {}
-        self._numbers: dict[int, list[Any]] = {}  # measured, unmeasured, bytes; sums at the end and before the first
+        self._numbers: dict[int, list[Any]] = {}  # measured, unmeasured, bytes; seconds at the end and before the first
         self._errors: Counter[ErrorKey] = Counter()
         self._user_errors: Counter[tuple[str, str]] = Counter()
 
     def add(self, interval: Interval) -> None:
-        """Add an interval, which is later than those before."""
+        """Add an interval, which must be later than the intervals before."""
         for position, delta in interval.counts.items():
             if position not in self._counts:
                 self._counts[position] = Counter()
@@ -47,7 +48,7 @@ class Cumulated:
         self._user_errors.update(interval.user_errors)
 
     def snapshot(self) -> RequestsSnapshot:
-        """Return what was added so far; series without any request are left out."""
+        """Return the requests so far, without series that have none."""
         contents, series = self._contents, []
         for position, (measured, unmeasured, body_bytes, sum_to_s, sum_from_s) in sorted(self._numbers.items()):
             key, counts = contents.series[position], self._counts[position].copy()
@@ -62,30 +63,31 @@ class Cumulated:
 
 
 class Record(Contents, kw_only=True):
-    """The record of a run, in memory."""
+    """Record of a run, in memory."""
 
     intervals: list[Interval] = field(default_factory=list)
-    is_complete: bool = False  # whether it ends as a run does; else it was cut off after its last interval
+    is_complete: bool = False  # whether it has its end; else it was cut off after the last interval
 
     @property
     def verdict(self) -> list[Verdict] | None:
-        """What was said of each objective at the end; None without objectives, or without the end."""
+        """Verdict on each objective; None without objectives, or without the end."""
         return self.end.verdict if self.end is not None else None
 
     @property
     def is_aborted(self) -> bool:
-        """Whether --slo-abort has ended it."""
+        """True if --slo-abort ended the run."""
         return self.end is not None and self.end.is_aborted
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds from its start to its stop, or to where the record was cut off."""
+        """Seconds from the start of the run to its stop, or to where the record was cut off."""
         return self.intervals[-1].elapsed_s if self.intervals else 0.0
 
     def requests(self, start_s: float | None = None, end_s: float | None = None) -> RequestsSnapshot:
-        """Return the requests of a span: of the intervals that end after its start, and not after its end.
+        """Return the requests of a span, in seconds since the start of the run.
 
-        So the spans before and after any moment hold each request once. Both are seconds since the start of the run.
+        It has the intervals that end after its start, and not after its end. So the spans before and after any time
+        have each request once.
         """
         cumulated = Cumulated(self)
         for interval in self.intervals:
@@ -95,10 +97,10 @@ class Record(Contents, kw_only=True):
 
 
 class RecordStream:
-    """A record that is read interval by interval, in little memory: `record` has what came so far, without intervals.
+    """Record that is read interval by interval, in little memory. `record` has the content so far, without intervals.
 
     Raises:
-        RecordError: It is not the record of a run, or of another version.
+        RecordError: The file cannot be read, is not a run record, or is of another version.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -107,14 +109,14 @@ class RecordStream:
         self._lines = enumerate(self._whole_lines(), 1)
         number, line = next(self._lines, (1, None))
         if line is None:
-            raise RecordError(self._path, "there is not one whole line in it.", "empty")
+            raise RecordError(self._path, "it has no whole line.", "empty")
         self.record = Record.begun(line, f"{self._path}:{number}")
 
     def intervals(self) -> Iterator[Interval]:
-        """Yield the intervals, once.
+        """Yield the intervals; can be called once.
 
         Raises:
-            RecordError: Something in it is no part of a record; that it ends too early is no error.
+            RecordError: The file violates the format. A file that ends too early is no error.
         """
         for number, line in self._lines:
             interval = self.record.take(line, f"{self._path}:{number}")
@@ -130,7 +132,7 @@ class RecordStream:
         # The rest has no newline: the file was cut off within a line.
 
     def _unpacked(self) -> Iterator[bytes]:
-        """Yield the content of all gzip members; each exporter that has written to the file has made its own."""
+        """Yield the content of all gzip members; each exporter that wrote to the file began its own."""
         read, unpacker = 0, _unpacker()
         try:
             with Path(self._path).open("rb") as file:
@@ -143,18 +145,18 @@ class RecordStream:
         except OSError as error:
             raise RecordError(self._path, f"it cannot be read: {error.strerror or error}.", "unreadable") from None
         except zlib.error as error:
-            what = "this is no gzip file" if not read else "it is damaged"
-            raise RecordError(f"{self._path}, byte {read} or later", f"{what}: {error}.", "damaged") from None
+            found = "it is damaged" if read else "this is not a gzip file"
+            raise RecordError(f"{self._path}, byte {read} or later", f"{found}: {error}.", "damaged") from None
         self._is_cut = not unpacker.eof
 
 
 def load(path: str | Path) -> Record:
-    """Read a record; if it was cut off, up to that point.
+    """Return the record in a file; if the file was cut off, up to that point.
 
     Raises:
-        RecordError: It cannot be read, or something in it is no part of a record of this version.
+        RecordError: The file cannot be read, or it violates this version of the format.
     """
-    # The garbage collector would look again and again at what is all kept: half of the time (measured 2026-11).
+    # The garbage collector would search all objects again and again, for half of the time (measured 2026-11).
     was_enabled = gc.isenabled()
     gc.disable()
     try:

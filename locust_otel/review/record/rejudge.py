@@ -1,4 +1,4 @@
-"""Judges a record, by the objectives of its run or by those of another SLO file."""
+"""Verdict on a record, by the objectives of its run or by those of another SLO file."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from locust_otel.slo.verdict import JudgedRequests, Result, Status
 def results(record: Record, slo: Slo | None = None) -> list[Result]:
     """Judge each objective at the end of a record, in the order of the file.
 
-    Without an SLO file they are those of the run itself; the answer is empty if it has none. An objective whose
-    threshold is not a bound of the recorded histogram is undecided, and its note says why.
+    By default the SLO file is that of the run; the result is empty if the run had none. An objective whose threshold is
+    not a bound of the recorded histogram is undecided, with the reason in its note.
     """
     slo = slo if slo is not None else record.slo
     if slo is None:
@@ -36,13 +36,13 @@ def results(record: Record, slo: Slo | None = None) -> list[Result]:
         judged.update(record.requests())
     judged_s = max(0.0, record.elapsed_s - float(slo.warmup_s))
     doubt = _validity(record, slo, decidable, warm_s).doubt(judged_s, judged.counts())
-    known = {result.objective.name: result for result in judged.results(slo, judged_s, doubt)}
-    return [known.get(objective.name) or _undecidable(objective) for objective in slo.objectives]
+    decided = {result.objective.name: result for result in judged.results(slo, judged_s, doubt)}
+    return [decided.get(objective.name) or _undecidable(objective) for objective in slo.objectives]
 
 
 def _undecidable(objective: Objective) -> Result:
     within = spoken(objective.within_s or Decimal(0))
-    note = f"the run did not count at {within}; a run with this SLO file does"
+    note = f"the record has no counts at {within}: only a run with this SLO file has"
     return Result(objective, Counts(), Status.UNDECIDED, note=note)
 
 
@@ -52,22 +52,22 @@ def _warm_s(record: Record, slo: Slo) -> float | None:
         return 0.0
     if record.slo is not None and record.slo.warmup_s == slo.warmup_s:
         return record.warm_s
-    ends = (i.end_s for i in record.intervals if i.end_s >= float(slo.warmup_s) and not i.is_over)
-    return next(ends, None)
+    after = (interval for interval in record.intervals if interval.end_s >= float(slo.warmup_s))
+    return next((interval.end_s for interval in after if not interval.is_over), None)
 
 
 def _validity(record: Record, slo: Slo, objectives: list[Objective], warm_s: float | None) -> Validity:
-    """Return when the generator of a run did not keep up, and what was judged meanwhile."""
+    """Return the times at which the generator did not keep up, with the requests that were judged then."""
     validity, judged, cumulated = Validity(slo, record.start_time), JudgedRequests(objectives), Cumulated(record)
-    if not any(interval.reasons for interval in record.intervals):
-        return validity
     late_ends_s = [interval.end_s for interval in record.intervals if interval.reasons]
+    if not late_ends_s:
+        return validity
     for interval, after in pairwise((*record.intervals, None)):
         assert interval is not None  # noqa: S101  # for the type checker
         cumulated.add(interval)
         if warm_s is None or interval.is_over or interval.end_s < warm_s:
             continue
-        # Counted only where it is asked for: at late intervals, and as far before them as `Validity` looks back.
+        # To count takes time: only late intervals need it, and those before them within the look-back of `Validity`.
         next_s = next((end_s for end_s in late_ends_s if end_s >= interval.end_s), inf)
         is_warm = 0 < warm_s == interval.end_s
         counts: dict[str, Counts] = {}

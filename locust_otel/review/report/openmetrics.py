@@ -1,10 +1,10 @@
-"""From a run record to OpenMetrics with timestamps: what a Prometheus would have scraped, for one that was not there.
+"""Writer of a run record as OpenMetrics with timestamps: the samples for a Prometheus that was not running.
 
     locust-otel report RECORD --format openmetrics -o run.om
     promtool tsdb create-blocks-from openmetrics run.om DATA_FOLDER
 
-The record is read once, and each scrape goes through the same families and templates as a real one. OpenMetrics wants
-all samples of a series side by side, while they come scrape by scrape: their text waits in a temporary file meanwhile.
+The record is read once, and each scrape has the same families and templates as a real scrape. OpenMetrics needs all
+samples of a series in a row, but they come scrape by scrape: their text is kept in a temporary file.
 https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md
 """
 
@@ -31,9 +31,9 @@ from locust_otel.slo.verdict import Result, Status
 from locust_otel.wire.record import Judgement
 
 SCOPES = frozenset(Scope) - {Scope.HEALTH}
-"""A record does not hold the health of the bridge itself."""
+"""A record does not have the health of the bridge itself."""
 
-_BUFFERED = 1 << 13  # bytes of a series that wait in memory
+_BUFFERED = 1 << 13  # bytes of a series in memory
 _HEALTH = HealthSnapshot((), {}, {}, 0, 0, None, {})
 _NOT_JUDGED = Judgement(0, 0, 0.0, Status.UNDECIDED.value)
 _BEFORE = Interval(
@@ -44,10 +44,10 @@ _BEFORE = Interval(
 
 
 def write(path: Path, out: TextIO, *, job: str | None, instance: str | None, interval_s: float | None) -> bool:
-    """Write what scrapes of a recorded run would have given, and return whether the record is complete.
+    """Write the scrapes of a recorded run, and return whether the record is complete.
 
-    By default the labels are `locust` and the address at which the run served its metrics. Between two scrapes are
-    `interval_s` seconds, by default as in the SLO file, or 5.
+    The default of `job` is `locust`, that of `instance` the address of the run's /metrics. The default of `interval_s`,
+    the seconds between two scrapes, is in the SLO file, or 5.
 
     Raises:
         RecordError: The record cannot be read.
@@ -72,15 +72,15 @@ def write(path: Path, out: TextIO, *, job: str | None, instance: str | None, int
 
 @dataclass(slots=True)
 class _SeriesText:
-    """Text of a series: its labels, the places in the file as offset and size, and what waits in memory."""
+    """Text of a series: its labels, its places in the file as offset and size, and the text in memory."""
 
     labels: bytes
     places: list[tuple[int, int]] = field(default_factory=list)
-    waiting: BytesIO = field(default_factory=BytesIO)
+    buffer: BytesIO = field(default_factory=BytesIO)
 
 
 class _Spool:
-    """Samples by series, in a file as soon as a series has many; each gets the labels `job` and `instance`."""
+    """Samples by series, in a file if a series has many. Each sample gets the labels `job` and `instance`."""
 
     def __init__(self, file: IO[bytes], target: tuple[str, str]) -> None:
         self._file = file
@@ -96,12 +96,12 @@ class _Spool:
             names, values = (*family.label_names, "job", "instance"), (*point.labels, *self._target)
             series = of_metric[point.labels] = _SeriesText(labelled(names, values))
         text = lines(family.metric.name, series.labels, point)
-        series.waiting.write(text.replace(b"\n", f" {time}\n".encode()))
-        if series.waiting.tell() > _BUFFERED:
-            data = series.waiting.getvalue()
+        series.buffer.write(text.replace(b"\n", f" {time}\n".encode()))
+        if series.buffer.tell() > _BUFFERED:
+            data = series.buffer.getvalue()
             series.places.append((self._end, len(data)))
             self._end += self._file.write(data)
-            series.waiting = BytesIO()
+            series.buffer = BytesIO()
 
     def read(self) -> Iterator[str]:
         """Yield all samples, series by series, with a header before each metric."""
@@ -111,11 +111,11 @@ class _Spool:
                 for offset, size in series.places:
                     self._file.seek(offset)
                     yield self._file.read(size).decode()
-                yield series.waiting.getvalue().decode()
+                yield series.buffer.getvalue().decode()
 
 
 def _scrapes(stream: RecordStream, interval_s: float) -> Iterator[Snapshot]:
-    """Yield the run at each scrape, and at its end."""
+    """Yield a snapshot for each scrape, and one at the end of the run."""
     contents, number = stream.record, 0
     last, workers, cumulated = _BEFORE, contents.workers, Cumulated(contents)
     for interval in stream.intervals():
@@ -130,7 +130,7 @@ def _scrapes(stream: RecordStream, interval_s: float) -> Iterator[Snapshot]:
 def _snapshot(
     contents: Contents, last: Interval, workers: tuple[WorkerSnapshot, ...], cumulated: Cumulated, at_s: float
 ) -> Snapshot:
-    """Return the run at a moment, which is not before the end of the last interval."""
+    """Return the snapshot at a time, which must not be before the end of the last interval."""
     run = RunSnapshot(
         run_id=contents.run_id,
         info=contents.info,
@@ -156,7 +156,7 @@ def _snapshot(
 
 
 def _points(slo: Slo, judged: Mapping[str, Judgement]) -> tuple[ObjectivePoint, ...]:
-    """Return the objectives as the run itself has judged them, by name; at 0 before that."""
+    """Return the objectives as the run itself judged them, with counts of 0 before that."""
     results = []
     for objective in slo.objectives:
         judgement = judged.get(objective.name, _NOT_JUDGED)

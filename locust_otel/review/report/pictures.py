@@ -1,4 +1,4 @@
-"""The pictures of a report: SVG that follows the colours of the page it stands in, and says in words what it shows."""
+"""Pictures of a report: SVG with the colours of the page, and with a text alternative."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from locust_otel.slo.verdict import budget_spent
 _INK = "#010203"
 _FAINT = "#010204"
 _COLOURS = {"blue": "#0072b2", "orange": "#e69f00", "red": "#d55e00", "green": "#009e73", "purple": "#cc79a7"}
-"""Of Okabe and Ito, whom colour-blind people can tell apart; every line differs in its dashes as well."""
+"""Colours of Okabe and Ito, which colour-blind people can distinguish; lines also differ in their dashes."""
 
 _WIDTH_IN = 8.4
 _SETTINGS: dict[str, Any] = {
@@ -49,7 +49,7 @@ _TICKS_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture with its heading and caption; `markup` is one SVG element."""
+    """Picture with its heading and caption; `markup` is one SVG element."""
 
     slug: str
     title: str
@@ -58,21 +58,18 @@ class Picture:
 
 
 def pictures(record: Record, timeline: Timeline, analysis: Analysis, baseline: Timeline | None) -> Iterator[Picture]:
-    """Yield the pictures for which there is data; each function below draws one and returns its caption."""
+    """Yield the pictures that have data; each function below draws one and returns its caption."""
     if len(timeline) < 2:
         return
-    words = "Latency percentiles, throughput and users over time"
-    yield _picture("time", "Latency and throughput over time", words, 5.4, over_time, timeline)
+    yield _picture("time", "Latency and throughput over time", 5.4, over_time, timeline)
     if baseline is not None and len(baseline) >= 2:
-        yield _picture("compared", "Beside the baseline", "p95 of two runs", 2.6, compared, timeline, baseline)
+        yield _picture("compared", "Comparison with the baseline", 2.6, compared, timeline, baseline)
     if len(timeline) >= 10 and timeline.totals.good.sum() >= 20:
-        words = "Latency and throughput by users"
-        yield _picture("load", "Load against latency", words, 2.9, load, timeline, analysis)
-    yield _picture("heat", "Latency heatmap", "Heatmap of latencies over time", 2.9, heatmap, timeline)
+        yield _picture("load", "Latency and throughput by load", 2.9, load, timeline, analysis)
+    yield _picture("heat", "Latency heatmap", 2.9, heatmap, timeline)
     if record.slo is not None and any(interval.slo for interval in record.intervals):
-        words = "Error budget spent over time"
-        yield _picture("budget", "Budget burn", words, 2.6, budget, record.slo, record.intervals)
-    yield _picture("generator", "Load generator", "Load generator over time", 2.0, generator, timeline)
+        yield _picture("budget", "Budget burn", 2.6, budget, record.slo, record.intervals)
+    yield _picture("generator", "Load generator", 2.0, generator, timeline)
 
 
 def _bins(timeline: Timeline) -> tuple[Any, int, Floats, Floats]:
@@ -120,7 +117,7 @@ def over_time(figure: Figure, timeline: Timeline) -> str:
 
 
 def heatmap(figure: Figure, timeline: Timeline) -> str:
-    """Draw how many requests took how long, and when."""
+    """Draw the number of requests by time and latency."""
     at, bins, time_s, _ = _bins(timeline)
     cells, weights = timeline.totals.cells, timeline.totals.weights
     middle = timeline.midpoints[np.minimum(cells[:, 1], len(timeline.midpoints) - 1)]
@@ -144,13 +141,13 @@ def heatmap(figure: Figure, timeline: Timeline) -> str:
     axes.set_yticks([tick for tick in np.log10(_TICKS_S) if logs[0] <= tick <= logs[-1]])
     _time_axis(axes, time_s[-1])
     return (
-        "Each column is a moment; the stronger a cell, the more requests took that long, "
+        "Each column is a time; a cell of a stronger colour has more requests of that latency, "
         f"from {duration(low)} to {duration(high)}."
     )
 
 
 def load(figure: Figure, timeline: Timeline, analysis: Analysis) -> str:
-    """Draw latency and throughput against users, with the knee where there is one."""
+    """Draw latency and throughput by users, with the knee of a cliff."""
     loads = points(timeline, steady(timeline))
     left, right = figure.subplots(1, 2)
     left.scatter(loads.users, loads.latency_s, s=14, color=_COLOURS["blue"], linewidths=0, alpha=0.8)
@@ -170,11 +167,11 @@ def load(figure: Figure, timeline: Timeline, analysis: Analysis) -> str:
                       xytext=(-4, -10), textcoords="offset points", ha="right")  # fmt: skip
         right.axhspan(knee["low_rps"], knee["high_rps"], color=_COLOURS["red"], alpha=0.25, linewidth=0)
         caption += (
-            f" The knee lies at {knee['users']:.0f} users; the service carries {knee['rps']:.0f} requests per "
-            f"second ({knee['low_rps']:.0f} to {knee['high_rps']:.0f} with 95 % confidence)."
+            f" The knee is at {knee['users']:.0f} users; the capacity is {knee['rps']:.0f} requests per second "
+            f"({knee['low_rps']:.0f} to {knee['high_rps']:.0f} with 95 % confidence)."
         )
     elif analysis.main.pattern is Pattern.NONE:
-        caption += " Latency does not follow the load."
+        caption += " Latency does not depend on the load."
     return caption
 
 
@@ -199,33 +196,32 @@ def budget(figure: Figure, slo: Slo, intervals: Sequence[Interval]) -> str:
     axes.yaxis.set_major_formatter("{x:.0f} %")
     axes.legend(loc="upper left", ncols=3, bbox_to_anchor=(0, 1.16), borderaxespad=0)
     _time_axis(axes, intervals[-1].end_s)
-    return f"Share of the error budget that was spent at the end: {', '.join(ends)}; all of it is gone at 100 %."
+    return f"Spent share of the error budget at the end of the run: {', '.join(ends)}; 100 % is the whole budget."
 
 
 def generator(figure: Figure, timeline: Timeline) -> str:
-    """Draw how busy the load generator was, and when it fell behind."""
+    """Draw the processor use of the load generator, and the times at which it was behind."""
     at, bins, time_s, length = _bins(timeline)
     cpu = binned(np.nan_to_num(timeline.cpu) * timeline.length_s, at, bins) / length * 100
     behind = binned((~timeline.keeps_up).astype(np.float64), at, bins) > 0
     axes = figure.subplots()
     axes.plot(time_s, cpu, color=_COLOURS["blue"])
     half = (time_s[1] - time_s[0]) / 2 if bins > 1 else 1.0
-    for moment in time_s[behind]:
-        axes.axvspan(moment - half, moment + half, color=_COLOURS["red"], alpha=0.3, linewidth=0)
+    for time in time_s[behind]:
+        axes.axvspan(time - half, time + half, color=_COLOURS["red"], alpha=0.3, linewidth=0)
     axes.axhline(90, color=_INK, linewidth=0.8, linestyle="--")
-    title = "processor of the busiest generating process, share of a core"
-    axes.set(ylim=(0, max(100.0, float(cpu.max()))), title=title)
+    axes.set(ylim=(0, max(100.0, float(cpu.max()))), title="processor use of the busiest process, share of a core")
     axes.yaxis.set_major_formatter("{x:.0f} %")
     _time_axis(axes, time_s[-1])
     share = float((~timeline.keeps_up).mean())
     return f"The busiest generating process used up to {cpu.max():.0f} % of a core. " + (
-        f"It fell behind in {share:.0%} of the run (filled): latencies are partly its own then."
-        if share else "It kept up throughout, so the latencies are those of the service."
+        f"It was behind in {share:.0%} of the run (filled): its own delays are in those latencies."
+        if share else "It was never behind, so the latencies are those of the service."
     )  # fmt: skip
 
 
 def compared(figure: Figure, timeline: Timeline, baseline: Timeline) -> str:
-    """Draw the 95th percentile of two runs on one clock."""
+    """Draw the 95th percentile of two runs by time since their start."""
     axes = figure.subplots()
     tops = []
     for run, name, colour, dashes in ((baseline, "baseline", "orange", "--"), (timeline, "this run", "blue", "-")):
@@ -271,8 +267,8 @@ def _time_axis(axes: Axes, end_s: float) -> None:
         spine.set_color(_FAINT)
 
 
-def _picture(slug: str, title: str, name: str, height_in: float, draw: Callable[..., str], *data: Any) -> Picture:
-    """Return a picture of data; its text alternative is its name, and the caption that `draw` returns."""
+def _picture(slug: str, title: str, height_in: float, draw: Callable[..., str], *data: Any) -> Picture:
+    """Return a picture of data. Its text alternative is its title and the caption that `draw` returns."""
     settings: Any = {**_SETTINGS, "svg.hashsalt": slug}
     with mpl.rc_context(settings):
         figure = Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
@@ -280,11 +276,11 @@ def _picture(slug: str, title: str, name: str, height_in: float, draw: Callable[
         out = StringIO()
         canvas: Any = FigureCanvasSVG(figure)
         canvas.print_svg(out, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return Picture(slug, title, caption, _markup(out.getvalue(), slug, name, caption))
+    return Picture(slug, title, caption, _markup(out.getvalue(), slug, title, caption))
 
 
 def _markup(text: str, slug: str, title: str, description: str) -> str:
-    """Return an SVG file as an element for a page; the slug makes its ids unique in the page."""
+    """Return an SVG file as an element for a page, with ids that begin with the slug."""
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{slug}-", text)
     colours = {colour: f"var(--{name})" for name, colour in _COLOURS.items()}

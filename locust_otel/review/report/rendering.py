@@ -1,4 +1,4 @@
-"""The report of a run, with its analysis and beside an earlier run if there are: HTML, Markdown, JSON."""
+"""Formats of the report of a run, with its analysis and an earlier run if there are: HTML, Markdown, JSON."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from locust_otel.core.words import SIGNS, duration, length
 from locust_otel.review.analysis import finding
 from locust_otel.review.analysis.finding import Analysis
+from locust_otel.review.record.reader import NO_END
 from locust_otel.review.report.summary import MISSING, EndpointRow, Summary, document, story
 from locust_otel.slo.text import actual
 from locust_otel.slo.verdict import Result
@@ -28,13 +29,13 @@ _MOST_ROWS = 200
 _MOST_ROWS_OF_MARKDOWN = 30
 _LABELS = ("host", "locustfile", "profile")
 _KINDS = {"endpoint": "wide", "asked for": "wide text", "note": "wide text", "error": "wide text", "pattern": "text"}
-"""Style of the cells of a column, by its title."""
+"""Style of cells by the title of their column."""
 _STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
-"""Dark and light, wide and narrow, on screen and on paper."""
+"""Style for dark and light, wide and narrow screens, and for paper."""
 
 
 def page(run: Summary, analysis: Analysis | None, before: Summary | None) -> str:
-    """Return the report as one HTML file that needs nothing else: no network, no script."""
+    """Return the report as one HTML file that needs no other file, no network and no script."""
     run_id = escape(run.record.run_id)
     parts = [*_head(run, analysis), *_pictures(run, analysis, before), *_tables(run, analysis)]
     parts += _beside(run, before) if before is not None else ()
@@ -51,8 +52,8 @@ def _head(run: Summary, analysis: Analysis | None) -> Iterator[str]:
     labels = (f"{key} {value}" for key, value in run.record.info.items() if value and key in _LABELS)
     about = escape(" · ".join((run.started.strftime("%Y-%m-%d %H:%M UTC"), *labels)))
     yield f'<header><h1>Run {escape(run.record.run_id)}</h1><p class="dim small">{about}</p></header>\n<main>'
-    ended = "" if run.record.is_complete else " The record has no end: the run was cut off there, or goes on."
-    ended += " The run was aborted over its budget." if run.record.is_aborted else ""
+    ended = "" if run.record.is_complete else f" {NO_END}"
+    ended += " --slo-abort ended the run." if run.record.is_aborted else ""
     sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in story(run, analysis))
     kind, verdict = run.verdict.replace(" ", "-"), _VERDICTS[run.verdict]
     yield f'<section class="verdict {kind}"><strong>{verdict}.</strong>{escape(ended)}{sentences}</section>'
@@ -71,7 +72,7 @@ def _objective(result: Result) -> tuple[str, ...]:
 
 
 def _findings(analysis: Analysis | None) -> Iterator[str]:
-    yield "<h2>What the run shows</h2>"
+    yield "<h2>Findings</h2>"
     if analysis is None:
         yield f'<p class="finding">{escape(MISSING)}</p>'
         return
@@ -125,7 +126,7 @@ def _tables(run: Summary, analysis: Analysis | None) -> Iterator[str]:
 
 
 def _beside(run: Summary, other: Summary) -> Iterator[str]:
-    yield f"<h2>Against the baseline {escape(other.record.run_id)}</h2>"
+    yield f"<h2>Endpoints and the baseline {escape(other.record.run_id)}</h2>"
     before = {row.label: row for row in (*other.endpoints, other.whole)}
     rows = []
     for row in (*run.endpoints[:_MOST_ROWS], run.whole):
@@ -153,13 +154,13 @@ def _tiles(run: Summary) -> str:
 
 
 def _foot(run: Summary) -> str:
-    behind = f"The load generator fell behind in {run.behind:.0%} of the run." if run.behind else ""
+    behind = f"The load generator was behind in {run.behind:.0%} of the run." if run.behind else ""
     versions = ", ".join(f"{key} {value}" for key, value in run.record.versions.items())
     return f'</main><footer class="dim small"><p>{behind} Made by locust-otel report; {escape(versions)}.</p></footer>'
 
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; cells beyond the titles are left out."""
+    """Return a table, without cells beyond the titles."""
     aligned = (' class="text"' if "text" in _KINDS.get(title, "") else "" for title in titles)
     head = "".join(f'<th scope="col"{text}>{escape(title)}</th>' for title, text in zip(titles, aligned, strict=True))
     body = "\n".join(f"<tr>{''.join(map(_cell, titles, row))}</tr>" for row in rows)
@@ -174,7 +175,7 @@ def _cell(title: str, text: str) -> str:
 
 
 def markdown(run: Summary, analysis: Analysis | None, before: Summary | None) -> str:
-    """Return the report for the comment on a pull request."""
+    """Return the report in Markdown, for a comment on a pull request."""
     return "".join(f"{line}\n" for line in _lines(run, analysis, before))
 
 
@@ -196,7 +197,7 @@ def _lines(run: Summary, analysis: Analysis | None, before: Summary | None) -> I
     if analysis is None:
         yield _text(MISSING)
     if not run.record.is_complete:
-        yield "The record has no end: its run was cut off there, or goes on."
+        yield NO_END
     if run.results:
         yield from ("", "| objective | asked for | actual | status |", "| --- | --- | ---: | --- |")
         for result in run.results:
@@ -223,5 +224,5 @@ def _endpoint_lines(run: Summary, before: Summary | None) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """Return a text that is only text in Markdown."""
+    """Return a text in one line, with the characters of Markdown escaped."""
     return re.sub(r"([\\`*_\[\]<>|#@])", r"\\\1", " ".join(text.split()))

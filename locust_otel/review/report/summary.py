@@ -1,6 +1,6 @@
-"""The figures of a record, and its story in three sentences: the start of every format.
+"""Summary of a record: its figures, and its story in a few sentences; common to all formats.
 
-None of them needs a library of the extra; the story ends with the findings of an analysis where there is one.
+The figures need no library of the extra. The story ends with the findings of the analysis if there is one.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from locust_otel.slo.text import actual
 from locust_otel.slo.verdict import Result, overall
 
 MISSING = (
-    "Pictures and the analysis of degradation patterns are left out: they need numpy, scipy and matplotlib. "
-    "pip install 'locust-otel[analysis]' adds them."
+    "The report has no pictures and no analysis, which need numpy, scipy and matplotlib: "
+    "pip install 'locust-otel[analysis]'."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointRow:
-    """One endpoint over the whole run; times in seconds, None where nothing was measured."""
+    """Endpoint over the whole run; durations are None without measured requests."""
 
     method: str
     name: str
@@ -38,7 +38,7 @@ class EndpointRow:
     p50_s: float | None
     p95_s: float | None
     p99_s: float | None
-    share: float
+    share: float  # of the total time of all requests, in [0, 1]
 
     @property
     def label(self) -> str:
@@ -48,7 +48,7 @@ class EndpointRow:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A run in figures."""
+    """Figures of a run."""
 
     record: Record
     started: datetime
@@ -59,8 +59,8 @@ class Summary:
     errors: tuple[tuple[str, str, int], ...]  # endpoint, kind, count; the most frequent first
     peak_users: int
     peak_rps: float
-    behind: float  # share of the intervals in which the load generator was too slow
-    alike: tuple[Alike, ...]  # endpoints that differ in their ids alone, the largest group first
+    behind: float  # share of the intervals in which the load generator was behind
+    alike: tuple[Alike, ...]  # groups of endpoints that differ in their ids alone, the largest first
 
 
 def summary(record: Record) -> Summary:
@@ -101,7 +101,7 @@ def _row(method: str, name: str, several: list[SeriesSnapshot], layout: Layout, 
 
 
 def _peak_rps(record: Record) -> float:
-    """Return the highest throughput over about ten seconds."""
+    """Return the highest throughput in ten seconds, or that of a shorter run."""
     best, requests, span_s = 0.0, 0, 0.0
     for interval in record.intervals:
         requests += sum(delta.measured + delta.unmeasured for delta in interval.counts.values())
@@ -112,7 +112,7 @@ def _peak_rps(record: Record) -> float:
 
 
 def document(run: Summary) -> dict[str, Any]:
-    """Return the figures as JSON has them."""
+    """Return the figures as JSON values."""
     record = run.record
     return {
         "run_id": record.run_id,
@@ -175,5 +175,5 @@ def story(run: Summary, analysis: Analysis | None) -> list[str]:
     main = analysis.main
     advice = main.evidence[0] if main.evidence else ""
     if main.fixes:
-        advice += f" Worth a look: {main.fixes.split(';')[0].rstrip('.')}."
+        advice += f" To consider: {main.fixes.split(';')[0].rstrip('.')}."
     return [*sentences, main.summary, *([advice] if advice else [])]

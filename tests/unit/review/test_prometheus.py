@@ -1,4 +1,4 @@
-"""Tests of asking a Prometheus: what is refused, and that no credentials get anywhere else."""
+"""Tests of the client of a Prometheus: requests and responses, errors without credentials, and exporters of a run."""
 
 from __future__ import annotations
 
@@ -9,168 +9,154 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from locust_otel.core import web
+from locust_otel.core.catalogue import REQUESTS
 from locust_otel.core.errors import ConfigurationError
-from locust_otel.review.prometheus import AUTHORIZATION, AlertRule, Exporter, Prometheus, exporters_of_requests, of_run
-from tests.unit.otlp_sinks import HttpSink, reply
+from locust_otel.review import prometheus
+from locust_otel.review.prometheus import (
+    AUTHORIZATION,
+    AlertRule,
+    Exporter,
+    Prometheus,
+    Sample,
+    by_exporter,
+    exporters_of_requests,
+    of_run,
+)
 
 SECRET = "Bearer s3cr3t"
-VECTOR = {"status": "success", "data": {"resultType": "vector", "result": []}}
+VECTOR = '{"status": "success", "data": {"resultType": "vector", "result": []}}'
 
 
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask loopback directly."""
-    monkeypatch.setenv("no_proxy", "*")
+class Server:
+    """Server that gives each response in turn, and the last one again, with the requests that it got."""
 
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *bodies: Any, status: int = 200) -> None:
+        self.requests: list[tuple[str, bytes | None, str]] = []
+        self._replies = [
+            web.Reply(status, body if isinstance(body, bytes) else json.dumps(body).encode()) for body in bodies
+        ]
+        monkeypatch.setattr("locust_otel.core.web.send", self._send)
 
-def answering(value: Any, status: int = 200, **headers: str) -> HttpSink:
-    """Return a server that answers everything with bytes, or with a value as JSON."""
-    return HttpSink(reply(status, value if isinstance(value, bytes) else json.dumps(value).encode(), **headers))
-
-
-def base(server: HttpSink) -> str:
-    """Return the URL of a server."""
-    return f"http://127.0.0.1:{server.port}"
-
-
-def slug(server: Prometheus, promql: str = "up") -> str:
-    """Return the slug of the refusal, which shows no secret."""
-    with pytest.raises(ConfigurationError) as raised:
-        server.query(promql)
-    assert "s3cr3t" not in str(raised.value)
-    return raised.value.slug
+    def _send(self, url: str, body: bytes | None, **options: Any) -> web.Reply:
+        assert options["content_type"] == "application/x-www-form-urlencoded"
+        self.requests.append((url, body, options["authorization"]))
+        return self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
 
 
 def test_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A query is sent as a form, with the header of the environment, under the prefix of the path."""
+    """A query is a POST of a form below the path of the URL, with the header of the environment."""
     result = [{"metric": {"__name__": "up", "job": "a"}, "value": [1.5, "7"]}, {"metric": {}, "histogram": [1, {}]}]
-    answer = {"status": "success", "data": {"resultType": "vector", "result": result}, "warnings": ["some"]}
+    data = {"resultType": "vector", "result": result}
+    server = Server(monkeypatch, {"status": "success", "data": data, "warnings": ["some"]})
     monkeypatch.setenv(AUTHORIZATION, SECRET)
-    with answering(answer) as server:
-        assert Prometheus.of_environment(f"{base(server)}/prefix/").query('up{a="&"}') == [({"job": "a"}, 7.0)]
-    (request,) = server.received
-    assert request.path == "/prefix/api/v1/query"
-    assert request.body == b"query=up%7Ba%3D%22%26%22%7D&partial_response=false"
-    assert request.headers["authorization"] == SECRET
-    assert request.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert Prometheus.of_environment("http://a/prefix/").query('up{a="&"}') == [({"job": "a"}, 7.0)]
+    body = b"query=up%7Ba%3D%22%26%22%7D&partial_response=false"
+    assert server.requests == [("http://a/prefix/api/v1/query", body, SECRET)]
 
 
-def test_samples_over_time() -> None:
-    """A range query has its steps, one for stored samples none; samples before the time asked for are left out."""
+def test_samples_over_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A range query has steps, one for stored samples has none and leaves out samples before its begin."""
     result = [{"metric": {"__name__": "up", "job": "a"}, "values": [[9.5, "1"], [10, "2"], [11.5, "NaN"]]}]
-    with answering({"status": "success", "data": {"resultType": "matrix", "result": result}}) as server:
-        ((labels, samples),) = Prometheus(base(server)).range("up", 9.5, 11.5, 0.5)
-        ((_, stored),) = Prometheus(base(server)).stored(of_run("up", 'a"b'), 10.0, 11.5)
+    server = Server(monkeypatch, {"status": "success", "data": {"resultType": "matrix", "result": result}})
+    ((labels, samples),) = Prometheus("http://a").range("up", 9.5, 11.5, 0.5)
+    ((_, stored),) = Prometheus("http://a").stored(of_run("up", 'a"b'), 10.0, 11.5)
     assert labels == {"job": "a"}
     assert samples[:2] == [(9.5, 1.0), (10.0, 2.0)]
     assert math.isnan(samples[2][1])
-    assert [at for at, _ in stored] == [10.0, 11.5]
-    assert [(request.path, parse_qs(request.body.decode())) for request in server.received] == [
-        ("/api/v1/query_range", {
+    assert [time for time, _ in stored] == [10.0, 11.5]
+    assert [(url, parse_qs((body or b"").decode())) for url, body, _ in server.requests] == [
+        ("http://a/api/v1/query_range", {
             "query": ["up"], "start": ["9.500"], "end": ["11.500"], "step": ["0.5"], "partial_response": ["false"],
         }),
-        ("/api/v1/query", {"query": ['up{run_id="a\\"b"}[2s] @ 11.500'], "partial_response": ["false"]}),
+        ("http://a/api/v1/query", {"query": ['up{run_id="a\\"b"}[2s] @ 11.500'], "partial_response": ["false"]}),
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("status", "answer", "alerts"),
+    ("bodies", "alerts"),
     [
-        (200, {"data": {"groups": [
+        ([{"data": {"groups": [
             {"rules": [{"name": "A", "type": "alerting", "labels": {"severity": "critical"}, "query": "up == 0"}]},
             {"rules": [{"name": "a:b", "type": "recording"}, {"name": "B", "type": "alerting"}]},
-        ]}}, [AlertRule("A", {"severity": "critical"}, "up == 0"), AlertRule("B", {}, "")]),
-        (404, b"", None), (200, b"<html>", None), (200, b"{}", None), (200, b'{"data": {"groups": [{}]}}', None),
+        ]}}], [AlertRule("A", {"severity": "critical"}, "up == 0"), AlertRule("B", {}, "")]),
+        ([{"data": {"groups": []}}, {"data": {"version": "3.5.0", "revision": "abc"}}], []),
+        ([{"data": {"groups": []}}, {"data": {"version": "2.24.0"}}], None),  # VictoriaMetrics
+        ([b"<html>"], None), ([{}], None), ([{"data": {"groups": [{}]}}], None),
     ],
 )  # fmt: skip
-def test_alert_rules(status: int, answer: Any, alerts: list[AlertRule] | None) -> None:
-    """The alerts are those of all groups; where the server does not say, nothing is known."""
-    with answering(answer, status) as server:
-        assert Prometheus(base(server)).alert_rules() == alerts
-    assert server.received[0].path == "/api/v1/rules?type=alert"
+def test_alert_rules(monkeypatch: pytest.MonkeyPatch, bodies: list[Any], alerts: list[AlertRule] | None) -> None:
+    """The rules are those of all groups, and None if the server has no rules of its own."""
+    server = Server(monkeypatch, *bodies)
+    assert Prometheus("http://a").alert_rules() == alerts
+    paths = ["rules?type=alert", "status/buildinfo"][: len(server.requests)]
+    assert server.requests == [(f"http://a/api/v1/{path}", None, "") for path in paths]
 
 
-@pytest.mark.parametrize(
-    ("build", "rules"), [({"version": "3.5.0", "revision": "abc"}, []), ({"version": "2.24.0"}, None)]
-)
-def test_no_alert_rules(build: dict[str, str], rules: list[AlertRule] | None) -> None:
-    """A Prometheus without rules says so; VictoriaMetrics, which has no rules of its own, does not say."""
-    answers = [{"status": "success", "data": {"groups": []}}, {"status": "success", "data": build}]
-    with HttpSink(*(reply(200, json.dumps(answer).encode()) for answer in answers)) as server:
-        assert Prometheus(base(server)).alert_rules() == rules
-    assert server.received[1].path == "/api/v1/status/buildinfo"
-
-
-def test_errors_name_the_url() -> None:
-    """The address that was tried is in the error, with the path of the API."""
+def refusal(server: Prometheus) -> ConfigurationError:
+    """Return the error of a query, without the secret."""
     with pytest.raises(ConfigurationError) as raised:
-        Prometheus("http://127.0.0.1:1/prefix").query("up")
-    problem = raised.value
-    assert problem.where == "--prometheus"
-    assert problem.found == "http://127.0.0.1:1/prefix/api/v1/query cannot be reached: Connection refused."
-    for status, content in ((401, b""), (503, b""), (200, b"<html>"), (200, b'{"status": "error"}')):
-        with answering(content, status) as server, pytest.raises(ConfigurationError) as raised:
-            Prometheus(base(server)).range("up", 0, 1, 1)
-        assert f"{base(server)}/api/v1/query_range" in raised.value.found
+        server.query("up")
+    assert raised.value.where == "--prometheus"
+    assert "http://a/api/v1/query" in raised.value.found
+    assert "s3cr3t" not in str(raised.value)
+    return raised.value
 
 
 @pytest.mark.parametrize(
-    ("status", "content", "expected"),
+    ("status", "body", "slug"),
     [
-        (401, b"", "refused"), (403, b"", "refused"), (404, b"", "answer"), (400, b"{}", "answer"),
-        (503, b"", "answer"), (200, b"<html>", "answer"),
-        (200, b"[]", "answer"), (200, b'{"status": "error"}', "answer"),
-        (200, b'{"status": "success", "data": {"resultType": "scalar", "result": [1, "1"]}}', "answer"),
-        (200, json.dumps(VECTOR).replace("[]", '[{"metric": {}, "value": [1, "NaN"]}]').encode(), "answer"),
-        (200, json.dumps(VECTOR).replace("[]", '[{"metric": 1, "value": [1, "1"]}]').encode(), "answer"),
-        (200, b"[" * 100_000, "answer"), (200, b" " * 3000, "too-large"),
+        (401, b"", "refused"), (403, b"", "refused"), (302, b"", "answer"), (404, b"", "answer"),
+        (503, b"", "answer"), (200, b"<html>", "answer"), (200, b"[]", "answer"), (200, b"[" * 100_000, "answer"),
+        (200, b'{"status": "error"}', "answer"), (200, VECTOR.replace("vector", "scalar").encode(), "answer"),
+        (200, VECTOR.replace("[]", '[{"metric": {}, "value": [1, "NaN"]}]').encode(), "answer"),
+        (200, VECTOR.replace("[]", '[{"metric": 1, "value": [1, "1"]}]').encode(), "answer"),
+        (200, b" " * 3000, "too-large"),
     ],
 )  # fmt: skip
-def test_other_answers(monkeypatch: pytest.MonkeyPatch, status: int, content: bytes, expected: str) -> None:
-    """What is no answer of a Prometheus is refused."""
-    if expected == "too-large":
-        monkeypatch.setattr("locust_otel.review.prometheus.MAX_BYTES", 2000)
-    with answering(content, status) as server:
-        assert slug(Prometheus(base(server), SECRET)) == f"check-prometheus-{expected}"
+def test_responses_of_other_servers(monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, slug: str) -> None:
+    """A response that is not that of a Prometheus is an error."""
+    monkeypatch.setattr(prometheus, "MAX_BYTES", 2000 if slug == "too-large" else 10**6)
+    Server(monkeypatch, body, status=status)
+    assert refusal(Prometheus("http://a", SECRET)).slug == f"check-prometheus-{slug}"
 
 
-def test_a_redirect_gets_no_credentials() -> None:
-    """It is not followed: the header would go to another host."""
-    with answering(b"", 302, Location="/elsewhere") as server:
-        assert slug(Prometheus(base(server), SECRET)) == "check-prometheus-answer"
-    assert len(server.received) == 1
+def test_an_unreachable_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error has the URL and the reason of the system."""
 
+    def send(*_: Any, **options: Any) -> None:
+        assert options["timeout_s"] == 0.2
+        raise web.UnreachableError(ConnectionRefusedError(111, "Connection refused"))
 
-def test_nobody_there() -> None:
-    """A port nobody listens on cannot be reached, nor a server that says nothing in time."""
-    assert slug(Prometheus("http://127.0.0.1:1", SECRET)) == "check-prometheus-unreachable"
-    with HttpSink(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n") as server:
-        assert slug(Prometheus(base(server), SECRET, timeout_s=0.2)) == "check-prometheus-unreachable"
+    monkeypatch.setattr("locust_otel.core.web.send", send)
+    error = refusal(Prometheus("http://a", SECRET, timeout_s=0.2))
+    assert error.slug == "check-prometheus-unreachable"
+    assert error.found == "http://a/api/v1/query cannot be reached: Connection refused."
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("url", "value", "slug"),
     [
-        "", "prometheus:9090", "ftp://prometheus", "file:///etc/passwd", "http://", "http://a:port", "http://a:99999",
-        "http://a:0", "http://a/?x=1", "http://a/#x", "http://a b", "http://ä", "http://a\n",
-        "http://user:s3cr3t@prometheus:9090",
+        ("prometheus:9090", "", "url"), ("http://user:s3cr3t@prometheus:9090", "", "url"),
+        ("http://a", "Bearer s3cr3t\nX-Other: 1", "authorization"),
     ],
 )  # fmt: skip
-def test_urls(url: str) -> None:
-    """What is not the URL of a server is refused, and a password in it is not shown."""
+def test_bad_settings(url: str, value: str, slug: str) -> None:
+    """A URL that is not that of a server, and a header of two lines, are errors without the secret."""
     with pytest.raises(ConfigurationError) as raised:
-        Prometheus(url)
-    assert raised.value.slug == "check-prometheus-url"
+        Prometheus(url, value)
+    assert raised.value.slug == f"check-prometheus-{slug}"
     assert "s3cr3t" not in str(raised.value)
 
 
-@pytest.mark.parametrize("value", ["Bearer s3cr3t\nX-Other: 1", "Bearer s3cr3t ü"])
-def test_a_header_of_two_lines(value: str) -> None:
-    """It is refused, and not shown."""
-    with pytest.raises(ConfigurationError) as raised:
-        Prometheus("http://a", value)
-    assert raised.value.slug == "check-prometheus-authorization"
-    assert "s3cr3t" not in str(raised.value)
+def test_series_by_exporter() -> None:
+    """The exporter is what is left of the labels without those of the metric and of buckets."""
+    labels = {"run_id": "r1", "method": "GET", "name": "/", "user_class": "U", "outcome": "success"}
+    a = [Sample({**labels, "job": "j", "instance": "a", "le": le}, 1.0) for le in ("1", "2")]
+    b = Sample({**labels, "job": "j", "instance": "b"}, 1.0)
+    groups = by_exporter(REQUESTS, [*a, b])
+    assert [(dict(exporter).get("instance"), series) for exporter, series in groups.items()] == [("a", a), ("b", [b])]
+    assert all("le" not in dict(exporter) and "method" not in dict(exporter) for exporter in groups)
 
 
 def exporter(job: str, instance: str, **more: str) -> Exporter:
@@ -200,6 +186,6 @@ PUSHED = exporter("shop", "c")
 def test_exporters_of_requests(
     weights: dict[Exporter, float], of_run: set[Exporter], expected: set[Exporter], is_certain: bool
 ) -> None:
-    """One that has the whole run is enough; workers add up, each once; other names of the same may be the same."""
+    """An exporter with the whole run is enough. Workers add up, each instance once; several jobs may have the same."""
     exporters, certain = exporters_of_requests(weights, of_run)
     assert (set(exporters), len(exporters), certain) == (expected, len(expected), is_certain)

@@ -1,4 +1,4 @@
-"""Tests of what a check writes: parsed back, with names that try to be something else."""
+"""Tests of the formats of a verdict: parsed again, with hostile names too."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SLO = slo(
 
 
 def assessment(number: int, **changes: object) -> Assessment:
-    """Return one of the four: met, missed, undecided, invalid."""
+    """Return an assessment by number: met, missed, undecided, invalid."""
     objective = SLO.objectives[number]
     made = (
         counted(SLO, objective, Counts(995, 5)),
@@ -62,7 +62,7 @@ def test_the_worst_decides(numbers: tuple[int, ...], code: ExitCode, verdict: st
 
 
 def test_the_table() -> None:
-    """It has a line for each objective, the notes, and the verdict."""
+    """The table has a line for each objective, the notes, and the verdict."""
     written = formats.table(report(notes=("A note.",)))
     for name, status in (("met", "met"), ("missed", "missed"), ("open", "undecided"), ("broken", "invalid")):
         assert any(line.startswith(name) and status in line for line in written.splitlines())
@@ -72,7 +72,7 @@ def test_the_table() -> None:
 
 
 def test_json() -> None:
-    """The keys of docs/ci.md are there, and what is not known is null."""
+    """The document has the keys of docs/ci.md, with null for unknown values."""
     document = json.loads(formats.as_json(report(notes=("A note.",))))
     assert {key: document[key] for key in document if key != "objectives"} == {
         "version": 1, "service": "shop", "slo_file": "slo.yaml", "source": "run.json", "baseline": None,
@@ -90,13 +90,14 @@ def test_json() -> None:
 
 
 def test_json_of_a_percentile() -> None:
-    """Where only the number of requests is known, good and bad ones are not."""
-    (found,) = json.loads(formats.as_json(report(assessment(1, told="p95 2.10 s", counts=Counts(1000)))))["objectives"]
-    assert (found["actual"], found["requests"], found["good"], found["bad"]) == ("p95 2.10 s", 1000, None, None)
+    """If only the number of requests is known, good and bad requests are null."""
+    made = report(assessment(1, told="p95 2.10 s", counts=Counts(1000)))
+    (objective,) = json.loads(formats.as_json(made))["objectives"]
+    assert [objective[key] for key in ("actual", "requests", "good", "bad")] == ["p95 2.10 s", 1000, None, None]
 
 
 def test_junit() -> None:
-    """A test case for each: a failure, one that is skipped, an error; the counts agree."""
+    """Each objective is a test case, a missed one a failure, and the counts agree."""
     root = ET.fromstring(formats.junit(report(notes=("A note.",))))  # noqa: S314
     suite = root.find("testsuite")
     assert suite is not None
@@ -112,7 +113,7 @@ def test_junit() -> None:
 
 
 def test_github() -> None:
-    """An error for what is not met, a notice for what is; the table in between is no command."""
+    """An objective is an error if it is not met, else a notice; commands are stopped around the table."""
     lines = formats.github(report(notes=("A note.",))).splitlines()
     token = lines[0].removeprefix("::stop-commands::")
     assert len(token) == 32
@@ -124,7 +125,7 @@ def test_github() -> None:
 
 
 def hostile(text: str) -> Report:
-    """Return a report with a text wherever somebody else's text can stand."""
+    """Return a report with a text in each place for a text of others."""
     made = assessment(1, note=text, worst=Worst(text, text, Counts(9, 1), 0.1))
     match = Match(names=(text,), methods=(text,))
     result: Result = replace(made.result, objective=replace(made.result.objective, match=match))
@@ -133,7 +134,7 @@ def hostile(text: str) -> Report:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_texts(text: str) -> None:
-    """They stay texts in every format."""
+    """A hostile text is only a text in each format."""
     made = hostile(text)
     document = json.loads(formats.as_json(made))
     assert (document["source"], document["objectives"][0]["worst"]["name"]) == (text, text)

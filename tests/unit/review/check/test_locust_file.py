@@ -1,4 +1,4 @@
-"""Tests of what both files of Locust's have in common: how they are read, and how response times are rounded."""
+"""Tests of what both files of Locust have in common: reading, rounding, and objectives that they cannot decide."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.unit.check_files import row, slo, statuses
 
 @given(st.decimals("0", "700000", places=3))
 def test_the_rounding_is_that_of_locust(ms: Decimal) -> None:
-    """A response time is kept as Locust keeps it."""
-    # Earlier versions of Locust have it inside of a method.
+    """A response time is rounded as Locust rounds it."""
+    # In earlier versions of Locust the rounding is inside a method.
     bucket = getattr(locust_stats, "bucket_response_time", None)
     if bucket is None:
         stats = locust_stats.RequestStats()
@@ -33,8 +33,8 @@ def test_the_rounding_is_that_of_locust(ms: Decimal) -> None:
 
 
 @given(st.decimals("0.001", "60", places=3), st.decimals("0", "70000", places=3))
-def test_a_rounded_time_never_misleads(within_s: Decimal, ms: Decimal) -> None:
-    """What is said of a time at a threshold that rounding moves is true; what is not said lies next to it."""
+def test_rounded_times_are_on_the_right_side(within_s: Decimal, ms: Decimal) -> None:
+    """A rounded time is on the side of the threshold that the exact time is on; undecided times are near it."""
     threshold = Threshold(Objective("o", Sli.LATENCY, within_s=within_s))
     exceeded = threshold.is_exceeded(int(rounded(ms)))
     if exceeded is None:
@@ -52,7 +52,7 @@ P95 = "o: {sli: latency, target: 95%, within: 2s}"
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_names_of_files(tmp_path: Path, kind: str) -> None:
-    """A file can be named with Locust's ending or without; a byte order mark does no harm."""
+    """A file can be named with or without Locust's ending, and may have a byte order mark."""
     source, ending, content = KINDS[kind]
     for mark in (b"", b"\xef\xbb\xbf"):
         (tmp_path / f"run{ending}").write_bytes(mark + content.encode())
@@ -85,7 +85,7 @@ def test_unreadable_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind:
     ],
 )
 def test_objectives_that_no_file_decides(tmp_path: Path, kind: str, objective: str, reason: str) -> None:
-    """What the files do not tell is undecided, with the reason."""
+    """Objectives that need more than the file has are undecided, with the reason."""
     source, ending, content = KINDS[kind]
     (tmp_path / f"run{ending}").write_text(content)
     assessments = source(str(tmp_path / "run"))(slo(f"o: {objective}"))

@@ -1,4 +1,4 @@
-"""Tests of what the lines of a record say: what no record of this version says is refused, with the place."""
+"""Tests of the decoder of records: each violation of the format is an error with its place."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.unit.tapes import HOME, Tape, lines, packed, small
 
 @pytest.fixture(scope="module")
 def intact(tmp_path_factory: pytest.TempPathFactory) -> Tape:
-    """Give a complete small record."""
+    """Return a complete small record."""
     return small(tmp_path_factory.mktemp("record"))
 
 
 def _changed(place: int = 0, /, **changes: Any) -> Callable[[list[dict[str, Any]]], None]:
-    """Return what changes an interval, the first one if no other is named."""
+    """Return a function that changes an interval, by default the first."""
 
     def change(entries: list[dict[str, Any]]) -> None:
         [entry for entry in entries if entry["type"] == "interval"][place].update(changes)
@@ -35,6 +35,8 @@ def _changed(place: int = 0, /, **changes: Any) -> Callable[[list[dict[str, Any]
 
 
 def _first(**changes: Any) -> Callable[[list[dict[str, Any]]], None]:
+    """Return a function that changes the first line."""
+
     def change(entries: list[dict[str, Any]]) -> None:
         entries[0].update(changes)
 
@@ -51,16 +53,16 @@ RUBBISH: dict[str, tuple[Callable[[list[dict[str, Any]]], None], str]] = {
     "an unknown type": (lambda entries: entries.insert(1, {"type": "?"}), "record-rubbish"),
     "no type": (lambda entries: entries.insert(1, {"a": 1}), "record-rubbish"),
     "a line after the end": (lambda entries: entries.append({"type": "warm", "at": 1}), "record-rubbish"),
-    "a series that is none": (_changed(series=[[7, 0, 1.0, 0, [5, 1]]]), "record-rubbish"),
+    "an unknown series": (_changed(series=[[7, 0, 1.0, 0, [5, 1]]]), "record-rubbish"),
     "a series twice": (_changed(series=[[0, 0, 1.0, 0, 5, 1], [0, 0, 1.0, 0, [5, 1]]]), "record-rubbish"),
     "a bucket beyond": (_changed(series=[[0, 0, 1.0, 0, [999, 1]]]), "record-rubbish"),
     "a count below zero": (_changed(series=[[0, 0, 1.0, 0, [5, -1]]]), "record-rubbish"),
     "half a pair": (_changed(series=[[0, 0, 1.0, 0, [5]]]), "record-rubbish"),
-    "a count that is none": (_changed(series=[[0, 0, 1.0, 0, [5, 1.5]]]), "record-rubbish"),
+    "a fraction as count": (_changed(series=[[0, 0, 1.0, 0, [5, 1.5]]]), "record-rubbish"),
     "a sum below zero": (_changed(series=[[0, 0, -1.0, 0, [5, 1]]]), "record-rubbish"),
     "an entry of version 1": (_changed(series=[[0, 0, 1.0, 0, 5, 1]]), "record-rubbish"),
     "a place below zero": (_changed(series=[[-1, 0, 1.0, 0, [5, 1]]]), "record-rubbish"),
-    "a place that is none": (_changed(series=[[True, 0, 1.0, 0, [5, 1]]]), "record-rubbish"),
+    "true as place": (_changed(series=[[True, 0, 1.0, 0, [5, 1]]]), "record-rubbish"),
     "a count that falls": (_changed(2, series=[[0, 0, 9.0, 99, [111, 1], [28, 1]]]), "record-rubbish"),
     "a sum that falls": (_changed(2, series=[[0, 0, 0.25, 99, [200, 1]]]), "record-rubbish"),
     "bytes that fall": (_changed(2, series=[[0, 0, 9.0, 1, [200, 1]]]), "record-rubbish"),
@@ -68,15 +70,15 @@ RUBBISH: dict[str, tuple[Callable[[list[dict[str, Any]]], None], str]] = {
     "a time too large": (_changed(elapsed_s=10**400), "record-rubbish"),
     "a gap in time": (_changed(to=9.0), "record-rubbish"),
     "a state": (_changed(state="asleep"), "record-rubbish"),
-    "an error that is none": (_changed(errors=[[3, 1]]), "record-rubbish"),
+    "an unknown error": (_changed(errors=[[3, 1]]), "record-rubbish"),
     "users": (_changed(users={"User": "many"}), "record-rubbish"),
     "a key that is missing": (lambda entries: entries[2].pop("users"), "record-rubbish"),
 }
 
 
 @pytest.mark.parametrize("name", RUBBISH)
-def test_rubbish_is_refused(intact: Tape, tmp_path: Path, name: str) -> None:
-    """What no version 2 says is refused, with the file, the line and what is wrong there."""
+def test_violations_are_refused(intact: Tape, tmp_path: Path, name: str) -> None:
+    """A violation of version 2 of the format is refused, with file and line."""
     change, slug = RUBBISH[name]
     entries = lines(intact.path)
     change(entries)
@@ -88,7 +90,7 @@ def test_rubbish_is_refused(intact: Tape, tmp_path: Path, name: str) -> None:
 
 
 def test_version_1_is_refused(intact: Tape, tmp_path: Path) -> None:
-    """A record of the version before is refused, and the sentence says which version reads it."""
+    """A record of version 1 is refused, and the error names the locust-otel that reads it."""
     entries = lines(intact.path)
     entries[0]["version"] = 1
     path = packed(tmp_path / "old.jsonl.gz", entries)
@@ -98,7 +100,7 @@ def test_version_1_is_refused(intact: Tape, tmp_path: Path) -> None:
 
 
 def test_keys_of_later_additions_are_ignored(intact: Tape, tmp_path: Path) -> None:
-    """A key that version 2 does not know yet changes nothing."""
+    """An unknown key changes nothing."""
     entries = [{**entry, "new": [1]} for entry in lines(intact.path)]
     read = load(packed(tmp_path / "newer.jsonl.gz", entries))
     assert read.intervals == load(intact.path).intervals
@@ -106,7 +108,7 @@ def test_keys_of_later_additions_are_ignored(intact: Tape, tmp_path: Path) -> No
 
 
 def rich(folder: Path) -> Tape:
-    """Return a record in which every kind of line says something."""
+    """Return a record with each kind of line."""
     workers = (worker("host-0", lags_s=(0.001, 0.02)), worker("host-1", reasons=("lag",), cpu_ratio=None))
     tape = Tape(folder, rich_load(), workers=workers, worker_states={"running": 2}, workers_expected=2)
     event = RecordedEvent(0.75, "locust.run.start", "It starts", "INFO", {"n": 1})
@@ -127,7 +129,7 @@ ODD = st.one_of(
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_any_line_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    """A record with one value spoilt is refused with its place, or every number in it is still a number."""
+    """A record with one changed value is refused with its place, or all its numbers are still valid."""
     folder = tmp_path_factory.mktemp("hostile")
     entries = lines(rich(folder).path)
     way = data.draw(st.sampled_from([way for way in paths(entries, 20) if len(way) > 1]))

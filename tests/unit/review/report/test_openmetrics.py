@@ -1,4 +1,4 @@
-"""Tests of the back-fill: each scrape of it is one that could have been, in the form OpenMetrics asks for."""
+"""Tests of the samples of a record: each scrape is what a Prometheus would have scraped, in OpenMetrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from locust_otel.cli import main
 from locust_otel.review.report import openmetrics
 from locust_otel.slo.file import parse
 from locust_otel.wire.record import Mark
@@ -20,7 +19,7 @@ _LINE = re.compile(r"(\w+)\{(.*)\} (\S+) (\S+)")
 
 
 def written(path: Path, **changes: object) -> str:
-    """Return the back-fill of a record."""
+    """Return the samples of a record."""
     out = StringIO()
     given = {"job": None, "instance": None, "interval_s": 1.0, **changes}
     openmetrics.write(path, out, **given)  # type: ignore[arg-type]
@@ -28,26 +27,21 @@ def written(path: Path, **changes: object) -> str:
 
 
 def scrapes(text: str) -> dict[float, str]:
-    """Return the page of each scrape: the lines of its time, without the time."""
-    pages: dict[float, list[str]] = {}
-    heads = [line for line in text.splitlines() if line.startswith("# ") and line != "# EOF"]
-    times = sorted({float(m[4]) for line in text.splitlines() if (m := _LINE.fullmatch(line))})
-    for time in times:
-        pages[time] = []
-    for line in text.splitlines():
-        if line.startswith("# "):
-            for page in pages.values():
+    """Return the page of each scrape by time: the headers, and the samples of that time."""
+    matches = [(line, _LINE.fullmatch(line)) for line in text.splitlines()]
+    assert all(match or line.startswith("# ") for line, match in matches)
+    pages: dict[float, list[str]] = {time: [] for time in sorted({float(match[4]) for _, match in matches if match})}
+    for line, match in matches:
+        for time, page in pages.items():
+            if match is None:
                 page.append(line)
-        else:
-            match = _LINE.fullmatch(line)
-            assert match is not None, line
-            pages[float(match[4])].append(line.rpartition(" ")[0])
-    assert heads
+            elif float(match[4]) == time:
+                page.append(line.rpartition(" ")[0])
     return {time: "\n".join(page) + "\n" for time, page in pages.items()}
 
 
 def test_each_scrape_is_what_would_have_been_scraped(tmp_path: Path) -> None:
-    """At the end of an interval the samples are those of the run's own families, with job and instance."""
+    """At the end of an interval the samples are those of the families of the run, with job and instance."""
     workers = (worker("host-0", lags_s=(0.001, 0.02)), worker("host-1", lags_s=(0.5,)))
     tape = Tape(
         tmp_path, rich_load(), workers=workers, worker_states={"running": 2}, workers_expected=2,
@@ -71,7 +65,7 @@ def test_each_scrape_is_what_would_have_been_scraped(tmp_path: Path) -> None:
 
 
 def test_objectives_begin_at_zero(tmp_path: Path) -> None:
-    """The first scrape, at the start, has the objectives at 0, and the last what the verdict says."""
+    """The first scrape has objectives with counts of 0, and the last those of the verdict."""
     tape = small(tmp_path, parse(SLO_TEXT.encode(), "slo.yaml"))
     pages = scrapes(written(tape.path, interval_s=None))
     assert list(pages) == [START + second for second in (0, 1, 2, 3, 4, 4.25)]
@@ -83,8 +77,8 @@ def test_objectives_begin_at_zero(tmp_path: Path) -> None:
     assert totals[-1] == [6, 2, 6, 2]
 
 
-def test_samples_of_a_series_stand_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A metric comes once, a series within it too, its times rise, and the end is marked; whatever was in memory."""
+def test_samples_of_a_series_are_in_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each metric and each series is there once, with rising times, whether its text was in memory or in the file."""
     path = small(tmp_path).path
     text = written(path, interval_s=0.1)
     monkeypatch.setattr(openmetrics, "_BUFFERED", 100)
@@ -104,7 +98,7 @@ def test_samples_of_a_series_stand_side_by_side(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_long_gap_keeps_the_values(tmp_path: Path) -> None:
-    """Where an interval is long, scrapes within it have what was known at its start."""
+    """Scrapes within a long interval have the values at its start."""
     tape = Tape(tmp_path, Load(slow_s=5.0, max_names=9))
     record(tape.aggregate, HOME, [1])
     tape.interval(1.0)
@@ -118,22 +112,3 @@ def test_a_long_gap_keeps_the_values(tmp_path: Path) -> None:
         for page in pages.values()
     ]  # fmt: skip
     assert counts == [None, 1, 1, 1, 1, 2]
-
-
-def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`report` writes a file, or prints; it takes the labels from the record, and says where it is cut off."""
-    tape = small(tmp_path)
-    out = tmp_path / "run.om"
-    command = ["report", str(tape.path), "--format", "openmetrics"]
-    assert main([*command, "-o", str(out)]) == 0
-    assert 'job="locust",instance="127.0.0.1:9700"' in out.read_text()
-    assert capsys.readouterr().err == ""
-    tape.path.write_bytes(tape.path.read_bytes()[:-30])
-    assert main([*command, "--interval", "500ms", "--instance", "a:1"]) == 0
-    printed = capsys.readouterr()
-    assert 'instance="a:1"' in printed.out
-    assert "The record has no end" in printed.err
-    assert main([*command, "--interval", "0"]) == 78
-    assert main(["report", str(out), "--format", "openmetrics"]) == 1
-    assert "record-damaged" in capsys.readouterr().err
-    assert main([*command, "-o", str(tmp_path)]) == 78
