@@ -103,7 +103,7 @@ def test_the_verdict_in_words(seen: dict[str, Any]) -> None:
     assert seen["healthy-wide-light"]["shown"]["title"] == "met · 2026-11-24T16-00-00Z-3f9a"
     assert seen["plain-wide-light"]["shown"]["title"].startswith("running · ")
     assert "is over; objectives: 4 met." in seen["over-wide-light"]["shown"]["sentence"]
-    assert "Its numbers cannot be believed now" in seen["failing-wide-light"]["shown"]["sentence"]
+    assert "Its numbers are not valid now" in seen["failing-wide-light"]["shown"]["sentence"]
 
 
 @pytest.mark.parametrize("view", VIEWS)

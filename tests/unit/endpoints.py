@@ -1,47 +1,54 @@
-"""What the tests of `/metrics` share: an endpoint on a free port of this machine, with a session of its own."""
+"""An endpoint without a socket: its ports are made up, and requests go to its ASGI application in this process."""
 
 from __future__ import annotations
 
-import socket
+import asyncio
+import errno
+import json
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any, cast
-
-import requests
+from unittest.mock import Mock, patch
 
 from locust_otel.core.cardinality import Names
 from locust_otel.core.histogram import layout
 from locust_otel.core.settings import values_of
 from locust_otel.core.snapshot import Snapshot
+from locust_otel.exporter.endpoint import output
 from locust_otel.exporter.endpoint.access import WebConfig
+from locust_otel.exporter.endpoint.app import Application
 from locust_otel.exporter.endpoint.output import Endpoint
+from locust_otel.exporter.endpoint.server import Server
 from locust_otel.exporter.merged import Merged
 from locust_otel.exporter.page.page import Page
 from locust_otel.exporter.run import Run
 from locust_otel.exporter.session import Origin, Session, State
 from locust_otel.exporter.settings import Settings, resolve
 
-PLAIN = {"Accept-Encoding": "identity"}
+FREE_PORT = 40_000
+"""Port that port 0 becomes."""
 
 
-def settings(*, web_config: WebConfig | None = None, **given: object) -> Settings:
+def settings(*, web_config: WebConfig | None = None, **flags: object) -> Settings:
     """Return settings; `/metrics` is on any free port."""
-    return replace(resolve(values_of(None, {"prometheus_port": "0", **given})), web_config=web_config)
+    return replace(resolve(values_of(None, {"prometheus_port": "0", **flags})), web_config=web_config)
 
 
-def a_run(run_id: str = "run-1") -> Run:
-    """Return a run that goes on."""
+def active_run(run_id: str = "run-1") -> Run:
+    """Return a run that is active."""
     merged = Merged(layout([5.0]), 5.0, Names(200))
     return Run(run_id, {}, 1_764_000_000.25, time.monotonic(), {}, merged, None)
 
 
-class Fixed(Session):
-    """A session whose snapshots are given to it.
+class FixedSession(Session):
+    """A session whose snapshots a test sets.
 
     Attributes:
-        taken: What every snapshot is; None for those of a session without a run.
+        taken: Returned as every snapshot; None for the snapshots of the session.
     """
 
     taken: Snapshot | None = None
@@ -51,90 +58,141 @@ class Fixed(Session):
         return self.taken or super().snapshot()
 
 
-class Live:
-    """A live page."""
+LIVE_PAGE = SimpleNamespace(
+    html="<!doctype html><title>run</title>",
+    policy="default-src 'none'",
+    data=lambda: {"sentence": "Run run-1 is running."},
+)
+"""A live page."""
 
-    html = "<!doctype html><title>run</title>"
-    policy = "default-src 'none'"
 
-    def data(self) -> dict[str, Any]:
-        """Return what it shows."""
-        return {"sentence": "It goes well."}
+@dataclass
+class Response:
+    """An answer of the endpoint; the names of its headers are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.content.decode()
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.content)
 
 
 class Served:
-    """An endpoint, and requests to it.
+    """An endpoint that has started, and requests to it.
 
     Attributes:
-        told: What was sent to Locust's process.
+        messages: Messages to Locust's process.
     """
 
-    def __init__(self, asked: Settings, origin: Origin | None = None, state: State | None = None) -> None:
-        self.told: list[tuple[Any, ...]] = []
-        self.session = Fixed(asked, origin or Origin(name="host-0"), lambda *message: self.told.append(message), state)
-        self.endpoint = Endpoint(self.session, cast(Page, Live()))
-        self.endpoint.start(asked)
+    def __init__(self, given: Settings, origin: Origin | None = None, state: State | None = None) -> None:
+        self.messages: list[tuple[Any, ...]] = []
+        origin = origin or Origin(name="host-0")
+        self.session = FixedSession(given, origin, lambda *message: self.messages.append(message), state)
+        self.endpoint = Endpoint(self.session, cast(Page, LIVE_PAGE))
+        self.endpoint.start(given)
 
     @property
-    def url(self) -> str:
-        """The URL without a path."""
-        assert self.session.url is not None
-        return self.session.url.removesuffix("/metrics")
+    def server(self) -> Server:
+        """The server, once it is loaded."""
+        self.endpoint._is_loaded.wait(5)
+        assert self.endpoint._server is not None
+        return self.endpoint._server
 
     @property
-    def port(self) -> int:
-        """Where it listens."""
-        return int(self.url.rpartition(":")[2])
+    def application(self) -> Application:
+        """The ASGI application."""
+        return cast(Application, self.server._uvicorn.config.app)
 
-    def ask(self, path: str = "/metrics", method: str = "GET", **headers: str) -> requests.Response:
-        """Send a request and return the answer, once the endpoint has noted it."""
-        names = {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = requests.request(method, self.url + path, headers={**PLAIN, **names}, timeout=5)
-        time.sleep(0.005)
-        return answer
-
-    def connect(self, *sent: bytes) -> socket.socket:
-        """Open a connection and send something."""
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=5)
-        for content in sent:
-            connection.sendall(content)
-        return connection
-
-    def send(self, *sent: bytes, pause_s: float = 0.0) -> bytes:
-        """Send bytes, and return all that comes back until the other side closes."""
-        with self.connect() as connection:
-            for content in sent:
-                connection.sendall(content)
-                time.sleep(pause_s)
-            return b"".join(iter(lambda: connection.recv(65_536), b""))
-
+    @property
     def outcomes(self) -> dict[str, int]:
-        """Return how many scrapes were delivered, and how many were not."""
+        """Scrapes that were delivered, and scrapes that were not."""
         return {export.outcome: export.count for export in self.session.exports.counts()}
 
-    def stop(self) -> None:
-        """Stop."""
-        self.endpoint.stop(time.monotonic() + 1)
+    def ask(self, path: str = "/metrics", method: str = "GET", *body: bytes, **options: Any) -> Response:
+        """Return the answer to a request; see `answer`."""
+        return asyncio.run(self.answer(path, method, *body, **options))
+
+    async def answer(
+        self,
+        path: str = "/metrics",
+        method: str = "GET",
+        *body: bytes,
+        client: str = "127.0.0.1",
+        taken: int | None = None,
+        **headers: str,
+    ) -> Response:
+        """Return the answer to a request.
+
+        Args:
+            path: Path, without a query.
+            method: Method.
+            body: Parts of the body, as they arrive. The client disconnects after them.
+            client: Address of the client.
+            taken: Messages of the answer that the client takes before it disconnects; None for all.
+            headers: Headers, with `_` for `-`.
+        """
+        names = {name.replace("_", "-").lower(): text for name, text in headers.items()}
+        if body:
+            names.setdefault("content-length", str(sum(map(len, body))))
+        connection = SimpleNamespace(is_lost=False)
+        scope = {
+            "method": method, "path": path, "scheme": "http", "client": (client, 1), "server": ("127.0.0.1", FREE_PORT),
+            "headers": [(name.encode(), text.encode("latin-1")) for name, text in names.items()],
+            "state": {"connection": connection},
+        }  # fmt: skip
+        parts, left = iter(body), int(names.get("content-length", 0))
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            nonlocal left
+            part = next(parts, None)
+            if part is None:
+                return {"type": "http.disconnect"}
+            left -= len(part)
+            return {"type": "http.request", "body": part, "more_body": left > 0}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+            connection.is_lost = len(sent) == taken
+
+        await self.application(scope, receive, send)
+        first, *pieces = sent
+        content = b"".join(piece.get("body", b"") for piece in pieces)
+        return Response(first["status"], {name.decode(): text.decode() for name, text in first["headers"]}, content)
 
 
 @contextmanager
-def serving(taken: Snapshot | None = None, **given: Any) -> Iterator[Served]:
-    """Serve a snapshot until the end of the block."""
-    served = Served(settings(**given))
-    served.session.taken = taken
-    try:
-        yield served
-    finally:
-        served.stop()
+def network(*taken: int, refused: OSError | None = None) -> Iterator[None]:
+    """Let endpoints listen on made-up ports, and let their servers end at once.
 
-
-def wait_until(claim: Callable[[], object], timeout_s: float = 3.0) -> None:
-    """Return as soon as the claim holds.
-
-    Raises:
-        AssertionError: It does not within the time.
+    Args:
+        taken: Ports that other processes have.
+        refused: Error of every attempt to listen.
     """
-    until = time.monotonic() + timeout_s
-    while not claim():
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.005)
+
+    def listen(host: str, port: int) -> Mock:
+        if refused is not None:
+            raise refused
+        if port in taken:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        return Mock(getsockname=lambda: (host, port or FREE_PORT))
+
+    with patch.object(output, "_bound", listen), patch.object(Server, "run"):
+        yield
+
+
+@contextmanager
+def serving(taken: Snapshot | None = None, origin: Origin | None = None, **given: Any) -> Iterator[Served]:
+    """Serve a snapshot until the end of the block."""
+    with network():
+        served = Served(settings(**given), origin)
+        served.session.taken = taken
+        yield served

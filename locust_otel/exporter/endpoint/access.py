@@ -1,7 +1,7 @@
 """Access to `/metrics`: TLS, response headers, and users with their passwords.
 
-bcrypt takes 50 ms of CPU and more: checks run in a thread, one at a time, and their outcomes are kept, so a scrape a
-second costs one bcrypt a run.
+A bcrypt check takes 50 ms of CPU or more. So checks run in a thread, one at a time, and their outcomes are cached: a
+scraper that comes each second costs one check a run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import cached_property
 
 import bcrypt
 
-_MAX_WRONG = 1024  # outcomes of wrong passwords kept
+_MAX_WRONG = 1024  # wrong passwords in the cache
 _BCRYPT_BYTES = 72  # bcrypt reads no further; the Python package raises above it, Go and htpasswd cut
 
 
@@ -52,49 +52,44 @@ class WebConfig:
 
 
 class _Passwords:
-    """Checks passwords one at a time, and remembers outcomes under a key of this process.
+    """Checks passwords one at a time, and caches the outcomes under digests with a key of this process.
 
-    The right password of each user is never evicted, so a flood of wrong ones does not cost the scraper another check.
+    Right passwords are never evicted, so a flood of wrong ones costs the scraper no second check.
     """
 
     def __init__(self, users: Mapping[str, str]) -> None:
-        self._hashes = {name.encode(errors="replace"): hashed.encode() for name, hashed in users.items()}
+        self._hashes = {name.encode(): hashed.encode() for name, hashed in users.items()}
         self._key = secrets.token_bytes(32)
-        self._right: dict[bytes, bytes] = {}  # user -> digest
-        self._wrong: dict[bytes, None] = {}  # digests, oldest first
-        self._turn = asyncio.Lock()  # one at a time, as in the exporter-toolkit: more would take cores from the load
+        self._right: set[bytes] = set()
+        self._wrong: dict[bytes, None] = {}  # oldest first
+        self._turn = asyncio.Lock()  # one check at a time, as in the exporter-toolkit: more would slow the load down
 
     async def check(self, user: bytes, password: bytes) -> bool:
         password = password[:_BCRYPT_BYTES]
         digest = self._digest(user + b":" + password)
-        if (outcome := self._known(user, digest)) is not None:
-            return outcome
-        async with self._turn:
-            outcome = self._known(user, digest)  # another client may have asked the same meanwhile
-            if outcome is None:
-                outcome = await self._verify(user, password)
-                if outcome:
-                    self._right[user] = digest
-                else:
-                    self._wrong[digest] = None
-                    if len(self._wrong) > _MAX_WRONG:
-                        del self._wrong[next(iter(self._wrong))]
-        return outcome
+        if not self._is_cached(digest):
+            async with self._turn:
+                if not self._is_cached(digest):  # another client may have sent the same meanwhile
+                    await self._verify(user, password, digest)
+        return digest in self._right
 
     def _digest(self, data: bytes) -> bytes:
         return hmac.digest(self._key, data, hashlib.sha256)
 
-    def _known(self, user: bytes, digest: bytes) -> bool | None:
-        if hmac.compare_digest(self._right.get(user, b""), digest):
-            return True
-        return False if digest in self._wrong else None  # a keyed digest: its lookup time tells nothing
+    def _is_cached(self, digest: bytes) -> bool:
+        return digest in self._right or digest in self._wrong  # the key is secret: the lookup time reveals nothing
 
-    async def _verify(self, user: bytes, password: bytes) -> bool:
-        # An unknown user is checked against the hash of a known one, always the same, and refused whatever comes out:
-        # it takes as long as a known one, even if the hashes' costs differ.
+    async def _verify(self, user: bytes, password: bytes, digest: bytes) -> None:
+        # An unknown user is checked against the hash of a known one, always the same, and then refused. So both take
+        # the same time, even if the hashes differ in cost.
         stand_in = list(self._hashes.values())[int.from_bytes(self._digest(user)) % len(self._hashes)]
         hashed = self._hashes.get(user, stand_in)
-        return await asyncio.to_thread(_matches, password, hashed) and user in self._hashes
+        if await asyncio.to_thread(_matches, password, hashed) and user in self._hashes:
+            self._right.add(digest)
+            return
+        self._wrong[digest] = None
+        if len(self._wrong) > _MAX_WRONG:
+            del self._wrong[next(iter(self._wrong))]
 
 
 def _matches(password: bytes, hashed: bytes) -> bool:

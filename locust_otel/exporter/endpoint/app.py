@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -35,31 +36,28 @@ _EXPOSITIONS: dict[Format, Callable[[], Exposition]] = {
     Format.OPENMETRICS: partial(TextExposition, is_openmetrics=True),
     Format.PROTOBUF: ProtobufExposition,
 }
-_TIMEOUT_HEADER = "x-prometheus-scrape-timeout-seconds"
 _UNAUTHORIZED = {"WWW-Authenticate": 'Basic realm="locust-otel", charset="UTF-8"'}
 _LIVE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Rendered = tuple[Snapshot, list[bytes]]
-"""A snapshot, and the same as bytes."""
+"""A snapshot, and its exposition in pieces."""
 
 
+@dataclass(eq=False)
 class Application:
     """Answers `/metrics`, `/`, `/-/page`, `/-/healthy` and `/-/mark`."""
 
-    def __init__(
-        self, session: Session, page: Page, scrapers: Scrapers, marking: Marking, web_config: WebConfig
-    ) -> None:
-        self._session = session
-        self._page = page
-        self._scrapers = scrapers
-        self._marking = marking
-        self._web_config = web_config
-        self._expositions: dict[Format, Exposition] = {}
-        self._expiries: dict[Format, asyncio.TimerHandle] = {}
-        self._turn = asyncio.Lock()
-        self._next: dict[tuple[Format, bool], asyncio.Task[Rendered]] = {}
+    session: Session
+    page: Page
+    scrapers: Scrapers
+    marking: Marking
+    web_config: WebConfig
+    _expositions: dict[Format, Exposition] = field(init=False, default_factory=dict)
+    _expiries: dict[Format, asyncio.TimerHandle] = field(init=False, default_factory=dict)
+    _turn: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+    _next: dict[tuple[Format, bool], asyncio.Task[Rendered]] = field(init=False, default_factory=dict)
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -68,7 +66,7 @@ class Application:
 
         async def reply(answer: Answer) -> bool:
             """Send an answer, and return whether the client has taken it."""
-            headers = {**answer.headers, **self._web_config.headers}
+            headers = {**answer.headers, **self.web_config.headers}
             if request.length != 0:  # the rest of its body is not read
                 headers["Connection"] = "close"
             encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
@@ -78,7 +76,7 @@ class Application:
                 await asyncio.sleep(0)  # other connections get their turn
                 if connection.is_lost:
                     return False
-            await send({"type": "http.response.body"})  # once all before has left this process
+            await send({"type": "http.response.body"})  # waits until all pieces have left this process
             return not connection.is_lost
 
         try:
@@ -91,17 +89,17 @@ class Application:
             raise
 
     async def _may_read(self, request: Request) -> bool:
-        return await self._web_config.authenticate(request.headers.get("authorization"))
+        return await self.web_config.authenticate(request.headers.get("authorization"))
 
     async def _answer(self, request: Request, receive: Receive) -> Answer:
         is_mark = request.path == MARK_PATH
-        if not (is_mark and self._marking.knows(request)) and not await self._may_read(request):
+        if not (is_mark and self.marking.has_token(request)) and not await self._may_read(request):
             return Answer.text(401, "Unauthorized\n", headers=_UNAUTHORIZED)
         if is_mark:
             body = await _body(request, receive)
-            return await asyncio.to_thread(self._marking.answer, request, body)
+            return await asyncio.to_thread(self.marking.answer, request, body)
         if request.method not in {"GET", "HEAD"}:
-            return Answer.text(405, "Only GET and HEAD are answered here.\n", headers={"Allow": "GET, HEAD"})
+            return Answer.text(405, "Send GET or HEAD.\n", headers={"Allow": "GET, HEAD"})
         if request.path == "/-/page":
             return await asyncio.to_thread(self._page_values, request)
         return self._fixed(request)
@@ -113,12 +111,12 @@ class Application:
             case "/-/healthy":
                 return Answer.text(200, "Healthy\n")
             case "/":
-                page = self._page
+                page = self.page
                 return Answer.text(200, page.html, "text/html", _LIVE | {"Content-Security-Policy": page.policy})
-        return Answer.text(404, "Not found; the metrics are at /metrics.\n")
+        return Answer.text(404, "Not found. The metrics are at /metrics.\n")
 
     def _page_values(self, request: Request) -> Answer:
-        text = json.dumps(self._page.data())
+        text = json.dumps(self.page.data())
         answer = Answer.text(200, text, "application/json", _LIVE | {"Vary": "Accept-Encoding"})
         return answer.gzipped() if request.accepts_gzip else answer
 
@@ -126,17 +124,17 @@ class Application:
         started = perf_counter()
         format_, headers = _negotiated(request)
         client = (request.client, request.headers.get("user-agent", ""))
-        self._scrapers.came(client, timeout_s=_seconds(request.headers.get(_TIMEOUT_HEADER)))
+        self.scrapers.came(client, timeout_s=request.scrape_timeout_s)
         delivered = False
         try:
             snapshot, pieces = await self._rendered(format_, is_compressed=request.accepts_gzip)
             delivered = await reply(Answer(200, headers, joined(pieces)))
         finally:
-            self._session.exports.note(PROMETHEUS, ok=delivered, seconds=perf_counter() - started)
+            self.session.exports.note(PROMETHEUS, ok=delivered, seconds=perf_counter() - started)
         if delivered:
             run = snapshot.run
             run_id, total = ("", 0) if run is None else (run.run_id, run.requests.total)
-            self._scrapers.seen(client, run_id=run_id, total=total, is_final=snapshot.is_final)
+            self.scrapers.seen(client, run_id=run_id, total=total, is_final=snapshot.is_final)
 
     async def _rendered(self, format_: Format, *, is_compressed: bool) -> Rendered:
         """Return the current values; clients that wait at the same time for the same format share one rendering."""
@@ -152,7 +150,7 @@ class Application:
             return await asyncio.to_thread(self._render_now, exposition, is_compressed)
 
     def _exposition(self, format_: Format) -> Exposition:
-        """Return what renders a format; it is forgotten, with all that it keeps, when nobody asks again."""
+        """Return the renderer of a format; it is dropped, with all that it keeps, `KEPT_S` after its last use."""
         if format_ in self._expiries:
             self._expiries[format_].cancel()
         self._expiries[format_] = asyncio.get_running_loop().call_later(KEPT_S, self._expositions.pop, format_, None)
@@ -161,7 +159,7 @@ class Application:
         return self._expositions[format_]
 
     def _render_now(self, exposition: Exposition, is_compressed: bool) -> Rendered:
-        session = self._session
+        session = self.session
         with session.rendering:
             snapshot = session.snapshot()
             pieces = exposition.render(families(snapshot, session.scopes))
@@ -169,7 +167,7 @@ class Application:
 
 
 async def _body(request: Request, receive: Receive) -> bytes | None:
-    """Return the body of a POST; None if there is none, it is too long, or its length was not sent."""
+    """Return the body of a POST; None if it is missing, empty or too long, or its length was not sent."""
     if request.method != "POST" or not 0 < (request.length or 0) <= MAX_BODY_BYTES:
         return None
     body = b""
@@ -177,18 +175,11 @@ async def _body(request: Request, receive: Receive) -> bytes | None:
         body += bytes(message.get("body", b""))
         if not message.get("more_body", False):
             return body
-    return None  # the client has gone
+    return None  # the client has disconnected
 
 
 def _negotiated(request: Request) -> tuple[Format, dict[str, str]]:
-    """Return the format that a client prefers, and the headers that say so."""
+    """Return the format that a client prefers, and the headers that name it."""
     format_ = negotiate(request.headers.get("accept", ""))
     headers = {"Content-Type": format_.value, "Vary": "Accept, Accept-Encoding"}
     return format_, headers | ({"Content-Encoding": "gzip"} if request.accepts_gzip else {})
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None

@@ -1,8 +1,8 @@
 """Marks over HTTP: which clients may mark a run, and the answers to them.
 
-A page of another site that is open in a browser of this machine must not be able to mark. A browser sends a page's POST
-to another origin without asking only as a form or as plain text, and adds the page's origin: hence JSON, and our own
-origin only.
+A page of another site that is open in a browser of this machine must not be able to mark. Without asking, a browser
+posts to another origin only forms and plain text, and it names the origin of the page. So a mark must be JSON, and
+come from our own origin if it names one.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Marking:
         self._run_id = run_id
         self._token = token.encode()
 
-    def knows(self, request: Request) -> bool:
-        """Return whether a request shows the token."""
-        scheme, _, shown = request.headers.get("authorization", "").partition(" ")
+    def has_token(self, request: Request) -> bool:
+        """Return whether a request has the token."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if not self._token or scheme.lower() != "bearer":
             return False
-        return hmac.compare_digest(shown.strip().encode("latin-1", "replace"), self._token)
+        return hmac.compare_digest(token.strip().encode("latin-1", "replace"), self._token)
 
     def answer(self, request: Request, body: bytes | None) -> Answer:
         """Return the answer to a request whose basic auth was checked; see `marks.answered` for the body."""
@@ -48,20 +48,20 @@ class Marking:
         if request.method in {"GET", "HEAD"}:
             run = {"service": SERVICE, "run_id": self._run_id()}
             return Answer.text(200, json.dumps(run) + "\n", "application/json")
-        return Answer.text(405, "POST marks, GET tells the run.\n", headers={"Allow": "GET, HEAD, POST"})
+        return Answer.text(405, "Send POST to mark, GET for the run.\n", headers={"Allow": "GET, HEAD, POST"})
 
     def _refusal(self, request: Request) -> str:
-        if not is_own_origin(request):
+        if not _is_own_origin(request):
             return "A page of another site may not mark."
-        if self.knows(request):
+        if self.has_token(request):
             return ""
         if request.headers.get("authorization", "").lower().startswith("bearer"):
             return f"The token is not the one in {TOKEN_VARIABLE} of the load test."
         if is_local(request):
             return ""
         if not self._token:
-            return f"Only this machine may mark; to allow others, start the load test with {TOKEN_VARIABLE} set."
-        return "From elsewhere than this machine a mark needs the header Authorization: Bearer TOKEN."
+            return f"Only this machine may mark. To allow others, start the load test with {TOKEN_VARIABLE} set."
+        return "A mark from another machine needs the header Authorization: Bearer TOKEN."
 
 
 def is_local(request: Request) -> bool:
@@ -76,10 +76,10 @@ def is_local(request: Request) -> bool:
     return bool((mapped or address).is_loopback)
 
 
-def is_own_origin(request: Request) -> bool:
-    """Return whether no browser says that a page of another origin has sent a request.
+def _is_own_origin(request: Request) -> bool:
+    """Return False if a browser says that a page of another origin has sent a request.
 
-    The name in `Host` is not trusted for it: another site's name may lead to 127.0.0.1.
+    The origin is not compared with `Host`, since the name of another site may resolve to 127.0.0.1.
     """
     if request.headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
         return False

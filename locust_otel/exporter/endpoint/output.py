@@ -1,4 +1,4 @@
-"""`/metrics` as an output: Prometheus scrapes it; at the end of a run it stays until the last scrape."""
+"""`/metrics` as an output. Prometheus scrapes it; at the end of a run it stays up until the last scrape."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 512
-_BUSY_S = 2.0  # in which the port of an exporter that has died must be free again
+_BUSY_S = 2.0  # after which the port of an exporter that has died must be free again
 
 
 class Endpoint(Output):
@@ -48,7 +48,7 @@ class Endpoint(Output):
         """Listen, and serve.
 
         Raises:
-            ConfigurationError: The address cannot be listened on.
+            ConfigurationError: It cannot listen at this address.
         """
         session = self._session
         if settings.port is None or not session.scopes:
@@ -66,10 +66,8 @@ class Endpoint(Output):
         with session.lock:
             kept["port"] = port
         _allow_many_files()
-        web_config = settings.web_config
-        is_tls = web_config is not None and web_config.ssl_context is not None
-        session.url = _url(settings.host, port, is_tls=is_tls)
-        # A client that comes before it is loaded waits in the socket's queue; the load test does not wait.
+        session.url = _url(settings, port)
+        # A client that comes before the server is loaded waits in the queue of the socket; the load test does not wait.
         self._thread = Thread(target=self._serve, args=(settings, listener), daemon=True, name="endpoint")
         self._thread.start()
         session.exports.declare(PROMETHEUS)
@@ -79,26 +77,23 @@ class Endpoint(Output):
 
     def _serve(self, settings: Settings, listener: socket.socket) -> None:
         try:
-            self._server = self._loaded_server(settings)
+            from locust_otel.exporter.endpoint.access import WebConfig  # noqa: PLC0415  # 0.1 s with uvicorn
+            from locust_otel.exporter.endpoint.app import Application  # noqa: PLC0415  # likewise
+            from locust_otel.exporter.endpoint.server import Server  # noqa: PLC0415  # likewise
+
+            web_config = settings.web_config or WebConfig()
+            marking = Marking(self._session.mark, self._active_run_id, os.environ.get(TOKEN_VARIABLE, ""))
+            application = Application(self._session, self._page, self._scrapers, marking, web_config)
+            self._server = Server(application, web_config.ssl_context)
             self._is_loaded.set()
             self._server.run(listener)
-        except Exception:  # in a thread, where it would be lost
+        except Exception:  # a thread would lose it
             logger.exception("/metrics is not served%s", " any more" if self._server is not None else "")
             listener.close()
             self._is_loaded.set()
 
-    def _loaded_server(self, settings: Settings) -> Server:
-        from locust_otel.exporter.endpoint.access import WebConfig  # noqa: PLC0415  # 0.1 s with uvicorn
-        from locust_otel.exporter.endpoint.app import Application  # noqa: PLC0415  # likewise
-        from locust_otel.exporter.endpoint.server import Server  # noqa: PLC0415  # likewise
-
-        web_config = settings.web_config or WebConfig()
-        marking = Marking(self._session.mark, self._active_run_id, os.environ.get(TOKEN_VARIABLE, ""))
-        application = Application(self._session, self._page, self._scrapers, marking, web_config)
-        return Server(application, web_config.ssl_context)
-
     def finish(self, run: Run) -> None:
-        """Wait until every recent scraper has the final values, or the time is up."""
+        """Wait until every recent scraper has the final values, or has timed out."""
         session, run_id = self._session, run.run_id
         self._last_run_id = run_id
         awaited = self._scrapers.awaited(run_id)
@@ -118,7 +113,7 @@ class Endpoint(Output):
                 return
 
     def stop(self, deadline_s: float) -> None:
-        """Stop listening, and let answers under way finish for at most half a second."""
+        """Stop listening, and give answers under way up to half a second to finish."""
         if self._thread is None:
             return
         self._is_loaded.wait(max(deadline_s - monotonic(), 0.0))
@@ -140,7 +135,7 @@ class Endpoint(Output):
 
 
 def _listen(settings: Settings, first: int, last: int, patience_s: float = 0.0) -> socket.socket:
-    """Return a socket that listens on the first free port; the last one has some seconds to become free.
+    """Return a socket that listens on the first free port; retry the last port until `patience_s` is over.
 
     Raises:
         ConfigurationError: No port is free, or the address cannot be used.
@@ -153,14 +148,16 @@ def _listen(settings: Settings, first: int, last: int, patience_s: float = 0.0) 
             break
         except OSError as error:
             if error.errno != errno.EADDRINUSE or (port >= last and monotonic() >= until):
-                raise _cannot_listen(error, settings, port) from error
+                raise _refusal(error, settings.host, port) from error
         if port < last:
             port += 1
         else:
             sleep(0.02)
     if port != first:
         logger.warning(
-            "Port %d is taken; /metrics is on port %d: have Prometheus scrape that, or name a free one.", first, port
+            "Port %d is taken; /metrics is on port %d. Let Prometheus scrape that port, or name a free one.",
+            first,
+            port,
         )
     return listener
 
@@ -177,37 +174,32 @@ def _bound(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _cannot_listen(error: OSError, settings: Settings, port: int) -> ConfigurationError:
-    if error.errno == errno.EADDRINUSE:
-        return ConfigurationError(
-            "--prometheus-port",
-            f"port {port} of {settings.host} is taken by another process.",
-            "Give a free one, or leave the flag out to have one chosen.",
-            slug="prometheus-port-taken",
-        )
-    if error.errno == errno.EACCES:
-        return ConfigurationError(
-            "--prometheus-port",
-            f"port {port} is reserved for the system.",
-            "Give one from 1024 up.",
-            slug="prometheus-port-reserved",
-        )
-    return ConfigurationError(
-        "--prometheus-host",
-        f"{settings.host}:{port} cannot be listened on: {error.strerror or error}.",
-        "Give an address of this machine: 127.0.0.1, 0.0.0.0.",
-        slug="prometheus-host",
-    )
+def _refusal(error: OSError, host: str, port: int) -> ConfigurationError:
+    flag = "--prometheus-port"
+    match error.errno:
+        case errno.EADDRINUSE:
+            found = f"port {port} of {host} is taken by another process."
+            remedy, slug = "Give a free port, or leave out the flag.", "prometheus-port-taken"
+        case errno.EACCES:
+            found = f"port {port} is reserved for the system."
+            remedy, slug = "Give a port from 1024 up.", "prometheus-port-reserved"
+        case _:
+            flag, slug = "--prometheus-host", "prometheus-host"
+            found = f"cannot listen on {host}:{port}: {error.strerror or error}."
+            remedy = "Give an address of this machine: 127.0.0.1, 0.0.0.0."
+    return ConfigurationError(flag, found, remedy, slug=slug)
 
 
-def _url(host: str, port: int, *, is_tls: bool) -> str:
-    """Return a URL that can be opened on this machine."""
+def _url(settings: Settings, port: int) -> str:
+    """Return a URL that works on this machine."""
+    host, web_config = settings.host, settings.web_config
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    is_tls = web_config is not None and web_config.ssl_context is not None
     return f"{'https' if is_tls else 'http'}://{shown}:{port}/metrics"
 
 
 def _allow_many_files() -> None:
-    """Raise the limit of open files, of which each connection is one."""
+    """Raise the limit of open files; each connection needs one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

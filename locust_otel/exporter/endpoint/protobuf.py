@@ -1,4 +1,4 @@
-"""Families of points as Prometheus reads them in protobuf: the way to native histograms over a scrape.
+"""The exposition in protobuf, the only one with native histograms.
 
 Each histogram has classic and native buckets; Prometheus takes those it is configured for. `metrics.proto` has the
 messages, and the command that generates `metrics_pb2.py` from it.
@@ -35,30 +35,30 @@ class ProtobufExposition(Exposition):
 
     def _point(self, family: Family, point: Point | HistogramPoint) -> bytes:
         if isinstance(point, HistogramPoint):
-            value = _histogram(point, family.start_time)
+            metric = _histogram(point, family.start_time)
         else:
-            value = _number(family.metric.kind, point.value, family.start_time)
+            metric = _number(family.metric.kind, point.value, family.start_time)
+        value: bytes = metric.SerializeToString()
         # The bytes of a message are those of its fields, so the labels of a series are encoded once.
         labels = b"".join(starmap(_label, zip(family.label_names, point.labels, strict=True)))
         return b"".join((_METRIC_TAG, _varint(len(labels) + len(value)), labels, value))
 
 
-def _number(kind: Kind, value: float, start_time: float) -> bytes:
+def _number(kind: Kind, value: float, start_time: float) -> messages.Metric:
     metric = _blank(kind, start_time)
     (metric.gauge if kind is Kind.GAUGE else metric.counter).value = value
-    encoded: bytes = metric.SerializeToString()
-    return encoded
+    return metric
 
 
 @lru_cache(maxsize=8)
 def _blank(kind: Kind, start_time: float) -> messages.Metric:
-    """Return a metric to be filled, again and again: a new one each time takes three times as long."""
+    """Return a metric to fill again and again: a new one for each point takes three times as long."""
     if kind is Kind.GAUGE:
         return messages.Metric(gauge=messages.Gauge())
     return messages.Metric(counter=messages.Counter(created_timestamp=_timestamp(start_time)))
 
 
-def _histogram(point: HistogramPoint, start_time: float) -> bytes:
+def _histogram(point: HistogramPoint, start_time: float) -> messages.Metric:
     cumulative = point.layout.classic(point.counts)
     view = point.layout.exponential(point.counts)
     metric = messages.Metric(histogram=_empty(point.layout.classic_bounds))
@@ -78,12 +78,11 @@ def _histogram(point: HistogramPoint, start_time: float) -> bytes:
         histogram.exemplars.append(message)
         if index < len(histogram.bucket):
             histogram.bucket[index].exemplar.CopyFrom(message)
-    encoded: bytes = metric.SerializeToString()
-    return encoded
+    return metric
 
 
 def _exemplar(exemplar: Exemplar) -> messages.Exemplar:
-    """Return a message to be copied, before it is filled again: a new one each time takes four times as long."""
+    """Return a message to copy; the next call fills it again, since a new one takes four times as long."""
     message = _EXEMPLAR
     trace, span = message.label
     trace.value, span.value, message.value = exemplar.trace_id, exemplar.span_id, exemplar.duration_s
@@ -94,7 +93,7 @@ def _exemplar(exemplar: Exemplar) -> messages.Exemplar:
 
 @lru_cache(maxsize=16_384)
 def _label(name: str, value: str) -> bytes:
-    """Return the field of a `Metric` with this label; an empty one is the same as none."""
+    """Return the field of a `Metric` with this label; nothing for an empty value, which is the same."""
     # Bytes that are not UTF-8 in a file name or an environment variable arrive as lone surrogates.
     label = messages.LabelPair(name=name, value=value.encode("utf-8", "replace").decode())
     field: bytes = messages.Metric(label=[label]).SerializeToString() if value else b""

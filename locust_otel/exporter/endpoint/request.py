@@ -1,4 +1,4 @@
-"""A request and its answer as plain values, apart from the server that carries them."""
+"""A request and its answer as plain values, without a server."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 PIECE_BYTES = 64 * 1024
-"""Bytes of an answer that are put together at a time; a client that does not take them gets no more."""
+"""Bytes of an answer that are joined at a time. The next ones are joined once the client has taken these."""
 
-_GZIP_BYTES = 1024 * 1024  # that are compressed at a time: after each, other threads may take this one's turn
-_GZIP_LEVEL = 1  # the quickest; repeated label text shrinks to a twentieth even so
+_GZIP_BYTES = 1024 * 1024  # that are compressed at a time; other threads may run in between
+_GZIP_LEVEL = 1  # the fastest; repeated label text still shrinks to a twentieth
 _REFUSALS = {"q=0", "q=0.0", "q=0.00", "q=0.000"}  # of a coding in Accept-Encoding
 
 
@@ -21,10 +21,10 @@ class Request:
 
     method: str
     path: str
-    headers: Mapping[str, str]  # by lowercase names; several of one name are joined by commas
-    client: str  # its address
+    headers: Mapping[str, str]  # by lowercase name; values of one name are joined by commas
+    client: str  # address; empty if it has disconnected
     scheme: str = "http"  # or `https`
-    port: int = 0  # where it arrived
+    port: int = 0  # of the server
 
     @classmethod
     def of(cls, scope: Mapping[str, Any]) -> Request:
@@ -45,17 +45,25 @@ class Request:
 
     @property
     def length(self) -> int | None:
-        """Bytes of its body; None where they are not known beforehand."""
+        """Bytes of the body; None if they are not known in advance."""
         return None if "transfer-encoding" in self.headers else int(self.headers.get("content-length", 0))
 
     @property
     def accepts_gzip(self) -> bool:
-        """Whether the answer may be compressed."""
+        """True if the answer may be compressed."""
         for item in self.headers.get("accept-encoding", "").lower().replace(" ", "").split(","):
             coding, *parameters = item.split(";")
             if coding in {"gzip", "*"}:
                 return _REFUSALS.isdisjoint(parameters)
         return False
+
+    @property
+    def scrape_timeout_s(self) -> float | None:
+        """Timeout that Prometheus sends with a scrape; None without one."""
+        try:
+            return float(self.headers["x-prometheus-scrape-timeout-seconds"])
+        except (KeyError, ValueError):
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +78,18 @@ class Answer:
     def text(cls, status: int, body: str, kind: str = "text/plain", headers: Mapping[str, str] | None = None) -> Answer:
         """Return an answer of text."""
         data = body.encode()
-        own = {"Content-Type": f"{kind}; charset=utf-8", "Content-Length": str(len(data))}
-        return cls(status, own | dict(headers or {}), (data,))
+        described = {"Content-Type": f"{kind}; charset=utf-8", "Content-Length": str(len(data))}
+        return cls(status, described | dict(headers or {}), (data,))
 
     def gzipped(self) -> Answer:
         """Return the same answer, compressed."""
         data = b"".join(gzipped(self.pieces))
-        own = {"Content-Encoding": "gzip", "Content-Length": str(len(data))}
-        return Answer(self.status, {**self.headers, **own}, (data,))
+        changed = {"Content-Encoding": "gzip", "Content-Length": str(len(data))}
+        return Answer(self.status, {**self.headers, **changed}, (data,))
 
 
 def joined(pieces: Iterable[bytes], least: int = PIECE_BYTES) -> Iterator[bytes]:
-    """Yield the same in larger pieces, which are put together only when they are asked for."""
+    """Yield the same bytes in pieces of at least `least`, each joined only when it is needed."""
     waiting: list[bytes] = []
     size = 0
     for piece in pieces:
@@ -95,7 +103,7 @@ def joined(pieces: Iterable[bytes], least: int = PIECE_BYTES) -> Iterator[bytes]
 
 
 def gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the same, compressed."""
+    """Yield the same bytes, compressed."""
     compressor = zlib.compressobj(_GZIP_LEVEL, wbits=zlib.MAX_WBITS | 16)
     for piece in joined(pieces, _GZIP_BYTES):
         if compressed := compressor.compress(piece):

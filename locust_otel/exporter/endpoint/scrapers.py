@@ -1,7 +1,7 @@
-"""The scrapers of `/metrics`: how often each comes, and which of them have the final values of a run.
+"""The scrapers of `/metrics`: the interval of each, and which of them have the final values of a run.
 
-A headless run ends between two scrapes, and what happened after the last one would be lost. So the endpoint stays up
-until every scraper that came lately has come once more, at most 1.2 of its intervals.
+A headless run ends between two scrapes, and Prometheus would miss the requests after the last one. So the endpoint
+stays up until every recent scraper has come once more, for at most 1.2 of its intervals.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ PROMETHEUS = "prometheus"
 """Name of the endpoint among the exports."""
 
 PATIENCE = 1.2  # intervals to wait for a scraper after its last scrape
-INTERVALS_KEPT = 2  # the longest of them counts: after a scrape that came late the next one seems to come early
-MAX_INTERVAL_S = 120.0  # a client that comes less often is a visitor and not waited for
-MAX_SCRAPERS = 100  # remembered; the one that has been away for longest is forgotten first
+INTERVALS_KEPT = 2  # the longer one counts: after a late scrape the next one seems early
+MAX_INTERVAL_S = 120.0  # clients that come less often are visitors; the endpoint does not wait for them
+MAX_SCRAPERS = 100  # kept; the one that has been away longest is dropped first
 
 
 @dataclass(slots=True)
 class _Scraper:
     last: float
     intervals_s: tuple[float, ...]
-    is_observed: bool
+    is_observed: bool  # False if the interval is the timeout that it sent
     final_of: str = ""  # the run whose final values it has
 
 
 class Scrapers:
-    """Remembers each scraper, told apart by its address and user agent.
+    """Keeps each scraper by its address and user agent.
 
-    Every method may be called from every thread. What is pickled holds in another process of this machine, since all
-    share the monotonic clock.
+    Every method may be called from every thread. A pickled object is valid in another process of this machine, since
+    they share the monotonic clock.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
@@ -51,20 +51,19 @@ class Scrapers:
         self.__dict__ |= state
 
     def came(self, client: tuple[str, str], *, timeout_s: float | None) -> None:
-        """Note a scrape that has just come; its answer may take a while, and the run may end meanwhile.
+        """Note a scrape that has just come; the run may end before it is answered.
 
         Args:
             client: Address and user agent.
-            timeout_s: The scrape timeout it sent, as Prometheus does; until a second scrape shows the interval, this
-                is the best guess at it. None for clients that send none: they count as scrapers from the second time.
+            timeout_s: The scrape timeout that Prometheus sends: the best guess at the interval until a second scrape
+                shows it. None if the client sent none; such a client counts as a scraper from its second request.
         """
         with self._lock:
             now = self._clock()
             known = self._scrapers.pop(client, None)
-            # Prometheus allows no timeout that is longer than the interval; two scrapes may be closer to each other,
-            # if the first one had to wait.
+            # Prometheus allows no timeout above the interval. Two scrapes may be closer if the first one had to wait.
             interval = max(now - known.last, timeout_s or 0.0) if known is not None else timeout_s
-            # The first of them is a guess, and goes when there is an observed one.
+            # A guess is dropped as soon as an interval is observed.
             before = known.intervals_s[1 - INTERVALS_KEPT :] if known is not None and known.is_observed else ()
             intervals = () if interval is None or interval > MAX_INTERVAL_S else (*before, interval)
             self._scrapers[client] = _Scraper(now, intervals, is_observed=known is not None)
@@ -72,9 +71,9 @@ class Scrapers:
                 del self._scrapers[next(iter(self._scrapers))]
 
     def seen(self, client: tuple[str, str], *, run_id: str, total: int, is_final: bool) -> None:
-        """Note that the answer to a scrape was sent, with so many requests of this run; an empty `run_id` for none."""
+        """Note that a scrape was answered, with `total` requests of this run; `run_id` is empty before the first."""
         with self._lock:
-            if scraper := self._scrapers.get(client):  # not, if many others have come since
+            if scraper := self._scrapers.get(client):  # None if many others have come since
                 scraper.final_of = run_id if is_final else ""
             if run_id:
                 self._totals[run_id] = total
@@ -82,12 +81,12 @@ class Scrapers:
                     del self._totals[earlier]
 
     def last_total(self, run_id: str) -> int | None:
-        """Return how many requests of a run were in the values last delivered; None before its first scrape."""
+        """Return the number of requests in the last scrape of a run; None before its first scrape."""
         with self._lock:
             return self._totals.get(run_id)
 
     def awaited(self, run_id: str) -> dict[str, float]:
-        """Return the scrapers without the final values of a run: address, and seconds until it is given up."""
+        """Return the scrapers without the final values of a run: their addresses, and the seconds left to wait."""
         awaited: dict[str, float] = {}
         with self._lock:
             now = self._clock()

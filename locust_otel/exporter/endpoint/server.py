@@ -25,16 +25,16 @@ logger = logging.getLogger(__name__)
 # Seconds of each phase of a connection.
 HANDSHAKE_S = 6.0  # of TLS
 HEAD_S = 10.0  # from the first byte of a request to the end of its headers
-ANSWER_S = 60.0  # for the body of the request, to make the answer, and for the client to take it
-IDLE_S = 150.0  # until the next request; a little more than the longest interval of a scraper that is waited for
-_DRAIN_S = 0.3  # for answers under way at the stop; uvicorn itself takes up to 0.2 s more
+ANSWER_S = 60.0  # to read the body of the request, render the answer and send it
+IDLE_S = 150.0  # until the next request; above `MAX_INTERVAL_S` of a scraper
+_DRAIN_S = 0.3  # for answers under way at the stop; uvicorn takes up to 0.2 s more
 
 MAX_HEAD_BYTES = 32 * 1024
-"""Bytes of an unfinished head of a request, above which it is refused."""
+"""A request with a longer unfinished head is refused. Bytes."""
 
 
 class Connection(H11Protocol):
-    """One connection, which is cut off if a phase takes too long; `is_lost` once it has ended."""
+    """One connection, which is aborted if a phase takes too long; `is_lost` once it has ended."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -46,29 +46,30 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Wait for the first request."""
         super().connection_made(transport)
-        # Writing waits until all before has left this process: what was sent whole has really been sent.
+        # Each write waits until the bytes before it have left this process, so an answer that was sent is really sent.
         transport.set_write_buffer_limits(high=1, low=0)
         self._enter(IDLE_S, is_idle=True)
 
     def data_received(self, data: bytes) -> None:
-        """Take in a part of a request."""
+        """Read a part of a request."""
         if self._is_idle:
             self._enter(HEAD_S)
-        cycle = self.cycle
         super().data_received(data)
+
+    def handle_events(self) -> None:
+        """Begin an answer if the head of a request is complete."""
+        cycle = self.cycle
+        super().handle_events()
         if self.cycle is not cycle:
             self._enter(ANSWER_S)
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, which may have come already."""
+        """Wait for the next request, which may be there already."""
         self._enter(IDLE_S, is_idle=True)
-        cycle = self.cycle
         super().on_response_complete()
-        if self.cycle is not cycle:
-            self._enter(ANSWER_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note that it has ended."""
+        """Note that the connection has ended."""
         self.is_lost = True
         self.app_state = {}
         if self._timer is not None:
@@ -76,7 +77,7 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def _enter(self, limit_s: float, *, is_idle: bool = False) -> None:
-        """Begin a phase that may last so long."""
+        """Enter a phase of at most `limit_s` seconds."""
         self._is_idle = is_idle
         if self._timer is not None:
             self._timer.cancel()
@@ -84,7 +85,7 @@ class Connection(H11Protocol):
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """An event loop whose servers do not wait for TLS as long as asyncio's do, which is 60 s."""
+    """An event loop with shorter time limits for TLS than the 60 s of asyncio."""
 
     async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:
         """Create a server."""
@@ -94,7 +95,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class Server:
-    """Serves an application on a socket that listens already; plain HTTP without an SSL context."""
+    """Serves an application on a listening socket; plain HTTP without an SSL context."""
 
     def __init__(self, application: Application, ssl_context: ssl.SSLContext | None) -> None:
         config = Config(
@@ -104,13 +105,13 @@ class Server:
             lifespan="off",
             interface="asgi3",
             log_config=None,
-            log_level="critical",  # requests that are not HTTP are not worth a line
+            log_level="critical",  # no line for requests that are not HTTP
             access_log=False,
             proxy_headers=False,
             server_header=False,
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             timeout_keep_alive=ceil(IDLE_S),
-            timeout_graceful_shutdown=_DRAIN_S,  # type: ignore[arg-type]  # goes to asyncio, which takes fractions
+            timeout_graceful_shutdown=_DRAIN_S,  # type: ignore[arg-type]  # asyncio takes fractions
         )
         config.load()
         config.ssl = ssl_context
@@ -128,12 +129,12 @@ class Server:
     async def _serve(self, listener: socket.socket) -> None:
         asyncio.get_running_loop().set_exception_handler(_quiet)
         await self._uvicorn.serve(sockets=[listener])
-        listener.close()  # which some versions leave open after a stop that comes before they have begun
+        listener.close()  # some versions of uvicorn leave it open if they are stopped while they start
         for connection in list(self._uvicorn.server_state.connections):
             connection.transport.abort()
         await asyncio.sleep(0)
 
 
 def _quiet(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what went wrong on a connection: mostly what its client did."""
+    """Log an error of a connection at DEBUG: most are caused by the client."""
     logger.debug("%s", context.get("message"), exc_info=context.get("exception"))

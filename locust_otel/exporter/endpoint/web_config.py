@@ -1,13 +1,13 @@
-"""TLS, response headers and basic auth of `/metrics`, from a file Prometheus users already know.
+"""TLS, response headers and basic auth of `/metrics`, from a file that Prometheus users already know.
 
 The format is the exporter-toolkit's:
 https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md
 
 Rules:
 
-- A setting that cannot be honoured is refused: an endpoint less protected than its file says is worse than
+- A setting that is not supported is refused: an endpoint with less protection than its file says is worse than
   a run that does not start.
-- All problems of a file are reported at once, and none of them prints a hash, a key or a password.
+- All problems of a file are reported at once, without any hash, key or password.
 - The file and its certificates are read once, before the run.
 """
 
@@ -23,13 +23,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from locust_otel.core.documents import Document, Place, is_secret, read
+from locust_otel.core.documents import Document, is_secret, read
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.core.shape import Shape, refused, validated
 from locust_otel.exporter.endpoint.access import WebConfig
 
 _SLUG = "web-config"
-_MAX_COST = 16  # about 4 s a check; the first scrapes run into Prometheus' timeout of 10 s soon above it
+_MAX_COST = 16  # about 4 s a check; Prometheus times out after 10 s
 
 # The last character of the salt has 4 spare bits; bcrypt.checkpw raises "Invalid salt" unless they are 0.
 _HASH = re.compile(r"\$2[abxy]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
@@ -41,8 +41,7 @@ _UNSUPPORTED = {
 }
 _TLS, _USERS = "tls_server_config", "basic_auth_users"
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
-_UNVERIFIED = ("RequestClientCert", "RequireAnyClientCert", "RequireClientCert")
-_CLIENT_AUTH = {
+_CLIENT_AUTH = {  # the other policies ask for certificates that are not verified, which Python cannot do
     "NoClientCert": ssl.CERT_NONE,
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
@@ -62,21 +61,12 @@ _TLS13_CIPHERS = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACH
 
 
 def _shown(text: str) -> str:
-    """Make text of the file fit for a message: not long, no line breaks, no secret in the wrong place."""
+    """Return text of the file for a message: no line breaks, no secret."""
     return "…" if is_secret(text) else repr(text)[1:-1]
 
 
 def _printed(key: str) -> str:
     return _shown(key.partition(":")[0])  # `{alice:secret}`, without a blank, is one key
-
-
-def _policy(text: str) -> str:
-    if text and text not in _CLIENT_AUTH:
-        reason = "cannot be done: Python verifies each certificate it asks for"
-        found = f"'{_shown(text)}' {reason if text in _UNVERIFIED else 'is not a policy'}."
-        remedy = f"Write {', '.join(_CLIENT_AUTH)}; RequireAndVerifyClientCert is the secure one."
-        raise refused("client-auth", found, remedy)
-    return text
 
 
 def _suites(names: list[str | None]) -> list[str | None]:
@@ -89,7 +79,7 @@ def _suites(names: list[str | None]) -> list[str | None]:
 
 def _header(value: str) -> str:
     if not (value.isascii() and value.isprintable()):
-        raise refused("header-value", "Not one line of ASCII.", "Write printable ASCII.")
+        raise refused("header-value", "This is not one line of ASCII.", "Write printable ASCII.")
     return value
 
 
@@ -103,19 +93,20 @@ def _one_of(*allowed: str, slug: str = "header-value", reason: str = "is not all
 
 
 _Version = Annotated[
-    str, _one_of(*_VERSIONS, slug="tls-version", reason="is not TLS12 or TLS13; older ones are broken (RFC 8996)")
+    str, _one_of(*_VERSIONS, slug="tls-version", reason="is not supported; older TLS is broken (RFC 8996)")
 ]
+_Policy = Annotated[str, _one_of(*_CLIENT_AUTH, slug="client-auth", reason="is not supported")]
 _Header = Annotated[str, AfterValidator(_header)]
 
 
 class _Section(Shape):
-    """A mapping of which each key may be left out, or have nothing behind it."""
+    """A mapping; each key may be left out or have no value."""
 
     HAS_LOOSE_KEYS = True
 
     @classmethod
     def unknown_key(cls, key: str) -> tuple[str, str, str]:
-        """Return finding, remedy and slug; the exporter-toolkit has more keys than can be honoured."""
+        """Return finding, remedy and slug; some keys of the exporter-toolkit are not supported."""
         if key in _UNSUPPORTED:
             return "Not supported here.", _UNSUPPORTED[key], "unsupported-key"
         return super().unknown_key(key)
@@ -133,7 +124,7 @@ class _Tls(_Section):  # an empty text counts as absent
     cert_file: str = ""
     key: str = ""
     key_file: str = ""
-    client_auth_type: Annotated[str, AfterValidator(_policy)] = ""
+    client_auth_type: _Policy = ""
     client_ca: str = ""
     client_ca_file: str = ""
     min_version: _Version = ""
@@ -151,12 +142,12 @@ class _Headers(_Section):
 
     @classmethod
     def unknown_key(cls, key: str) -> tuple[str, str, str]:
-        """Return finding, remedy and a slug of its own."""
+        """Return finding and remedy of any key, and the slug of a header."""
         return *super().unknown_key(key)[:2], "header-name"
 
 
 class _Http(_Section):
-    http2: bool = True  # changes nothing: clients fall back to our HTTP/1.1
+    http2: bool = True  # has no effect: clients fall back to HTTP/1.1
     headers: _Headers = _Headers.model_validate({})
 
 
@@ -169,11 +160,11 @@ class _Settings(_Section):
 def load(path: str) -> WebConfig:
     """Read a web configuration file.
 
-    An empty file is valid: plain HTTP, no users. Paths in the file are relative to the file's folder.
+    An empty file is valid: plain HTTP, no users. Paths in the file are relative to its folder.
 
     Raises:
-        ConfigurationError: The file or something it names cannot be used. Several problems come as one
-            error with the slug `web-config-invalid`, one a line, each with its own slug.
+        ConfigurationError: The file, or a file that it names, cannot be used. Several problems are one error with the
+            slug `web-config-invalid`, one a line, each with its own slug.
     """
     document = Document(path, read(Path(path), f"{path}:1", _SLUG), _SLUG, _printed)
     if document.values is None:
@@ -182,7 +173,8 @@ def load(path: str) -> WebConfig:
     users = {name: hashed or "" for name, hashed in settings.basic_auth_users.items()}
     for name, hashed in users.items():
         _check_user(document, name, hashed)
-    context = _TlsReader(document, settings.tls_server_config, left_out, Path(path).parent).context()
+    refused_keys = {key for key in _Tls.fields() if any(place[:2] == (_TLS, key) for place in left_out)}
+    context = _TlsReader(document, settings.tls_server_config, refused_keys, Path(path).parent).context()
     if len(document.problems) > 1:
         lines = "".join(f"\n  {problem}" for problem in document.problems)
         found = f"{len(document.problems)} problems:{lines}\n"
@@ -201,23 +193,23 @@ def _check_user(document: Document, name: str, hashed: str) -> None:
         remedy = "Make one with `htpasswd -nBC 10 NAME` and quote it."
         document.refuse(place, "This is not a bcrypt hash (not shown).", remedy, "hash")
     elif int(match[1]) > _MAX_COST:
-        remedy = f"Make one of cost 10; up to {_MAX_COST} is checked within a scrape's timeout."
+        remedy = f"Make one of cost 10; above cost {_MAX_COST} a check is too slow for a scrape."
         document.refuse(place, f"The hash has cost {match[1]}.", remedy, "hash-cost")
 
 
 @dataclass(frozen=True)
 class _TlsReader:
-    """From the TLS settings of a file to a context, with the problems between several settings."""
+    """Makes a context of the TLS settings of a file, and refuses settings that contradict each other."""
 
     document: Document
     settings: _Tls
-    left_out: set[Place]
+    refused_keys: set[str]  # already reported
     folder: Path
 
     def context(self) -> ssl.SSLContext | None:
         """Return the context; None without TLS settings."""
         given = self.settings.model_dump(exclude_unset=True)
-        if all(value == "" for value in given.values()) and not self._is_left_out(*_Tls.fields()):
+        if all(value == "" for value in given.values()) and not self.refused_keys:
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         low, high = _VERSIONS[self.settings.min_version or "TLS12"], _VERSIONS[self.settings.max_version or "TLS13"]
@@ -229,9 +221,6 @@ class _TlsReader:
         self._load_certificates(context)
         self._set_client_auth(context)
         return context
-
-    def _is_left_out(self, *keys: str) -> bool:
-        return any(place[:2] == (_TLS, key) for place in self.left_out for key in keys)
 
     def _refuse(self, key: str, found: str, remedy: str, slug: str) -> None:
         self.document.refuse((_TLS, key), found, remedy, slug)
@@ -247,7 +236,7 @@ class _TlsReader:
                 self._refuse("cipher_suites", "This OpenSSL has none of them.", "Remove the list.", "cipher")
         elif self.settings.cipher_suites and self.settings.min_version != "TLS13":
             remedy = "Write `min_version: TLS13`, or add a suite of TLS 1.2."
-            self._refuse("cipher_suites", "It leaves TLS 1.2 without a cipher.", remedy, "cipher")
+            self._refuse("cipher_suites", "TLS 1.2 has no cipher in this list.", remedy, "cipher")
 
     def _load_certificates(self, context: ssl.SSLContext) -> None:
         with tempfile.TemporaryDirectory(prefix="locust-otel-") as scratch:
@@ -260,24 +249,24 @@ class _TlsReader:
                 if ca:
                     context.load_verify_locations(ca)
             except ssl.SSLError as error:
-                # The latter: RSA key, EC certificate.
+                # The second reason: an RSA key and an EC certificate.
                 if error.reason in ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
-                    found, remedy, slug = "The key is not this certificate's.", "Name its own key.", "key-mismatch"
+                    found, remedy, slug = "The key is of another certificate.", "Name the right key.", "key-mismatch"
                 else:
                     found = f"OpenSSL cannot use it ({error.reason or 'PEM'})."
                     remedy, slug = "Try `openssl x509 -in FILE` and `openssl pkey -in FILE`.", "pem-invalid"
                 self._refuse(self._key(name), found, remedy, slug)
 
     def _key(self, name: str) -> str:
-        """Return the key that has a PEM setting: `cert_file` or `cert`."""
+        """Return the key of a PEM setting: `cert_file` or `cert`."""
         return f"{name}_file" if getattr(self.settings, f"{name}_file") else name
 
     def _pem(self, name: str, scratch: Path) -> Path | None:
-        """Return the file with a PEM setting, which is inline or a file; None: not set, or refused."""
+        """Return the file of a PEM setting, which is a path or inline text; None if it is not set, or refused."""
         inline, file, key = getattr(self.settings, name), getattr(self.settings, f"{name}_file"), self._key(name)
         if inline and file:
             self._refuse(key, f"{name} is set too.", f"Keep {name} or {name}_file.", "pem-twice")
-        elif not inline and not file and name != "client_ca" and not self._is_left_out(name, f"{name}_file"):
+        elif not inline and not file and name != "client_ca" and self.refused_keys.isdisjoint({name, f"{name}_file"}):
             remedy = f"Add {name}_file, or {name} inline."
             self.document.refuse((_TLS,), f"There is no {name}.", remedy, "pem-missing")
         if bool(inline) == bool(file):
@@ -300,13 +289,13 @@ class _TlsReader:
         return None
 
     def _set_client_auth(self, context: ssl.SSLContext) -> None:
-        if self._is_left_out("client_auth_type"):
+        if "client_auth_type" in self.refused_keys:
             return
         policy = self.settings.client_auth_type or "NoClientCert"
         has_ca = bool(self.settings.client_ca or self.settings.client_ca_file)
         if policy == "NoClientCert" and has_ca:
             remedy = "Add `client_auth_type: RequireAndVerifyClientCert`, or remove the CA."
-            found = "A client CA without client_auth_type protects nothing."
+            found = "A client CA has no effect without client_auth_type."
             self.document.refuse((_TLS,), found, remedy, "client-ca-unused")
         elif policy != "NoClientCert" and not has_ca:
             remedy = "Add client_ca_file."

@@ -1,1 +1,1 @@
-"""The live page: what it shows of a run, updated each second, without anything from the network."""
+"""The live page of a run, with new values each second; it loads nothing from other servers."""

@@ -1,9 +1,9 @@
-"""The values that the live page shows: plain ones, and texts that are ready to be shown."""
+"""The values of the live page: numbers, and texts that it shows unchanged."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import islice
 from time import time
@@ -12,7 +12,7 @@ from typing import Any
 from locust_otel.core.catalogue import INVALID_REASONS
 from locust_otel.core.histogram import joined
 from locust_otel.core.snapshot import RunSnapshot, SeriesSnapshot, Snapshot
-from locust_otel.exporter.page.curves import RECENT_S, Curves, recent_requests, rounded
+from locust_otel.exporter.page.curves import RECENT_S, Curves, RecentRequests, recent_requests, rounded
 from locust_otel.exporter.run import Run
 from locust_otel.slo import text
 from locust_otel.slo.counts import Endpoint
@@ -21,8 +21,8 @@ from locust_otel.slo.progress import Progress, Standing
 from locust_otel.slo.validity import WORDS
 from locust_otel.slo.verdict import Result, Status
 
-MAX_MARKS = 50  # shown, the last ones
-MAX_ENDPOINTS = 100  # shown, those with the most requests
+MAX_MARKS = 50  # the last ones
+MAX_ENDPOINTS = 100  # those with the most requests
 
 _STATES = {"spawning": "starts its users", "running": "is running", "stopping": "stops its users"}
 
@@ -66,7 +66,10 @@ def _run(snapshot: Snapshot, run: RunSnapshot, reasons: list[str]) -> dict[str, 
 
 
 def _endpoints(run: RunSnapshot, curves: Curves) -> dict[str, Any]:
-    """Return the busiest endpoints and their sum: lately while the run is active, else as a whole."""
+    """Return the endpoints with the most requests, and the sum of all.
+
+    Rates and percentiles are those of the last `RECENT_S` while the run is active, then those of the whole run.
+    """
     by_endpoint: dict[Endpoint, list[SeriesSnapshot]] = defaultdict(list)
     for series in run.requests.series:
         by_endpoint[series.key[:2]].append(series)
@@ -74,19 +77,20 @@ def _endpoints(run: RunSnapshot, curves: Curves) -> dict[str, Any]:
     layout = run.requests.layout
 
     def row(series: Sequence[SeriesSnapshot], endpoint: Endpoint | None = None) -> dict[str, Any]:
+        requests = _total(series)
+        failures = _total([failed for failed in series if failed.key.outcome == "failure"])
+        recent = RecentRequests()
         if not run.active:
-            counts = joined(one.counts for one in series)
-            recent = recent_requests(layout, counts, _total(series), _failures(series), run.elapsed_s)
+            counts = joined(part.counts for part in series)
+            recent = recent_requests(layout, counts, requests, failures, run.elapsed_s)
         elif curves.run_id == run.run_id:
             recent = curves.recent(layout, endpoint)
-        else:
-            recent = recent_requests(layout, {}, 0, 0, 0.0)
         method, name = endpoint or ("", "all")
         return {
             "method": method,
             "name": name,
-            "requests": _total(series),
-            "failures": _failures(series),
+            "requests": requests,
+            "failures": failures,
             "rate": rounded(recent.rate),
             "failure_rate": rounded(recent.failure_rate),
             **dict(zip(("p50_s", "p95_s", "p99_s"), map(rounded, recent.times_s), strict=True)),
@@ -100,12 +104,8 @@ def _endpoints(run: RunSnapshot, curves: Curves) -> dict[str, Any]:
     }
 
 
-def _total(series: Iterable[SeriesSnapshot]) -> int:
-    return sum(one.total for one in series)
-
-
-def _failures(series: Iterable[SeriesSnapshot]) -> int:
-    return _total(one for one in series if one.key.outcome == "failure")
+def _total(several: Sequence[SeriesSnapshot]) -> int:
+    return sum(series.total for series in several)
 
 
 def _slo(standing: Standing, progress: Progress, run: RunSnapshot) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _slo(standing: Standing, progress: Progress, run: RunSnapshot) -> dict[str, 
         "verdict": standing.verdict.value,
         "doubt": standing.doubt.missing or standing.doubt.late,
         "aborted": None if standing.aborted is None else text.burning(standing.aborted),
-        "burning": [{"severity": b.window.severity, "text": text.burning(b)} for b in standing.burning],
+        "burning": [{"severity": pair.window.severity, "text": text.burning(pair)} for pair in standing.burning],
         "objectives": [_objective(result, progress) for result in standing.results],
     }
 
@@ -165,16 +165,16 @@ def _marks(run: Run, start_time: float) -> list[dict[str, Any]]:
 
 
 def _sentence(run: RunSnapshot, slo: dict[str, Any] | None, reasons: list[str]) -> str:
-    """Return the state of the run in a sentence or two, without numbers that change all the time."""
-    lost = "was lost: Locust ended without a word" if run.state == "lost" else "is over"
-    parts = [f"Run {run.run_id} {_STATES.get(run.state, lost)}"]
+    """Return the state of the run in one or two sentences, without numbers that change each second."""
+    ended = "was lost: Locust ended without stopping it" if run.state == "lost" else "is over"
+    parts = [f"Run {run.run_id} {_STATES.get(run.state, ended)}"]
     if slo is not None and slo["is_warming_up"]:
-        parts[0] += ", it warms up, nothing is judged yet" if run.active else ", it ended within its warm-up"
+        parts[0] += " and warms up; nothing is judged yet" if run.active else "; it ended within its warm-up"
     elif slo is not None:
         by_status = Counter(objective["status"] for objective in slo["objectives"])
         counted = [f"{by_status[status.value]} {status.value}" for status in Status if by_status[status.value]]
         parts.append(f"objectives: {', '.join(counted)}")
     sentence = "; ".join(parts)
     if reasons:
-        sentence += f". Its numbers cannot be believed now: {', '.join(reasons)}"
+        sentence += f". Its numbers are not valid now: {', '.join(reasons)}"
     return f"{sentence}."

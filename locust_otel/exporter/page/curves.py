@@ -17,27 +17,27 @@ from locust_otel.core.snapshot import RunSnapshot, SeriesSnapshot, Snapshot, Wor
 from locust_otel.exporter.session import Session
 from locust_otel.slo.counts import Endpoint
 
-MAX_POINTS = 900  # kept: fifteen minutes
-RECENT_S = 10  # that percentiles and the rates of endpoints look back
+MAX_POINTS = 900  # fifteen minutes
+RECENT_S = 10  # window of percentiles, and of the rates of endpoints
 QUANTILES = (0.5, 0.95, 0.99)
 
 COLUMNS = ("at_s", "requests", "failures", "bytes", "users", "p50_s", "p95_s", "p99_s", "cpu", "lag_s")
 """The values of a point: seconds since the start of the run, three rates a second, users, the percentiles of the last
-`RECENT_S`, the CPU of the busiest generating process as a share of a core, and the mean lag of all of them."""
+`RECENT_S`, the CPU of the busiest generating process as a share of a core, and the mean lag of all these processes."""
 
 # Workers report every three seconds. With these weights, the last second first, a report counts the same whenever it
-# arrives: each three weights that lie three seconds apart add up to 8.
+# arrives: any three weights that are three seconds apart add up to 8.
 _EVEN = (1, 2, 3, 3, 3, 3, 3, 3, 2, 1)
-_MIN_LENGTH_S = 0.5  # between two points: over a shorter time, as before the end of a run, a rate means nothing
-_UNSETTLED = 2  # snapshots of a successor in which requests arrive that were reported to the process before it
+_MIN_LENGTH_S = 0.5  # between two points; a rate over less, as at the end of a run, would be noise
+_UNSETTLED = 2  # first snapshots of a restarted exporter, in which requests from before the restart arrive
 
 
 class RecentRequests(NamedTuple):
     """Requests of the last `RECENT_S`."""
 
-    rate: float | None  # requests a second; None before the first point
-    failure_rate: float | None  # failed ones, likewise
-    times_s: tuple[float | None, ...]  # percentiles as `QUANTILES`, in seconds; None if no request was measured
+    rate: float | None = None  # requests a second; None before the first point
+    failure_rate: float | None = None  # failed ones, likewise
+    times_s: tuple[float | None, ...] = (None,) * len(QUANTILES)  # in seconds; None if no request was measured
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class _Tally:
 
 @dataclass(slots=True)
 class _Second:
-    """Changes between two snapshots; the tally of all requests is under None."""
+    """Changes between two snapshots; the tally of all requests has the key None."""
 
     length_s: float
     tallies: defaultdict[Endpoint | None, _Tally] = field(default_factory=lambda: defaultdict(_Tally))
@@ -68,14 +68,14 @@ class _Second:
 
 @dataclass(slots=True)
 class _Kept:
-    """The points of a run, each as `COLUMNS`, kept for a successor of this process."""
+    """The points of a run, each as `COLUMNS`, kept for a restarted exporter."""
 
     run_id: str = ""
     points: deque[tuple[float | None, ...]] = field(default_factory=lambda: deque(maxlen=MAX_POINTS))
 
 
 class Curves:
-    """The curves of the current or last run; to be read with the lock of the session held."""
+    """The curves of the current or last run; to read them, hold the lock of the session."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -112,7 +112,7 @@ class Curves:
                 self._kept.points.append(tuple(map(rounded, self._new_point(snapshot, run))))
 
     def _restart(self, series: tuple[SeriesSnapshot, ...], elapsed_s: float) -> None:
-        """Take the next differences to these values."""
+        """Compare the next snapshot with these values."""
         self._series = series
         self._elapsed_s = elapsed_s
         self._lags: dict[str, tuple[int, float]] = {}
@@ -137,13 +137,13 @@ class Curves:
         return second
 
     def _new_lags(self, workers: Sequence[WorkerSnapshot]) -> tuple[int, float]:
-        """Return how often the lag was measured since the last snapshot, and the sum in seconds."""
+        """Return the number of measurements of the lag since the last snapshot, and their sum in seconds."""
         before = self._lags
         self._lags = {worker.worker: (sum(worker.lag_counts.values()), worker.lag_sum_s) for worker in workers}
         number, sum_s = 0, 0.0
         for name, (count, lag_s) in self._lags.items():
             old_count, old_lag_s = before.get(name, (count, lag_s))
-            if count > old_count:
+            if count > old_count:  # smaller after a restart of the worker
                 number, sum_s = number + count - old_count, sum_s + max(lag_s - old_lag_s, 0.0)
         return number, sum_s
 
@@ -177,7 +177,7 @@ class Curves:
         return recent_requests(layout, counts, requests, failures, length_s)
 
     def columns(self) -> Mapping[str, list[float | None]]:
-        """Return all points by `COLUMNS`, rounded for a picture."""
+        """Return all points by `COLUMNS`, rounded for the charts."""
         return {name: [point[index] for point in self._kept.points] for index, name in enumerate(COLUMNS)}
 
     def last(self) -> Mapping[str, float | None]:
@@ -188,15 +188,15 @@ class Curves:
 def recent_requests(
     layout: Layout, counts: Mapping[int, int], requests: float, failures: float, length_s: float
 ) -> RecentRequests:
-    """Return the rates and percentiles of requests within so many seconds."""
-    times_s = tuple(layout.quantile(counts, q) for q in QUANTILES)
+    """Return the rates and percentiles of the requests of `length_s` seconds."""
     if length_s <= 0:
-        return RecentRequests(None, None, times_s)
+        return RecentRequests()
+    times_s = tuple(layout.quantile(counts, q) for q in QUANTILES)
     return RecentRequests(requests / length_s, failures / length_s, times_s)
 
 
 def rounded(value: float | None) -> float | None:
-    """Return a value with the digits that a picture can show."""
+    """Return a value with as many digits as a chart can show."""
     if value is None:
         return None
     return round(value, 1) if value >= 1000 else float(f"{value:.4g}")

@@ -1,4 +1,4 @@
-"""The live page as an output: follows each run, and gives its values to those who look at it."""
+"""The live page as an output: collects the values of each run, and returns them to pages and to Locust's process."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from locust_otel.exporter.page.curves import Curves
 from locust_otel.exporter.run import Run
 from locust_otel.exporter.session import Session
 
-INTERVAL_S = 1.0  # between values that are made anew, however many pages ask for them
-_OPEN_S = 2.5  # after its last request for values, one a second, in which a page counts as open
-_LAST_LOOK_S = 1.2  # in which each open page asks once more
+INTERVAL_S = 1.0  # between new values, for any number of pages
+_OPEN_S = 2.5  # after its last request a page counts as closed; it sends one a second
+_LAST_LOOK_S = 1.2  # in which each open page sends one more request
 
 
 class Page(Output):
@@ -36,7 +36,7 @@ class Page(Output):
         self._looked = float("-inf")
 
     def data(self) -> dict[str, Any]:
-        """Return the values that it shows now; called from any thread."""
+        """Return the current values; called from any thread."""
         self._looked = monotonic()
         return self._current()
 
@@ -50,7 +50,7 @@ class Page(Output):
     def _content(self) -> dict[str, Any]:
         run, known = self._session.run, self._data.get("run")
         if run is not None and known and known["is_final"] and known["id"] == run.run_id:
-            return self._data | {"time": time()}  # nothing is added to it
+            return self._data | {"time": time()}  # a final run does not change
         return content(self._session.snapshot(), run, self._curves)
 
     def collect(self, snapshot: Snapshot) -> None:
@@ -63,7 +63,7 @@ class Page(Output):
             self._made = float("-inf")
 
     def answer(self, question: str, argument: object) -> Any:  # noqa: ARG002
-        """Answer Locust's process: `page` new values, `json` those of `data` as text, `html` the page itself."""
+        """Answer Locust's process: `page` for new values, `json` for those of `data` as text, `html` for the page."""
         match question:
             case "page":
                 with self._session.lock:
@@ -75,13 +75,13 @@ class Page(Output):
         return None
 
     def finish(self, run: Run) -> None:  # noqa: ARG002
-        """Let pages that are open get the final values."""
+        """Wait until open pages have the final values."""
         if monotonic() - self._looked < _OPEN_S:
             self._session.hurry.wait(self._session.patience_s(_LAST_LOOK_S))
 
 
 def policy(html: str) -> str:
-    """Return what a browser may load and run for a page: its own style and script, and nothing from elsewhere."""
+    """Return the policy that lets a browser load only the style and script in the page itself."""
 
     def hashes(tag: str) -> str:
         blocks = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)

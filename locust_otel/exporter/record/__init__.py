@@ -1,1 +1,1 @@
-"""Writes the run record: one line of JSON an interval, compressed, readable up to its last whole line."""
+"""Writes the run record: some lines of JSON an interval, compressed, readable up to the last complete line."""

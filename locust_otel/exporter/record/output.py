@@ -1,4 +1,4 @@
-"""The run record as an output: records each run on disk while it is running, and survives errors of the disk."""
+"""The run record as an output: records each run on disk while it is running, and retries after errors of the disk."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from locust_otel.wire.record import EndLine, Mark, RecordedEvent, RunLine, SloFi
 logger = logging.getLogger(__name__)
 
 EXPORTER = "run_record"
-"""Name of the record among the exporters, in the metrics of our own health."""
+"""Name of the record in the metrics of exports."""
 
 MAX_EVENTS = 1000
-"""Events kept until the next interval is written; further ones push out the oldest."""
+"""Events kept until the next interval is written; further ones replace the oldest."""
 
 
 @dataclass(slots=True)
 class _Kept:
-    """State that the next exporter needs to continue the record."""
+    """State that a restarted exporter needs to continue the record."""
 
     written: Written | None = None  # the record of the current or last run
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS))  # not written yet
@@ -41,8 +41,8 @@ class _Kept:
 class RecordOutput(Output):
     """Records runs, if there is a `run_record` in the settings.
 
-    A write that failed is retried with the next interval. Until it succeeds, no further interval is made: the first one
-    afterwards holds everything that happened in between, and memory does not grow.
+    A write that failed is retried each second. Until it succeeds, no further interval is made: the next one has all
+    changes since, and memory does not grow.
     """
 
     def __init__(self, session: Session) -> None:
@@ -50,7 +50,7 @@ class RecordOutput(Output):
         self._kept = session.keep("record", _Kept())
         self._writer: RecordWriter | None = None
         self._is_failing = False
-        self._is_told = False
+        self._is_logged = False  # whether a failure of this run is
 
     def start(self, settings: Settings) -> None:
         """Declare the record."""
@@ -86,7 +86,7 @@ class RecordOutput(Output):
             self._writer.file.close()
 
     def _writer_of(self, run: Run) -> RecordWriter | None:
-        """Return the writer of a run, begun or resumed if need be; None if the end of its record is written."""
+        """Return the writer of a run, begun or resumed if needed; None if the end of its record is written."""
         written = self._kept.written
         if written is None or written.run_id != run.run_id:
             before = self._session.state.before
@@ -96,7 +96,7 @@ class RecordOutput(Output):
             return self._begun(run)
         if written.is_closed:
             return None
-        if self._writer is None:  # another exporter has begun the file
+        if self._writer is None:  # the exporter before this one has begun the file
             writer = RecordWriter(self._folder, written, self._session)
             if not writer.file.resume():
                 return self._begun(run)
@@ -111,7 +111,7 @@ class RecordOutput(Output):
         """Begin the record of a run."""
         session, progress = self._session, run.progress
         slo = progress.slo if progress is not None else None
-        self._is_failing = self._is_told = False
+        self._is_failing = self._is_logged = False
         with session.lock:
             is_warming_up = progress is not None and progress.is_warming_up
             self._kept.written = written = Written(run.run_id, is_warming_up=is_warming_up)
@@ -149,13 +149,11 @@ class RecordOutput(Output):
                     raise
         with lock:
             marks, events = [Mark(*mark) for mark in run.marked[written.marks :]], list(kept.events)
-        recorded = (
-            RecordedEvent(max(e.timestamp - run.start_time, 0.0), e.name, e.body, e.severity, dict(e.attributes))
-            for e in events
-            if e.attributes.get("run_id", run.run_id) == run.run_id
-        )
+        recorded = [
+            _recorded(event, run) for event in events if event.attributes.get("run_id", run.run_id) == run.run_id
+        ]
         lines = writer.interval(taken, marks, recorded, is_warm=is_warm)
-        with lock:  # in one step, so that no checkpoint has half of it
+        with lock:  # in one step: a checkpoint has the whole interval or nothing
             writer.add(lines, taken)
             written.marks += len(marks)
             written.is_warming_up = is_warming_up
@@ -173,7 +171,7 @@ class RecordOutput(Output):
         with session.lock:
             last, taken = run.snapshot(), session.snapshot()
             standing = progress.judge(last.requests, last.elapsed_s) if progress is not None else None
-        # Another run may be the current one by now.
+        # The session may have another current run by now.
         taken = replace(taken, run=last, health=replace(taken.health, unreconciled=run.unreconciled))
         with contextlib.closing(writer.file):
             with contextlib.suppress(OSError):  # `end` retries the write
@@ -190,7 +188,7 @@ class RecordOutput(Output):
             )
 
     def _attempt(self, action: Callable[[], object]) -> None:
-        """Write something, count the outcome, and log the first failure of a run, and its recovery."""
+        """Do something, count the outcome, and log the first failure of a run and each recovery."""
         path = self._session.settings.run_record
         if path is None:
             return
@@ -198,18 +196,20 @@ class RecordOutput(Output):
         problem: Exception | None = None
         try:
             action()
-        except OSError as error:
-            problem = error
         except Exception as error:  # an error here must not affect the load
-            logger.debug("Run record", exc_info=True)
             problem = error
+            if not isinstance(error, OSError):
+                logger.debug("Run record", exc_info=True)
         self._session.exports.note(EXPORTER, ok=problem is None, seconds=monotonic() - began_s)
-        if problem is not None and not self._is_told:
-            what = problem.strerror or problem if isinstance(problem, OSError) else repr(problem)
-            logger.warning(
-                "The run record in %s cannot be written: %s. The run goes on; it is tried again.", path, what
-            )
-            self._is_told = True
+        if problem is not None and not self._is_logged:
+            reason = getattr(problem, "strerror", None) or repr(problem)
+            logger.warning("Cannot write the run record in %s: %s. The run continues, with retries.", path, reason)
+            self._is_logged = True
         elif problem is None and self._is_failing:
-            logger.info("The run record in %s is written again, and nothing is missing in it.", path)
+            logger.info("Writing the run record in %s has recovered; nothing is missing in it.", path)
         self._is_failing = problem is not None
+
+
+def _recorded(event: Event, run: Run) -> RecordedEvent:
+    time_s = max(event.timestamp - run.start_time, 0.0)
+    return RecordedEvent(time_s, event.name, event.body, event.severity, dict(event.attributes))

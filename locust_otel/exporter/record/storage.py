@@ -1,7 +1,7 @@
 """The file of a run record: lines in, gzip on disk.
 
-The file is created under a name that no file has, and created again if somebody removes it. Bytes that could not be
-written wait for the next attempt. `Stored` is what another process needs to continue the file.
+The file gets a name that no other file has, and is created again if it is removed. Bytes that could not be written wait
+for the next attempt. A restarted exporter needs `Stored` to continue the file.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 from locust_otel.wire.record import SUFFIX
 
 _LEVEL = 6
-_COPIED_AT_ONCE = 1 << 18
+_COPIED_AT_ONCE = 1 << 18  # bytes
 
-# https://www.rfc-editor.org/rfc/rfc1952: made here and not by zlib, since another process may have to end a member.
+# https://www.rfc-editor.org/rfc/rfc1952. Not made by zlib, since another process may have to end a member.
 _HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\x03"
 _LAST_BLOCK = b"\x03\0"
 _TRAILER = struct.Struct("<II")
@@ -27,19 +27,19 @@ _TRAILER = struct.Struct("<II")
 
 @dataclass(slots=True)
 class Stored:
-    """Content of the file."""
+    """State of the file."""
 
-    path: str = ""  # empty before the file could be created
-    offset: int = 0  # bytes that are written
-    pending: bytes = b""  # what comes next
+    path: str = ""  # empty before the file is created
+    offset: int = 0  # bytes on disk
+    pending: bytes = b""  # bytes to write next
     crc: int = 0  # checksum of the content of the open gzip member
     size: int = 0  # bytes of that content; 0 if no member is open
 
 
 class RecordFile:
-    """Takes lines to append, to a file of a name that begins with the run id.
+    """Appends lines to a file whose name begins with the run id.
 
-    The content is of this process or an earlier one; the lock is held while `stored` changes.
+    This process or an earlier one has begun the file. The lock is held while `stored` changes.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class RecordFile:
         self._compressor = zlib.compressobj(_LEVEL, wbits=-zlib.MAX_WBITS)
 
     def resume(self) -> bool:
-        """Continue the file of a process that has died; return False if it is gone or shorter.
+        """Continue the file of a process that has died; return False if it is missing or too short.
 
         Raises:
-            OSError: It is there, but cannot be opened.
+            OSError: The file exists, but cannot be opened.
         """
         stored = self.stored
         if stored.path:
@@ -72,7 +72,7 @@ class RecordFile:
         return True
 
     def add(self, lines: str) -> None:
-        """Add lines that are to be written next."""
+        """Add lines to write next."""
         data = lines.encode()
         with self._lock:
             stored = self.stored
@@ -83,7 +83,7 @@ class RecordFile:
             stored.size += len(data)
 
     def end_member(self) -> None:
-        """End the open gzip member, if there is one; what is added later begins another."""
+        """End the open gzip member, if there is one; the next lines begin another."""
         with self._lock:
             stored = self.stored
             if stored.size:
@@ -92,10 +92,10 @@ class RecordFile:
                 self._compressor = zlib.compressobj(_LEVEL, wbits=-zlib.MAX_WBITS)
 
     def write(self) -> None:
-        """Write what is not written yet.
+        """Write all pending bytes.
 
         Raises:
-            OSError: Some of it could not be.
+            OSError: Some of them could not be written.
         """
         stored = self.stored
         if not stored.path:
@@ -115,7 +115,7 @@ class RecordFile:
             self._file = -1
 
     def _restore(self) -> None:
-        """Create a file again that was removed; its content can still be read through the open descriptor."""
+        """Create the removed file again; the open descriptor still has its content."""
         file, path = self._created()
         try:
             at = 0
@@ -129,7 +129,7 @@ class RecordFile:
         self._file, self.stored.path = file, path
 
     def _created(self) -> tuple[int, str]:
-        """Create a file of a name that no file has, and return both."""
+        """Create a file with a name that no other file has; return its descriptor and path."""
         self._folder.mkdir(parents=True, exist_ok=True)
         number = 1
         while True:
@@ -141,8 +141,8 @@ class RecordFile:
 
 
 def _is_at(file: int, path: str) -> bool:
-    """Return whether a path still leads to an open file."""
+    """Return whether an open file still has this path."""
     try:
         return os.path.samestat(os.fstat(file), os.stat(path))
     except OSError as error:
-        return error.errno not in {errno.ENOENT, errno.ENOTDIR}  # other errors are no reason to stop writing
+        return error.errno not in {errno.ENOENT, errno.ENOTDIR}  # other errors do not stop writing

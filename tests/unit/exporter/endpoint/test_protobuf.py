@@ -1,4 +1,4 @@
-"""Tests of the protobuf exposition: read back by message classes made from the published schema."""
+"""Tests of the protobuf exposition, by message classes that are made from the published schema."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TIMES_MS = [0, 0, 0.05, 1, 5, 5.0001, 12, 12, 250, 300, 1000, 1000.0001, 2000, 6
 TRACE_ID, SPAN_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TIMESTAMP = "Timestamp"
 
-# The schema as published, all of it that a scrape may hold: message, then each field as `[*]type name number`.
+# The published schema of a scrape: message, then each field as `[*]type name number`.
 # https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto
 SCHEMA = """
 LabelPair: string name 1, string value 2
@@ -55,7 +55,7 @@ COUNTER, GAUGE, HISTOGRAM = 0, 1, 4  # of MetricType: COUNTER, GAUGE, SUMMARY, U
 
 @cache
 def metric_family() -> Any:
-    """Return the class of `MetricFamily` as the schema has it."""
+    """Return the class of `MetricFamily` in the schema."""
     field_type = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(
         name="published.proto", package="p", syntax="proto2", dependency=["google/protobuf/timestamp.proto"]
@@ -84,20 +84,20 @@ def metric_family() -> Any:
 
 
 def parsed(exposition: bytes) -> list[Any]:
-    """Return the families of an exposition, each after its length; nothing in them may be unknown to the schema."""
-    found, position = [], 0
+    """Return the families of an exposition, each after its length; all their fields must be in the schema."""
+    parts, position = [], 0
     while position < len(exposition):
         size, position = _DecodeVarint(exposition, position)
         assert position + size <= len(exposition)
         family = metric_family().FromString(exposition[position : position + size])
         assert_known(family)
-        found.append(family)
+        parts.append(family)
         position += size
-    return found
+    return parts
 
 
 def assert_known(message: Any) -> None:
-    """Assert that no field of a message, however deep, is missing from the schema."""
+    """Assert that the schema has every field of a message, at any depth."""
     assert len(UnknownFieldSet(message)) == 0
     for field, value in message.ListFields():
         if field.message_type is not None:
@@ -106,27 +106,32 @@ def assert_known(message: Any) -> None:
 
 
 def rendered(taken: Iterable[Family] | Snapshot) -> list[Any]:
-    """Return what a reader of the schema reads."""
-    of = families(taken) if isinstance(taken, Snapshot) else taken
-    return parsed(b"".join(ProtobufExposition().render(of)))
+    """Return the families that a reader of the schema reads."""
+    source = families(taken) if isinstance(taken, Snapshot) else taken
+    return parsed(b"".join(ProtobufExposition().render(source)))
+
+
+def metrics(taken: Snapshot, name: str) -> list[Any]:
+    """Return the metrics of the only family with a name."""
+    (family,) = (family for family in rendered(taken) if family.name == name)
+    return list(family.metric)
 
 
 def requests(times_ms: Iterable[float] = TIMES_MS) -> Load:
     """Return requests of one series."""
-    result = Load(slow_s=2.0, max_names=5, thresholds_s=(0.3,))
-    record(result, OK, times_ms, 100)
-    return result
+    load = Load(slow_s=2.0, max_names=5, thresholds_s=(0.3,))
+    record(load, OK, times_ms, 100)
+    return load
 
 
-def histogram(of: Load) -> Any:
-    """Return the histogram of the one request series."""
-    (family,) = (f for f in rendered(snapshot(of)) if f.name == "locust_request_duration_seconds")
-    (metric,) = family.metric
+def histogram(load: Load) -> Any:
+    """Return the histogram of the only request series."""
+    (metric,) = metrics(snapshot(load), REQUEST_DURATION.name)
     return metric.histogram
 
 
 def labels(message: Any) -> dict[str, str]:
-    """Return labels; none may come twice."""
+    """Return labels, each of which must be unique."""
     pairs = [(pair.name, pair.value) for pair in message.label]
     assert len(dict(pairs)) == len(pairs)
     return dict(pairs)
@@ -137,12 +142,12 @@ def seconds(timestamp: Any) -> float:
     return float(timestamp.seconds + timestamp.nanos / 1e9)
 
 
-def absolute(found: Any) -> dict[int, int]:
-    """Return the buckets of a native histogram by Prometheus' index, as its reader adds spans and deltas up."""
+def absolute(native: Any) -> dict[int, int]:
+    """Return the buckets of a native histogram by Prometheus' index, from spans and deltas."""
     buckets: dict[int, int] = {}
-    deltas = iter(found.positive_delta)
+    deltas = iter(native.positive_delta)
     index = count = 0
-    for number, span in enumerate(found.positive_span):
+    for number, span in enumerate(native.positive_span):
         index = span.offset if number == 0 else index + span.offset
         for _ in range(span.length):
             count += next(deltas)
@@ -153,13 +158,13 @@ def absolute(found: Any) -> dict[int, int]:
 
 
 def test_names_types_labels_and_values() -> None:
-    """Each family with its name, help and type, and each point with its labels and value, comes out once."""
-    of = requests()
-    of.count_error("GET", "/", "500", 2)
-    of.count_user_error("Shopper", "KeyError", 9)
+    """Each family has its name, help and type, and each point its labels and value, once."""
+    load = requests()
+    load.count_error("GET", "/", "500", 2)
+    load.count_user_error("Shopper", "KeyError", 9)
     taken = snapshot(
-        of,
-        slo=judged(of).points(),
+        load,
+        slo=judged(load).points(),
         marks=MARKS,
         workers=(worker(), worker("host-1", lags_s=(0.02, 0.3))),
         worker_states={"running": 2, "missing": 1},
@@ -174,35 +179,38 @@ def test_names_types_labels_and_values() -> None:
             pairs = frozenset(pair for pair in zip(family.label_names, point.labels, strict=True) if pair[1])
             value = sum(point.counts.values()) if isinstance(point, HistogramPoint) else float(point.value)
             expected[family.metric.name, pairs] = value
-    found: dict[Any, float] = {}
+    values: dict[Any, float] = {}
     read = rendered(taken)
     for family in read:
         for metric in family.metric:
-            field = {COUNTER: "counter", GAUGE: "gauge", HISTOGRAM: "histogram"}[family.type]
-            assert [f.name for f, _ in metric.ListFields() if f.name != "label"] == [field]
-            value = metric.histogram.sample_count if field == "histogram" else getattr(metric, field).value
+            kind_name = {COUNTER: "counter", GAUGE: "gauge", HISTOGRAM: "histogram"}[family.type]
+            assert [field.name for field, _ in metric.ListFields() if field.name != "label"] == [kind_name]
+            value = metric.histogram.sample_count if kind_name == "histogram" else getattr(metric, kind_name).value
             key = (family.name, frozenset(labels(metric).items()))
-            assert key not in found
-            found[key] = value
-    assert found == expected
-    assert {f.name: (f.help, f.type) for f in read} == heads
+            assert key not in values
+            values[key] = value
+    assert values == expected
+    assert {family.name: (family.help, family.type) for family in read} == heads
     assert len(read) == len(heads)
-    assert ("locust_requests_total", 15.0) in {(name, value) for (name, _), value in found.items()}
+    assert sum(value for (name, _), value in values.items() if name == "locust_requests_total") == 15
 
 
 def test_odd_labels() -> None:
-    """Label values need no escaping, and an empty one is left out."""
+    """Label values need no escaping, bytes that are not UTF-8 are replaced, and empty values are left out."""
+    odd = b"shop-\xe9.py".decode("utf-8", "surrogateescape")
     texts = ('quo"ted', "new\nline", "back\\slash", "ünïcödé 🦗", "100%", "a" * 5_000)
-    of = Load(slow_s=2.0, max_names=50)
+    load = Load(slow_s=2.0, max_names=50)
     for text in texts:
-        record(of, SeriesKey("GET", text, "", "success"), [1])
-    (family,) = (f for f in rendered(snapshot(of)) if f.name == "locust_request_duration_seconds")
-    assert tuple(labels(metric)["name"] for metric in family.metric) == texts
-    assert all("user_class" not in labels(metric) for metric in family.metric)
+        record(load, SeriesKey("GET", text, "", "success"), [1])
+    taken = snapshot(load, info={"locustfile": odd})
+    series = metrics(taken, REQUEST_DURATION.name)
+    assert tuple(labels(metric)["name"] for metric in series) == texts
+    assert all("user_class" not in labels(metric) for metric in series)
+    assert labels(metrics(taken, "locust_run_info")[0])["locustfile"] == "shop-?.py"
 
 
 def test_created_timestamps() -> None:
-    """Counters and histograms say when they were 0: a run's at its start, the others at that of the process."""
+    """Counters and histograms have the time when they were 0: the start of the run, or of the process."""
     for family in rendered(snapshot(requests(), workers=(worker(),))):
         for metric in family.metric:
             if family.type == GAUGE:
@@ -213,22 +221,22 @@ def test_created_timestamps() -> None:
 
 
 def test_classic_buckets() -> None:
-    """Classic buckets are cumulative, at the classic edges and the thresholds, `+Inf` left out as is allowed."""
-    found = histogram(requests())
-    bounds = [bucket.upper_bound for bucket in found.bucket]
+    """Classic buckets are cumulative, at the classic edges and the thresholds, without `+Inf`."""
+    read = histogram(requests())
+    bounds = [bucket.upper_bound for bucket in read.bucket]
     assert bounds == sorted(bounds)
     assert {0.005, 0.3, 2.0, 60.0} <= set(bounds)
     counts = [0] * (len(bounds) + 1)
     for time_ms in TIMES_MS:
         counts[bisect_left(bounds, time_ms / 1000)] += 1
-    assert [bucket.cumulative_count for bucket in found.bucket] == list(accumulate(counts))[:-1]
-    assert found.sample_count == len(TIMES_MS)
-    assert found.sample_sum == pytest.approx(math.fsum(TIMES_MS) / 1000, rel=1e-12)
+    assert [bucket.cumulative_count for bucket in read.bucket] == list(accumulate(counts))[:-1]
+    assert read.sample_count == len(TIMES_MS)
+    assert read.sample_sum == pytest.approx(math.fsum(TIMES_MS) / 1000, rel=1e-12)
 
 
 def test_native_buckets() -> None:
     """Spans and deltas add up to the counts between the exact edges `2 ** ((i - 1) / 16)` and `2 ** (i / 16)`."""
-    found = histogram(requests())
+    native = histogram(requests())
     expected: Counter[int] = Counter()
     for time_ms in TIMES_MS:
         value = time_ms / 1000
@@ -236,107 +244,90 @@ def test_native_buckets() -> None:
             index = math.ceil(round(math.log2(value) * 16, 9))
             assert value <= 2 ** (index / 16) * (1 + 1e-12)
             expected[min(max(index, -212), 149)] += 1
-    assert {index: n for index, n in absolute(found).items() if n} == expected
-    assert found.schema == 4
-    assert found.zero_count == 2
-    assert found.zero_threshold == 0.0
-    assert found.HasField("zero_threshold")
-    assert found.zero_count + sum(absolute(found).values()) == found.sample_count
-    assert not found.negative_span
-    assert not found.positive_count
+    assert {index: n for index, n in absolute(native).items() if n} == expected
+    assert native.schema == 4
+    assert native.zero_count == 2
+    assert native.zero_threshold == 0.0
+    assert native.HasField("zero_threshold")
+    assert native.zero_count + sum(absolute(native).values()) == native.sample_count
+    assert not native.negative_span
+    assert not native.positive_count
 
 
 @pytest.mark.parametrize(
     ("time_ms", "index"), [(1000, 0), (1000.0001, 1), (2000, 16), (500, -16), (500.0001, -15), (0.001, -212)]
 )
 def test_native_edges(time_ms: float, index: int) -> None:
-    """Prometheus numbers a bucket by its upper edge: 1 s ends bucket 0, what is just above it is in bucket 1."""
-    found = histogram(requests([time_ms]))
-    assert absolute(found) == {index: 1}
-    assert [(span.offset, span.length) for span in found.positive_span] == [(index, 1)]
+    """Prometheus numbers a bucket by its upper edge: 1 s is in bucket 0, a little more is in bucket 1."""
+    native = histogram(requests([time_ms]))
+    assert absolute(native) == {index: 1}
+    assert [(span.offset, span.length) for span in native.positive_span] == [(index, 1)]
 
 
 @pytest.mark.parametrize(("times_ms", "zeros"), [([], 0), ([0, 0, 0], 3)])
 def test_empty_native_histograms(times_ms: list[float], zeros: int) -> None:
-    """Without a positive observation a span of nothing tells a native histogram from a classic one."""
-    of = requests([])
-    of.of(OK).unmeasured = 2
-    record(of, OK, times_ms)
-    found = histogram(of)
-    assert [(span.offset, span.length) for span in found.positive_span] == [(0, 0)]
-    assert not found.positive_delta
-    assert (found.sample_count, found.zero_count) == (zeros, zeros)
+    """Without a positive observation an empty span makes the histogram a native one."""
+    load = requests([])
+    load.of(OK).unmeasured = 2
+    record(load, OK, times_ms)
+    native = histogram(load)
+    assert [(span.offset, span.length) for span in native.positive_span] == [(0, 0)]
+    assert not native.positive_delta
+    assert (native.sample_count, native.zero_count) == (zeros, zeros)
 
 
 def test_lag_histograms() -> None:
     """The lag of the load generator has native buckets too."""
-    (family,) = (f for f in rendered(snapshot(requests(), workers=(worker("h-1", lags_s=(0.02, 0.3, 0)),)))
-                 if f.name == "locust_generator_lag_seconds")  # fmt: skip
-    (metric,) = family.metric
+    taken = snapshot(requests(), workers=(worker("h-1", lags_s=(0.02, 0.3, 0)),))
+    (metric,) = metrics(taken, "locust_generator_lag_seconds")
     assert labels(metric) == {"run_id": "run-1", "worker": "h-1"}
-    assert metric.histogram.zero_count == 1
-    assert sum(absolute(metric.histogram).values()) == 2
+    assert (metric.histogram.zero_count, sum(absolute(metric.histogram).values())) == (1, 2)
 
 
 def test_exemplars() -> None:
-    """An exemplar stands at its classic bucket, and among the native ones, with time, value, trace and span."""
-    of = requests()
-    bounds = list(of.merged.layout.classic_bounds)
+    """An exemplar is at its classic bucket and among the native ones, with time, value, trace and span."""
+    load = requests()
+    bounds = list(load.merged.layout.classic_bounds)
     slow = Exemplar(700.0, "f" * 32, "e" * 16, 1_764_000_060.5)
     quick = Exemplar(0.012, TRACE_ID, SPAN_ID, 1_764_000_050.5)
-    of.of(OK).exemplars = {bisect_left(bounds, 0.012): quick, len(bounds): slow}
-    found = histogram(of)
+    load.of(OK).exemplars = {bisect_left(bounds, 0.012): quick, len(bounds): slow}
+    read = histogram(load)
     expected = {0.012: quick, 700.0: slow}
-    assert {e.value for e in found.exemplars} == set(expected)
-    for e in found.exemplars:
-        assert labels(e) == {"trace_id": expected[e.value].trace_id, "span_id": expected[e.value].span_id}
-        assert seconds(e.timestamp) == expected[e.value].timestamp
-    (bucket,) = (bucket for bucket in found.bucket if bucket.HasField("exemplar"))
-    assert bucket.upper_bound == 0.025
-    assert bucket.exemplar == next(e for e in found.exemplars if e.value == 0.012)
+    by_value = {exemplar.value: exemplar for exemplar in read.exemplars}
+    assert set(by_value) == set(expected)
+    for value, exemplar in by_value.items():
+        assert labels(exemplar) == {"trace_id": expected[value].trace_id, "span_id": expected[value].span_id}
+        assert seconds(exemplar.timestamp) == expected[value].timestamp
+    (bucket,) = (bucket for bucket in read.bucket if bucket.HasField("exemplar"))
+    assert (bucket.upper_bound, bucket.exemplar) == (0.025, by_value[0.012])
 
 
-def test_large_families() -> None:
-    """A family is one message, with all of its points."""
-    of = Load(slow_s=2.0, max_names=500)
-    for number in range(60):
-        record(of, SeriesKey("GET", f"/{number}", "Shopper", "success"), [number])
-    found = [f for f in rendered(snapshot(of)) if f.name == REQUEST_DURATION.name]
-    assert len(found) == 1
-    assert [labels(metric)["name"] for metric in found[0].metric] == [f"/{number}" for number in range(60)]
-
-
-def test_only_what_has_changed_is_rendered_again() -> None:
-    """A series that has not changed is the very same bytes in the next scrape, and the rest is as if rendered anew."""
-    of = Load(slow_s=2.0, max_names=500)
-    keys = [SeriesKey("GET", f"/{number}", "Shopper", "success") for number in range(20)]
+def test_only_changed_series_are_rendered_again() -> None:
+    """A series without a change is the same object in the next scrape, and the whole is as if rendered anew."""
+    load = Load(slow_s=2.0, max_names=500)
+    keys = [SeriesKey("GET", f"/{number}", "Shopper", "success") for number in range(60)]
     for key in keys:
-        record(of, key, [1, 2, 3])
+        record(load, key, [1, 2, 3])
     exposition = ProtobufExposition()
-    before = exposition.render(families(snapshot(of)))
-    record(of, keys[7], [4])
-    taken = snapshot(of)
+    before = exposition.render(families(snapshot(load)))
+    record(load, keys[7], [4])
+    taken = snapshot(load)
     after = exposition.render(families(taken))
     assert b"".join(after) == b"".join(ProtobufExposition().render(families(taken)))
     known = {id(piece) for piece in before}
     changed = [piece for piece in after if id(piece) not in known]
-    assert {n for n in range(20) if any(b"/%d\n" % n in piece for piece in changed)} == {7}
-
-
-def test_text_that_is_no_utf8() -> None:
-    """Odd bytes in a file name reach us as lone surrogates; the scrape goes on without them."""
-    odd = b"shop-\xe9.py".decode("utf-8", "surrogateescape")
-    (family,) = (f for f in rendered(snapshot(requests(), info={"locustfile": odd})) if f.name == "locust_run_info")
-    assert labels(family.metric[0])["locustfile"] == "shop-?.py"
+    assert {number for number in range(60) if any(b"/%d\n" % number in piece for piece in changed)} == {7}
+    names = [labels(metric)["name"] for metric in metrics(taken, REQUEST_DURATION.name)]
+    assert names == [key.name for key in keys]
 
 
 def test_families_without_points() -> None:
-    """A family without points is not there."""
+    """A family without points is left out."""
     assert rendered([Family(REQUEST_DURATION, REQUEST_DURATION.labels, 1.0, iter(()))]) == []
 
 
 def test_lengths() -> None:
-    """Messages of any length are delimited by their length in as many bytes as it takes."""
+    """Messages of any length follow their length, which takes one byte or more."""
     for length in (1, 100, 127, 128, 129, 16_383, 16_384, 100_000):
         point = Point(("r", "GET", "x" * length, ""), 1)
         (family,) = rendered([Family(REQUEST_DURATION, ("run_id", "method", "name", "x"), 1.0, iter([point]))])

@@ -1,4 +1,4 @@
-"""Tests of scrapers and how long they are waited for, with a clock that is set by hand."""
+"""Tests of scrapers and the time that the endpoint waits for them, with a clock that a test sets."""
 
 from __future__ import annotations
 
@@ -6,30 +6,23 @@ import pickle
 
 import pytest
 
-from locust_otel.exporter.endpoint.scrapers import MAX_INTERVAL_S, MAX_SCRAPERS, PATIENCE, Scrapers
+from locust_otel.exporter.endpoint.scrapers import MAX_INTERVAL_S, MAX_SCRAPERS, Scrapers
 
 PROMETHEUS = ("10.0.0.1", "Prometheus/3.5.3")
 CURL = ("10.0.0.2", "curl/8.14")
 RUN = "run-1"
 
 
-class Clock:
-    """A clock that stands still until it is told."""
+class Timed(Scrapers):
+    """Scrapers at the times that a test sets.
+
+    Attributes:
+        now_s: Time of the clock.
+    """
 
     def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
-
-
-class Seen(Scrapers):
-    """Scrapers with a clock to turn."""
-
-    def __init__(self) -> None:
-        self.clock = Clock()
-        super().__init__(self.clock)
+        self.now_s = 0.0
+        super().__init__(lambda: 1_000.0 + self.now_s)
 
     def at(
         self,
@@ -42,161 +35,138 @@ class Seen(Scrapers):
         total: int = 1,
     ) -> None:
         """Note a scrape at a second."""
-        self.clock.now = 1_000.0 + second
+        self.now_s = second
         self.came(client, timeout_s=timeout_s)
         self.seen(client, run_id=run_id, total=total, is_final=is_final)
 
-
-def test_nobody_scrapes() -> None:
-    """Where nobody scrapes nobody is awaited, and no total was delivered."""
-    seen = Seen()
-    assert seen.awaited(RUN) == {}
-    assert seen.last_total(RUN) is None
+    def left_s(self, run_id: str = RUN, address: str = "10.0.0.1") -> float | None:
+        """Return the rounded seconds that a scraper has left; None if it is not awaited."""
+        left_s = self.awaited(run_id).get(address)
+        return None if left_s is None else round(left_s, 6)
 
 
-def test_interval_is_what_was_observed() -> None:
-    """A scraper is awaited for 1.2 of the last interval, counted from its last scrape."""
-    assert PATIENCE == 1.2
-    seen = Seen()
+@pytest.fixture
+def scrapers() -> Timed:
+    """Make scrapers, before the first scrape."""
+    return Timed()
+
+
+def test_no_scraper(scrapers: Timed) -> None:
+    """Without a scrape there is no scraper and no total."""
+    assert (scrapers.awaited(RUN), scrapers.last_total(RUN)) == ({}, None)
+
+
+def test_interval_is_observed(scrapers: Timed) -> None:
+    """A scraper has 1.2 of its last interval, from its last scrape on; after that it is not awaited."""
     for second in (0, 5, 10, 20):
-        seen.at(second, timeout_s=3)
-    assert seen.awaited(RUN) == {"10.0.0.1": pytest.approx(12.0)}
-    seen.clock.now += 7
-    assert seen.awaited(RUN) == {"10.0.0.1": pytest.approx(5.0)}
+        scrapers.at(second, timeout_s=3)
+    for now_s, left_s in ((20, 12), (27, 5), (31.99, 0.01), (32.01, None)):
+        scrapers.now_s = now_s
+        assert scrapers.left_s() == left_s
 
 
-def test_a_scraper_that_does_not_come_is_given_up() -> None:
-    """After 1.2 intervals a scraper is gone, and not awaited."""
-    seen = Seen()
-    seen.at(0)
-    seen.at(10)
-    seen.clock.now += 11.99
-    assert seen.awaited(RUN)
-    seen.clock.now += 0.02
-    assert seen.awaited(RUN) == {}
+def test_the_longer_of_two_intervals_counts(scrapers: Timed) -> None:
+    """After a late scrape the next one seems early; the interval before counts until there are two short ones."""
+    for second, left_s in ((0, None), (10, 12), (25, 18), (30, 18), (35, 6)):
+        scrapers.at(second)
+        assert scrapers.left_s() == left_s
 
 
-def test_the_timeout_it_tells_is_the_first_guess() -> None:
-    """After one scrape the timeout Prometheus sends is the interval; the second shows it, if it is longer."""
-    seen = Seen()
-    seen.at(0, timeout_s=10)
-    assert seen.awaited(RUN) == {"10.0.0.1": pytest.approx(12.0)}
-    seen.at(2, timeout_s=10)  # the first one had to wait: no interval is shorter than the timeout
-    assert seen.awaited(RUN) == {"10.0.0.1": pytest.approx(12.0)}
-    seen.at(17, timeout_s=10)
-    assert seen.awaited(RUN) == {"10.0.0.1": pytest.approx(18.0)}
+def test_the_timeout_is_the_first_guess(scrapers: Timed) -> None:
+    """After one scrape the timeout that Prometheus sends is the interval, then the observed one if it is longer."""
+    for second, left_s in ((0, 12), (2, 12), (17, 18)):
+        scrapers.at(second, timeout_s=10)
+        assert scrapers.left_s() == left_s
 
 
-def test_visitors_are_not_awaited() -> None:
-    """A look with curl makes no scraper; who comes twice is one; who comes after minutes is none again."""
-    seen = Seen()
-    seen.at(0, CURL)
-    assert seen.awaited(RUN) == {}
-    seen.at(4, CURL)
-    assert seen.awaited(RUN) == {"10.0.0.2": pytest.approx(4.8)}
-    seen.at(4 + MAX_INTERVAL_S + 1, CURL)
-    assert seen.awaited(RUN) == {}
+def test_visitors_are_not_awaited(scrapers: Timed) -> None:
+    """A client without a timeout is a scraper from its second request, and a visitor again after minutes."""
+    for second, left_s in ((0, None), (4, 4.8), (4 + MAX_INTERVAL_S + 1, None)):
+        scrapers.at(second)
+        assert scrapers.left_s() == left_s
 
 
-def test_the_longest_interval_that_counts() -> None:
-    """Two minutes are an interval; an absurd timeout is none."""
-    seen = Seen()
-    seen.at(0, timeout_s=MAX_INTERVAL_S)
-    assert seen.awaited(RUN) == {"10.0.0.1": pytest.approx(1.2 * MAX_INTERVAL_S)}
-    seen.at(0, CURL, timeout_s=MAX_INTERVAL_S + 1)
-    assert list(seen.awaited(RUN)) == ["10.0.0.1"]
+@pytest.mark.parametrize(("timeout_s", "left_s"), [(MAX_INTERVAL_S, 1.2 * MAX_INTERVAL_S), (MAX_INTERVAL_S + 1, None)])
+def test_the_longest_interval(scrapers: Timed, timeout_s: float, left_s: float | None) -> None:
+    """A timeout of more than two minutes is no interval."""
+    scrapers.at(0, timeout_s=timeout_s)
+    assert scrapers.left_s() == left_s
 
 
-def test_final_values_end_the_wait() -> None:
-    """A scraper that has the final values is not awaited, the others still are."""
-    seen = Seen()
+def test_final_values_end_the_wait(scrapers: Timed) -> None:
+    """A scraper with the final values is not awaited, the others are."""
     for client in (PROMETHEUS, CURL):
-        seen.at(0, client)
-        seen.at(5, client)
-    seen.at(6, PROMETHEUS, is_final=True, total=99)
-    assert list(seen.awaited(RUN)) == ["10.0.0.2"]
-    seen.at(6, CURL, is_final=True, total=99)
-    assert seen.awaited(RUN) == {}
-    assert seen.last_total(RUN) == 99
+        scrapers.at(0, client)
+        scrapers.at(5, client)
+    scrapers.at(6, PROMETHEUS, is_final=True, total=99)
+    assert list(scrapers.awaited(RUN)) == ["10.0.0.2"]
+    scrapers.at(6, CURL, is_final=True, total=99)
+    assert (scrapers.awaited(RUN), scrapers.last_total(RUN)) == ({}, 99)
 
 
-def test_runs_do_not_mix() -> None:
-    """When a run begins every scraper is to come again for its final values, at the interval known."""
-    seen = Seen()
-    seen.at(0)
-    seen.at(5, is_final=True, total=10)
-    assert seen.awaited(RUN) == {}
-    assert seen.last_total("run-2") is None
-    assert seen.awaited("run-2") == {"10.0.0.1": pytest.approx(6.0)}
-    seen.at(10, run_id="run-2", total=3)
-    assert (seen.last_total(RUN), seen.last_total("run-2")) == (10, 3)
-    seen.at(15, run_id="run-3", total=0)
-    assert (seen.last_total(RUN), seen.last_total("run-2"), seen.last_total("run-3")) == (None, 3, 0)
+def test_runs_do_not_mix(scrapers: Timed) -> None:
+    """Each run waits for every scraper; the totals of this run and the one before are kept."""
+    scrapers.at(0)
+    scrapers.at(5, is_final=True, total=10)
+    assert (scrapers.left_s(), scrapers.left_s("run-2"), scrapers.last_total("run-2")) == (None, 6, None)
+    for second, run_id, total in ((10, "run-2", 3), (15, "run-3", 0)):
+        scrapers.at(second, run_id=run_id, total=total)
+        assert scrapers.last_total(RUN) == (10 if run_id == "run-2" else None)
+    assert (scrapers.last_total("run-2"), scrapers.last_total("run-3")) == (3, 0)
 
 
-def test_last_total_is_that_of_the_last_scrape() -> None:
-    """The total is that of the latest answer in which the run was."""
-    seen = Seen()
-    seen.at(0, total=10)
-    seen.at(1, CURL, total=12)
-    assert seen.last_total(RUN) == 12
-    seen.at(2, run_id="")
-    assert seen.last_total(RUN) == 12
+def test_last_total_is_that_of_the_last_scrape(scrapers: Timed) -> None:
+    """The total is that of the last answer with the run."""
+    scrapers.at(0, total=10)
+    scrapers.at(1, CURL, total=12)
+    scrapers.at(2, run_id="")
+    assert scrapers.last_total(RUN) == 12
 
 
-def test_an_answer_under_way() -> None:
+def test_an_answer_under_way(scrapers: Timed) -> None:
     """A scraper that comes again is awaited until it has its answer, although it had the final values before."""
-    seen = Seen()
-    seen.at(0, timeout_s=10, is_final=True)
-    seen.clock.now += 1
-    seen.came(PROMETHEUS, timeout_s=10)
-    assert list(seen.awaited(RUN)) == ["10.0.0.1"]
-    seen.seen(PROMETHEUS, run_id=RUN, total=1, is_final=True)
-    assert seen.awaited(RUN) == {}
-    assert seen._scrapers[PROMETHEUS].intervals_s == (10.0,)  # one scrape, not two
+    scrapers.at(0, timeout_s=10, is_final=True)
+    scrapers.now_s = 1
+    scrapers.came(PROMETHEUS, timeout_s=10)
+    assert scrapers.left_s() == 12
+    scrapers.seen(PROMETHEUS, run_id=RUN, total=1, is_final=True)
+    assert scrapers.left_s() is None
 
 
-def test_an_answer_to_a_scraper_that_is_forgotten() -> None:
-    """If too many others came meanwhile, its total counts and it is not awaited."""
-    seen = Seen()
-    seen.seen(PROMETHEUS, run_id=RUN, total=7, is_final=False)
-    assert (seen.last_total(RUN), seen.awaited(RUN)) == (7, {})
+def test_an_answer_to_a_dropped_scraper(scrapers: Timed) -> None:
+    """If too many other clients came before the answer, its total counts, and the scraper is not awaited."""
+    scrapers.seen(PROMETHEUS, run_id=RUN, total=7, is_final=False)
+    assert (scrapers.last_total(RUN), scrapers.awaited(RUN)) == (7, {})
 
 
-def test_it_outlives_its_process() -> None:
-    """What is pickled goes on in another process, with the clock of the machine."""
+def test_after_a_restart() -> None:
+    """Pickled scrapers continue in another process, with the clock of the machine."""
     scrapers = Scrapers()
     scrapers.came(PROMETHEUS, timeout_s=10)
     scrapers.seen(PROMETHEUS, run_id=RUN, total=7, is_final=False)
-    again = pickle.loads(pickle.dumps(scrapers))  # noqa: S301  # our own
-    assert again.last_total(RUN) == 7
-    assert again.awaited(RUN) == {"10.0.0.1": pytest.approx(12.0, abs=1)}
-    again.seen(PROMETHEUS, run_id=RUN, total=9, is_final=True)
-    assert (again.last_total(RUN), again.awaited(RUN)) == (9, {})
+    restarted = pickle.loads(pickle.dumps(scrapers))  # noqa: S301  # our own
+    assert restarted.last_total(RUN) == 7
+    assert restarted.awaited(RUN) == {"10.0.0.1": pytest.approx(12.0, abs=1)}
+    restarted.seen(PROMETHEUS, run_id=RUN, total=9, is_final=True)
+    assert (restarted.last_total(RUN), restarted.awaited(RUN)) == (9, {})
     assert scrapers.last_total(RUN) == 7
 
 
-def test_two_scrapers_at_one_address() -> None:
-    """Two scrapers behind one address are told apart by their user agents, and the one that takes longer counts."""
-    seen = Seen()
+def test_two_scrapers_at_one_address(scrapers: Timed) -> None:
+    """Scrapers with one address differ by their user agents, and the one with more time left counts."""
     agent = ("10.0.0.1", "vmagent")
-    for client, interval in ((PROMETHEUS, 30), (agent, 5)):
-        seen.at(0, client)
-        seen.at(interval, client)
-    seen.clock.now = 1_030.0
-    seen.at(30, agent, timeout_s=None)
-    seen.at(35, agent)
-    assert seen.awaited(RUN) == {"10.0.0.1": pytest.approx(30 + 36 - 35)}
+    scrapers.at(0, PROMETHEUS)
+    scrapers.at(30, PROMETHEUS)
+    for second in (30, 35):
+        scrapers.at(second, agent)
+    assert scrapers.left_s() == 30 + 36 - 35
 
 
-def test_memory_is_bounded() -> None:
-    """A thousand clients leave the latest hundred, and the one that came again lately is among them."""
-    seen = Seen()
+def test_memory_is_bounded(scrapers: Timed) -> None:
+    """Of a thousand clients the last hundred are kept, and a scraper that comes again is one of them."""
     for number in range(1_000):
-        seen.at(number / 100, ("10.1.0.1", f"agent {number}"), timeout_s=100)
+        scrapers.at(number / 100, ("10.1.0.1", f"agent {number}"), timeout_s=100)
         if number % 50 == 0:
-            seen.at(number / 100, PROMETHEUS, timeout_s=100)
-    assert len(seen._scrapers) == MAX_SCRAPERS
-    assert PROMETHEUS in seen._scrapers
-    assert ("10.1.0.1", "agent 999") in seen._scrapers
-    assert ("10.1.0.1", "agent 1") not in seen._scrapers
+            scrapers.at(number / 100, PROMETHEUS, timeout_s=100)
+    kept = {("10.1.0.1", f"agent {number}") for number in range(1_000 - MAX_SCRAPERS + 1, 1_000)}
+    assert set(scrapers._scrapers) == {PROMETHEUS, *kept}

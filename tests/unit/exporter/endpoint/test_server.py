@@ -1,163 +1,163 @@
-"""Tests of connections that are slow, idle or no HTTP at all, over sockets of this machine, with short limits."""
+"""Tests of connections without a network: the time limit of each phase, and requests that are refused."""
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import logging
-import socket
+import asyncio
 import ssl
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
-from time import perf_counter
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
-import trustme
 
-from locust_otel.core.snapshot import SeriesKey
-from locust_otel.exporter.endpoint import server
-from locust_otel.exporter.endpoint.access import WebConfig
-from locust_otel.exporter.endpoint.server import MAX_HEAD_BYTES
-from tests.unit.endpoints import Served, serving, wait_until
-from tests.unit.factories import Load, record, rich_snapshot, snapshot
+from locust_otel.exporter.endpoint.app import Application
+from locust_otel.exporter.endpoint.server import (
+    ANSWER_S,
+    HANDSHAKE_S,
+    HEAD_S,
+    IDLE_S,
+    MAX_HEAD_BYTES,
+    Connection,
+    Server,
+    _Loop,
+    _quiet,
+)
 
 GET = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n"
-SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 MUCH = 256 * 1024
-"""Bytes that come in more than one piece."""
+"""Bytes that arrive in more than one piece."""
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set limits that a test can wait for."""
-    for name, limit_s in {"HANDSHAKE_S": 0.31, "HEAD_S": 0.3, "ANSWER_S": 0.6, "IDLE_S": 0.9}.items():
-        monkeypatch.setattr(server, name, limit_s)
+class Timers:
+    """The loop of a connection, whose timers a test fires.
+
+    Attributes:
+        timers: By callback: seconds of the running timer.
+    """
+
+    def __init__(self) -> None:
+        self.timers: dict[Callable[[], object], float] = {}
+
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> Mock:
+        """Start a timer; it must be the only one with this callback."""
+        assert callback not in self.timers
+        self.timers[callback] = delay_s
+        return Mock(cancel=partial(self.timers.pop, callback, None))
+
+    def create_task(self, coroutine: Coroutine[Any, Any, None], **_: Any) -> asyncio.Task[None]:
+        """Start a task."""
+        return asyncio.get_running_loop().create_task(coroutine)
 
 
-@pytest.fixture
-def served(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[Served]:
-    """Serve a run; whatever clients do, nothing may be printed, nor logged at INFO or above but where it is."""
-    caplog.set_level(logging.INFO)
-    with serving(rich_snapshot()) as made:
-        yield made
-    assert [each.getMessage() for each in caplog.get_records("call")] == []
-    assert capfd.readouterr() == ("", "")
+class Peer:
+    """A client, and the connection to it.
+
+    Attributes:
+        answers: An item lets the application give one answer.
+    """
+
+    def __init__(self) -> None:
+        self.answers: asyncio.Queue[None] = asyncio.Queue()
+        server = Server(cast(Application, self._application), None)._uvicorn
+        self.loop = Timers()
+        self.connection = Connection(server.config, server.server_state, {}, self.loop)
+        self.transport = Mock(spec=asyncio.Transport)
+        self.transport.get_extra_info.return_value = None
+        self.transport.is_closing.return_value = False
+        self.connection.connection_made(self.transport)
+
+    async def _application(self, _: Any, __: Any, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+        await self.answers.get()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"Healthy\n"})
+
+    @property
+    def limit_s(self) -> float | None:
+        """Limit of the current phase; None without one."""
+        return self.loop.timers.get(self.transport.abort)
+
+    @property
+    def received(self) -> bytes:
+        """Bytes that the client has received."""
+        return b"".join(call.args[0] for call in self.transport.write.call_args_list)
+
+    async def answer(self) -> None:
+        """Let the application give an answer."""
+        self.answers.put_nowait(None)
+        for _ in range(5):
+            await asyncio.sleep(0)
 
 
-def lasts(connection: socket.socket) -> float:
-    """Return the seconds until the other side has closed a connection."""
-    started = perf_counter()
-    with contextlib.suppress(ConnectionError):
-        while connection.recv(65_536):
-            pass
-    return perf_counter() - started
+def run(scenario: Callable[[Peer], Awaitable[None]]) -> None:
+    """Run a scenario with a client."""
+
+    async def begin() -> None:
+        await scenario(Peer())
+
+    asyncio.run(begin())
 
 
-def answers(connection: socket.socket, count: int) -> None:
-    """Read so many answers to `GET`."""
-    received = b""
-    while received.count(b"Healthy\n") < count:
-        received += connection.recv(1_000) or pytest.fail("it was closed")
+def test_each_phase_has_a_limit() -> None:
+    """A client has a time for its first byte, for the whole head, for the answer, and then for the next request."""
+
+    async def scenario(peer: Peer) -> None:
+        # A write waits until the bytes before it have left the process.
+        peer.transport.set_write_buffer_limits.assert_called_once_with(high=1, low=0)
+        assert peer.limit_s == IDLE_S
+        for data in (b"G", b"ET /-/healthy HTTP/1.1\r\n", b"Host: x\r\n"):
+            peer.connection.data_received(data)
+            assert peer.limit_s == HEAD_S
+        peer.connection.data_received(b"\r\n")
+        assert peer.limit_s == ANSWER_S
+        await peer.answer()
+        assert peer.received.endswith(b"Healthy\n\r\n0\r\n\r\n")
+        assert peer.limit_s == IDLE_S
+        peer.connection.data_received(b"G")
+        assert peer.limit_s == HEAD_S
+
+    run(scenario)
 
 
-def connections(served: Served) -> int:
-    """Return how many connections there are."""
-    assert served.endpoint._server is not None
-    return len(served.endpoint._server._uvicorn.server_state.connections)
+def test_a_header_now_and_then_does_not_extend_the_time() -> None:
+    """The time for the head starts once."""
+
+    async def scenario(peer: Peer) -> None:
+        peer.connection.data_received(GET)
+        timers = dict(peer.loop.timers)
+        peer.loop.call_later = lambda *_: pytest.fail("a timer starts")  # type: ignore[method-assign]
+        for _ in range(100):
+            peer.connection.data_received(b"X: 1\r\n")
+        assert peer.loop.timers == timers
+
+    run(scenario)
 
 
-def large() -> Load:
-    """Return requests of which a scrape is 20 MB."""
-    load = Load(slow_s=2.0, max_names=10_000)
-    for number in range(1_000):
-        record(load, SeriesKey("GET", f"/{number}".ljust(1_000, "x"), "Shopper", "success"), [number])
-    return load
+def test_requests_that_come_at_once_are_answered_in_turn() -> None:
+    """A client may send requests before it has the answers; the next answer has its own time."""
+
+    async def scenario(peer: Peer) -> None:
+        peer.connection.data_received(3 * (GET + b"\r\n"))
+        for count, limit_s in ((1, ANSWER_S), (2, ANSWER_S), (3, IDLE_S)):
+            await peer.answer()
+            assert (peer.received.count(b"Healthy\n"), peer.limit_s) == (count, limit_s)
+
+    run(scenario)
 
 
-@pytest.mark.parametrize(("sent", "limit_s"), [(b"", 0.9), (b"G", 0.3), (GET, 0.3)], ids=["nothing", "a byte", "half"])
-def test_a_request_that_does_not_come_whole(served: Served, sent: bytes, limit_s: float) -> None:
-    """A connection is closed when the time for its phase is up, and not before."""
-    with served.connect(sent) as connection:
-        assert limit_s - 0.02 <= lasts(connection) < limit_s + 3
+def test_a_connection_that_ends() -> None:
+    """The timer of a connection ends with it, and the application can see that it is lost."""
 
+    async def scenario(peer: Peer) -> None:
+        assert peer.connection.app_state == {"connection": peer.connection}
+        peer.connection.data_received(GET + b"\r\n")
+        assert not peer.connection.is_lost
+        peer.connection.connection_lost(None)
+        assert (peer.connection.is_lost, peer.limit_s, peer.connection.app_state) == (True, None, {})
+        await peer.answer()
+        assert peer.received == b""
 
-def test_a_header_now_and_then_does_not_extend_the_time(served: Served) -> None:
-    """The time for the headers is for all of them, not from one to the next."""
-    with served.connect(GET) as connection:
-        started = perf_counter()
-        with contextlib.suppress(ConnectionError):
-            while perf_counter() - started < 2:
-                connection.sendall(b"X: 1\r\n")
-                time.sleep(0.02)
-        assert 0.3 <= perf_counter() - started < 1.9
-
-
-def test_an_idle_connection_is_kept_for_the_next_scrape(served: Served) -> None:
-    """Requests on one connection are answered as long as none is too late after the one before."""
-    with served.connect() as connection:
-        for _ in range(3):
-            connection.sendall(GET + b"\r\n")
-            answers(connection, 1)
-            time.sleep(0.4)
-        assert 0.3 <= lasts(connection) < 4
-
-
-def test_requests_that_come_at_once_are_answered_in_turn(served: Served) -> None:
-    """A client may send the next request before it has the answer; the time for idling starts after the last one."""
-    with served.connect(3 * (GET + b"\r\n")) as connection:
-        answers(connection, 3)
-        assert 0.8 <= lasts(connection) < 4
-
-
-def test_an_answer_that_is_not_taken(served: Served) -> None:
-    """It ends with the time for it, counts as a failure, and others are answered meanwhile."""
-    served.session.taken = snapshot(large())
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        connection.connect(("127.0.0.1", served.port))
-        connection.sendall(SCRAPE)
-        wait_until(lambda: connections(served) == 1)
-        assert served.ask("/-/healthy").status_code == 200
-        wait_until(lambda: served.outcomes()["failure"])
-        wait_until(lambda: connections(served) == 0)
-    assert served.outcomes() == {"success": 0, "failure": 1}
-
-
-def test_many_slow_readers_cost_no_copy_each(served: Served) -> None:
-    """Fifty clients that take nothing of a 20 MB answer do not have 20 MB kept for each of them."""
-    served.session.taken = snapshot(large())
-    with ExitStack() as exits:
-        for _ in range(50):
-            connection = exits.enter_context(socket.socket())
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-            connection.connect(("127.0.0.1", served.port))
-            connection.sendall(SCRAPE)
-        before = memory()
-        wait_until(lambda: served.outcomes()["failure"] == 50, 20)
-        assert memory() - before < 200 * 1024**2
-
-
-def memory() -> int:
-    """Return the resident bytes of this process at their highest."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
-
-
-@pytest.mark.parametrize("sent", [b"", GET, SCRAPE], ids=["idle", "half", "no reader"])
-def test_others_are_answered_beside_many_connections(
-    served: Served, monkeypatch: pytest.MonkeyPatch, sent: bytes
-) -> None:
-    """A good scraper is answered at once, though three hundred others hold a connection each."""
-    for name in ("HEAD_S", "ANSWER_S", "IDLE_S"):
-        monkeypatch.setattr(server, name, 60.0)
-    with ExitStack() as exits:
-        for _ in range(300):
-            exits.enter_context(served.connect(sent))
-        started = perf_counter()
-        assert served.ask().status_code == 200
-        assert perf_counter() - started < 4  # 20 ms, and 2 s where 300 scrapes came before
+    run(scenario)
 
 
 @pytest.mark.parametrize(
@@ -174,104 +174,52 @@ def test_others_are_answered_beside_many_connections(
     ],
     ids=["one long header", "long headers", "no end", "no length", "no colon", "bytes", "TLS", "long path"],
 )
-def test_headers_that_are_refused(served: Served, head: bytes) -> None:
-    """Too long or wrong headers are a 400 and a closed connection."""
-    with served.connect() as connection:
-        with contextlib.suppress(ConnectionError):
-            connection.sendall(head)
-        with contextlib.suppress(ConnectionError):  # what was not read meanwhile may reset the connection
-            assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
-        assert lasts(connection) < 0.8  # before an idle one would be closed
-    assert served.ask().status_code == 200
+def test_heads_that_are_refused(head: bytes) -> None:
+    """A head that is too long or not valid is a 400, and the connection is closed."""
+
+    async def scenario(peer: Peer) -> None:
+        for start in range(0, len(head), MAX_HEAD_BYTES // 2):
+            if not peer.transport.close.called:
+                peer.connection.data_received(head[start : start + MAX_HEAD_BYTES // 2])
+        assert peer.received.startswith(b"HTTP/1.1 400 ")
+        peer.transport.close.assert_called_once_with()
+
+    run(scenario)
 
 
-@pytest.mark.parametrize("head", [b"Content-Length: 50000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\nff\r\n"])
-def test_a_body_is_not_read(served: Served, head: bytes) -> None:
-    """A request with a body is answered before the body has come, and the connection is closed."""
-    with served.connect(b"POST /metrics HTTP/1.1\r\nHost: x\r\n" + head) as connection:
-        assert connection.recv(15) == b"HTTP/1.1 405 Me"
-        assert lasts(connection) < 0.5  # before its answer would have to be taken
-
-
-def test_upgrades_are_not_taken(served: Served) -> None:
+def test_upgrades_are_not_taken() -> None:
     """A client that asks for another protocol is answered in this one."""
-    more = b"Connection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n"
-    assert served.send(GET + more).startswith(b"HTTP/1.1 200 OK")
+
+    async def scenario(peer: Peer) -> None:
+        peer.connection.data_received(GET + b"Connection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n")
+        await peer.answer()
+        assert peer.received.startswith(b"HTTP/1.1 200 OK")
+
+    run(scenario)
 
 
-def test_no_tls(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
-    """With TLS, a client that sends nothing or no TLS is cut off without a line in the log; others are served."""
-    caplog.set_level(logging.INFO)
-    authority = trustme.CA()
-    context, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    authority.configure_trust(client)
-    with serving(snapshot(large()), web_config=WebConfig(context)) as served:
-        assert served.url.startswith("https://127.0.0.1:")
-        with served.connect() as connection:
-            assert 0.28 <= lasts(connection) < 4
-        with served.connect(GET + b"\r\n") as connection:
-            lasts(connection)
-        with client.wrap_socket(served.connect(), server_hostname="127.0.0.1") as connection:
-            connection.sendall(SCRAPE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-            received = b"".join(iter(lambda: connection.recv(1 << 20), b""))
-            assert received.startswith(b"HTTP/1.1 200 OK")
-            assert received.endswith(b"\r\n0\r\n\r\n")
-        with client.wrap_socket(served.connect(), server_hostname="127.0.0.1") as connection:
-            connection.sendall(SCRAPE)  # and does not read it
-            wait_until(lambda: served.outcomes()["failure"] == 1)
-        wait_until(lambda: connections(served) == 0)
-        assert served.outcomes() == {"success": 1, "failure": 1}
-    assert [each.levelname for each in caplog.records] == ["INFO"] * 2  # where it is
-    assert capfd.readouterr() == ("", "")
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_tls_has_limits(is_tls: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client has six seconds for the handshake of TLS, and for its end."""
+    given: dict[str, Any] = {}
+
+    async def create_server(*_: Any, **options: Any) -> None:
+        given.update(options)
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "create_server", create_server)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if is_tls else None
+    with asyncio.Runner(loop_factory=_Loop) as runner:
+        runner.run(runner.get_loop().create_server(Mock(), "127.0.0.1", ssl=context))
+    limits = {"ssl_handshake_timeout": HANDSHAKE_S, "ssl_shutdown_timeout": HANDSHAKE_S}
+    assert given == {"ssl": context, **(limits if is_tls else {})}
 
 
-def test_no_descriptor_is_left(served: Served) -> None:
-    """After a hundred connections as many files are open as before."""
-
-    def count() -> int:
-        gc.collect()
-        return len(list(Path("/proc/self/fd").iterdir()))
-
-    def is_answered() -> bool:
-        return served.send(GET + b"Connection: close\r\n\r\n").startswith(b"HTTP/1.1 200 OK")
-
-    assert is_answered()
-    wait_until(lambda: connections(served) == 0)
-    before = count()
-    for _ in range(100):
-        assert is_answered()
-    wait_until(lambda: connections(served) == 0)
-    assert count() <= before + 1
-
-
-def test_a_stop_lets_answers_finish() -> None:
-    """Nothing new is answered after a stop, and what is under way comes whole."""
-    with serving(snapshot(large())) as served:
-        connection = served.connect(SCRAPE)
-        start = connection.recv(1_000)
-        served.endpoint.stop(time.monotonic() + 0.001)
-        with connection:
-            received = start + b"".join(iter(lambda: connection.recv(1 << 20), b""))
-        assert received.endswith(b"\r\n0\r\n\r\n")
-        wait_until(lambda: is_refused(served.port))
-
-
-def is_refused(port: int) -> bool:
-    """Return whether nothing listens there."""
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except ConnectionRefusedError:
-        return True
-    return False
-
-
-def test_a_stop_does_not_wait_for_clients() -> None:
-    """Clients that take nothing or send half a request are cut off within half a second or so."""
-    with serving(snapshot(large())) as served, served.connect(SCRAPE) as slow, served.connect(GET) as half:
-        wait_until(lambda: connections(served) == 2)
-        started = perf_counter()
-        served.stop()
-        assert perf_counter() - started < 0.9
-        lasts(slow)
-        lasts(half)
+def test_errors_of_connections_are_no_warnings(caplog: pytest.LogCaptureFixture) -> None:
+    """Clients cause most of them, so they are logged at DEBUG only."""
+    caplog.set_level("DEBUG")
+    error = ConnectionResetError()
+    _quiet(Mock(), {"message": "SSL handshake failed", "exception": error})
+    (record,) = caplog.records
+    assert (record.levelname, record.getMessage()) == ("DEBUG", "SSL handshake failed")
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error

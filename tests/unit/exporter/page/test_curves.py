@@ -13,7 +13,7 @@ import pytest
 from locust_otel.core.histogram import QUANTILE_ERROR, difference, layout
 from locust_otel.core.settings import values_of
 from locust_otel.core.snapshot import SeriesKey, Snapshot
-from locust_otel.exporter.page import curves as module
+from locust_otel.exporter.page import curves as curves_module
 from locust_otel.exporter.page.curves import COLUMNS, MAX_POINTS, Curves, rounded
 from locust_otel.exporter.session import Origin, Session, State
 from locust_otel.exporter.settings import resolve
@@ -28,9 +28,9 @@ def session(state: State | None = None) -> Session:
     return Session(resolve(values_of(None, {})), Origin(name="host-0"), lambda *_: None, state)
 
 
-def successor(of: Session) -> Session:
-    """Return the session of the process after one that has died."""
-    return session(pickle.loads(of.saved()))  # noqa: S301  # our own
+def restarted(before: Session) -> Session:
+    """Return the session of a restarted exporter."""
+    return session(pickle.loads(before.saved()))  # noqa: S301  # our own
 
 
 def taken(load: Load, elapsed_s: float, **changes: Any) -> Snapshot:
@@ -38,35 +38,36 @@ def taken(load: Load, elapsed_s: float, **changes: Any) -> Snapshot:
     return snapshot(load, elapsed_s=elapsed_s, **changes)
 
 
-def last(curves: Curves) -> Mapping[str, float | None]:
-    """Return the last point."""
-    return curves.last()
-
-
 def test_rates_are_differences() -> None:
-    """Requests, failures and bytes a second are those between two snapshots, whatever time lies between them."""
+    """Requests, failures and bytes a second are those between two snapshots, at any distance."""
     curves, load = Curves(session()), Load()
     assert curves.last() == {}
     record(load, GOOD, [10] * 8, 100)
     record(load, BAD, [10] * 2, 50)
     curves.add(taken(load, 1.0))
-    assert [last(curves)[name] for name in ("at_s", "requests", "failures", "bytes", "users")] == [1, 10, 2, 900, 9]
+    assert [curves.last()[name] for name in ("at_s", "requests", "failures", "bytes", "users")] == [1, 10, 2, 900, 9]
     record(load, GOOD, [10] * 5)
     curves.add(taken(load, 3.0, users={"Shopper": 12_345}))
-    assert [last(curves)[name] for name in ("at_s", "requests", "failures", "bytes", "users")] == [3, 2.5, 0, 0, 12_345]
+    assert [curves.last()[name] for name in ("at_s", "requests", "failures", "bytes", "users")] == [
+        3,
+        2.5,
+        0,
+        0,
+        12_345,
+    ]
     assert curves.columns()["requests"] == [10, 2.5]
 
 
 def test_requests_without_a_duration() -> None:
-    """They count as requests, and have no percentile."""
+    """Requests without a duration count, but have no percentile."""
     curves, load = Curves(session()), Load()
     load.of(GOOD).unmeasured = 4
     curves.add(taken(load, 1.0))
-    assert (last(curves)["requests"], last(curves)["p50_s"]) == (4, None)
+    assert (curves.last()["requests"], curves.last()["p50_s"]) == (4, None)
 
 
 def test_percentiles_of_the_last_ten_seconds() -> None:
-    """They are those of the last ten seconds of all series, as a sorted list has them."""
+    """Percentiles are those of all requests in the last ten seconds, as in a sorted list."""
     random, curves, load = Random(1), Curves(session()), Load()
     seconds = []
     for second in range(25):
@@ -79,7 +80,7 @@ def test_percentiles_of_the_last_ten_seconds() -> None:
         everything = sorted(time for times in recent for key in times for time in times[key])
         for name, q in (("p50_s", 0.5), ("p95_s", 0.95), ("p99_s", 0.99)):
             true_s = everything[math.ceil(q * len(everything)) - 1] / 1000
-            assert last(curves)[name] == pytest.approx(true_s, rel=QUANTILE_ERROR + 0.001)
+            assert curves.last()[name] == pytest.approx(true_s, rel=QUANTILE_ERROR + 0.001)
     buys = sorted(time for times in seconds[-10:] for time in times[BUY])
     recent_buys = curves.recent(layout([5.0]), ("POST", "/buy"))
     assert recent_buys.times_s[0] == pytest.approx(buys[149] / 1000, rel=QUANTILE_ERROR + 0.001)
@@ -89,7 +90,7 @@ def test_percentiles_of_the_last_ten_seconds() -> None:
 
 
 def test_an_endpoint_without_requests() -> None:
-    """It has a rate of 0 and no percentile; before the first point nothing has."""
+    """Without requests the rate is 0 and there is no percentile; before the first point there is no rate either."""
     curves, load = Curves(session()), Load()
     assert curves.recent(layout(), ("GET", "/")) == (None, None, (None, None, None))
     record(load, GOOD, [10])
@@ -97,18 +98,18 @@ def test_an_endpoint_without_requests() -> None:
         curves.add(taken(load, float(second)))
     assert curves.recent(layout([5.0]), ("GET", "/")) == (0, 0, (None, None, None))
     assert curves.recent(layout([5.0]), ("PUT", "/none")) == (0, 0, (None, None, None))
-    assert last(curves)["p50_s"] is None
+    assert curves.last()["p50_s"] is None
 
 
 def test_series_that_have_not_changed_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only those with new requests are compared."""
+    """Only series with new requests are compared."""
     compared = []
 
     def compare(new: Mapping[int, int], old: Mapping[int, int]) -> dict[int, int]:
         compared.append(sum(new.values()))
         return difference(new, old)
 
-    monkeypatch.setattr(module, "difference", compare)
+    monkeypatch.setattr(curves_module, "difference", compare)
     curves, load = Curves(session()), Load()
     record(load, GOOD, [10] * 3)
     record(load, BUY, [10] * 4)
@@ -120,7 +121,7 @@ def test_series_that_have_not_changed_cost_nothing(monkeypatch: pytest.MonkeyPat
 
 
 def test_fifteen_minutes_are_kept() -> None:
-    """The oldest points go."""
+    """Points older than fifteen minutes are dropped."""
     curves, load = Curves(session()), Load()
     for second in range(1, MAX_POINTS + 11):
         curves.add(taken(load, float(second)))
@@ -131,7 +132,7 @@ def test_fifteen_minutes_are_kept() -> None:
 
 
 def test_the_end_of_a_run() -> None:
-    """A run whose clock has stopped gets no further point, nor does one for a fraction of a second."""
+    """There is no further point after the clock of the run has stopped, nor for a fraction of a second."""
     curves, load = Curves(session()), Load()
     curves.add(taken(load, 1.0))
     record(load, GOOD, [10] * 50)
@@ -141,7 +142,7 @@ def test_the_end_of_a_run() -> None:
 
 
 def test_a_new_run_begins_anew() -> None:
-    """The curves are those of one run; a snapshot without one changes nothing."""
+    """The curves are those of one run; a snapshot without a run changes nothing."""
     curves, first, second = Curves(session()), Load(), Load()
     record(first, GOOD, [10] * 100)
     curves.add(taken(first, 1.0, run_id="run-1"))
@@ -153,13 +154,13 @@ def test_a_new_run_begins_anew() -> None:
     assert curves.columns()["requests"] == [3]
 
 
-def test_a_successor_goes_on() -> None:
-    """What was kept is there; what was reported before, and comes again, is no peak."""
+def test_after_a_restart() -> None:
+    """A restarted exporter has the points; requests that are reported again cause no peak."""
     before, load = session(), Load()
     curves = Curves(before)
     record(load, GOOD, [10] * 10)
     curves.add(taken(load, 1.0))
-    after = Curves(successor(before))
+    after = Curves(restarted(before))
     assert after.columns() == curves.columns()
     after.add(taken(load, 3.0))
     record(load, GOOD, [10] * 1000)
@@ -169,9 +170,9 @@ def test_a_successor_goes_on() -> None:
     assert (after.columns()["at_s"], after.columns()["requests"]) == ([1, 5], [10, 10])
 
 
-def test_a_successor_of_one_that_knew_no_point() -> None:
-    """A run that began just before is followed from its start."""
-    after, load = Curves(successor(session())), Load()
+def test_after_a_restart_without_a_point() -> None:
+    """A restarted exporter without points counts a run from its start."""
+    after, load = Curves(restarted(session())), Load()
     record(load, GOOD, [10] * 10)
     after.add(taken(load, 2.0))
     assert after.columns()["requests"] == [5]
@@ -179,7 +180,7 @@ def test_a_successor_of_one_that_knew_no_point() -> None:
 
 @pytest.mark.parametrize("phase", [0, 1, 2])
 def test_workers_that_report_every_three_seconds(phase: int) -> None:
-    """The rate of a steady load is steady, whenever in those three seconds its reports come."""
+    """The rate of a steady load is steady, in any second of the three that its reports come in."""
     curves, load = Curves(session()), Load()
     for second in range(1, 40):
         if second % 3 == phase:
@@ -192,18 +193,18 @@ def test_workers_that_report_every_three_seconds(phase: int) -> None:
 
 
 def test_the_generator() -> None:
-    """CPU is that of the busiest process, lag the mean of what all have measured since the last snapshot."""
+    """CPU is that of the busiest process, lag the mean of all measurements since the last snapshot."""
     curves, load = Curves(session()), Load()
     curves.add(taken(load, 1.0))
-    assert (last(curves)["cpu"], last(curves)["lag_s"]) == (None, None)
+    assert (curves.last()["cpu"], curves.last()["lag_s"]) == (None, None)
     quiet = worker("a-0", lags_s=[0.001] * 10, cpu_ratio=0.2)
     curves.add(taken(load, 2.0, workers=(quiet, worker("b-1", lags_s=[0.5], cpu_ratio=None))))
-    assert (last(curves)["cpu"], last(curves)["lag_s"]) == (0.2, None)
+    assert (curves.last()["cpu"], curves.last()["lag_s"]) == (0.2, None)
     late = worker("b-1", lags_s=[0.5, 0.02, 0.04], cpu_ratio=0.9)
     curves.add(taken(load, 3.0, workers=(quiet, late)))
-    assert (last(curves)["cpu"], last(curves)["lag_s"]) == (0.9, 0.03)
-    curves.add(taken(load, 4.0, workers=(quiet, worker("b-1", lags_s=[0.1], cpu_ratio=0.9))))  # it has started again
-    assert last(curves)["lag_s"] is None
+    assert (curves.last()["cpu"], curves.last()["lag_s"]) == (0.9, 0.03)
+    curves.add(taken(load, 4.0, workers=(quiet, worker("b-1", lags_s=[0.1], cpu_ratio=0.9))))  # restarted
+    assert curves.last()["lag_s"] is None
 
 
 @pytest.mark.parametrize(
@@ -211,5 +212,5 @@ def test_the_generator() -> None:
     [(None, None), (0.0, 0), (0.0123456, 0.01235), (999.96, 1000), (12_345.678, 12_345.7)],
 )
 def test_rounding(value: float | None, shown: float | None) -> None:
-    """Values have the digits that a picture can show; seconds of a long run and large counts keep theirs."""
+    """Values have the digits that a chart can show; seconds of a long run and large counts keep theirs."""
     assert rounded(value) == shown

@@ -1,4 +1,4 @@
-"""Tests of the live page as an output: who is answered what, and how often values are made."""
+"""Tests of the live page as an output: its answers, and when it makes new values."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ class Clock:
 
 
 class Waiting:
-    """Notes for how long is waited, and does not wait."""
+    """Takes the place of `Session.hurry`: notes each wait, and does not wait."""
 
     def __init__(self) -> None:
         self.waited: list[float] = []
 
     def wait(self, seconds: float) -> bool:
-        """Note it."""
+        """Note a wait."""
         self.waited.append(seconds)
         return False
 
 
 class Followed:
-    """A page that follows a run."""
+    """A page and its run."""
 
     def __init__(self, **given: object) -> None:
         self.session = Session(resolve(values_of(None, given)), Origin(name="host-0"), lambda *_: None)
@@ -69,7 +69,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_values_are_made_once_a_second(clock: Clock) -> None:
-    """However many look, values are made once a second; a mark shows at once."""
+    """Values are made once a second for all pages, and at once after a mark."""
     followed = Followed()
     assert followed.page.data()["run"] is None
     followed.begin()
@@ -79,7 +79,7 @@ def test_values_are_made_once_a_second(clock: Clock) -> None:
     record(followed.load, GOOD, [10])
     assert followed.page.data() is first
     followed.session.mark("db killed", "fault")
-    assert [one["mark"] for one in followed.page.data()["marks"]] == ["db killed"]
+    assert [mark["mark"] for mark in followed.page.data()["marks"]] == ["db killed"]
 
 
 def test_the_curves(clock: Clock) -> None:
@@ -95,8 +95,8 @@ def test_the_curves(clock: Clock) -> None:
     assert (curves["at_s"], curves["requests"], curves["failures"]) == ([1, 2], [4, 6], [0, 0])
 
 
-def test_what_locusts_process_is_answered() -> None:
-    """The page itself, its values as ready text, and made anew for who draws them; other questions are for others."""
+def test_answers_to_locusts_process() -> None:
+    """Locust's process gets the page, its values as text, and new values; other outputs answer other questions."""
     followed = Followed()
     followed.begin()
     page = followed.page
@@ -110,8 +110,8 @@ def test_what_locusts_process_is_answered() -> None:
     assert page.answer("verdict", None) is None
 
 
-def test_a_final_run_is_looked_at_once(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is added to it: its values stay, but for the time; the next run is looked at again."""
+def test_values_of_a_final_run_are_made_once(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The values of a final run do not change, except for the time; the next run has its own."""
     followed = Followed()
     followed.begin()
     record(followed.load, GOOD, [10])
@@ -142,7 +142,7 @@ def test_a_final_run_is_looked_at_once(clock: Clock, monkeypatch: pytest.MonkeyP
 def test_the_end(
     clock: Clock, looked_s: float | None, given: dict[str, object], grace_s: float | None, waited: list[float]
 ) -> None:
-    """A page that is open gets the final values; where none is, nothing is waited for."""
+    """The end waits until open pages have the final values; without an open page it does not wait."""
     followed = Followed(**given)
     followed.begin()
     followed.session.hurry = waiting = Waiting()  # type: ignore[assignment]
@@ -150,18 +150,17 @@ def test_the_end(
     if looked_s is not None:
         followed.page.data()
         clock.now_s += looked_s
-    followed.page.answer("json", None)  # Locust's web UI stays, and is not waited for
+    followed.page.answer("json", None)  # the page in Locust's web UI stays up
     followed.page.finish(followed.run)
     assert waiting.waited == waited
 
 
-def test_the_page_is_itself_alone() -> None:
-    """No other file is loaded, and the browser is told to run nothing else."""
+def test_the_page_loads_nothing_else() -> None:
+    """The page needs no other file, and its policy lets the browser load none."""
     html = Page(Followed().session).html
     assert "http" not in re.sub(r"http://www\.w3\.org/2000/svg", "", html)
     assert not re.findall(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=\"(?!data:)", html)
-    told = policy(html)
-    assert "default-src 'none'; script-src 'sha256-" in told
-    assert "unsafe" not in told
+    assert "default-src 'none'; script-src 'sha256-" in policy(html)
+    assert "unsafe" not in policy(html)
     assert " style=" not in html
     assert "innerHTML" not in html

@@ -1,4 +1,4 @@
-"""Tests of the record as an output: what goes into which interval, what a failing disk costs, and what a kill costs."""
+"""Tests of the record as an output: its intervals, failing disks, and restarts of the exporter."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ WRITE = "locust_otel.exporter.record.storage.os.pwrite"
 
 
 class Clock:
-    """The time that the exporter sees; seconds since the start of the run."""
+    """The clock of the exporter; seconds since the start of the run."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -61,7 +61,7 @@ class Clock:
 
 @pytest.fixture(scope="module", autouse=True)
 def clock() -> Iterator[Clock]:
-    """Give the clock of all exporters here."""
+    """Give the clock of all exporters of this file."""
     made = Clock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("locust_otel.exporter.run.monotonic", made.monotonic)
@@ -78,7 +78,7 @@ class Process:
     """An exporter without its process: one run, and its record.
 
     Attributes:
-        counts: Buckets that the source has counted so far, by series; each report repeats all of it.
+        counts: Counts of the source so far, by series; each report repeats them all.
     """
 
     def __init__(self, clock: Clock, folder: Path, slo: Slo | None = None, state: State | None = None) -> None:
@@ -110,12 +110,12 @@ class Process:
         self.output.begin(self.run)
 
     def request(self, index: int, count: int = 1, key: SeriesKey = HOME) -> None:
-        """Count some requests that fall into a bucket."""
+        """Count some requests in a bucket."""
         counts = self.counts.setdefault(key, {})
         counts[index] = counts.get(index, 0) + count
 
     def report(self, *user_errors: tuple[tuple[str, str], int]) -> None:
-        """Merge what the source has counted."""
+        """Merge a report of the source."""
         series = tuple(
             SeriesReport(key, 0, sum(LAYOUT.bounds[i] * n for i, n in counts.items()), len(counts), counts, {})
             for key, counts in self.counts.items()
@@ -141,7 +141,7 @@ class Process:
         self.output.finish(self.run)
 
     def killed(self, saved: bytes | None = None) -> Process:
-        """Return the exporter that goes on, from this checkpoint or from one of now."""
+        """Return the exporter that continues, from this checkpoint or from a new one."""
         self.output.stop(0.0)  # as the kernel does
         state = pickle.loads(saved or self.session.saved())  # noqa: S301  # our own
         successor = Process(self.clock, self.folder, self.slo, state)
@@ -161,14 +161,14 @@ class Process:
 
     @property
     def exported(self) -> dict[str, int]:
-        """What is said of our health."""
+        """Writes in the metrics of exports, by outcome."""
         return {count.outcome: count.count for count in self.session.exports.counts() if count.exporter == EXPORTER}
 
 
 def test_marks_and_events_of_the_run_are_recorded_once(
     clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each is in the record once, those of other runs are not; the log says where the record is."""
+    """The record has each mark and event of its run once, and the log has its path."""
     process = Process(clock, tmp_path)
     process.session.add_event(Event("before", "x", attributes={"run_id": "nightly"}, timestamp=START))
     with caplog.at_level(logging.INFO):
@@ -193,7 +193,7 @@ def test_marks_and_events_of_the_run_are_recorded_once(
 
 
 def test_the_end(clock: Clock, tmp_path: Path) -> None:
-    """The last interval has what came after the stop, the last line the totals; a second end changes nothing."""
+    """The last interval has the requests after the stop, the last line the totals; a second end changes nothing."""
     before = len(os.listdir("/proc/self/fd"))
     process = Process(clock, tmp_path)
     process.begin()
@@ -216,7 +216,7 @@ def test_the_end(clock: Clock, tmp_path: Path) -> None:
 
 
 def test_a_run_whose_locust_is_lost(clock: Clock, tmp_path: Path) -> None:
-    """Its record ends, and says so."""
+    """The record of a lost run is complete, and has that state."""
     process = Process(clock, tmp_path, OBJECTIVES)
     process.begin()
     process.request(5, 3)
@@ -231,7 +231,7 @@ def test_a_run_whose_locust_is_lost(clock: Clock, tmp_path: Path) -> None:
 
 
 def test_the_end_of_the_warm_up_ends_an_interval(clock: Clock, tmp_path: Path) -> None:
-    """What is judged begins at an interval's start, and comes to the verdict of the run."""
+    """The judged requests begin with an interval, and lead to the verdict of the run."""
     process = Process(clock, tmp_path, OBJECTIVES)
     process.begin()
     for seconds, count in ((1.0, 3), (1.4, 4), (1.0, 5)):
@@ -242,16 +242,16 @@ def test_the_end_of_the_warm_up_ends_an_interval(clock: Clock, tmp_path: Path) -
     assert read.warm_s == pytest.approx(2.4)
     assert read.requests(end_s=read.warm_s).total == 7
     assert read.requests(start_s=read.warm_s).total == 5
-    assert [each["good"] for each in read.verdict or ()] == [5, 5, 5]
+    assert [verdict["good"] for verdict in read.verdict or ()] == [5, 5, 5]
     assert [(r.objective.name, r.status, r.counts.good) for r in results(read)] == [
-        (each["slo"], each["status"], each["good"]) for each in read.verdict or ()
+        (verdict["slo"], verdict["status"], verdict["good"]) for verdict in read.verdict or ()
     ]
 
 
 def test_the_end_of_the_warm_up_while_the_disk_is_full(
     clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is judged begins at an interval's start then, too."""
+    """The judged requests begin with an interval on a full disk too."""
     process = Process(clock, tmp_path, OBJECTIVES)
     process.begin()
     with monkeypatch.context() as patch:
@@ -264,7 +264,7 @@ def test_the_end_of_the_warm_up_while_the_disk_is_full(
     assert process.read.warm_s == 2.0
     assert [i.end_s for i in process.read.intervals][:3] == [1.0, 2.0, 5.0]
     assert process.read.requests(start_s=2.0).total == 12
-    assert [each["good"] for each in process.read.verdict or ()] == [12, 12, 12]
+    assert [verdict["good"] for verdict in process.read.verdict or ()] == [12, 12, 12]
 
 
 def _failing(*_: object) -> int:
@@ -274,7 +274,7 @@ def _failing(*_: object) -> int:
 def test_a_disk_that_fails_is_logged_once(
     clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is counted each time and logged once, also when it fails again later; once it works nothing is missing."""
+    """Each failure is counted, the first is logged, and each recovery is; after it nothing is missing."""
     process = Process(clock, tmp_path)
     process.begin()
     with caplog.at_level(logging.INFO):
@@ -286,17 +286,20 @@ def test_a_disk_that_fails_is_logged_once(
                     process.interval()
             process.interval()
     process.finish()
-    failed = f"The run record in {tmp_path} cannot be written: No space left on device."
-    assert caplog.text.count(f"{failed} The run goes on; it is tried again.") == caplog.text.count("cannot be") == 1
-    assert caplog.text.count(f"The run record in {tmp_path} is written again, and nothing is missing in it.") == 2
+    recovery = f"Writing the run record in {tmp_path} has recovered; nothing is missing in it."
+    assert caplog.messages == [
+        f"Cannot write the run record in {tmp_path}: No space left on device. The run continues, with retries.",
+        recovery,
+        recovery,
+    ]
     assert process.exported == {"success": 4, "failure": 6}
     assert process.read.is_complete
     assert process.read.requests().total == 6
     assert [i.end_s for i in process.read.intervals][:4] == [1.0, 4.0, 5.0, 8.0]
 
 
-def test_whatever_else_goes_wrong_is_counted(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fault of our own is counted too, and the next interval holds what this one lost."""
+def test_other_errors_are_counted(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other errors are counted too, and the next interval has the changes of this one."""
     process = Process(clock, tmp_path)
     process.begin()
     process.request(5)
@@ -312,7 +315,7 @@ def test_whatever_else_goes_wrong_is_counted(clock: Clock, tmp_path: Path, monke
 
 
 def test_an_end_that_cannot_be_written(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The record is not complete, and nothing is raised."""
+    """A record without its end is not complete, and nothing is raised."""
     process = Process(clock, tmp_path)
     process.begin()
     process.interval()
@@ -323,8 +326,8 @@ def test_an_end_that_cannot_be_written(clock: Clock, tmp_path: Path, monkeypatch
     assert len(process.read.intervals) == 1
 
 
-def test_a_disk_with_room_again_at_the_very_end(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A record that has its end has every request, even if only the last write succeeds."""
+def test_a_disk_with_room_at_the_last_write(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A complete record has every request, even if only the last write succeeds."""
     process = Process(clock, tmp_path)
     process.begin()
     monkeypatch.setattr(WRITE, Mock(wraps=os.pwrite, side_effect=[OSError(28, "No space")] * 4 + [DEFAULT] * 9))
@@ -339,7 +342,7 @@ def test_a_disk_with_room_again_at_the_very_end(clock: Clock, tmp_path: Path, mo
 
 
 def test_each_run_has_a_record(clock: Clock, tmp_path: Path) -> None:
-    """A run that follows at once has its own record, and that of the run before has its end, in either order."""
+    """A run that follows at once has its own record; the record of the run before is completed, in either order."""
     process = Process(clock, tmp_path)
     process.begin("one")
     process.request(5)
@@ -364,7 +367,7 @@ def test_each_run_has_a_record(clock: Clock, tmp_path: Path) -> None:
 
 
 def test_without_a_folder_nothing_is_recorded(clock: Clock, tmp_path: Path) -> None:
-    """An exporter without `--run-record`, as those beside workers, has no record, and counts none."""
+    """An exporter without `--run-record`, such as that of a worker, writes and counts nothing."""
     process = Process(clock, tmp_path)
     process.session = Session(replace(process.settings, run_record=None), process.session.origin, lambda *_: None)
     process.output = RecordOutput(process.session)
@@ -378,14 +381,19 @@ def test_without_a_folder_nothing_is_recorded(clock: Clock, tmp_path: Path) -> N
     assert process.exported == {}
 
 
-def played(process: Process, second: int) -> None:
-    """Let one second of a run pass in which something of each kind happens."""
-    process.run.phase = Phase.RUNNING
-    process.run.users = {"Shopper": second}
+def send_requests(process: Process, second: int) -> None:
+    """Let the source count the requests of one second."""
     process.request(50 + second, second)
     process.request(40, key=SeriesKey("GET", f"/{second}", "Shopper", "success"))
     if second > 1:
         process.request(9, 2, FAILED)
+
+
+def played(process: Process, second: int) -> None:
+    """Let one second pass, with a change of each kind."""
+    process.run.phase = Phase.RUNNING
+    process.run.users = {"Shopper": second}
+    send_requests(process, second)
     process.report((("Shopper", "KeyError"), second))
     process.run.mark(f"mark {second}", "note")
     process.session.add_event(Event("e", f"{second}", attributes={"run_id": "nightly"}, timestamp=process.clock.time()))
@@ -397,15 +405,12 @@ def played(process: Process, second: int) -> None:
 SECONDS = 4
 
 
-def go_on(process: Process, second: int) -> Record:
+def continued(process: Process, second: int) -> Record:
     """Play a run from a second to its end, and return its record."""
     process.clock.now_s = float(second)
     process.counts = {}
-    for number in range(1, second + 1):  # what the source, which lives on, has counted
-        process.request(50 + number, number)
-        process.request(40, key=SeriesKey("GET", f"/{number}", "Shopper", "success"))
-        if number > 1:
-            process.request(9, 2, FAILED)
+    for number in range(1, second + 1):  # the source is still alive
+        send_requests(process, number)
     for number in range(second + 1, SECONDS + 1):
         played(process, number)
     process.run.stop(process.clock.monotonic())
@@ -414,20 +419,20 @@ def go_on(process: Process, second: int) -> Record:
 
 
 def test_after_a_kill_at_any_byte_the_record_is_the_same(clock: Clock, tmp_path: Path) -> None:
-    """Whatever was written after the checkpoint, the successor's record is that of an exporter that was not killed."""
-    whole = go_on(_begun(clock, tmp_path / "whole"), 0)
+    """After a kill at any byte behind the checkpoint, the record is the same as without a kill."""
+    whole = continued(_begun(clock, tmp_path / "whole"), 0)
     process = _begun(clock, tmp_path / "killed")
     played(process, 1)
     played(process, 2)
     saved, size = process.session.saved(), process.path.stat().st_size
-    go_on(process, 2)
+    continued(process, 2)
     path, data = process.path, process.path.read_bytes()
     assert whole.is_complete
     assert len(whole.intervals) == SECONDS + 1
     assert process.read == whole
     for cut in range(size, len(data) + 1):
         path.write_bytes(data[:cut])
-        assert go_on(process.killed(saved), 2) == whole
+        assert continued(process.killed(saved), 2) == whole
     assert len(gzip.decompress(path.read_bytes()).splitlines()) > 4 * SECONDS
 
 
@@ -440,17 +445,17 @@ def _begun(clock: Clock, folder: Path) -> Process:
 
 @pytest.mark.parametrize("second", range(SECONDS))
 def test_after_a_kill_in_any_second_the_record_is_the_same(clock: Clock, tmp_path: Path, second: int) -> None:
-    """Killed once or each second, before the warm-up is over or after it, the record is the same."""
-    whole = go_on(_begun(clock, tmp_path / "whole"), 0)
+    """After a kill in each second, before or after the end of the warm-up, the record is the same."""
+    whole = continued(_begun(clock, tmp_path / "whole"), 0)
     process = _begun(clock, tmp_path / "killed")
     for number in range(1, second + 1):
         played(process, number)
         process = process.killed().killed()
-    assert go_on(process.killed(), second) == whole
+    assert continued(process.killed(), second) == whole
 
 
 def test_a_kill_at_the_end(clock: Clock, tmp_path: Path) -> None:
-    """A run that was concluded when its exporter died is concluded once, whether its last line was written or not."""
+    """A run that was final when its exporter died gets one last interval and one end."""
     for is_written in (False, True):
         process = _begun(clock, tmp_path / str(is_written))
         played(process, 1)
@@ -466,8 +471,8 @@ def test_a_kill_at_the_end(clock: Clock, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["removed", "cut", "in the way"])
-def test_a_file_that_is_not_there_for_the_successor(clock: Clock, tmp_path: Path, how: str) -> None:
-    """It makes a new one, as soon as it can, with every request and mark of the run in it."""
+def test_a_file_that_is_missing_after_a_restart(clock: Clock, tmp_path: Path, how: str) -> None:
+    """A restarted exporter without its file makes a new one, with every request and mark of the run."""
     process = _begun(clock, tmp_path / "runs")
     played(process, 1)
     played(process, 2)
@@ -492,25 +497,23 @@ def test_a_file_that_is_not_there_for_the_successor(clock: Clock, tmp_path: Path
     assert [mark.mark for mark in read.marks] == ["mark 1", "mark 2", "mark 3", "mark 4"]
 
 
-def test_what_a_full_disk_has_no_room_for_survives_a_kill(
-    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What waits to be written when the exporter dies, its successor writes."""
+def test_pending_bytes_survive_a_kill(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restarted exporter writes the pending bytes of the one before."""
     process = _begun(clock, tmp_path)
     played(process, 1)
     with monkeypatch.context() as patch:
         patch.setattr(WRITE, _failing)
         played(process, 2)
         played(process, 3)
-    read = go_on(process.killed(), 3)
+    read = continued(process.killed(), 3)
     assert [interval.end_s for interval in read.intervals] == [1.0, 2.0, 4.0, 4.001]
     assert read.warm_s == 2.0
     assert [event.body for event in read.events] == ["1", "2", "3", "4"]
     assert read.requests().total == 1 + 2 + 3 + 4 + SECONDS + 2 * (SECONDS - 1)
 
 
-def test_what_is_kept_does_not_grow_with_the_series(clock: Clock, tmp_path: Path) -> None:
-    """A checkpoint costs no more for the record of a thousand series than for that of one."""
+def test_the_kept_state_does_not_grow_with_the_series(clock: Clock, tmp_path: Path) -> None:
+    """The state of the record in a checkpoint has the same size for a thousand series as for one."""
     sizes = []
     for count in (1, 1000):
         process = Process(clock, tmp_path / str(count))
@@ -535,27 +538,25 @@ STEPS = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(STEPS, st.integers(0, 6))
-def test_whatever_is_killed_when(
-    clock: Clock, tmp_path_factory: pytest.TempPathFactory, steps: list[Any], at_s: int
-) -> None:
-    """After any kills, to a checkpoint of now or of an interval before, spans of the record add up to the run."""
+def test_any_kills(clock: Clock, tmp_path_factory: pytest.TempPathFactory, steps: list[Any], at_s: int) -> None:
+    """After any kills, with the last checkpoint or the one before, spans of the record add up to the run."""
     process = _begun(clock, tmp_path_factory.mktemp("runs"))
     before = last = process.session.saved()
-    for requests, what in steps:
+    for requests, kill in steps:
         for key, index, count in requests:
             process.request(index, count, key)
         process.interval()
         before, last = last, process.session.saved()
-        if what == "kill and cut":
+        if kill == "kill and cut":
             size = pickle.loads(before).kept["record"].written.stored.offset  # noqa: S301  # our own
             data = process.path.read_bytes()
             process.path.write_bytes(data[: (size + len(data)) // 2])
-        if what:
-            last = last if what == "kill" else before
+        if kill:
+            last = last if kill == "kill" else before
             process = process.killed(last)
     process.finish()
     read = process.read
     assert read.is_complete
     assert facts(read.requests()) == facts(process.run.merged.snapshot())
     assert read.requests(end_s=at_s).total + read.requests(start_s=at_s).total == read.requests().total
-    assert all(one.end_s == other.start_s for one, other in pairwise(read.intervals))
+    assert all(interval.end_s == following.start_s for interval, following in pairwise(read.intervals))

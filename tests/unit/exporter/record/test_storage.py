@@ -1,4 +1,4 @@
-"""Tests of the file of a run record: what happens to it costs nothing that can be kept."""
+"""Tests of the file of a run record: full disks, removed files, and restarts of the exporter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.unit.tapes import FAILED, HOME, Tape, facts, small
 
 
 def test_a_name_that_is_taken_is_left_alone(tmp_path: Path) -> None:
-    """Another record of the same run id gets a name of its own."""
+    """Another record of the same run id gets another name, and nothing is overwritten."""
     paths = [small(tmp_path).path for _ in range(3)]
     assert [path.name for path in paths] == ["run-1.jsonl.gz", "run-1.2.jsonl.gz", "run-1.3.jsonl.gz"]
     assert len({path.read_bytes() for path in paths}) == 1
@@ -27,7 +27,7 @@ def test_a_name_that_is_taken_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.fixture
 def limit() -> Iterator[Callable[[int | None], None]]:
-    """Give what limits the size of files this process writes; the limit goes with the test."""
+    """Give a function that limits the size of files of this process, until the end of the test."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def to(size: int | None) -> None:
@@ -38,7 +38,7 @@ def limit() -> Iterator[Callable[[int | None], None]]:
 
 
 def test_a_full_disk_costs_nothing_once_there_is_room(tmp_path: Path, limit: Callable[[int | None], None]) -> None:
-    """What could not be written is written later, and what happened meanwhile is in one long interval."""
+    """Bytes that could not be written are written later, and one long interval has the changes in between."""
     tape = Tape(tmp_path, Load(slow_s=5.0, max_names=10))
     record(tape.aggregate, HOME, [1, 2, 3])
     tape.interval(1.0)
@@ -63,7 +63,7 @@ def test_a_full_disk_costs_nothing_once_there_is_room(tmp_path: Path, limit: Cal
 
 
 def test_a_folder_that_vanishes_is_made_again(tmp_path: Path) -> None:
-    """What was written before the folder was removed is in the new file too."""
+    """The new file has everything that was written before the folder was removed."""
     folder = tmp_path / "runs"
     tape = Tape(folder, Load(slow_s=5.0, max_names=10))
     record(tape.aggregate, HOME, [1])
@@ -83,7 +83,7 @@ def test_a_folder_that_vanishes_is_made_again(tmp_path: Path) -> None:
 
 
 def resumed(path: Path, stored: Stored, *more: str) -> RecordFile:
-    """Go on with a file as the process that took over does, and write some more."""
+    """Continue a file as a restarted exporter does, and write some more."""
     file = RecordFile(path.parent, "run-1", stored)
     assert file.resume()
     for lines in more:
@@ -93,8 +93,8 @@ def resumed(path: Path, stored: Stored, *more: str) -> RecordFile:
 
 
 @pytest.mark.parametrize("written", [1, 2])
-def test_another_process_goes_on_with_the_file(tmp_path: Path, written: int) -> None:
-    """Whatever a dead process had written after its checkpoint is replaced, and gzip reads the file as a whole."""
+def test_another_process_continues_the_file(tmp_path: Path, written: int) -> None:
+    """Bytes behind the checkpoint of a dead process are replaced, and gzip reads the whole file."""
     first = RecordFile(tmp_path, "run-1", Stored())
     for number in range(written):
         first.add(f"line {number}\n")
@@ -114,29 +114,8 @@ def test_another_process_goes_on_with_the_file(tmp_path: Path, written: int) -> 
     assert gzip.decompress(path.read_bytes()).decode() == "".join(f"line {n}\n" for n in range(written)) + "a\nb\nc\n"
 
 
-def test_what_could_not_be_written_is_not_lost_with_the_process(
-    tmp_path: Path, limit: Callable[[int | None], None]
-) -> None:
-    """Bytes that wait for room are written by the process that takes over."""
-    first = RecordFile(tmp_path, "run-1", Stored())
-    first.add("a\n")
-    first.write()
-    limit(first.stored.offset + 3)
-    first.add("b\n" * 99)
-    with pytest.raises(OSError, match="too large"):
-        first.write()
-    first.close()
-    limit(None)
-    kept = pickle.dumps(first.stored)
-    second = resumed(tmp_path / "run-1.jsonl.gz", pickle.loads(kept), "c\n")  # noqa: S301  # our own
-    second.end_member()
-    second.write()
-    second.close()
-    assert gzip.decompress((tmp_path / "run-1.jsonl.gz").read_bytes()).decode() == "a\n" + "b\n" * 99 + "c\n"
-
-
 def test_a_file_that_is_not_as_it_was_left(tmp_path: Path) -> None:
-    """A file that is gone, shorter or under a folder that is a file now is none to go on with."""
+    """A file cannot be continued if it is missing or too short, or if its folder is a file now."""
     first = RecordFile(tmp_path / "runs", "run-1", Stored())
     first.add("a\n")
     first.write()

@@ -1,4 +1,4 @@
-"""Tests of the writer of a run record: what was written is read back."""
+"""Tests of the writer of a run record, by the reader."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.tapes import HOME, Tape, facts, lines
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    """Everything that was recorded is read back: series, errors, users, workers, marks, events, and the end."""
+    """The reader returns everything that was recorded: series, errors, users, workers, marks, events, and the end."""
     tape = Tape(
         tmp_path,
         rich_load(),
@@ -54,10 +54,10 @@ def test_round_trip(tmp_path: Path) -> None:
     assert (first.users, second.users) == ({"Shopper": 7, "Admin": 2}, {"Shopper": 9})
     assert second.users_target == {"Shopper": 10, "Admin": 3}
     assert (first.worker_states, first.workers_expected) == ({"running": 2, "missing": 1}, 3)
-    one, other = read.workers
-    assert (one.worker, one.cpu_ratio, one.memory_bytes, one.users) == ("host-0", 0.25, 64_000_000, 7)
-    assert (sum(one.lag_counts.values()), one.lag_sum_s) == (2, 0.021)
-    assert (other.cpu_ratio, other.reasons) == (None, ("lag",))
+    local, remote = read.workers
+    assert (local.worker, local.cpu_ratio, local.memory_bytes, local.users) == ("host-0", 0.25, 64_000_000, 7)
+    assert (sum(local.lag_counts.values()), local.lag_sum_s) == (2, 0.021)
+    assert (remote.cpu_ratio, remote.reasons) == (None, ("lag",))
     assert (first.cpu_ratio, first.reasons) == (0.25, frozenset({"lag", "workers"}))
     assert (read.marks, read.events) == ([mark], [event])
     assert (read.intervals[-1].locust_total, read.verdict, read.is_aborted) == (expected.total, None, False)
@@ -65,7 +65,7 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 def test_texts_of_any_kind(tmp_path: Path) -> None:
-    """Names with quotes, newlines, lone surrogates and the like come back as they were."""
+    """Names with quotes, newlines and lone surrogates are read unchanged."""
     aggregate = Load(slow_s=5.0, max_names=100)
     keys = [SeriesKey("GET", text, "User", "success") for text in (*ODD_TEXTS, "\udc80")]
     series = tuple(SeriesReport(key, 0, 0.005, 0, {60: 1}, {}) for key in keys)
@@ -76,7 +76,7 @@ def test_texts_of_any_kind(tmp_path: Path) -> None:
     assert load(tape.path).series == keys
 
 
-def test_an_attribute_that_json_has_not_is_a_text(tmp_path: Path) -> None:
+def test_an_attribute_without_a_form_in_json_is_a_text(tmp_path: Path) -> None:
     """An event with NaN in it does not break the record."""
     tape = Tape(tmp_path, Load(slow_s=5.0, max_names=10))
     tape.interval(1.0, events=(RecordedEvent(0.5, "e", "", "WARN", {"a": float("nan")}),))
@@ -84,8 +84,8 @@ def test_an_attribute_that_json_has_not_is_a_text(tmp_path: Path) -> None:
     assert load(tape.path).events[0].attributes == {"a": "nan"}
 
 
-def test_a_worker_that_comes_back_counts_anew(tmp_path: Path) -> None:
-    """Delays of a worker that were counted from 0 again are added to those before."""
+def test_a_restarted_worker(tmp_path: Path) -> None:
+    """A restarted worker counts its delays from 0, and the reader adds them to those before."""
     tape = Tape(tmp_path, Load(slow_s=5.0, max_names=10))
     for second, lags_s in enumerate([(0.5, 0.5), (0.25,), (3.0,), (3.0, 0.25), (3.0, 0.25)], 1):
         tape.interval(float(second), workers=(worker("host-0", lags_s=lags_s),))
@@ -97,8 +97,8 @@ def test_a_worker_that_comes_back_counts_anew(tmp_path: Path) -> None:
     assert [w["is_new"] for line in lines(tape.path) for w in line.get("workers", ())] == [True] * 3 + [False] * 2
 
 
-def test_after_the_stop_time_goes_on(tmp_path: Path) -> None:
-    """Intervals after the stop, whose clock stands still, follow one another too."""
+def test_time_after_the_stop(tmp_path: Path) -> None:
+    """Intervals after the stop follow one another, although the clock of the run has stopped."""
     tape = Tape(tmp_path, Load(slow_s=5.0, max_names=10))
     tape.interval(1.0)
     for _ in range(3):
@@ -110,8 +110,8 @@ def test_after_the_stop_time_goes_on(tmp_path: Path) -> None:
     assert read.elapsed_s == 1.5
 
 
-def test_an_interval_holds_what_has_changed(tmp_path: Path) -> None:
-    """Series, buckets and errors that have not changed are left out, and the numbers are those since the start."""
+def test_an_interval_has_the_changes(tmp_path: Path) -> None:
+    """Series, buckets and errors without a change are left out; the numbers are those since the start of the run."""
     tape = Tape(tmp_path, Load(slow_s=2.0, thresholds_s=(0.3,)))
     other = SeriesKey("GET", "/other", "Shopper", "success")
     record(tape.aggregate, HOME, [10, 10, 200], 5)
@@ -136,14 +136,3 @@ def test_an_interval_holds_what_has_changed(tmp_path: Path) -> None:
     assert third["series"] == []
     assert [line["errors"] for line in (first, second, third)] == [[[0, 2], [1, 1]], [[1, 2]], []]
     assert [line["user_errors"] for line in (first, second, third)] == [[["Shopper", "KeyError", 2]], [], []]
-
-
-def test_the_end_says_how_the_run_ended(tmp_path: Path) -> None:
-    """A run whose Locust has vanished is lost, and its record is complete all the same."""
-    tape = Tape(tmp_path, Load())
-    tape.interval(1.0)
-    tape.interval(1.5, active=False, state="lost")
-    tape.end("lost")
-    read = load(tape.path)
-    assert (read.end and read.end.state, read.is_complete) == ("lost", True)
-    assert [interval.state for interval in read.intervals] == ["running", "lost"]
