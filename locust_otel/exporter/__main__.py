@@ -1,4 +1,4 @@
-"""`python -m locust_otel.exporter`: what the plugin starts beside Locust, with a socket and two files open."""
+"""`python -m locust_otel.exporter`, which the plugin starts beside Locust with a socket and four open files."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import stat
 import sys
 
 SOCKET, CHECKPOINTS, COUNTS = 3, (4, 5), (6, 7)
-"""Descriptors that the plugin has left open."""
+"""Descriptors that the plugin leaves open."""
 
 
 def main() -> int:
     """Run the exporter, and return its exit code."""
-    gc.disable()  # while modules are loaded, which takes a fifth longer with it
-    # Ctrl-C and SIGTERM may go to the whole group. Locust decides when it ends, and says so, or its end of the socket
-    # is closed; until here these signals were blocked.
+    gc.disable()  # loading modules takes a fifth longer with it
+    # Ctrl-C and SIGTERM may go to the whole process group, but Locust decides when the exporter ends: by a message, or
+    # by closing the socket. The plugin starts this process with these signals blocked.
     ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
@@ -27,32 +27,32 @@ def main() -> int:
     except OSError:
         is_socket = False
     if not is_socket:
-        sys.stderr.write("locust-otel: the exporter is started by the plugin in Locust's process, not by hand.\n")
+        sys.stderr.write("locust-otel: do not start the exporter by hand; the plugin in Locust's process starts it.\n")
         return 2
     from locust_otel.exporter import slo_file  # noqa: PLC0415  # not before signals are ignored
     from locust_otel.exporter.checkpoint import Checkpoint  # noqa: PLC0415  # likewise
     from locust_otel.exporter.connection import Plugin  # noqa: PLC0415  # likewise
 
     connection = socket.socket(fileno=SOCKET)
-    connection.setblocking(True)  # the sockets of the plugin do not block, and a pair shares that
+    connection.setblocking(True)  # the plugin's end of the pair does not block, and both ends share that flag
     plugin = Plugin(connection)
     settings = plugin.settings()
     if settings is None:
         return 1
     if (slo := settings["values"]["slo"]) and not settings["is_worker"]:
-        slo_file.begin(slo)  # while the imports below take as long
+        slo_file.begin(slo)  # a child reads the file while the imports below take as long
     from locust_otel.exporter.process import Exporter  # noqa: PLC0415  # see above
 
     nice_if_alone()
-    # Most of what is made here is numbers and texts in no cycle: collections by default take a third of its time.
+    # Most objects here are numbers and texts without cycles: default collections take a third of the exporter's time.
     gc.enable()
     gc.set_threshold(50_000, 20, 100)
-    sys.setswitchinterval(0.001)  # seconds: a scrape asks for its turn some dozen times
+    sys.setswitchinterval(0.001)  # seconds: a scrape waits for the interpreter some dozen times
     return Exporter(plugin, Checkpoint(CHECKPOINTS), Checkpoint(COUNTS)).main(settings)
 
 
 def nice_if_alone() -> None:
-    """Step back behind Locust where both share the only core."""
+    """Lower the priority of this process where it shares the only core with Locust."""
     affinity = getattr(os, "sched_getaffinity", None)
     if (len(affinity(0)) if affinity is not None else os.cpu_count()) == 1:
         os.nice(5)
@@ -61,4 +61,4 @@ def nice_if_alone() -> None:
 if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
-    os._exit(code)  # threads of libraries that wait for a dead sink must not keep the process
+    os._exit(code)  # threads of libraries that wait for a sink that does not answer must not keep the process alive

@@ -1,4 +1,4 @@
-"""State for the next exporter, in two files in memory: they are written in turn, so one is always whole."""
+"""State for the next exporter, in two files in memory that are written in turn, so that one is always complete."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Checkpoint:
         self._number = 0
 
     def read(self) -> bytes | None:
-        """Return the last that was written whole; None where there is none."""
+        """Return the last complete checkpoint; None if there is no complete one."""
         self._number, data = max(map(_read, self._files))
         return data
 
     def write(self, data: bytes) -> None:
-        """Write one, in the place of the one before the last."""
+        """Write a checkpoint over the one before the last."""
         self._number += 1
         file = self._files[self._number % len(self._files)]
-        os.pwrite(file, bytes(_HEAD.size), 0)  # no checkpoint, until it is whole
+        os.pwrite(file, bytes(_HEAD.size), 0)  # invalid until the last line below
         view, at = memoryview(data), _HEAD.size
         while view:
             written = os.pwrite(file, view, at)
@@ -36,7 +36,7 @@ class Checkpoint:
 
 
 def _read(descriptor: int) -> tuple[int, bytes | None]:
-    """Return number and content of a checkpoint; 0 and None if it is not whole."""
+    """Return number and content of a checkpoint; 0 and None if it is incomplete."""
     with open(descriptor, "rb", closefd=False) as file:
         file.seek(0)
         head, data = file.read(_HEAD.size), file.read()

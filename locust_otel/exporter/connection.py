@@ -14,34 +14,29 @@ from locust_otel.wire import frames
 
 
 class Plugin:
-    """The other side of the socket. A thread writes, so no sender waits."""
+    """The plugin's end of the socket. A thread writes, so that `tell` never waits."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self.messages = self._read()  # each as it comes, until the other side closes or has gone
+        self.messages = self._read()  # as they arrive, until the plugin closes the socket or dies
         self._unsent: SimpleQueue[bytes | None] = SimpleQueue()
         self._writer = Thread(target=self._write, daemon=True, name="writer")
         self._writer.start()
 
     def tell(self, *message: Any) -> None:
-        """Send a message; it is lost if the other side has gone."""
+        """Send a message; it is lost if the socket is closed."""
         self._unsent.put(frames.packed(*message))
 
     def settings(self) -> dict[str, Any] | None:
-        """Return the settings, which come first; None if something else comes."""
+        """Return the settings from the first message; None if that is another one."""
         first = next(self.messages, None)
         return dict(first[1]) if first is not None and first[0] == frames.SETTINGS else None
 
     def _read(self) -> Iterator[list[Any]]:
         incoming = frames.Frames()
-        while True:
-            try:
-                data = self._connection.recv(1 << 18)
-            except OSError:
-                return
-            if not data:
-                return
-            yield from incoming.feed(data)
+        with contextlib.suppress(OSError):
+            while data := self._connection.recv(1 << 18):
+                yield from incoming.feed(data)
 
     def close(self, timeout_s: float) -> None:
         """Wait until everything is sent, then close both directions."""
@@ -56,7 +51,7 @@ class Plugin:
         ours.setLevel(level)
         ours.addHandler(_Forwarding(self))
         ours.propagate = False
-        logging.getLogger().addHandler(logging.NullHandler())  # our outputs report errors of their libraries themselves
+        logging.getLogger().addHandler(logging.NullHandler())  # the outputs report errors of their libraries
 
     def _write(self) -> None:
         while (data := self._unsent.get()) is not None:

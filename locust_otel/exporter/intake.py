@@ -1,6 +1,6 @@
 """Takes in the messages of Locust's process: runs, reports, marks, the state of its runner.
 
-Each method takes one message of `wire.frames`, with the session's lock held.
+Each method takes one message of `wire.frames`; the caller holds the session's lock.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class Intake:
-    """Applies messages to a session; the slow requests that reports carry go to their log."""
+    """Applies messages to a session, and passes the slow requests in reports to their log."""
 
     def __init__(self, session: Session, slow_log: SlowLog) -> None:
         self._session = session
@@ -37,7 +37,7 @@ class Intake:
         """Begin a run, and return it."""
         session, settings = self._session, self._session.settings
         state, slo = session.state, settings.slo
-        # A worker records as its master says, whatever options the worker itself has.
+        # A worker records with its master's options, whatever its own are.
         slow_s = message.get("slow_s", settings.slow_s)
         thresholds_s = message.get("thresholds_s", slo.thresholds_s if slo is not None else ())
         groups = message.get("group_names", settings.group_names)
@@ -72,18 +72,49 @@ class Intake:
         return run
 
     def report(self, source: str, data: bytes) -> None:
-        """Take in a piece that the process itself has reported."""
+        """Merge a piece of the report of the process itself."""
         with self._refusals(source):
             self._merge(source, decode(data))
 
     def worker(self, source: str, counted: int, pieces: Any) -> None:
-        """Take in a worker's report: the requests that Locust counted in it, and our pieces, None without any."""
+        """Merge a worker's report: the number of requests in Locust's part, and our pieces, None without locust-otel.
+
+        Either all pieces are merged, or none.
+        """
+        run = self._session.run
         with self._refusals(source):
-            self._merge_worker(source, counted, pieces)
+            if pieces is None:
+                if run is not None and counted:
+                    run.counted = (run.counted or 0) + counted
+                    raise ReportError(
+                        "no numbers of locust-otel, which is not loaded there; its requests are missing here"
+                    )
+                return
+            if type(pieces) is not list:
+                raise other_version(pieces)
+            decoded = [decode(piece) for piece in pieces]
+            run_id, tail = (decoded[-1].run_id, decoded[-1].tail) if decoded else ("", None)
+            if run is not None and run_id in {"", run.run_id}:
+                # Also for a worker without a run: the requests it counted are missing here, and the account shows that.
+                reset_before = run.reset.get(source, 0)
+                if tail is not None:
+                    run.reset[source] = tail.reset
+                run.counted = (run.counted or 0) + counted + run.reset.get(source, 0) - reset_before
+                if tail is not None and tail.is_over:
+                    run.unfinished.discard(source)
+                else:
+                    run.unfinished.add(source)
+            elif counted and self._run_of(run_id) is None:
+                raise ReportError(
+                    f"requests of run {run_id}, which this master has not started; Locust adds them to its table, "
+                    "but they are not counted here"
+                )
+            for piece in decoded:
+                self._merge(source, piece)
 
     @contextmanager
     def _refusals(self, source: str) -> Iterator[None]:
-        """Count the reports that are refused, and log the first one of each source."""
+        """Count the refused reports, and log the first one of each source."""
         try:
             yield
         except ReportError as error:
@@ -93,49 +124,20 @@ class Intake:
                 workers.strangers.add(source)
                 logger.error("A worker's report was refused: worker %s sent %s", source, error)
 
-    def _merge_worker(self, source: str, counted: int, pieces: Any) -> None:
-        run = self._session.run
-        if pieces is None:
-            if run is not None and counted:
-                run.counted = (run.counted or 0) + counted
-                raise ReportError("nothing of ours: it runs without locust-otel; its requests are missing here")
-            return
-        if type(pieces) is not list:
-            raise other_version(pieces)
-        decoded = [decode(piece) for piece in pieces]
-        run_id, tail = (decoded[-1].run_id, decoded[-1].tail) if decoded else ("", None)
-        if run is not None and run_id in {"", run.run_id}:
-            # Without a run too: what such a worker counted is missing here, and must show.
-            before = run.reset.get(source, 0)
-            if tail is not None:
-                run.reset[source] = tail.reset
-            run.counted = (run.counted or 0) + counted + run.reset.get(source, 0) - before
-            if tail is not None and tail.is_over:
-                run.unfinished.discard(source)
-            else:
-                run.unfinished.add(source)
-        elif counted and self._run_of(run_id) is None:
-            raise ReportError(
-                f"requests of run {run_id}, which this master has not started; Locust adds them to its table all the "
-                "same, they are not counted here"
-            )
-        for piece in decoded:
-            self._merge(source, piece)
-
     def _merge(self, source: str, piece: Piece) -> None:
         session, workers = self._session, self._session.state.workers
         run = self._run_of(piece.run_id)
         if run is not None and not run.is_final and run.merged.merge(source, piece):
             names = [list(pair) for pair in run.merged.names.all]
             session.tell(frames.NAMES, source, run.run_id, names)
-        if run is not None and run.merged.folds and not run.has_told_fold and not session.origin.is_worker:
-            run.has_told_fold = True
+        if run is not None and run.merged.folds and not run.is_fold_logged and not session.origin.is_worker:
+            run.is_fold_logged = True
             _warn_of_fold(run)
         tail = piece.tail
         if tail is None:
             return
         workers.errors[source] = max(tail.errors, workers.errors.get(source, 0))
-        if run is not None and run is session.run:  # the delays of an earlier run are not those of this one
+        if run is not None and run is session.run:  # the delays of an earlier run do not belong to this one
             workers.vitals[source] = tail.vitals
         if run is not None and not session.origin.is_master:
             run.reset[source], run.missing = tail.reset, tail.missing
@@ -162,7 +164,7 @@ class Intake:
             run.users, run.users_target = message["users"], message["users_target"]
 
     def mark(self, run_id: str, text: str, kind: str, timestamp: float) -> None:
-        """Mark something; a run that has just stopped takes the marks that were on their way."""
+        """Mark a run; a run that has just stopped takes the marks that were made before."""
         run = self._run_of(run_id)
         if run is not None and not run.is_final:
             self._session.note_mark(run, text, kind, timestamp)
@@ -179,7 +181,7 @@ class Intake:
 
 
 def _warn_of_fold(run: Run) -> None:
-    """Log that names are counted as `_OTHER`, once a run, with what to do about it."""
+    """Log that further names are counted as `_OTHER`, and what to do about it."""
     names = run.merged.names.all - {(method, OTHER) for method, _ in run.merged.names.all}
     groups = alike(sorted(names))
     remedy = "--max-request-names raises the limit"

@@ -1,7 +1,7 @@
 """All requests of one run: the sum of the last reports of all sources.
 
-A source is this host's own Locust, or a worker of its master. Its numbers are cumulative, so the larger number wins:
-a report that comes twice counts once, and one that comes late does no harm.
+A source is the local Locust process, or a worker of its master. Its numbers are cumulative, so the larger number wins:
+a report that arrives twice counts once, and a late one changes nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from locust_otel.wire.report import Piece, ReportError, SeriesReport, fingerprin
 
 @dataclass(slots=True)
 class _Series:
-    """A series of the run; `counts` and `exemplars` are shared with the last snapshot while `frozen` is one."""
+    """A series of the run; it shares `counts` and `exemplars` with the last snapshot while `frozen` is set."""
 
     key: SeriesKey
     counts: Counter[int] = field(default_factory=Counter)
@@ -33,7 +33,7 @@ class _Series:
     saved: bytes | None = None
 
     def thaw(self) -> None:
-        """Let go of what the last snapshot shares; to be called before anything is changed."""
+        """Copy the fields that the last snapshot shares; call it before each change."""
         self.saved = None
         if self.frozen is not None:
             self.frozen = None
@@ -41,7 +41,7 @@ class _Series:
             self.exemplars = self.exemplars.copy()
 
     def snapshot(self) -> SeriesSnapshot:
-        """Return what is counted; the same object as long as nothing changes."""
+        """Return the series; the same object until the next change."""
         if self.frozen is None:
             self.frozen = SeriesSnapshot(
                 self.key, self.counts, self.measured, self.unmeasured, self.sum_s, self.body_bytes, self.exemplars
@@ -49,14 +49,14 @@ class _Series:
         return self.frozen
 
     def save(self) -> bytes:
-        """Return what does not follow from the reports of the sources."""
+        """Return the fields that cannot be computed from the sources' reports."""
         self.saved = pickle.dumps((self.key, self.sum_s, self.exemplars), pickle.HIGHEST_PROTOCOL)
         return self.saved
 
 
 @dataclass(slots=True)
 class _Reported:
-    """The largest numbers that a source has reported of a series, and the series of the run."""
+    """The largest numbers that a source has reported for a series, and the series of the run."""
 
     merged: _Series
     counts: dict[int, int] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class _Reported:
     saved: bytes | None = None
 
     def save(self, source: str, key: SeriesKey) -> bytes:
-        """Return it, and where it belongs."""
+        """Return the numbers with their keys."""
         numbers = (self.counts, self.unmeasured, self.sum_s, self.body_bytes)
         self.saved = pickle.dumps((source, key, self.merged.key, *numbers), pickle.HIGHEST_PROTOCOL)
         return self.saved
@@ -76,9 +76,9 @@ class Merged:
     """The requests of a run.
 
     Args:
-        layout: Where the bounds lie; the threshold of slow requests is one of them.
+        layout: The bounds; the threshold of slow requests is one of them.
         slow_s: Seconds above which a request is slow.
-        names: Which methods and names have series of their own.
+        names: The methods and names that have series of their own.
     """
 
     def __init__(self, layout: Layout, slow_s: float, names: Names) -> None:
@@ -99,16 +99,16 @@ class Merged:
         """Replace the last numbers of a source by new ones.
 
         Returns:
-            Whether the source should be told which names have series of their own, since it has others.
+            Whether to send the source the names that have series; true once, for a source that has reported others.
 
         Raises:
-            ReportError: It counts between other bounds; nothing of it was merged.
+            ReportError: The piece has other bounds; nothing of it is merged.
         """
         if piece.layout != self._fingerprint:
-            raise ReportError("it counts between other bounds than this run")
+            raise ReportError("a report with other histogram bounds than this run")
         last = len(self.layout.bounds)
         if any(series.counts and max(series.counts) > last for series in piece.series):
-            raise ReportError("it tells of buckets that this run does not have")
+            raise ReportError("a report with buckets that this run does not have")
         has_others = False
         for series in piece.series:
             has_others |= self._replace(source, series)
@@ -127,16 +127,19 @@ class Merged:
         return True
 
     def _new(self, source: str, key: tuple[str, ...], number: int) -> int:
-        """Return how many of an error are new, and note the number."""
+        """Return the increase of an error count, and note the count."""
         known = self._reported_errors.get((source, key), 0)
         self._reported_errors[source, key] = max(number, known)
         return max(number - known, 0)
 
     def _replace(self, source: str, report: SeriesReport) -> bool:
-        """Put a series in the place of the source's last one; return whether its name had to be folded."""
+        """Replace a source's last numbers of a series; return whether the name of the series is folded."""
         old = self._reported.get((source, report.key))
         if old is None:
-            old = self._reported[source, report.key] = self._first(report.key)
+            method, name = self.names.admitted(report.key.method, report.key.name)
+            self.folds |= name == OTHER
+            key = report.key._replace(method=method, name=name)
+            old = self._reported[source, report.key] = _Reported(self._series.setdefault(key, _Series(key)))
         series, known = old.merged, old.counts
         series.thaw()
         old.saved = None
@@ -148,8 +151,8 @@ class Merged:
                 added += difference
         series.measured += added
         series.unmeasured += max(report.unmeasured - old.unmeasured, 0)
-        # Added as a difference, which is never negative: `s + new - old` can end a rounding error below `s`, and to
-        # Prometheus a sum that falls is a reset.
+        # The difference is never negative; `s + new - old` can be a rounding error below `s`, and Prometheus takes a
+        # falling sum for a reset.
         series.sum_s += max(report.sum_s - old.sum_s, 0.0)
         series.body_bytes += max(report.body_bytes - old.body_bytes, 0)
         old.unmeasured = max(report.unmeasured, old.unmeasured)
@@ -161,18 +164,8 @@ class Merged:
                 series.exemplars[index] = exemplar
         return series.key.name != report.key.name
 
-    def _first(self, key: SeriesKey) -> _Reported:
-        """Return what the first report of a source's series is compared with: nothing."""
-        method, name = self.names.admitted(key.method, key.name)
-        merged = SeriesKey(method, name, key.user_class, key.outcome)
-        self.folds |= name == OTHER
-        series = self._series.get(merged)
-        if series is None:
-            series = self._series[merged] = _Series(merged)
-        return _Reported(series)
-
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a successor needs; called each second, so a series is pickled again only where it has changed."""
+        """Return the state for a successor. It is saved each second, so only changed series are pickled again."""
         series, reported = list(self._series.values()), list(self._reported.items())
         return {
             **vars(self),

@@ -13,12 +13,12 @@ from locust_otel.exporter.settings import Settings
 class Output:
     """Base of all outputs; each overrides the methods that it needs.
 
-    Each method but `note` is called by one thread at a time. `finish` runs in a thread of its own and may take long;
-    the others return soon.
+    One thread at a time calls each method, but for `note`. `finish` has a thread of its own and may take long; the
+    others return soon.
     """
 
-    tells = False
-    """Set if its `finish` adds events, which other outputs deliver: it is called before theirs."""
+    adds_events = False
+    """Set if `finish` adds events; it then runs before that of the outputs that deliver them."""
 
     def start(self, settings: Settings) -> None:
         """Start, before any run.
@@ -31,7 +31,7 @@ class Output:
         """Begin with a new run."""
 
     def collect(self, snapshot: Snapshot) -> None:
-        """Take what is known now; once a second while there is a run that is not final."""
+        """Take the current numbers; called once a second until the run is final."""
 
     def note(self, event: Event) -> None:
         """Take an event; called from any thread."""
@@ -41,7 +41,7 @@ class Output:
         return None
 
     def finish(self, run: Run) -> None:
-        """Deliver the final values of a run, to which nothing will be added.
+        """Deliver the final values of a run.
 
         Return when they have arrived, after a time limit, or soon after `Session.hurry` is set.
         """

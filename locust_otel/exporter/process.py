@@ -1,7 +1,7 @@
-"""The exporter process: takes messages in, ticks once a second, concludes runs, and ends with its Locust.
+"""The exporter process: takes messages in, ticks once a second, concludes runs, and ends with its Locust process.
 
-Threads: this one reads messages, one writes them, one ticks; each run that is over has one for each output while that
-delivers the final values. What they share is in `Session`, behind its lock.
+Threads: this one reads messages, one writes them, one ticks. At the end of a run each output has a thread that delivers
+the final values. They share `Session`, behind its lock.
 """
 
 from __future__ import annotations
@@ -23,34 +23,44 @@ from locust_otel.core.errors import ConfigurationError, ExitCode
 from locust_otel.core.events import RUN_STOP, Event
 from locust_otel.exporter.checkpoint import Checkpoint
 from locust_otel.exporter.connection import Plugin
+from locust_otel.exporter.endpoint.output import Endpoint
 from locust_otel.exporter.intake import Intake
+from locust_otel.exporter.otlp.output import OtlpOutput
 from locust_otel.exporter.output import Output
-from locust_otel.exporter.outputs import outputs_of
+from locust_otel.exporter.page.page import Page
+from locust_otel.exporter.record.output import RecordOutput
 from locust_otel.exporter.run import Run, account, warn_of_account
 from locust_otel.exporter.session import Origin, Session, State
 from locust_otel.exporter.settings import resolve
 from locust_otel.exporter.slow_log import SlowLog
+from locust_otel.exporter.watch import Watch
 from locust_otel.wire import frames
 
 logger = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
-"""Seconds between two looks of the outputs, and between two checkpoints."""
+"""Seconds between two snapshots for the outputs, and between two checkpoints."""
 
 LOST_GRACE_S = 25.0
-"""Longest wait for scrapers, in seconds, if Locust's process has died."""
+"""Longest wait for the last scrape, in seconds, if Locust's process has died."""
 
-_GIVE_WAY_S = 0.3  # longest wait of an output, and of a checkpoint, for a page
-_STOP_S = 1.0  # in which outputs have to stop
+_GIVE_WAY_S = 0.3  # longest wait of an output, and of a checkpoint, for a page that is rendered
+_STOP_S = 1.0  # time for the outputs to stop
+
+
+def outputs_of(session: Session) -> list[Output]:
+    """Return all outputs, in the order in which they see a run: the watch judges it before the others deliver it."""
+    page = Page(session)
+    return [Watch(session), RecordOutput(session), page, Endpoint(session, page), OtlpOutput(session)]
 
 
 class Exporter:
     """Runs the outputs.
 
     Args:
-        plugin: The other side, in Locust's process.
-        checkpoint: Where what is known is written, once a second.
-        counts: Where the counts of our own exports are written, each at once: a successor must not show fewer.
+        plugin: The connection to Locust's process.
+        checkpoint: Takes the session's state, once a second.
+        counts: Takes the counts of our own exports after each export: a successor must not show fewer.
     """
 
     def __init__(self, plugin: Plugin, checkpoint: Checkpoint, counts: Checkpoint) -> None:
@@ -63,10 +73,10 @@ class Exporter:
         self._ending: Thread | None = None
         self._is_over = False
         self._wake = Flag()
-        self._catching_up = ExitStack()  # holds the session's lock until a successor knows what the one before knew
+        self._catching_up = ExitStack()  # holds the lock until a successor has the messages of the one before
 
     def main(self, settings: dict[str, Any]) -> int:
-        """Work until Locust's process says that it ends, or has gone; return an exit code."""
+        """Work until Locust's process says that it ends, or dies; return an exit code."""
         self._plugin.take_log(settings.pop("log_level", logging.INFO))
         try:
             self._start(settings)
@@ -84,7 +94,7 @@ class Exporter:
         settings = resolve(message["values"], is_worker=origin.is_worker)
         saved = self._checkpoint.read() if origin.restarts else None
         state: State | None = pickle.loads(saved) if saved else None  # noqa: S301  # our own, from a file without a name
-        gc.freeze()  # what the exporter before this one knew lives as long as this one
+        gc.freeze()  # a predecessor's state lives as long as this process
         self._session = session = Session(settings, origin, self._plugin.tell, state)
         if origin.restarts and (counts := self._counts.read()):
             session.exports.restore(counts)
@@ -93,7 +103,7 @@ class Exporter:
             self._catching_up.enter_context(session.lock)
         slow_log = SlowLog(session)
         intake = Intake(session, slow_log)
-        self._takes: dict[str, Callable[..., Run | None]] = {
+        self._handlers: dict[str, Callable[..., Run | None]] = {
             frames.BEGIN: intake.begin,
             frames.REPORT: intake.report,
             frames.WORKER: intake.worker,
@@ -131,25 +141,25 @@ class Exporter:
         )
         run = session.run
         if run is not None and run.is_final and session.state.concluded != run.run_id:
-            self._conclude(run)  # the exporter before this one died while it concluded the run
+            self._conclude(run)  # the exporter before this one died while concluding the run
 
     def _name_process(self) -> None:
         run = self._session.run
         setproctitle(f"locust-otel exporter {run.run_id if run is not None else ''}".strip())
 
     def _listen(self, said: int) -> None:
-        """Take in messages until the end; `said` is their number when this process was started."""
+        """Take in messages until the end; `said` is the number of messages sent before this process started."""
         session = self._session
         for name, *arguments in self._plugin.messages:
-            begun: Run | None = None
+            new_run: Run | None = None
             try:
                 with session.lock:
                     session.state.received += 1
-                    begun = self._takes[name](*arguments)
-            except Exception:  # our own error, or an unknown message: the next ones must be taken in
-                logger.exception("The message %s was not understood", name)
-            if begun is not None:
-                self._begin(begun)
+                    new_run = self._handlers[name](*arguments)
+            except Exception:  # a bug, or an unknown message: the next ones must be taken in
+                logger.exception("The message %s could not be processed", name)
+            if new_run is not None:
+                self._begin(new_run)
             if session.state.received >= said:
                 self._catching_up.close()
         self._catching_up.close()
@@ -165,7 +175,7 @@ class Exporter:
             self._ending.join()
 
     def _begin(self, run: Run) -> None:
-        """Have the outputs begin with a run; the one before is concluded first, at once."""
+        """Have the outputs begin with a run; the run before is concluded first, without waiting for scrapes."""
         if self._concluding is not None:
             self._catching_up.close()  # it needs the lock
             self._session.hurry.set()
@@ -195,16 +205,16 @@ class Exporter:
         self._plugin.tell(frames.ANSWER, number, answer)
 
     def _tick(self) -> None:
-        """Have the outputs look, and write a checkpoint, once a second; a new run and a mark are saved at once."""
-        session, begun = self._session, ""
+        """Give the outputs a snapshot and write a checkpoint, once a second; save a new run and a mark at once."""
+        session, seen_run = self._session, ""
         due = monotonic() + INTERVAL_S
         has_failed = False
         while not self._is_over:
             self._wake.wait(max(due - monotonic(), 0.0))
             self._wake.clear()
             run = session.run
-            if run is not None and run.run_id != begun:  # its seconds are counted from its start
-                begun, due = run.run_id, monotonic() + INTERVAL_S
+            if run is not None and run.run_id != seen_run:  # its first second begins now
+                seen_run, due = run.run_id, monotonic() + INTERVAL_S
             elif monotonic() >= due:
                 due = max(due + INTERVAL_S, monotonic())
                 if run is not None and not run.is_final:
@@ -216,13 +226,13 @@ class Exporter:
             session.give_way(_GIVE_WAY_S)
             try:
                 self._save()
-            except OSError as error:  # a successor would know less; the run continues
+            except OSError as error:  # the run continues; only a successor would lose numbers
                 if not has_failed:
-                    logger.warning("What is known cannot be saved for the case that the exporter dies: %s", error)
+                    logger.warning("The exporter cannot save its state for a restart: %s", error)
                 has_failed = True
 
     def _save(self) -> None:
-        """Write a checkpoint, and tell Locust's process what it holds: also the sign that the exporter works."""
+        """Write a checkpoint, and tell Locust's process the number of messages in it: this is also the heartbeat."""
         session = self._session
         with session.lock:
             received, saved = session.state.received, session.saved()
@@ -238,7 +248,7 @@ class Exporter:
             logger.exception("%s failed", type(output).__name__)
 
     def _conclude(self, run: Run) -> None:
-        """Conclude a run in a thread: the outputs deliver its final values, and the account is logged."""
+        """Start a thread in which the outputs deliver the final values of a run; then the account is logged."""
         self._concluding = Thread(target=self._concluded, args=(run,), daemon=True, name="conclusion")
         self._concluding.start()
 
@@ -252,11 +262,11 @@ class Exporter:
             attributes = {"run_id": run.run_id, "requests": requests.total, "failures": failures}
             session.add_event(Event(RUN_STOP, text, attributes=attributes))
         for output in self._outputs:
-            if output.tells:
+            if output.adds_events:
                 self._call(output, output.finish, run)
         with ThreadPoolExecutor(len(self._outputs)) as pool:
             for output in self._outputs:
-                if not output.tells:
+                if not output.adds_events:
                     pool.submit(self._call, output, output.finish, run)
         if not session.origin.is_worker:
             session.say(run, account(run, [output.account for output in self._outputs]))
@@ -273,7 +283,7 @@ class Exporter:
         self._is_over = True
         self._wake.set()
         deadline_s = monotonic() + _STOP_S
-        pool = ThreadPoolExecutor(len(self._outputs))
+        pool = ThreadPoolExecutor(len(self._outputs))  # no `with`, which waits without a limit
         wait([pool.submit(self._call, output, output.stop, deadline_s) for output in self._outputs], _STOP_S)
         self._plugin.tell(frames.DONE)
         self._plugin.close(1.0)

@@ -21,13 +21,13 @@ logger = logging.getLogger(__name__)
 class Phase(StrEnum):
     """Phase of a run."""
 
-    WAITING = "waiting"  # it has begun, and Locust has not said its state yet
+    WAITING = "waiting"  # it has begun, and Locust has not reported a state yet
     SPAWNING = "spawning"
     RUNNING = "running"
     STOPPING = "stopping"
-    STOPPED = "stopped"  # its clock has stopped; reports may still come
-    FINAL = "final"  # nothing will be added
-    LOST = "lost"  # its Locust has died; nothing will be added
+    STOPPED = "stopped"  # its clock has stopped; reports may still arrive
+    FINAL = "final"  # complete
+    LOST = "lost"  # its Locust process has died
 
 
 _ENDED = frozenset({Phase.STOPPED, Phase.FINAL, Phase.LOST})
@@ -36,31 +36,31 @@ _SHOWN = {Phase.WAITING: "spawning", Phase.FINAL: "stopped"}
 
 @dataclass(slots=True)
 class Run:
-    """A run, under way or over."""
+    """A run, running or over."""
 
     run_id: str
     info: Mapping[str, str]  # labels of `locust_run_info` besides the id
     start_time: float  # in Unix time
     started_s: float  # on the monotonic clock of this machine, which Locust's process shares
-    settings: Mapping[str, Any]  # those that its numbers depend on
+    settings: Mapping[str, Any]  # the settings that its numbers depend on
     merged: Merged
     progress: Progress | None  # its objectives; None without an SLO file
-    is_headless: bool = False  # whether its Locust has no web UI
-    only_summary: bool = False  # whether Locust was asked to print nothing while it runs
+    is_headless: bool = False  # whether Locust has no web UI
+    only_summary: bool = False  # whether Locust prints nothing during the run
     phase: Phase = Phase.WAITING
-    counted: int | None = None  # requests in the reports of Locust's workers to the master; None without a master
-    missing: int | None = None  # requests that the only process counted less those recorded; None if Locust counts none
-    reset: dict[str, int] = field(default_factory=dict)  # by source: removed by Locust's reset, counted all the same
+    counted: int | None = None  # requests by Locust's reports of its workers; None without a master
+    missing: int | None = None  # Locust's count less ours in a local process; None if Locust counts none
+    reset: dict[str, int] = field(default_factory=dict)  # by source: requests that Locust's table lost in a reset
     users: dict[str, int] = field(default_factory=dict)  # running, by class
     users_target: dict[str, int] = field(default_factory=dict)  # asked for, by class
-    unfinished: set[str] = field(default_factory=set)  # sources without a report after their users' end
-    marks: dict[tuple[str, str], int] = field(default_factory=dict)  # how often each mark and kind was marked
-    marked: list[tuple[float, str, str]] = field(default_factory=list)  # the first `MAX_SINGLE`: elapsed_s, mark, kind
+    unfinished: set[str] = field(default_factory=set)  # sources that have not sent their last report
+    marks: dict[tuple[str, str], int] = field(default_factory=dict)  # count by mark and kind
+    marked: list[tuple[float, str, str]] = field(default_factory=list)  # elapsed_s, mark, kind; at most `MAX_SINGLE`
     stopped_s: float | None = None  # when its clock stopped, on the clock of `started_s`
-    burning: set[tuple[str, Window]] = field(default_factory=set)  # logged as burning: objective and window
+    burning: set[tuple[str, Window]] = field(default_factory=set)  # objectives and windows logged as burning
     table_s: float = 0.0  # elapsed_s of the last logged table of objectives
-    has_verdict: bool = False  # whether its verdict is logged
-    has_told_fold: bool = False  # whether it is logged that names are folded
+    has_verdict: bool = False  # whether the verdict is logged
+    is_fold_logged: bool = False  # whether the log says that names are folded
 
     @property
     def is_active(self) -> bool:
@@ -69,12 +69,12 @@ class Run:
 
     @property
     def is_final(self) -> bool:
-        """True once nothing will be added to it."""
+        """True once it is complete, or its Locust process has died."""
         return self.phase in {Phase.FINAL, Phase.LOST}
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds from its start to now, or to its stop."""
+        """Seconds since its start, or from start to stop."""
         return (self.stopped_s if self.stopped_s is not None else monotonic()) - self.started_s
 
     @property
@@ -90,38 +90,38 @@ class Run:
         return self.missing if self.counted is None else self.counted - self.merged.total
 
     def go_on(self, phase: Phase) -> None:
-        """Note the phase that Locust reports; nothing changes for a run that is over."""
+        """Enter the phase that Locust reports; a run that is over does not change."""
         if self.is_active and phase not in _ENDED:
             self.phase = phase
 
     def stop(self, stopped_s: float) -> None:
-        """Stop its clock; a second time changes nothing."""
+        """Stop its clock; a second stop changes nothing."""
         if self.is_active:
             self.phase, self.stopped_s = Phase.STOPPED, stopped_s
 
     def finish(self) -> None:
-        """Note that nothing will be added."""
+        """Note that it is complete."""
         self.stop(monotonic())
         if self.phase is Phase.STOPPED:
             self.phase = Phase.FINAL
 
     def lose(self) -> None:
-        """Note that its Locust has died."""
+        """Note that its Locust process has died."""
         if not self.is_final:
             self.stop(monotonic())
             self.phase = Phase.LOST
 
     def mark(self, mark: str, kind: str) -> None:
-        """Count something that happened."""
+        """Count a mark, and keep its time."""
         mark, kind = folded(self.marks, mark, kind)
         self.marks[mark, kind] = self.marks.get((mark, kind), 0) + 1
         if len(self.marked) < MAX_SINGLE:
             self.marked.append((self.elapsed_s, mark, kind))
 
     def snapshot(self) -> RunSnapshot:
-        """Return its state now."""
+        """Return its current state."""
         requests, elapsed_s = self.merged.snapshot(), self.elapsed_s
-        # Workers that quit at once have not told the master that their users are gone.
+        # Workers that quit at once do not report to the master that their users have ended.
         users = dict.fromkeys(self.users_target, 0) if self.is_final else dict(self.users)
         return RunSnapshot(
             run_id=self.run_id,
@@ -139,28 +139,25 @@ class Run:
 
 
 def account(run: Run, accounts: list[str]) -> str:
-    """Return where every request of a run has arrived."""
-    parts = []
-    reset = sum(run.reset.values())
+    """Return the line with the numbers of requests that Locust counted, were recorded, and were delivered."""
+    locust, reset = "", sum(run.reset.values())
     if run.locust_total is not None:
-        parts.append(f"Locust {run.locust_total:,}" + (f" ({reset:,} before a reset)" if reset else ""))
-    parts.append(f"recorded {run.merged.total:,}")
-    return f"requests: {' · '.join([*parts, *filter(None, accounts)])}"
+        locust = f"Locust {run.locust_total:,}" + (f" ({reset:,} before a reset)" if reset else "")
+    return "requests: " + " · ".join(filter(None, [locust, f"recorded {run.merged.total:,}", *accounts]))
 
 
 def warn_of_account(run: Run) -> None:
-    """Log which requests of a run are missing."""
+    """Log which requests of a run may be missing, and why."""
     if run.unfinished:
         logger.warning(
-            "%d workers left without their last report: Locust waits half a second for it. What they did in up to "
-            "three seconds before is not in the numbers above, nor in Locust's table. --stop-timeout gives them more "
-            "time.",
+            "%d workers left without their last report: Locust waits half a second for it. Their requests of the last "
+            "3 s are missing in the numbers above and in Locust's table. --stop-timeout gives them more time.",
             len(run.unfinished),
         )
     if run.unreconciled:
         logger.warning(
-            "Run %s does not add up: Locust counted %+d requests against those recorded here; "
-            "locust_otel_unreconciled_requests says so too.",
+            "Run %s does not add up: Locust's count differs from the recorded requests by %+d; "
+            "see the metric locust_otel_unreconciled_requests.",
             run.run_id,
             run.unreconciled,
         )

@@ -1,6 +1,6 @@
 """The shared state of the exporter's parts: the settings, the current run, and the way back to Locust's process.
 
-All that is known of a run is in `State`. If this process dies, a successor reads it from what `saved` returned last.
+`State` holds everything about a run. If this process dies, a successor continues with the last result of `saved`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from locust_otel.wire import frames
 logger = logging.getLogger(__name__)
 
 GIVE_WAY_S = 0.15
-"""Longest wait for pages, in seconds, within one `in_turns`: beside scrapes without end nothing starves."""
+"""Longest wait for pages, in seconds, within one `in_turns`: endless scrapes must not starve the others."""
 
-ITEMS_AT_A_TIME = 100  # of the work that gives way; they take 2 to 10 ms
+ITEMS_AT_A_TIME = 100  # between two waits in `in_turns`; they take 2 to 10 ms
 
 _T = TypeVar("_T")
 
@@ -42,9 +42,9 @@ class Origin:
     name: str  # among the generating processes, `host-0`
     is_master: bool = False  # whether workers generate the load for it
     is_worker: bool = False  # whether it generates load for a master
-    port_offset: int = 0  # from the first port to the port of its own numbers
+    port_offset: int = 0  # distance of its own port from the first one
     start_time: float = 0.0  # when it began to measure, in Unix time
-    restarts: int = 0  # exporters that have died before this one
+    restarts: int = 0  # exporters that died before this one
     versions: Mapping[str, str] = field(default_factory=dict)  # of this package and of Python
 
 
@@ -53,23 +53,23 @@ class State:
     """Everything that a successor needs."""
 
     run: Run | None = None  # the current or last one
-    before: Run | None = None  # the run before that, for what its workers had not reported yet
+    before: Run | None = None  # the run before that, for late reports of its workers
     concluded: str = ""  # the run whose account was logged last
-    received: int = 0  # messages of Locust's process that are part of all this
+    received: int = 0  # messages of Locust's process so far
     merged_reports: int = 0
     workers: Workers = field(default_factory=Workers)
     events: EventQueue = field(default_factory=EventQueue)
-    kept: dict[str, Any] = field(default_factory=dict)  # state of the outputs by their names
+    kept: dict[str, Any] = field(default_factory=dict)  # state of the outputs, by name
 
 
 class Session:
     """The exporter of one Locust process.
 
     Args:
-        settings: What the user asked for.
-        origin: The process.
-        tell: Sends a message of `wire.frames` to it; may be called from every thread.
-        state: What the exporter before this one has saved.
+        settings: The user's settings.
+        origin: The Locust process.
+        tell: Sends a message of `wire.frames` to it; thread-safe.
+        state: The state that the exporter before this one has saved.
     """
 
     def __init__(
@@ -78,21 +78,20 @@ class Session:
         self.settings = settings
         self.origin = origin
         self.tell = tell
-        self.lock = RLock()  # held while anything here is read in several steps, or changed
+        self.lock = RLock()  # held for each change, and while several fields are read
         self.state = state or State()
-        self.exports = Exports()  # counts of the outputs' own exports, which have a checkpoint of their own
-        self.hurry = Flag()  # set when nothing is worth a wait any more
-        self.grace_s: float | None = None  # left to wait for scrapers at the end; None for as long as settings say
+        self.exports = Exports()  # counts of the outputs' own exports, in a separate checkpoint
+        self.hurry = Flag()  # set when outputs must no longer wait
+        self.grace_s: float | None = None  # longest wait for the last scrape; None for that of the settings
         self.url: str | None = None  # of `/metrics`; None where it is not served
         self.listeners: list[Callable[[Event], None]] = []  # called with each event, from any thread
         self.on_mark: Callable[[], None] = lambda: None  # called after each mark; must not wait for `lock`
-        # Every mark is counted and recorded; only so many get a log line.
-        self._mark_rate = RateLimit(burst=50)
+        self._mark_rate = RateLimit(burst=50)  # of log lines; every mark is counted
         self.rendering = Lock()  # held while a page is rendered; other threads give way
 
     @property
     def scopes(self) -> frozenset[Scope]:
-        """Scopes of the metrics that are exported here."""
+        """Scopes of the metrics that this process exports."""
         if self.origin.is_worker:
             return WORKER_SCOPES
         return MASTER_SCOPES if self.settings.from_workers and self.origin.is_master else ALL_SCOPES
@@ -102,38 +101,33 @@ class Session:
         """The current or last run; None before the first."""
         return self.state.run
 
-    @property
-    def events(self) -> EventQueue:
-        """Events that wait to be pushed."""
-        return self.state.events
-
     def keep(self, name: str, value: _T) -> _T:
-        """Return the state of an output in the process before this one, else `value`; it is saved from now on.
+        """Return the state of an output from the process before this one, else `value`; it is saved from now on.
 
-        It must be picklable, and be changed only while `lock` is held.
+        It must be picklable. Change it only while `lock` is held.
         """
         with self.lock:
             kept: _T = self.state.kept.setdefault(name, value)
             return kept
 
     def saved(self) -> bytes:
-        """Return all that is known, for a successor."""
+        """Return the state for a successor."""
         with self.lock:
             return pickle.dumps(self.state, protocol=pickle.HIGHEST_PROTOCOL)
 
     def patience_s(self, limit_s: float) -> float:
-        """Return how long to wait at the end of a run: at most this, `grace_s`, and what the user asked for."""
+        """Return the longest wait at the end of a run: the least of this limit, `grace_s` and the user's setting."""
         return min(limit for limit in (limit_s, self.grace_s, self.settings.linger_s) if limit is not None)
 
     def give_way(self, longest_s: float) -> float:
-        """Wait while a page is rendered; return for how many seconds."""
+        """Wait while a page is rendered; return the seconds that took."""
         began_s = monotonic()
         if self.rendering.acquire(timeout=longest_s):
             self.rendering.release()
         return monotonic() - began_s
 
     def in_turns(self, items: Iterable[_T]) -> Iterator[_T]:
-        """Yield items of which each is some work, and give way every few milliseconds.
+        """Yield items, and give way to pages every few milliseconds.
 
         Python runs one thread at a time: beside a busy thread a scrape takes twice as long.
         """
@@ -144,36 +138,36 @@ class Session:
             yield item
 
     def add_event(self, event: Event) -> None:
-        """Take in an event."""
-        self.events.add(event)
+        """Queue an event, and pass it to the listeners."""
+        self.state.events.add(event)
         for listener in self.listeners:
             listener(event)
 
     def say(self, run: Run, text: str) -> None:
-        """Tell how a run has ended: on standard output where there is no web UI, whatever is logged."""
+        """Report the end of a run: on standard output, at any log level, if there is no web UI; else in the log."""
         if run.is_headless:
             self.tell(frames.SAY, text)
         else:
             logger.info("%s", text)
 
     def mark(self, text: object, kind: object, timestamp: float | None = None) -> Marked | None:
-        """Mark something in the current run, and return when; None if no run is active.
+        """Mark the current run, and return run and time; None if no run is active.
 
         Raises:
             MarkError: The text or the kind is not valid.
         """
-        mark, word = cleaned(text, kind)
+        mark, kind_word = cleaned(text, kind)
         with self.lock:
             run = self.run
             if run is None or not run.is_active:
                 return None
             if not self.origin.is_worker:
-                return self.note_mark(run, mark, word, timestamp)
-            self.tell(frames.MARKED, mark, word)  # the master of a worker has its marks
+                return self.note_mark(run, mark, kind_word, timestamp)
+            self.tell(frames.MARKED, mark, kind_word)  # the master keeps the marks of its workers
             return Marked(run.run_id, time())
 
     def note_mark(self, run: Run, mark: str, kind: str, timestamp: float | None = None) -> Marked:
-        """Note a mark in a run, active or not."""
+        """Add a mark to a run, active or not."""
         with self.lock:
             run.mark(mark, kind)
         marked = Marked(run.run_id, timestamp or time())
@@ -185,7 +179,7 @@ class Session:
         return marked
 
     def snapshot(self) -> Snapshot:
-        """Return everything that is known now."""
+        """Return the current numbers."""
         with self.lock:
             run, workers = self.run, self.state.workers
             return Snapshot(

@@ -1,7 +1,4 @@
-"""The settings of the exporter: flags, files and environment variables.
-
-Everything is read before anything starts, and all problems are reported at once.
-"""
+"""The settings of the exporter: flags, files and environment variables; all problems are reported at once."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from locust_otel.slo.objectives import Slo
 if TYPE_CHECKING:
     from locust_otel.exporter.endpoint.access import WebConfig
 
-MIN_OTLP_INTERVAL_S = 0.5
+_MIN_OTLP_INTERVAL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +28,8 @@ class Settings(Flags):
     slow_s: float = DEFAULT_SLOW_S
     web_config: WebConfig | None = None  # TLS, users and headers of `/metrics`
     otlp: OtlpSettings | None = None  # targets of pushes; None to push nothing
-    slo: Slo | None = None  # None without an SLO file, and on workers, whose master judges
-    run_record: str | None = None  # folder for the record of each run; None on workers, whose master writes it
+    slo: Slo | None = None  # None without an SLO file, and on workers: the master judges
+    run_record: str | None = None  # folder of the run records; None on workers: the master writes them
 
 
 def resolve(values: Values, *, is_worker: bool = False) -> Settings:
@@ -40,7 +37,7 @@ def resolve(values: Values, *, is_worker: bool = False) -> Settings:
 
     Args:
         values: As `core.settings.values_of` returns them.
-        is_worker: Whether a master decides about objectives; the SLO file need not be here then.
+        is_worker: Whether a master judges the run; a worker needs neither SLO file nor run record.
 
     Raises:
         ConfigurationError: Something cannot be used; it has all problems.
@@ -60,13 +57,14 @@ def resolve(values: Values, *, is_worker: bool = False) -> Settings:
     contradictions = []
     if settings.slo_abort and not reader.is_given("slo") and not is_worker:
         contradictions.append(("--slo-abort", "there is no SLO file to abort for.", "Give one with --slo."))
-    needing = {"--prometheus-web-config": settings.web_config, "--export-from workers": settings.from_workers}
-    for flag in (flag for flag, value in needing.items() if value and settings.port is None):
-        found = "needs /metrics, which --prometheus-port off disables."
-        contradictions.append((flag, found, f"Leave out {flag}, or give a port."))
-    problems = reader.problems + [ConfigurationError(*texts, slug="contradictory-flags") for texts in contradictions]
-    if problems:
-        raise ConfigurationError.of(problems)
+    need_port = {"--prometheus-web-config": settings.web_config, "--export-from workers": settings.from_workers}
+    for flag, value in need_port.items():
+        if value and settings.port is None:
+            wrong = "needs /metrics, which --prometheus-port off disables."
+            contradictions.append((flag, wrong, f"Leave out {flag}, or give a port."))
+    reader.problems += [ConfigurationError(*texts, slug="contradictory-flags") for texts in contradictions]
+    if reader.problems:
+        raise ConfigurationError.of(reader.problems)
     return settings
 
 
@@ -94,18 +92,14 @@ def _without_password(value: object) -> str:
 
 def _interval(value: object) -> float:
     seconds = duration(value, "--otlp-interval")
-    if seconds < MIN_OTLP_INTERVAL_S:
-        raise ConfigurationError(
-            "--otlp-interval",
-            f"{value!r} is too short.",
-            f"Give {MIN_OTLP_INTERVAL_S:g}s or more.",
-            slug="otlp-interval",
-        )
+    if seconds < _MIN_OTLP_INTERVAL_S:
+        remedy = f"Give {_MIN_OTLP_INTERVAL_S:g}s or more."
+        raise ConfigurationError("--otlp-interval", f"{value!r} is too short.", remedy, slug="otlp-interval")
     return seconds
 
 
 def _web_config(value: object) -> WebConfig:
-    from locust_otel.exporter.endpoint.web_config import load  # noqa: PLC0415  # TLS and YAML where there is no file
+    from locust_otel.exporter.endpoint.web_config import load  # noqa: PLC0415  # loads TLS and YAML
 
     return load(str(value))
 
@@ -121,7 +115,7 @@ def _writable_folder(value: object) -> str:
         raise ConfigurationError(
             "--run-record",
             f"{str(value)!r} cannot be written to: {reason}.",
-            "Name a folder that can be.",
+            "Name a folder that this user may write to.",
             slug="run-record-unwritable",
         ) from None
     return str(folder)

@@ -1,4 +1,4 @@
-"""The SLO file, read in a child process: what validates it takes 11 MiB and 0.1 s, and is needed only once."""
+"""The SLO file, read in a child process: the code that validates it takes 11 MiB and 0.1 s, and is used once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from locust_otel.slo.objectives import Slo
 
 @cache
 def begin(path: object) -> tuple[int, int]:
-    """Begin to read a file; return the child, and where its answer comes from."""
+    """Start a child that reads a file; return its process id, and the descriptor with its answer."""
     receiver, sender = os.pipe()
     child = os.fork()
     if not child:
@@ -26,10 +26,10 @@ def begin(path: object) -> tuple[int, int]:
 
 
 def read(path: object) -> Slo:
-    """Return what a file says, whose reading may have begun.
+    """Return the objectives in a file, which a child may already be reading.
 
     Raises:
-        ConfigurationError: It cannot be used.
+        ConfigurationError: The file cannot be used.
     """
     child, receiver = begin(path)
     with open(receiver, "rb") as file:

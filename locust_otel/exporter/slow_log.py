@@ -1,4 +1,4 @@
-"""The log of slow requests: a structured line and an event for each, at a limited rate."""
+"""The log of slow requests: a structured line and an event for each one, at a limited rate."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ BURST = 10
 """Lines at once, then one a second; Locust stops sending a worker's log to the master after 70 lines in 10 seconds."""
 
 MAX_WAITING = 20
-"""Slow requests that wait for their line, the latest ones; further ones are only counted."""
+"""Number of the newest slow requests that wait for their line; older ones are only counted."""
 
 
 @dataclass(slots=True)
 class _Kept:
-    """State for a successor of this process."""
+    """State for a successor."""
 
-    waiting: deque[tuple[str, str, SlowRequest]] = field(default_factory=deque)  # run, worker and request of each
-    not_logged: int = 0  # slow requests since the last line that will not be logged
+    waiting: deque[tuple[str, str, SlowRequest]] = field(default_factory=deque)  # run, worker and request
+    not_logged: int = 0  # slow requests since the last line that get no line
 
 
 class SlowLog(Output):
-    """Logs the slow requests that reports contain."""
+    """Logs the slow requests in reports."""
 
-    tells = True
+    adds_events = True
 
     def __init__(self, session: Session, clock: Callable[[], float] = monotonic) -> None:
         self._session = session
@@ -43,7 +43,7 @@ class SlowLog(Output):
         self._rate = RateLimit(BURST, clock)
 
     def take(self, worker: str, requests: Sequence[SlowRequest], dropped: int) -> None:
-        """Take the slow requests of a worker's report, and the number of those that the worker did not keep."""
+        """Take the slow requests in a worker's report, and the number of those that the worker dropped."""
         with self._session.lock:
             kept, run = self._kept, self._session.run
             run_id = run.run_id if run is not None else ""
@@ -58,7 +58,7 @@ class SlowLog(Output):
         self.emit()
 
     def finish(self, run: Run) -> None:  # noqa: ARG002
-        """Log what the rate allows, and the number of the others."""
+        """Log as many as the rate allows, and the number of the others."""
         with self._session.lock:
             self.emit()
             left = len(self._kept.waiting) + self._kept.not_logged
@@ -73,22 +73,22 @@ class SlowLog(Output):
             kept = self._kept
             while kept.waiting and self._rate.allows():
                 run_id, worker, request = kept.waiting.popleft()
-                known = fields(request, run_id, worker, kept.not_logged)
+                values = fields(request, run_id, worker, kept.not_logged)
                 kept.not_logged = 0
-                text = line(known)
+                text = line(values)
                 logger.warning(text)
                 about = (request.timestamp, request.trace_id, request.span_id)
-                self._session.add_event(Event(SLOW_REQUEST, text, "WARN", known, *about))
+                self._session.add_event(Event(SLOW_REQUEST, text, "WARN", values, *about))
 
 
-def line(known: Mapping[str, str | float]) -> str:
+def line(values: Mapping[str, str | float]) -> str:
     """Return the fields of a slow request as `key=value` pairs; ambiguous text is quoted as in JSON."""
-    return "slow request " + " ".join(f"{name}={_quoted(value)}" for name, value in known.items())
+    return "slow request " + " ".join(f"{name}={_quoted(value)}" for name, value in values.items())
 
 
 def fields(request: SlowRequest, run_id: str, worker: str, not_logged: int) -> dict[str, str | float]:
     """Return the fields of a slow request, without empty ones."""
-    known: dict[str, str | float] = {
+    values: dict[str, str | float] = {
         "run_id": run_id,
         "name": request.key.name,
         "method": request.key.method,
@@ -100,7 +100,7 @@ def fields(request: SlowRequest, run_id: str, worker: str, not_logged: int) -> d
         "trace_id": request.trace_id,
         "not_logged": not_logged or "",
     }
-    return {name: value for name, value in known.items() if value != ""}
+    return {name: value for name, value in values.items() if value != ""}
 
 
 def _quoted(value: object) -> str:
@@ -108,4 +108,4 @@ def _quoted(value: object) -> str:
     if text.isprintable() and not set(text) & set(' "=\\'):
         return text
     quoted = json.dumps(text, ensure_ascii=False)
-    return quoted if quoted.isprintable() else json.dumps(text)  # JSON leaves separators and C1 controls as they are
+    return quoted if quoted.isprintable() else json.dumps(text)  # JSON does not escape separators and C1 controls

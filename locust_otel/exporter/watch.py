@@ -1,4 +1,4 @@
-"""The watch over objectives: burn rates and tables while a run is running, --slo-abort, verdict and exit code."""
+"""The watch over objectives: burn rates and tables during a run, --slo-abort, verdict and exit code."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _SEVERITY = {Status.MET: "INFO", Status.MISSED: "ERROR", Status.UNDECIDED: "WARN
 
 
 class Watch(Output):
-    """Judges the runs that have objectives: those of a process with an SLO file that is not a worker."""
+    """Judges the runs of a process that has an SLO file and is not a worker."""
 
-    tells = True
+    adds_events = True
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._stopping = ""  # the run that this process has asked Locust to stop
+        self._stopping = ""  # the run that it has asked Locust to stop
 
     def begin(self, run: Run) -> None:
-        """Log a run time that is far from the period."""
+        """Log a run time that differs much from the period."""
         run_time_s = run.settings.get("run_time_s")
         slo = run.progress.slo if run.progress is not None else None
         if slo is not None and run_time_s and not 0.5 <= run_time_s / float(slo.period_s) <= 2:
@@ -52,23 +52,21 @@ class Watch(Output):
             )
 
     def collect(self, snapshot: Snapshot) -> None:
-        """Compute the burn rates; log and report what burns, and stop the run if that was asked for."""
-        taken = snapshot.run
-        with self._session.lock:  # held throughout: a successor must not repeat or miss any of it
+        """Compute the burn rates; log and report high ones, and stop the run where --slo-abort is set."""
+        view = snapshot.run
+        with self._session.lock:  # held to the end: a successor must not repeat or skip any step
             run = self._session.run
-            if run is None or taken is None or run.run_id != taken.run_id or run.progress is None or not run.is_active:
+            if run is None or view is None or run.run_id != view.run_id or run.progress is None or not run.is_active:
                 return
-            progress, elapsed_s = run.progress, taken.elapsed_s
-            pairs = progress.observe(
-                taken.requests, elapsed_s, invalid=snapshot.invalid_reasons, load=Load.of(snapshot)
-            )
+            progress, elapsed_s = run.progress, view.elapsed_s
+            pairs = progress.observe(view.requests, elapsed_s, invalid=snapshot.invalid_reasons, load=Load.of(snapshot))
             self._note_burning(run, pairs)
             critical = progress.critical()
             if critical is not None and self._session.settings.slo_abort and progress.aborted is None:
                 self._abort(run, progress, critical)
             elif elapsed_s - run.table_s >= LINE_INTERVAL_S and run.is_headless and not run.only_summary:
                 run.table_s = elapsed_s
-                standing = progress.judge(taken.requests, elapsed_s)
+                standing = progress.judge(view.requests, elapsed_s)
                 if not standing.is_warming_up:
                     logger.info("objectives so far:\n%s", text.written(text.table(standing.results)))
             if progress.aborted is not None and self._stopping != run.run_id:
@@ -81,11 +79,9 @@ class Watch(Output):
             return None
         run = self._session.run
         standing = run.progress.judge(run.merged.snapshot(), run.elapsed_s) if run and run.progress else None
-        if standing is None:  # no run is never a pass
-            return int(ExitCode.UNDECIDED) if question == "verdict" else None
-        if question == "verdict":
-            return int(EXIT_CODES[standing.verdict])
-        return [astuple(point) for point in standing.points()]
+        if question == "verdict":  # without a run nothing passes
+            return int(ExitCode.UNDECIDED if standing is None else EXIT_CODES[standing.verdict])
+        return None if standing is None else [astuple(point) for point in standing.points()]
 
     def finish(self, run: Run) -> None:
         """Log and report the verdict, once."""
@@ -126,7 +122,7 @@ class Watch(Output):
             )
 
     def _note_burning(self, run: Run, pairs: Iterable[Burning]) -> None:
-        """Log and report the pairs that have begun to burn."""
+        """Log and report the pairs of objective and window that have begun to burn."""
         now = {(pair.objective.name, pair.window): pair for pair in pairs}
         for key, pair in now.items():
             if key not in run.burning:

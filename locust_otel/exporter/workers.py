@@ -1,4 +1,4 @@
-"""The generating processes: the state that each reports, and the master's list of its workers."""
+"""The generating processes: the state that each one reports, and the master's list of its workers."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from locust_otel.wire.report import Vitals
 class Workers:
     """The generating processes."""
 
-    vitals: dict[str, Vitals] = field(default_factory=dict)  # last state of each source in the current run
-    names: Mapping[str, str] = field(default_factory=dict)  # by source, `host-0`; a local Locust has none
-    users: Mapping[str, int] = field(default_factory=dict)  # simulated, by source
+    vitals: dict[str, Vitals] = field(default_factory=dict)  # last state by source, in the current run
+    names: Mapping[str, str] = field(default_factory=dict)  # `host-0` by source; empty in a local run
+    users: Mapping[str, int] = field(default_factory=dict)  # simulated users by source
     states: Mapping[str, int] = field(default_factory=dict)  # number of workers by state
-    expected: int | None = None  # number of workers asked for; None in a local run
-    errors: dict[str, int] = field(default_factory=dict)  # events that each source could not use
-    refused: int = 0  # reports that were refused
-    strangers: set[str] = field(default_factory=set)  # sources whose refused reports are logged
+    expected: int | None = None  # number of expected workers; None in a local run
+    errors: dict[str, int] = field(default_factory=dict)  # unusable events by source
+    refused: int = 0  # number of refused reports
+    strangers: set[str] = field(default_factory=set)  # sources with a logged refusal
 
     @property
     def total_errors(self) -> int:
-        """Events and reports that could not be used."""
+        """Number of unusable events and refused reports."""
         return self.refused + sum(self.errors.values())
 
     def snapshots(self, local: str | None) -> tuple[WorkerSnapshot, ...]:
-        """Return the connected processes that have reported; `local` is name and source of the only one, if so."""
+        """Return the connected processes that have reported; in a local run `local` is the name and source."""
         names = self.names if local is None else {local: local}
         return tuple(
             _snapshot(vitals, name, self.users.get(source, 0))

@@ -65,7 +65,7 @@ class Master:
             for batch in encoder.batches(families(session.snapshot(), ALL_SCOPES), 1):
                 encode_metrics(batch.data).SerializeToString()
         self._exporter.slow_log.emit()
-        records = [encoder.log_record(event) for event in session.events.peek(1000)]
+        records = [encoder.log_record(event) for event in session.state.events.peek(1000)]
         encode_logs(records).SerializeToString()
         session.saved()
 

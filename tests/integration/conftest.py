@@ -1,5 +1,6 @@
 """The real servers, one of each for the whole session; a missing one skips its tests, in CI it fails them."""
 
+import logging
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import TypeVar
@@ -16,6 +17,7 @@ from tests.backends.servers import (
     VictoriaMetrics,
     find,
 )
+from tests.unit.otlp_sinks import SECRET
 
 S = TypeVar("S", bound=Server)
 
@@ -52,6 +54,20 @@ def victoria_metrics() -> Iterator[VictoriaMetrics]:
 def collector(prometheus: Prometheus) -> Iterator[Collector]:
     """Give the OpenTelemetry Collector of the session, which writes the metrics it gets into `prometheus`."""
     yield from _running(lambda: Collector(remote_write=f"{prometheus.url}/api/v1/write"))
+
+
+@pytest.fixture
+def no_noise(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Check that neither we nor OpenTelemetry log anything above DEBUG, and that no line has the secret."""
+    caplog.set_level(logging.DEBUG)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    yield
+    records = caplog.get_records("call")
+    ours = ("locust_otel", "opentelemetry", "grpc")
+    assert [r.getMessage() for r in records if r.levelno > logging.DEBUG and r.name.startswith(ours)] == []
+    assert not [r for r in records if SECRET in r.getMessage()]
 
 
 @pytest.fixture(scope="session")

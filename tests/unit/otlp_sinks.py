@@ -1,17 +1,14 @@
-"""What the tests of OTLP share: sinks on loopback that answer as told, snapshots to push, and a decoder of pushes."""
+"""Servers on loopback, snapshots to push, and a decoder of pushes, for the tests of OTLP."""
 
 from __future__ import annotations
 
 import ssl
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from time import perf_counter
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import gevent
 import grpc
 from gevent.server import StreamServer
 from grpc.experimental import gevent as grpc_gevent
@@ -20,12 +17,12 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.sdk.metrics.export import MetricsData
 
-from locust_otel.core.histogram import layout
-from locust_otel.core.snapshot import ExportCount, HealthSnapshot, RunSnapshot, SeriesKey, Snapshot, WorkerSnapshot
+from locust_otel.core.snapshot import ExportCount, HealthSnapshot, Snapshot, WorkerSnapshot
 from locust_otel.exporter.otlp.settings import Target
-from tests.unit.factories import MARKS, Load, judged
+from tests.unit import factories
+from tests.unit.factories import Load
 
-PROCESS_START = 1_763_999_900.5
+PROCESS_START = 1_763_999_990.5
 RUN_START = 1_764_000_000.25
 NOW = 1_764_000_061.75
 SECRET = "open-sesame"
@@ -53,7 +50,7 @@ def reply(
 
 
 class HttpSink:
-    """An HTTP server that gives its answers in turn, the last one for ever.
+    """An HTTP server that gives its answers in order, and then repeats the last one.
 
     An answer is bytes, after which the connection stays open, or a function of the socket, after which it is closed.
     """
@@ -80,7 +77,7 @@ class HttpSink:
 
     @property
     def url(self) -> str:
-        """Where it is, with a path as OTLP uses it."""
+        """The URL, with the path of metrics over OTLP."""
         return f"{self._scheme}://127.0.0.1:{self.port}/v1/metrics"
 
     def _serve(self, connection: Any, _address: object) -> None:
@@ -101,14 +98,14 @@ class HttpSink:
                     return
                 connection.sendall(answer)
         except OSError:
-            pass  # the other side has gone
+            pass  # the client has closed
         finally:
             stream.close()
             connection.close()
 
 
 def target(endpoint: str, **changes: Any) -> Target:
-    """Return where to push, with a secret among the headers."""
+    """Return a target with a secret among its headers."""
     values: dict[str, Any] = {
         "protocol": "http/protobuf", "headers": {"x-api-key": SECRET}, "timeout_s": 2.0, "compression": "none",
         "certificate": None, "client_certificate": None, "client_key": None, **changes,
@@ -132,7 +129,7 @@ class GrpcSink:
 
 @contextmanager
 def grpc_sink(credentials: Any = None) -> Iterator[GrpcSink]:
-    """Run a collector in this process; gRPC must wait through gevent for that."""
+    """Run a collector in this process; for that gRPC waits through gevent."""
     grpc_gevent.init_gevent()
     sink = GrpcSink("")
 
@@ -158,36 +155,14 @@ def grpc_sink(credentials: Any = None) -> Iterator[GrpcSink]:
         server.stop(0)
 
 
-def record(aggregate: Load, key: SeriesKey, times_ms: Iterable[float], length: int = 0) -> None:
-    """Put requests into a series."""
-    pending = aggregate.of(key).pending
-    for time_ms in times_ms:
-        pending += (time_ms, length)
-    aggregate.tally()
-
-
-def worker(name: str = "host-0", lags_s: Iterable[float] = (0.001,), **changes: Any) -> WorkerSnapshot:
-    """Return how a generating process might be."""
-    lags, bounds = list(lags_s), layout().bounds
-    counts = Counter(next((i for i, bound in enumerate(bounds) if lag <= bound), len(bounds)) for lag in lags)
-    delays: dict[str, Any] = {"schedule_counts": counts, "schedule_sum_s": 0.25}
-    values: dict[str, Any] = {"cpu_ratio": 0.25, "memory_bytes": 64_000_000, "users": 7, **delays, **changes}
-    return WorkerSnapshot(worker=name, lag_counts=counts, lag_sum_s=sum(lags), **values)
-
-
 def health(**changes: Any) -> HealthSnapshot:
-    """Return how the bridge might be; no value is zero."""
+    """Return a bridge's health with exports over OTLP."""
     values: dict[str, Any] = {
         "exports": (ExportCount("otlp_metrics", "success", 5, 0.125), ExportCount("otlp_metrics", "failure", 2, 0.5)),
         "last_exports": {"otlp_metrics": 1_764_000_023.5},
         "rejected_points": {"otlp_metrics": 8},
-        "folded_requests": 3,
-        "listener_errors": 4,
-        "unreconciled": -6,
-        "versions": {"version": "0.1.0", "python_version": "3.11.2"},
-        **changes,
     }
-    return HealthSnapshot(**values)
+    return factories.health(**values | changes)
 
 
 def snapshot(
@@ -199,39 +174,26 @@ def snapshot(
     of_bridge: HealthSnapshot | None = None,
     is_judged: bool = False,
 ) -> Snapshot:
-    """Return what a process with this aggregate knows; with None, before its first run.
+    """Return a snapshot of a process with this load; with None, before its first run.
 
-    Judged, there is an SLO file, which needs a bound at 0.3 s, and a mark.
+    If it is judged, it has objectives, which need a bound at 0.3 s, and a mark.
     """
-    run = None
-    if aggregate is not None:
-        run = RunSnapshot(
-            run_id=run_id,
-            info={"host": "http://shop", "locustfile": "shop.py", "profile": "", "version": "2.47.0"},
-            state="running",
-            active=True,
-            start_time=RUN_START,
-            elapsed_s=61.5,
-            users={"Shopper": 7},
-            users_target={"Shopper": 10},
-            requests=aggregate.snapshot(),
-            slo=judged(aggregate).points() if is_judged else None,
-            marks=MARKS if is_judged else {},
-        )
-    return Snapshot(
-        time=time,
-        process_start_time=PROCESS_START,
-        run=run,
+    base = factories.snapshot(
+        aggregate,
+        run_id=run_id,
+        info={"host": "http://shop", "locustfile": "shop.py", "profile": "", "version": "2.47.0"},
+        workers=workers,
         worker_states={"running": 2, "missing": 1},
         workers_expected=3,
-        workers=workers,
-        health=of_bridge or health(),
+        slo=factories.judged(aggregate).points() if is_judged and aggregate is not None else None,
+        marks=factories.MARKS if is_judged else {},
     )
+    return replace(base, time=time, health=of_bridge or health())
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """One point as it was on the wire."""
+    """One point as it was sent."""
 
     metric: Any
     point: Any
@@ -239,7 +201,7 @@ class Decoded:
 
     @property
     def key(self) -> tuple[str, tuple[tuple[str, str], ...]]:
-        """Name and attributes: what makes a series."""
+        """Name and attributes: the identity of a series."""
         return self.metric.name, self.attributes
 
     @property
@@ -262,18 +224,6 @@ def decode_request(request: Any) -> Iterator[Decoded]:
 
 
 def decode(data: MetricsData) -> list[Decoded]:
-    """Return the points of what is handed to an exporter, encoded by the official encoder and decoded again."""
+    """Return the points of metrics, encoded by the official encoder and decoded again."""
     wire = encode_metrics(data).SerializeToString()
     return list(decode_request(metrics_service_pb2.ExportMetricsServiceRequest.FromString(wire)))
-
-
-def wait_until(claim: Callable[[], object], timeout_s: float = 3.0) -> None:
-    """Return as soon as the claim holds.
-
-    Raises:
-        AssertionError: It does not within the time.
-    """
-    until = perf_counter() + timeout_s
-    while not claim():
-        assert perf_counter() < until, "it did not happen in time"
-        gevent.sleep(0.005)

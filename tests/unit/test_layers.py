@@ -279,4 +279,4 @@ def test_durations_come_from_clocks_that_nobody_sets() -> None:
                 }
                 if names & {"time", "time.time", "time_ns", "time.time_ns", "datetime.now"}:
                     found.append(f"{path.relative_to(ROOT)}: {ast.unparse(node)}")
-    assert found == ["exporter/otlp/sender.py: parsedate_to_datetime(told).timestamp() - time()"]
+    assert found == ["exporter/otlp/sender.py: parsedate_to_datetime(text).timestamp() - time()"]

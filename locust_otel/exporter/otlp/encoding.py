@@ -37,11 +37,11 @@ _SEVERITIES = {"INFO": SeverityNumber.INFO, "WARN": SeverityNumber.WARN, "ERROR"
 InTurns = Callable[[Iterable[Any]], Iterator[Any]]
 SeriesId = tuple[str, tuple[str, ...]]
 Sent = tuple[float, Mapping[int, int], int, bool]
-"""What of a series has arrived: value or sum, counts, until when in Unix nanoseconds, and whether it is of a run."""
+"""State of a series that has arrived: value or sum, counts, time in Unix nanoseconds, whether it belongs to a run."""
 
 
 class _Points(list[Any]):
-    """Points of a metric, which the official encoder reads in turns with other threads."""
+    """Points of a metric; the official encoder gives way to other threads while it reads them."""
 
     def __init__(self, points: Iterable[Any], in_turns: InTurns) -> None:
         super().__init__(points)
@@ -53,21 +53,21 @@ class _Points(list[Any]):
 
 @dataclass(slots=True)
 class Batch:
-    """Some metrics to be pushed together, and what will have been sent once they are."""
+    """Metrics of one request, and the state of their series once it has arrived."""
 
     data: sdk.MetricsData
     sent: dict[SeriesId, Sent]
 
 
 class Encoder:
-    """Encodes what one process pushes.
+    """Encodes the metrics and events of one process.
 
     Args:
-        version: Of this package.
-        is_exponential: Whether histograms have exponential buckets.
-        is_delta: Whether points have what came since the last batch that was acknowledged.
-        sent: What has been acknowledged, where that is kept elsewhere.
-        in_turns: Yields points, and gives way to other threads now and then.
+        version: Version of this package.
+        is_exponential: Histograms have exponential buckets.
+        is_delta: Points count since the last acknowledged batch, else since the start.
+        sent: The acknowledged series, if the caller keeps them.
+        in_turns: Yields points, and gives way to other threads in between.
     """
 
     def __init__(  # noqa: PLR0913  # the last two have defaults
@@ -93,25 +93,25 @@ class Encoder:
         """Yield the families in batches.
 
         Args:
-            families: Each of their points is read once.
-            time_ns: When the snapshot was taken, in Unix nanoseconds.
+            families: Each point is read once.
+            time_ns: Time of the snapshot in Unix nanoseconds.
         """
         pairs = ((family, point) for family in families for point in family.points)
-        while several := list(islice(pairs, POINTS_PER_BATCH)):
+        while chunk := list(islice(pairs, POINTS_PER_BATCH)):
             sent: dict[SeriesId, Sent] = {}
             metrics = [
                 self._metric(family, [point for _, point in group], time_ns, sent)
-                for family, group in groupby(several, key=itemgetter(0))
+                for family, group in groupby(chunk, key=itemgetter(0))
             ]
             scopes = [sdk.ScopeMetrics(self._scope, metrics, "")]
             yield Batch(sdk.MetricsData([sdk.ResourceMetrics(self._resource, scopes, "")]), sent)
 
     def acknowledge(self, batch: Batch) -> None:
-        """Note that a batch has reached the other side."""
+        """Note that a batch has arrived."""
         self._sent.update(batch.sent)
 
     def forget_run(self) -> None:
-        """Forget the series of the run: another run begins, whose series are new."""
+        """Forget the series of the run, since another run begins."""
         self._buckets_of.clear()
         for key in [key for key, (*_, is_of_run) in self._sent.items() if is_of_run]:
             del self._sent[key]
@@ -126,7 +126,7 @@ class Encoder:
         record = LogRecord(
             timestamp=int(event.timestamp * 1e9),
             observed_timestamp=time.time_ns(),
-            # Always a context of our own: without one, the SDK takes the current span of the thread that pushes.
+            # Always a new context: without one, the SDK takes the current span of the thread that pushes.
             context=trace.set_span_in_context(trace.NonRecordingSpan(span_context), Context()),
             severity_text=event.severity,
             severity_number=_SEVERITIES[event.severity],
@@ -156,7 +156,7 @@ class Encoder:
 
     def _point(self, family: Family, point: Point | HistogramPoint, time_ns: int, sent: dict[SeriesId, Sent]) -> Any:
         attributes = dict(zip(family.label_names, point.labels, strict=True))
-        if "" in point.labels:  # An empty label is the same as none, as on /metrics.
+        if "" in point.labels:  # as on /metrics, an empty label is the same as none
             attributes = {name: value for name, value in attributes.items() if value}
         counts: Mapping[int, int] = {}
         if isinstance(point, HistogramPoint):
@@ -168,11 +168,11 @@ class Encoder:
         start_ns = int(family.start_time * 1e9)
         if self._is_delta:
             series = family.metric.otlp, point.labels
-            before = self._sent.get(series)
+            last = self._sent.get(series)
             sent[series] = value, counts, time_ns, "run_id" in family.label_names
-            if before is not None:
-                value, start_ns = value - before[0], before[2]
-                counts = difference(counts, before[1])
+            if last is not None:
+                value, start_ns = value - last[0], last[2]
+                counts = difference(counts, last[1])
         if isinstance(point, Point):
             return sdk.NumberDataPoint(attributes, start_ns, time_ns, value)
         point_type: Any = sdk.ExponentialHistogramDataPoint if self._is_exponential else sdk.HistogramDataPoint
@@ -188,10 +188,10 @@ class Encoder:
         )
 
     def _buckets(self, point: HistogramPoint, counts: Mapping[int, int], start_ns: int) -> dict[str, Any]:
-        """Return the fields that follow from the counts; those of an unchanged series as they were."""
+        """Return the fields that follow from the counts; an unchanged series keeps its last ones."""
         if point.source is None or self._is_delta:
             return self._bucket_fields(point, counts)
-        # Cumulative counts of a run never fall, so they are the same as long as their sum is.
+        # Cumulative counts of a run never fall: with the same sum they are the same.
         state = start_ns, point.source.measured
         known = self._buckets_of.get(point.labels)
         if known is None or known[0] != state:
@@ -224,11 +224,11 @@ def _exemplar(exemplar: Exemplar) -> OtelExemplar:
 
 
 def resource_of(version: str, instance: str) -> Resource:
-    """Return the origin of the data; `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override ours."""
+    """Return the resource; `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override our attributes."""
     ours = {
         "service.name": "locust",
         "service.version": version,
         "host.name": socket.gethostname(),
-        "service.instance.id": instance,  # of one process: two that share one would reject each other's samples
+        "service.instance.id": instance,  # unique to a process: with a shared one, the samples of two processes collide
     }
     return Resource.create(ours).merge(OTELResourceDetector().detect())

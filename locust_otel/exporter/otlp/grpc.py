@@ -18,7 +18,9 @@ from locust_otel.exporter.otlp.outcome import NOT_SENT, Outcome, partial_outcome
 from locust_otel.exporter.otlp.settings import Signal, Target
 
 _COMPRESSIONS = {"none": grpc.Compression.NoCompression, "gzip": grpc.Compression.Gzip}
-_CHANNEL_OPTIONS = (("grpc.max_reconnect_backoff_ms", 5000),)  # its default lets a healed collector wait two minutes
+_CHANNEL_OPTIONS = (
+    ("grpc.max_reconnect_backoff_ms", 5000),
+)  # the default retries up to two minutes after a collector has recovered
 _RETRYABLE = frozenset(
     {
         grpc.StatusCode.CANCELLED,
@@ -32,21 +34,21 @@ _RETRYABLE = frozenset(
 
 
 class _Stub:
-    """Wraps the stub of an exporter, which always sees a success, and keeps the outcome."""
+    """Wraps the stub of an exporter: keeps the outcome, and always reports a success to the exporter."""
 
-    def __init__(self, stub: Any, answer: Any) -> None:
+    def __init__(self, stub: Any, response: Any) -> None:
         self.outcome = NOT_SENT
         self._stub = stub
-        self._answer = answer
+        self._response = response
 
     def Export(self, **call: Any) -> Any:  # noqa: N802  # gRPC's name
         """Call; see `grpc.UnaryUnaryMultiCallable`."""
         try:
-            answer = self._stub.Export(**call)
+            response = self._stub.Export(**call)
         except grpc.RpcError as error:
             code = error.code()
             retry_after_s = _retry_after(error)
-            # Without a time to come back, a resource that is exhausted stays so: the push is too large.
+            # RESOURCE_EXHAUSTED without a pause is permanent: the push is too large.
             is_retryable = code in _RETRYABLE or (
                 code is grpc.StatusCode.RESOURCE_EXHAUSTED and retry_after_s is not None
             )
@@ -56,9 +58,9 @@ class _Stub:
                 retry_after_s=retry_after_s or 0.0,
                 is_permanent=not is_retryable,
             )
-            return self._answer
-        self.outcome = partial_outcome(answer.partial_success)
-        return answer
+            return self._response
+        self.outcome = partial_outcome(response.partial_success)
+        return response
 
 
 class GrpcSender:
@@ -83,9 +85,9 @@ class GrpcSender:
             compression=_COMPRESSIONS[target.compression],
             channel_options=_CHANNEL_OPTIONS,
         )
-        answer = ExportMetricsServiceResponse() if is_metrics else ExportLogsServiceResponse()
-        # The exporter drops the answer, and with it a partial success.
-        self._stub = self._exporter._client = _Stub(self._exporter._client, answer)
+        response = ExportMetricsServiceResponse() if is_metrics else ExportLogsServiceResponse()
+        # The exporter drops the response, and with it a partial success.
+        self._stub = self._exporter._client = _Stub(self._exporter._client, response)
 
     def send(self, data: Any) -> Outcome:
         """Push metrics (a `MetricsData`) or events (a sequence of log records)."""
@@ -97,7 +99,7 @@ class GrpcSender:
         return self._stub.outcome
 
     def cut(self) -> None:
-        """Close the channel, which ends what is under way; called from another thread."""
+        """Close the channel, which ends the current push; called from another thread."""
         self._is_cut = True
         self._exporter.shutdown()
 
@@ -113,7 +115,7 @@ def _credentials(target: Target) -> grpc.ChannelCredentials | None:
 
 
 def _retry_after(error: Any) -> float | None:
-    """Return how long the other side asks to be left alone, in seconds; None where it does not."""
+    """Return the pause that the collector asks for, in seconds; None if it asks for none."""
     for name, value in error.trailing_metadata() or ():
         try:
             if name == "google.rpc.retryinfo-bin":

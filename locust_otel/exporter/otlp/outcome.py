@@ -1,4 +1,4 @@
-"""Outcome of a push, and what follows: when the sink is tried again, and a log line when it fails or recovers."""
+"""Outcome of a push; the pause before the next push, and the log lines when pushes fail or recover."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from locust_otel.core.events import EXPORT_FAILING, EXPORT_RECOVERED
 
 LATE_S = 4.0
-"""Seconds after which a push without an answer is reported, before its time is up."""
+"""Seconds after which a push without an answer is reported, before it times out."""
 
 _LONGEST_PAUSE_S = 30.0
 
@@ -20,36 +20,36 @@ _LONGEST_PAUSE_S = 30.0
 class Outcome:
     """Outcome of one push."""
 
-    ok: bool  # whether the sink took it, if not all of it
-    rejected: int = 0  # points or records that the sink refused
-    reason: str = ""  # holds no secret; empty where all is well
-    retry_after_s: float = 0.0  # pause that the sink asks for
-    is_permanent: bool = False  # whether the same data would be refused again
+    ok: bool  # the receiver accepted it, perhaps in part
+    rejected: int = 0  # points or records that the receiver rejected
+    reason: str = ""  # without secrets; empty after a complete success
+    retry_after_s: float = 0.0  # pause that the receiver asks for
+    is_permanent: bool = False  # the same data would be refused again
 
 
 NOT_SENT = Outcome(ok=False, reason="not sent")
 
 
 def partial_outcome(partial: Any) -> Outcome:
-    """Return the outcome that a `partial_success` tells; all was taken where it is empty."""
+    """Return the outcome in a `partial_success`; an empty one is a complete success."""
     rejected = getattr(partial, "rejected_data_points", 0) or getattr(partial, "rejected_log_records", 0)
     reason = printable(partial.error_message) if rejected else ""
     return Outcome(ok=True, rejected=rejected, reason=reason, is_permanent=bool(rejected))
 
 
 def printable(text: str) -> str:
-    """Return what of another's text can stand in a log line."""
+    """Return the printable part of a receiver's text, at most 200 characters."""
     return "".join(c for c in text[:200] if c.isprintable()).strip()
 
 
 @dataclass(slots=True)
 class Circuit:
-    """State of one sink. What there is to log is returned as names of events and their texts."""
+    """State of one receiver. Its methods return what to log, as names of events and their texts."""
 
     exporter: str  # value of the label `exporter`
-    url: str  # where it pushes to, without secrets
+    url: str  # of the receiver, without secrets
     interval_s: float  # pause after the first failure; each further one doubles it
-    slowest_s: float = 0.0  # slowest answer of the push under way
+    slowest_s: float = 0.0  # slowest answer of the current push
     _failures: int = 0
     _not_before: float = 0.0
     _is_rejecting: bool = False
@@ -58,12 +58,12 @@ class Circuit:
 
     @property
     def is_open(self) -> bool:
-        """Whether the sink is left alone for now."""
+        """True during a pause after a failure."""
         return monotonic() < self._not_before
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Measure how long an answer takes."""
+        """Measure the time to an answer."""
         since = self._waits_since = monotonic()
         try:
             yield
@@ -72,7 +72,7 @@ class Circuit:
             self.slowest_s = max(monotonic() - since, self.slowest_s)
 
     def check(self) -> list[tuple[str, str]]:
-        """Look for a push that still has no answer; it is reported once, until one comes in time again."""
+        """Report a push that still has no answer; once, until an answer arrives in time again."""
         since = self._waits_since
         if since is None or self._is_late or (waited_s := monotonic() - since) <= LATE_S:
             return []
@@ -80,12 +80,12 @@ class Circuit:
         return [] if self._failures else [self._failing(f"no answer for {waited_s:.0f} s")]
 
     def note(self, outcome: Outcome) -> list[tuple[str, str]]:
-        """Take in what came of a push."""
+        """Take in the outcome of a push."""
         failures, was_rejecting = self._failures, self._is_rejecting
         if not outcome.ok:
             self._failures += 1
             pause = min(self.interval_s * 2 ** min(failures, 10), _LONGEST_PAUSE_S)
-            # A little less, or the turn that falls due at the same moment would be missed.
+            # Shorter by 0.1 s, so that the push that is due at the same moment is not skipped.
             self._not_before = monotonic() + max(pause, outcome.retry_after_s) - 0.1
             return [] if failures or self._is_late else [self._failing(outcome.reason)]
         self._failures = 0

@@ -1,4 +1,4 @@
-"""OTLP as an output: a push of metrics and one of events, which do not wait for each other's answers."""
+"""OTLP as an output: one push of metrics and one of events, in a thread each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FLUSH_S = 1.8
 
 
 class OtlpOutput(Output):
-    """Pushes metrics and events of this process."""
+    """Pushes the metrics and events of this process."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -35,32 +35,31 @@ class OtlpOutput(Output):
         self._kept = session.keep("otlp", self._kept)
         if otlp.metrics is not None:
             self._pushes.append(MetricsPush(session, otlp, otlp.metrics, self._kept))
-        if otlp.logs is not None and not session.origin.is_worker:  # whose events the master pushes
+        if otlp.logs is not None and not session.origin.is_worker:  # the master pushes its events
             self._pushes.append(LogsPush(session, otlp, otlp.logs, self._kept))
         for push in self._pushes:
             push.start()
 
     def collect(self, snapshot: Snapshot) -> None:  # noqa: ARG002
-        """Report pushes that have had no answer for long."""
+        """Report pushes that have waited too long for an answer."""
         for push in self._pushes:
             push.check()
 
     def finish(self, run: Run) -> None:  # noqa: ARG002
         """Push the final values, for at most `FLUSH_S`."""
-        until = monotonic() + FLUSH_S
+        started_s = monotonic()
         threads = [Thread(target=push.push_last, args=(FLUSH_S,), daemon=True) for push in self._pushes]
         for thread in threads:
             thread.start()
         for thread in threads:
-            while thread.is_alive() and monotonic() < until and not self._session.hurry.is_set():
+            while thread.is_alive() and monotonic() < started_s + FLUSH_S and not self._session.hurry.is_set():
                 thread.join(0.02)
-        given_up = [push for push, thread in zip(self._pushes, threads, strict=True) if thread.is_alive()]
-        for push in given_up:
-            push.abandon()
-            self._session.exports.note(push.exporter, ok=False, seconds=FLUSH_S)
-        if given_up:
-            urls = ", ".join(push.url for push in given_up)
-            logger.warning("OTLP: the last push to %s found no answer within %g s and was given up", urls, FLUSH_S)
+        waited_s = monotonic() - started_s
+        for push, thread in zip(self._pushes, threads, strict=True):
+            if thread.is_alive():
+                push.abandon()
+                self._session.exports.note(push.exporter, ok=False, seconds=waited_s)
+                logger.warning("OTLP: the last push to %s had no answer within %.1f s: cancelled", push.url, waited_s)
 
     def stop(self, deadline_s: float) -> None:  # noqa: ARG002
         """End."""
@@ -69,7 +68,7 @@ class OtlpOutput(Output):
 
     @property
     def account(self) -> str:
-        """How many requests of the run have arrived."""
+        """Number of requests of the run that have arrived."""
         if self._session.settings.from_workers or not any(isinstance(push, MetricsPush) for push in self._pushes):
             return ""
         total = self._kept.last_total

@@ -1,7 +1,7 @@
-"""One signal's way to its sink: a thread that pushes at each turn of its own timer, whatever the other signal does.
+"""The push of one signal: a thread that pushes once an interval, independent of the other signal.
 
-Metrics tell everything since the start, so the next push makes up for one that failed. Events wait in a queue of
-bounded length. What encodes and sends takes half a second to load: the thread does that, so no load test waits for it.
+Metrics are cumulative, so the next push also delivers what a failed one did not. Events wait in a bounded queue. The
+thread imports the encoder and the sender: that takes half a second, and the load test does not wait for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from uuid import uuid4
 from locust_otel.core.events import EXPORT_FAILING, Event
 from locust_otel.core.families import families
 from locust_otel.exporter.otlp.outcome import NOT_SENT, Circuit, Outcome
-from locust_otel.exporter.otlp.settings import OtlpSettings, Signal, Target
+from locust_otel.exporter.otlp.settings import OtlpSettings, Signal, Target, without_secrets
 from locust_otel.exporter.session import Session
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ _EVENTS_PER_PUSH = 100
 
 @dataclass(slots=True)
 class Kept:
-    """State that the next exporter needs; plain values, so that reading it does not load OpenTelemetry."""
+    """State for a successor; plain values, so that reading it does not import OpenTelemetry."""
 
-    instance: str = field(default_factory=lambda: str(uuid4()))  # identity of this process to the sink
+    instance: str = field(default_factory=lambda: str(uuid4()))  # `service.instance.id` of this process
     run_id: str = ""  # of the last push
-    last_total: int | None = None  # its requests in the last push that arrived whole
-    sent: dict[SeriesId, Sent] = field(default_factory=dict)  # what of each series has arrived, for deltas
+    last_total: int | None = None  # its requests in the last push that arrived completely
+    sent: dict[SeriesId, Sent] = field(default_factory=dict)  # the series that have arrived, for deltas
 
 
 class Push(Thread):
@@ -53,59 +53,59 @@ class Push(Thread):
         self.stopped = Flag()
         self._session = session
         self._settings = settings
-        self._where = target
+        self._target = target
         self._kept = kept
-        self.url = target.shown
+        self.url = without_secrets(target.endpoint)
         self._circuit = Circuit(self.exporter, self.url, settings.interval_s)
         self._sender: GrpcSender | HttpSender | None = None
-        self._turn = Lock()  # held while something is pushed
+        self._lock = Lock()  # held during a push
         self._is_abandoned = False
         session.exports.declare(self.exporter)
 
     def run(self) -> None:
-        """Push at each turn, until `stopped` is set; what is under way then ends with the process."""
+        """Push once an interval until `stopped` is set; a push at that moment ends with the process."""
         interval_s = self._settings.interval_s
-        next_turn = monotonic() + interval_s
-        with self._turn, suppress(Exception):  # the first push fails likewise, and says so
+        due_s = monotonic() + interval_s
+        with self._lock, suppress(Exception):  # the first push fails likewise, and reports it
             self._load()
-        while not self.stopped.wait(max(next_turn - monotonic(), 0.0)):
+        while not self.stopped.wait(max(due_s - monotonic(), 0.0)):
             if not self._circuit.is_open:
-                with self._turn:
+                with self._lock:
                     self.push()
-            while next_turn <= monotonic():
-                next_turn += interval_s
+            while due_s <= monotonic():
+                due_s += interval_s
 
     def check(self) -> None:
-        """Report a push that has had no answer for long."""
+        """Report a push that has waited too long for an answer."""
         self._report(self._circuit.check())
 
     def push(self) -> None:
-        """Push all that is known now."""
+        """Push the current metrics, or all events that wait."""
         self._is_abandoned, self._circuit.slowest_s = False, 0.0
         try:
             self._load()
             outcome = self._deliver()
         except Exception as error:
-            # Nothing may end the pushing for good; what it was counts like any other failure.
+            # No error may end this thread; it counts like any other failure.
             logger.debug("A push over OTLP failed", exc_info=True)
-            outcome = Outcome(ok=False, reason=f"a fault of our own, {type(error).__name__}")
+            outcome = Outcome(ok=False, reason=f"internal error, {type(error).__name__}")
             self._count(outcome, 0.0)
         if outcome is not None and not self._is_abandoned:
             self._report(self._circuit.note(outcome))
 
     def push_last(self, timeout_s: float) -> None:
-        """Push the final values in the place of what is under way, which may wait for a sink that never answers."""
-        if not self._turn.acquire(timeout=0.2):
+        """Push the final values; first cancel a current push that has no answer within 0.2 s."""
+        if not self._lock.acquire(timeout=0.2):
             self.abandon()
-            if not self._turn.acquire(timeout=timeout_s):
+            if not self._lock.acquire(timeout=timeout_s):
                 return
         try:
             self.push()
         finally:
-            self._turn.release()
+            self._lock.release()
 
     def abandon(self) -> None:
-        """End what is under way; its failure is not counted."""
+        """Cancel the current push, without counting a failure."""
         self._is_abandoned = True
         if self._sender is not None:
             self._sender.cut()
@@ -123,10 +123,10 @@ class Push(Thread):
                 sent=kept.sent,
                 in_turns=self._session.in_turns,
             )
-            self._sender = sender_of(self.signal, self._where)
+            self._sender = sender_of(self.signal, self._target)
 
     def _deliver(self) -> Outcome | None:
-        """Send all that is known now, and return what came of it; None where there is nothing to send."""
+        """Send, and return the outcome; None if there is nothing to send."""
         raise NotImplementedError
 
     def _send(self, data: Any) -> Outcome:
@@ -166,7 +166,7 @@ class MetricsPush(Push):
         for batch in encoder.batches(families(snapshot, session.scopes), int(snapshot.time * 1e9)):
             outcome = self._send(batch.data)
             if not outcome.ok:
-                return outcome  # the next push tells it all
+                return outcome  # the next push has everything
             with session.lock:
                 encoder.acknowledge(batch)
             rejected, reason = rejected + outcome.rejected, reason or outcome.reason
@@ -177,12 +177,12 @@ class MetricsPush(Push):
 
 
 class LogsPush(Push):
-    """Pushes the events that wait."""
+    """Pushes the events in the queue."""
 
     signal = Signal.LOGS
 
     def _deliver(self) -> Outcome | None:
-        queue = self._session.events
+        queue = self._session.state.events
         whole: Outcome | None = None
         refused: Outcome | None = None
         rejected = 0
@@ -190,10 +190,10 @@ class LogsPush(Push):
             try:
                 outcome = self._send(list(map(self._encoder.log_record, events)))
             except Exception:
-                queue.remove(len(events))  # what cannot be encoded now never will, and would hold up the others
+                queue.remove(len(events))  # they can never be encoded, and would block the others
                 raise
             if outcome.ok or outcome.is_permanent:
-                # Refused for good: sent again, they would only be refused again and hold up the others.
+                # After a permanent refusal too: sent again, they would be refused again, and block the others.
                 queue.remove(len(events))
             if not outcome.ok:
                 if not outcome.is_permanent:

@@ -1,8 +1,8 @@
 """Pushing over HTTP, with the official exporters' encoding and transport.
 
-The exporters take some failures for success: a partial success, a redirect, a web page with status 200. So the answer
-is looked at where it comes in, in the session that they are given. Nor do they retry or log on their own: a push that
-failed is made up for by the next, which tells everything, and when to log and when to wait is the output's to say.
+The exporters take some failures for a success: a partial success, a redirect, a web page with status 200. So their
+session judges each answer, and reports a success to them, so that they neither retry nor log: the next push has all
+metrics, and `Circuit` decides about pauses and log lines.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _RETRYABLE = frozenset({429, 502, 503, 504})  # as the OTLP specification lists 
 
 
 class _Adapter(HTTPAdapter):
-    """Knows its open sockets, so that another thread can `cut` what they wait for."""
+    """Keeps its open sockets, so that another thread can `cut` them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,34 +43,34 @@ class _Adapter(HTTPAdapter):
         self._sockets: WeakSet[socket.socket] = WeakSet()
 
     def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
-        """Have each connection remembered."""
+        """Return a pool whose connections add their sockets."""
         pool: Any = super().get_connection_with_tls_context(*arguments, **options)
         if "ConnectionCls" not in vars(pool):
-            pool.ConnectionCls = self._remembered(pool.ConnectionCls)
+            pool.ConnectionCls = self._tracked(pool.ConnectionCls)
         return pool
 
     def cut(self) -> None:
-        """End what is under way."""
+        """End the current push."""
         self.is_cut = True
         for open_socket in list(self._sockets):
-            with contextlib.suppress(OSError):  # it has ended by itself
-                socket.socket.shutdown(open_socket, socket.SHUT_RDWR)  # that of TLS is for the thread that reads
+            with contextlib.suppress(OSError):  # already closed
+                socket.socket.shutdown(open_socket, socket.SHUT_RDWR)  # that of a TLS socket is not thread-safe
 
-    def _remembered(self, connection_type: Any) -> Any:
+    def _tracked(self, connection_type: Any) -> Any:
         adapter = self
 
-        class Remembered(connection_type):  # type: ignore[misc]  # it is one of two
+        class Tracked(connection_type):  # type: ignore[misc]  # HTTP or HTTPS
             def connect(self) -> None:
                 super().connect()
                 adapter._sockets.add(self.sock)
-                if adapter.is_cut:  # before there was a socket
+                if adapter.is_cut:  # while it connected
                     raise TimeoutError
 
-        return Remembered
+        return Tracked
 
 
 class _Session(requests.Session):
-    """Sends as the exporter asks it to, and keeps the outcome; the exporter always sees a success."""
+    """Sends the exporter's requests: keeps the outcome, and always reports a success to the exporter."""
 
     def __init__(self, response_type: type[ExportMetricsServiceResponse] | type[ExportLogsServiceResponse]) -> None:
         super().__init__()
@@ -81,13 +81,13 @@ class _Session(requests.Session):
         self._response_type = response_type
 
     def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
-        """Send, and once more at once where a connection kept from the last time was closed meanwhile."""
+        """Send; send again at once if the receiver has closed the connection of the last push."""
         options |= {"allow_redirects": False, "stream": True}
-        if self.verify is not True:  # else requests prefers the bundle of REQUESTS_CA_BUNDLE to it
+        if self.verify is not True:  # else requests prefers REQUESTS_CA_BUNDLE
             options["verify"] = self.verify
         adapter = self.adapter
         adapter.is_cut = False
-        # The timeout of requests begins anew with each byte that trickles in.
+        # The timeout of requests begins anew with each byte.
         timer = Timer(options["timeout"], adapter.cut)
         timer.daemon = True
         timer.start()
@@ -97,7 +97,7 @@ class _Session(requests.Session):
                     with super().request(method, url, **options) as response:
                         self.outcome = judged(response, self._response_type)
                 except (requests.RequestException, HTTPError, OSError) as error:
-                    self.outcome = Outcome(ok=False, reason=_named(error))
+                    self.outcome = Outcome(ok=False, reason=_reason(error))
                     if type(error) is requests.ConnectionError and not adapter.is_cut:
                         continue
                 break
@@ -111,7 +111,7 @@ class _Session(requests.Session):
 
 
 def judged(response: requests.Response, response_type: Any) -> Outcome:
-    """Return what a sink says with an answer, whose body has not been read."""
+    """Return the outcome in a response whose body has not been read."""
     status = response.status_code
     if not 200 <= status < 300:
         where = "a redirect, which OTLP does not follow" if 300 <= status < 400 else response.reason or ""
@@ -122,13 +122,13 @@ def judged(response: requests.Response, response_type: Any) -> Outcome:
             is_permanent=status not in _RETRYABLE,
         )
     if status != 204 and _is_cut_off(response):
-        return Outcome(ok=False, reason=f"{status} with an answer that was cut off")
+        return Outcome(ok=False, reason=f"{status} with an incomplete answer")
     body = response.raw.read(_MAX_ANSWER_BYTES + 1, decode_content=True)
-    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if len(body) > _MAX_ANSWER_BYTES or (body and kind in {"text/html", "application/xhtml+xml"}):
-        return Outcome(ok=False, reason=f"{status} with {kind or 'a long answer'}, which is no answer of OTLP")
-    if kind not in {"application/x-protobuf", "application/protobuf", ""}:
-        return Outcome(ok=True)  # an empty JSON object, or the text some back ends say yes with
+    media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if len(body) > _MAX_ANSWER_BYTES or (body and media_type in {"text/html", "application/xhtml+xml"}):
+        return Outcome(ok=False, reason=f"{status} with {media_type or 'a long answer'}, not an answer of OTLP")
+    if media_type not in {"application/x-protobuf", "application/protobuf", ""}:
+        return Outcome(ok=True)  # an empty JSON object, or a text such as OK
     try:
         partial = response_type.FromString(body).partial_success
     except DecodeError:
@@ -137,9 +137,9 @@ def judged(response: requests.Response, response_type: Any) -> Outcome:
 
 
 def _is_cut_off(response: requests.Response) -> bool:
-    """Return whether the answer may have ended in the middle of its headers, which `http.client` takes for all of them.
+    """Return whether the response may have ended within its headers, which `http.client` does not notice.
 
-    In HTTP 1.1 an answer says how long it is, or that its end is the end of the connection (RFC 9112, 6.3).
+    An HTTP 1.1 response has a length, or a header says that it ends with the connection (RFC 9112, 6.3).
     """
     headers = response.headers
     is_framed = bool({"Content-Length", "Transfer-Encoding"} & {name.title() for name in headers})
@@ -147,26 +147,26 @@ def _is_cut_off(response: requests.Response) -> bool:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
-    told = headers.get("Retry-After", "0")
+    text = headers.get("Retry-After", "0")
     try:
-        seconds = float(told)
+        seconds = float(text)
     except ValueError:
         try:
-            seconds = parsedate_to_datetime(told).timestamp() - time()
+            seconds = parsedate_to_datetime(text).timestamp() - time()
         except ValueError:
             return 0.0
     return min(max(seconds, 0.0), 3600.0) if math.isfinite(seconds) else 0.0
 
 
-def _named(error: Exception) -> str:
-    """Return what happened without the URL, in which there may be a password."""
-    names = {
-        requests.exceptions.SSLError: "the TLS certificate is not trusted, or TLS is not spoken there",
-        requests.ConnectTimeout: "no connection in time",
+def _reason(error: Exception) -> str:
+    """Return the kind of failure, without the URL, which may hold a password."""
+    reasons = {
+        requests.exceptions.SSLError: "the TLS certificate is not trusted, or the server has no TLS",
+        requests.ConnectTimeout: "the connection timed out",
         requests.ReadTimeout: "no answer in time",
         requests.ConnectionError: "no connection, or it was closed",
     }
-    return next((text for kind, text in names.items() if isinstance(error, kind)), type(error).__name__)
+    return next((text for kind, text in reasons.items() if isinstance(error, kind)), type(error).__name__)
 
 
 class HttpSender:
@@ -194,5 +194,5 @@ class HttpSender:
         return self._session.outcome
 
     def cut(self) -> None:
-        """End what is under way, from another thread; the next push connects anew."""
+        """End the current push, from another thread; the next push connects again."""
         self._session.adapter.cut()

@@ -34,7 +34,7 @@ _AGGREGATIONS = ("explicit_bucket_histogram", "base2_exponential_bucket_histogra
 _TEMPORALITY = f"{_PREFIX}METRICS_TEMPORALITY_PREFERENCE"
 _TEMPORALITIES = ("cumulative", "delta", "lowmemory")
 _GRPC_PACKAGES = {"grpcio": "grpc", "opentelemetry-exporter-otlp-proto-grpc": "opentelemetry.exporter.otlp.proto.grpc"}
-"""Packages of the extra `grpc`, and a module of each. A load test of a gRPC service has grpcio alone."""
+"""Packages of the extra `grpc`, with a module of each. A load test of a gRPC service may have grpcio alone."""
 
 _COMPRESSIONS = {"http/protobuf": ("none", "gzip", "deflate"), "grpc": ("none", "gzip")}
 
@@ -50,19 +50,14 @@ class Signal(Enum):
 class Target:
     """Target of one signal."""
 
-    endpoint: str = field(repr=False)  # over HTTP the whole URL, over gRPC http(s)://host:port; may hold a password
+    endpoint: str = field(repr=False)  # the complete URL; over gRPC http(s)://host:port; may hold a password
     protocol: str  # `http/protobuf` or `grpc`
     headers: Mapping[str, str] = field(repr=False)  # may hold secrets
-    timeout_s: float  # longest time of one push with its retries
+    timeout_s: float  # timeout of one push
     compression: str  # `none`, `gzip`, or over HTTP `deflate`
-    certificate: str | None  # PEM file of the accepted certificate authorities; None for the system's
-    client_certificate: str | None  # PEM file of our own certificate
-    client_key: str | None  # PEM file of its key, if that is in a file of its own
-
-    @property
-    def shown(self) -> str:
-        """The endpoint for log lines, without what may be secret."""
-        return _shown(self.endpoint)
+    certificate: str | None  # PEM file of the trusted authorities; None for the system's
+    client_certificate: str | None  # PEM file of the client's own certificate
+    client_key: str | None  # PEM file of its key, if that is a separate file
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +67,28 @@ class OtlpSettings:
     metrics: Target | None
     logs: Target | None
     interval_s: float  # between two pushes
-    is_exponential: bool  # whether histograms have exponential buckets, else explicit ones
-    is_delta: bool  # whether counters and histograms count since the last push, else since the start
+    is_exponential: bool  # histograms have exponential buckets, else explicit ones
+    is_delta: bool  # counters and histograms count since the last push, else since the start
 
 
 class _Reader:
-    """Reads flags and variables, and collects every problem, each once: both signals share most variables."""
+    """Reads flags and variables, and collects every problem once: both signals share most variables."""
 
     def __init__(self, given: Mapping[str, str]) -> None:
         self._given = given
         self.problems: list[ConfigurationError] = []
 
     def find(self, *names: str) -> tuple[str, str] | None:
-        """Return the first of these that is given, and its text; None where all are absent or empty."""
+        """Return name and text of the first flag or variable that is set; None if all are absent or empty."""
         return next(((name, text) for name in names if (text := self._given.get(name, "").strip())), None)
 
     def read(self, names: Iterable[str], parse: Callable[[str, str], _T], otherwise: _T) -> _T:
-        """Return what `parse` makes of the first of these; `otherwise` where none is given, or it is refused."""
-        found = self.find(*names)
-        return otherwise if found is None else self.parsed(parse, *found, otherwise)
+        """Return the parsed text of the first name that is set; `otherwise` if there is none, or it is refused."""
+        given = self.find(*names)
+        return otherwise if given is None else self.parsed(parse, *given, otherwise)
 
     def parsed(self, parse: Callable[[str, str], _T], where: str, text: str, otherwise: _T) -> _T:
-        """Return what `parse` makes of a text; `otherwise` where it is refused."""
+        """Return the parsed text; `otherwise` if it is refused."""
         try:
             return parse(where, text)
         except ConfigurationError as problem:
@@ -105,7 +100,7 @@ class _Reader:
 def resolve(
     endpoint: str | None, protocol: str | None, interval_s: float | None, variables: Mapping[str, str] | None = None
 ) -> OtlpSettings | None:
-    """Return the settings by the flags `--otlp-…`, which win, and the environment; None if neither asks for a push.
+    """Return the settings from the flags `--otlp-…`, else from the environment; None if neither asks for a push.
 
     Raises:
         ConfigurationError: Something cannot be used; it has all problems.
@@ -121,8 +116,8 @@ def resolve(
         metrics=metrics,
         logs=logs,
         interval_s=interval_s or reader.read([_INTERVAL], _milliseconds, DEFAULT_INTERVAL_S),
-        is_exponential=reader.read([_AGGREGATION], partial(_choice, _AGGREGATIONS), "") == _AGGREGATIONS[1],
-        is_delta=reader.read([_TEMPORALITY], partial(_choice, _TEMPORALITIES), "") in _TEMPORALITIES[1:],
+        is_exponential=reader.read([_AGGREGATION], _choice(_AGGREGATIONS), "") == _AGGREGATIONS[1],
+        is_delta=reader.read([_TEMPORALITY], _choice(_TEMPORALITIES), "") in _TEMPORALITIES[1:],
     )
     if reader.problems:
         raise ConfigurationError.of(reader.problems)
@@ -138,74 +133,62 @@ def _target(reader: _Reader, signal: Signal) -> Target | None:
     def names(setting: str) -> tuple[str, str]:
         return f"{_PREFIX}{signal.name}_{setting}", _PREFIX + setting
 
-    own_endpoint, _ = names("ENDPOINT")
-    found = reader.find("--otlp-endpoint", *names("ENDPOINT"))
-    if found is None and not exporters and reader.find("--otlp-protocol") is None:
+    given_endpoint = reader.find("--otlp-endpoint", *names("ENDPOINT"))
+    if given_endpoint is None and not exporters and reader.find("--otlp-protocol") is None:
         return None
-    spoken = reader.find("--otlp-protocol", *names("PROTOCOL")) or ("", "http/protobuf")
-    protocol = reader.parsed(_protocol, *spoken, None)
-    if protocol is None:
+    given_protocol = reader.find("--otlp-protocol", *names("PROTOCOL")) or ("", "http/protobuf")
+    protocol = reader.parsed(_choice(tuple(_DEFAULT_PORTS), "otlp-protocol"), *given_protocol, "")
+    if not protocol:
         return None
     if protocol == "grpc":
-        reader.parsed(_require_grpc, *spoken, None)
-    where, url = found or ("the default endpoint", f"http://localhost:{_DEFAULT_PORTS[protocol]}")
+        reader.parsed(_require_grpc, *given_protocol, None)
+    where, url = given_endpoint or ("the default endpoint", f"http://localhost:{_DEFAULT_PORTS[protocol]}")
     endpoint = reader.parsed(partial(_endpoint, protocol), where, url, url)
-    if protocol == "http/protobuf" and where != own_endpoint:
+    if protocol == "http/protobuf" and where != names("ENDPOINT")[0]:
         endpoint = f"{endpoint.rstrip('/')}/{signal.value}"
     return Target(
         endpoint=endpoint,
         protocol=protocol,
         headers=reader.read(names("HEADERS"), partial(_headers, protocol), {}),
         timeout_s=reader.read(names("TIMEOUT"), _timeout, DEFAULT_TIMEOUT_S),
-        compression=reader.read(names("COMPRESSION"), partial(_compression, protocol), "none"),
+        compression=reader.read(names("COMPRESSION"), _choice(_COMPRESSIONS[protocol], "otlp-compression"), "none"),
         certificate=reader.read(names("CERTIFICATE"), _file, None),
         client_certificate=reader.read(names("CLIENT_CERTIFICATE"), _file, None),
         client_key=reader.read(names("CLIENT_KEY"), _file, None),
     )
 
 
-def _protocol(where: str, text: str) -> str:
-    if text.lower() not in _DEFAULT_PORTS:
-        found = f"the protocol {text!r} is not spoken here."
-        raise ConfigurationError(where, found, "Give http/protobuf or grpc.", slug="otlp-protocol")
-    return text.lower()
-
-
 def _require_grpc(where: str, text: str) -> None:
     missing = [package for package, module in _GRPC_PACKAGES.items() if find_spec(module) is None]
     if missing:
-        found = f"{text!r} needs {' and '.join(missing)}, which {'are' if len(missing) > 1 else 'is'} not installed."
-        raise ConfigurationError(where, found, "pip install 'locust-otel[grpc]'", slug="grpc-extra")
+        wrong = f"{text!r} needs {' and '.join(missing)}, which {'are' if len(missing) > 1 else 'is'} not installed."
+        raise ConfigurationError(where, wrong, "pip install 'locust-otel[grpc]'", slug="grpc-extra")
 
 
 def _endpoint(protocol: str, where: str, url: str) -> str:
-    is_grpc, shown, slug = protocol == "grpc", repr(_shown(url)), "otlp-endpoint"
+    is_grpc, shown, slug = protocol == "grpc", repr(without_secrets(url)), "otlp-endpoint"
     try:
         parts = urlsplit(f"http://{url}" if is_grpc and "://" not in url else url)
         _ = parts.port
     except ValueError:
         raise ConfigurationError(where, f"{shown} is not a URL.", "Write http://localhost:4318.", slug=slug) from None
-    is_complete = parts.scheme in {"http", "https"} and parts.hostname
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        remedy = f"Write http://localhost:{_DEFAULT_PORTS[protocol]}, or https:// for TLS."
+        raise ConfigurationError(where, f"{shown} is not an OTLP endpoint over {protocol}.", remedy, slug=slug)
     if not is_grpc:
-        if is_complete:
-            return url
-        remedy = "Write it with its scheme: http://localhost:4318."
-        raise ConfigurationError(where, f"{shown} is not the URL of an OTLP endpoint over HTTP.", remedy, slug=slug)
-    if not is_complete:
-        remedy = "Write http://localhost:4317, or https:// for TLS."
-        raise ConfigurationError(where, f"{shown} is not an OTLP endpoint over gRPC.", remedy, slug=slug)
+        return url
     if "@" in parts.netloc:
-        found = "there is a user name in the URL, which gRPC has no place for."
+        wrong = "there is a user name in the URL, and gRPC cannot send it."
         remedy = "Put it into OTEL_EXPORTER_OTLP_HEADERS: authorization=Basic%20..."
-        raise ConfigurationError(where, found, remedy, slug="otlp-endpoint-secret")
+        raise ConfigurationError(where, wrong, remedy, slug="otlp-endpoint-secret")
     if parts.path.strip("/") or parts.query:
         remedy = "Leave the path out, or use --otlp-protocol http/protobuf."
-        raise ConfigurationError(where, f"{shown} has a path, which gRPC has not.", remedy, slug="otlp-endpoint-path")
+        raise ConfigurationError(where, f"{shown} has a path, but gRPC has none.", remedy, slug="otlp-endpoint-path")
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _shown(url: str) -> str:
-    """Return a URL as it may be shown: without user, password, query and fragment, which may be secrets."""
+def without_secrets(url: str) -> str:
+    """Return a URL without user, password, query and fragment, which may be secrets."""
     return re.split(r"[?#]", re.sub(r"^(\w+://)?.*@", r"\1", url))[0]
 
 
@@ -214,34 +197,26 @@ def _headers(protocol: str, where: str, text: str) -> dict[str, str]:
     for number, pair in enumerate(filter(None, map(str.strip, text.split(","))), start=1):
         name, equals, value = pair.partition("=")
         name, value = unquote(name.strip()), unquote(value.strip())
-        # OpenTelemetry's own parser logs the whole header over a raw quote, semicolon, backslash or non-ASCII letter.
+        # OpenTelemetry's own parser logs a header that has a raw quote, semicolon, backslash or non-ASCII letter.
         is_raw = not pair.isascii() or bool(set(pair) & set('";\\'))
         if not equals or is_raw or not _HEADER_NAME.fullmatch(name) or not _is_sendable(name, value, protocol):
-            # Its text is not shown: the part before a forgotten = may be the secret itself.
-            found = f"header {number} is malformed, or cannot be sent over {protocol}."
-            remedy = "Write name=value, several separated by commas; what is no letter, digit or dash as %20."
-            raise ConfigurationError(where, found, remedy, slug="otlp-headers")
+            # The text is not shown: without a = it may be the secret itself.
+            wrong = f"header {number} is malformed, or cannot be sent over {protocol}."
+            remedy = "Write name=value pairs separated by commas; percent-encode other characters: %20 for a space."
+            raise ConfigurationError(where, wrong, remedy, slug="otlp-headers")
         headers[name.lower()] = value
     return headers
 
 
 def _is_sendable(name: str, value: str, protocol: str) -> bool:
-    if protocol == "grpc":  # whose names on -bin are for bytes, and whose texts are ASCII
+    if protocol == "grpc":  # texts are ASCII, and names that end in -bin are for bytes
         return value.isprintable() and value.isascii() and not name.lower().endswith("-bin")
     return value.isprintable() and all(ord(letter) < 256 for letter in value)  # Latin-1
 
 
-def _compression(protocol: str, where: str, text: str) -> str:
-    if text.lower() not in _COMPRESSIONS[protocol]:
-        remedy = f"Give {' or '.join(_COMPRESSIONS[protocol])}."
-        found = f"{text!r} is no compression of OTLP over {protocol}."
-        raise ConfigurationError(where, found, remedy, slug="otlp-compression")
-    return text.lower()
-
-
 def _timeout(where: str, text: str) -> float:
-    # The specification counts milliseconds, the Python exporters count seconds. A push never takes a quarter of an
-    # hour, nor is it given less than a second in milliseconds.
+    # The specification counts milliseconds, the Python exporters count seconds. No timeout is longer than a quarter of
+    # an hour, or, in milliseconds, shorter than a second.
     seconds = _number(where, text)
     return seconds / 1000 if seconds >= 1000 else seconds
 
@@ -250,8 +225,8 @@ def _file(where: str, path: str) -> str | None:
     try:
         Path(path).read_bytes()
     except OSError as error:
-        found = f"{path} cannot be read: {error.strerror}."
-        raise ConfigurationError(where, found, "Name a PEM file that this user may read.", slug="otlp-file") from error
+        wrong = f"{path} cannot be read: {error.strerror}."
+        raise ConfigurationError(where, wrong, "Name a PEM file that this user may read.", slug="otlp-file") from error
     return path
 
 
@@ -266,9 +241,13 @@ def _number(where: str, text: str) -> float:
     raise ConfigurationError(where, f"{text!r} is not a time.", "Give a number above zero.", slug="otlp-time")
 
 
-def _choice(choices: tuple[str, ...], where: str, text: str) -> str:
-    choice = text.lower()
-    if choice not in choices:
+def _choice(choices: tuple[str, ...], slug: str = "otlp-choice") -> Callable[[str, str], str]:
+    """Return a parser of a word in any case."""
+
+    def parse(where: str, text: str) -> str:
+        if text.lower() in choices:
+            return text.lower()
         remedy = f"Give {', '.join(choices[:-1])} or {choices[-1]}."
-        raise ConfigurationError(where, f"{choice!r} is not known.", remedy, slug="otlp-choice")
-    return choice
+        raise ConfigurationError(where, f"{text!r} is not supported.", remedy, slug=slug)
+
+    return parse

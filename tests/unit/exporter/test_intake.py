@@ -1,4 +1,4 @@
-"""Tests of what the exporter makes of the messages of Locust's process."""
+"""Tests of the intake of messages from Locust's process."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ KEY = ("GET", "/", "Shopper", "success")
 
 
 def vitals(**changes: Any) -> list[Any]:
-    """Return how a process says it is."""
+    """Return the vitals of a process, as they are sent."""
     values = {"cpu": 0.25, "memory": 64_000_000, "reasons": [], "lag_sum": 0.5, "lags": {7: 2}, "sum": 0.0, "late": {}}
     return list((values | changes).values())
 
 
 def tail(**changes: Any) -> dict[str, Any]:
-    """Return the end of a report."""
+    """Return the tail of a report."""
     return {
         "is_over": False, "reset": 0, "missing": 0, "errors": 0, "events": [], "slow": [], "slow_dropped": 0,
         "vitals": vitals(), **changes,
@@ -33,14 +33,14 @@ def tail(**changes: Any) -> dict[str, Any]:
 
 
 class Reports:
-    """Makes the pieces of a run."""
+    """Makes pieces of reports of a run."""
 
     def __init__(self, exporter: Exporter) -> None:
         self._layout = fingerprint(exporter.run.merged.layout)
         self._run_id = exporter.run.run_id
 
     def piece(self, count: int = 0, name: str = "/") -> bytes:
-        """Return a piece that tells of so many requests."""
+        """Return a piece with this number of requests."""
         series = [["GET", name, "Shopper", 0, 0, count / 100, 10 * count, [8, count], {}]] if count else []
         return encode(self._run_id, self._layout, series)
 
@@ -51,7 +51,7 @@ class Reports:
 
 @pytest.fixture
 def local() -> Exporter:
-    """Make an exporter beside a local Locust, in a run."""
+    """Make an exporter of a local run."""
     made = Exporter()
     made.begin()
     return made
@@ -59,14 +59,14 @@ def local() -> Exporter:
 
 @pytest.fixture
 def master() -> Exporter:
-    """Make an exporter beside a master, in a run."""
+    """Make an exporter of a master, in a run."""
     made = Exporter(is_master=True)
     made.begin()
     return made
 
 
 def errors(exporter: Exporter) -> int:
-    """Return how often something could not be made sense of."""
+    """Return the number of unusable events and refused reports."""
     return exporter.session.snapshot().health.listener_errors
 
 
@@ -74,7 +74,7 @@ def errors(exporter: Exporter) -> int:
 
 
 def test_a_run_begins() -> None:
-    """It has what was told of it and what the settings say; its start is an event."""
+    """A run has the values of its message and of the settings; its start is an event."""
     exporter = Exporter(slo=objectives(), max_request_names="7", propagate_traces="0.5")
     run = exporter.begin("run-1", settings={"users": 4}, is_headless=False, only_summary=True)
     assert exporter.session.run is run
@@ -85,20 +85,20 @@ def test_a_run_begins() -> None:
     }  # fmt: skip
     assert {0.3, 2.0} <= set(run.merged.layout.bounds)
     assert run.progress is not None
-    (event,) = exporter.session.events.peek(9)
+    (event,) = exporter.session.state.events.peek(9)
     assert (event.name, event.body) == ("locust.run.start", "Run run-1 starts")
     assert event.attributes == {"run_id": "run-1", "host": "http://shop", "users_target": 4}
 
 
 def test_a_run_of_a_worker() -> None:
-    """Its master judges it, and tells of its start."""
+    """A worker neither judges a run nor reports its start: its master does."""
     exporter = Exporter(is_worker=True)
     assert exporter.begin().progress is None
-    assert exporter.session.events.peek(9) == []
+    assert exporter.session.state.events.peek(9) == []
 
 
-def test_what_is_known_of_processes_begins_anew(local: Exporter) -> None:
-    """Until they report from the new run nothing is known of them; the run before is kept for late reports."""
+def test_a_second_run(local: Exporter) -> None:
+    """A new run has no vitals before the first report; the run before is kept for late reports."""
     local.take(["report", "host-0", Reports(local).last()])
     assert len(local.session.snapshot().workers) == 1
     first = local.run
@@ -108,21 +108,21 @@ def test_what_is_known_of_processes_begins_anew(local: Exporter) -> None:
 
 
 def test_status(local: Exporter) -> None:
-    """What Locust's runner says goes to its run; of no run, or one that is gone, only what concerns the processes."""
-    told = {
+    """The state of the runner belongs to its run; without a known run only numbers of the processes are taken."""
+    message = {
         "run_id": "run-1", "state": "spawning", "users": {"A": 1}, "users_target": {"A": 2},
         "worker_users": {"host-0": 1}, "merged_reports": 3,
     }  # fmt: skip
-    local.take(["status", told])
+    local.take(["status", message])
     assert (local.run.phase, local.run.users, local.run.users_target) == (Phase.SPAWNING, {"A": 1}, {"A": 2})
     assert local.session.snapshot().health.merged_reports == 3
     for run_id in ("", "run-0"):
-        local.take(["status", {**told, "run_id": run_id, "state": "running", "merged_reports": 4}])
+        local.take(["status", {**message, "run_id": run_id, "state": "running", "merged_reports": 4}])
     assert (local.run.phase, local.session.state.merged_reports) == (Phase.SPAWNING, 4)
 
 
 def test_the_end_of_a_run(local: Exporter) -> None:
-    """Its clock stops when it was stopped, and not when that was read; requests still come until it is final."""
+    """The clock stops at the time in the message; requests are merged until the run is final."""
     reports = Reports(local)
     local.take(["report", "host-0", reports.piece(3)], ["stopped", "run-0", 107.0], ["stopped", "run-1", 107.5])
     assert (local.run.phase, local.run.elapsed_s) == (Phase.STOPPED, 7.5)
@@ -132,51 +132,44 @@ def test_the_end_of_a_run(local: Exporter) -> None:
     assert local.run.merged.total == 5
 
 
-@pytest.mark.parametrize(
-    ("run_id", "is_final", "expected"), [("run-1", False, 1), ("run-1", True, 0), ("run-0", False, 0)]
-)
-def test_marks(local: Exporter, run_id: str, is_final: bool, expected: int) -> None:
-    """A mark counts in the run it is for, also just after its stop, and in no other; it has the time it was made at."""
-    local.run.stop(107.0)
-    if is_final:
-        local.run.finish()
-    local.take(["mark", run_id, "db", "fault", 1.5])
-    assert local.run.marks == ({("db", "fault"): 1} if expected else {})
-    assert [event.timestamp for event in local.session.events.peek(9)[1:]] == [1.5] * expected
-
-
-def test_marks_of_the_run_before(local: Exporter) -> None:
-    """One that was on its way when the next run began counts in its own."""
+@pytest.mark.parametrize("is_final", [False, True])
+def test_marks(local: Exporter, is_final: bool) -> None:
+    """A mark counts in its own run until that is final, with the time in the message."""
     first = local.run
-    local.begin("run-2")
+    first.stop(107.0)
+    if is_final:
+        first.finish()
     local.take(["mark", "run-1", "db", "fault", 1.5])
-    assert (first.marks, local.run.marks) == ({("db", "fault"): 1}, {})
+    local.begin("run-2")
+    local.take(["mark", "run-1", "db", "fault", 2.5], ["mark", "run-0", "db", "fault", 3.5])
+    assert (first.marks, local.run.marks) == ({} if is_final else {("db", "fault"): 2}, {})
+    marks = [event for event in local.session.state.events.peek(9) if event.name == "locust.mark"]
+    assert [event.timestamp for event in marks] == ([] if is_final else [1.5, 2.5])
 
 
 # ------------------------------------------------------------------------------------------------------------- local
 
 
 def test_reports_of_a_local_process(local: Exporter) -> None:
-    """Its requests, its own health, and Locust's account."""
+    """A local report has requests, vitals, and Locust's count."""
     reports = Reports(local)
     local.take(
         ["report", "host-0", reports.piece(3)],
         ["report", "host-0", reports.last(missing=2, reset=4, errors=1, vitals=vitals(reasons=["lag"]))],
     )
-    taken = local.session.snapshot()
-    assert taken.run is not None
-    assert totals(taken.run.requests) == {KEY: 3}
-    assert (taken.health.unreconciled, taken.health.listener_errors) == (2, 1)
+    snapshot = local.session.snapshot()
+    assert snapshot.run is not None
+    assert totals(snapshot.run.requests) == {KEY: 3}
+    assert (snapshot.health.unreconciled, snapshot.health.listener_errors) == (2, 1)
     assert (local.run.locust_total, local.run.reset) == (5, {"host-0": 4})
-    ((worker, reasons),) = [(worker.worker, worker.reasons) for worker in taken.workers]
-    assert (worker, reasons) == ("host-0", ("lag",))
+    assert [(worker.worker, worker.reasons) for worker in snapshot.workers] == [("host-0", ("lag",))]
     local.take(["report", "host-0", reports.last(errors=0, missing=None)])
     assert local.session.snapshot().health.listener_errors == 1
     assert local.run.locust_total is None
 
 
-def test_what_a_report_says_of_a_run_before(local: Exporter) -> None:
-    """Its requests count there; its delays are none of the run that goes on."""
+def test_a_report_of_the_run_before(local: Exporter) -> None:
+    """Its requests count in the run before; its vitals do not belong to the current run."""
     reports, first = Reports(local), local.run
     local.begin("run-2")
     local.take(["report", "host-0", reports.piece(3)], ["report", "host-0", reports.last(missing=1)])
@@ -188,18 +181,18 @@ def test_what_a_report_says_of_a_run_before(local: Exporter) -> None:
     assert first.merged.total == 3
 
 
-def test_what_happened(local: Exporter, caplog: pytest.LogCaptureFixture) -> None:
-    """Events and slow requests that a report carries are taken, those of the plugin itself too."""
+def test_events_and_slow_requests(local: Exporter, caplog: pytest.LogCaptureFixture) -> None:
+    """Events and slow requests in a report are taken in, and events of the plugin itself."""
     event = Event("locust.user_error", "KeyError in a task of Shopper", "ERROR", {"worker": "host-0"}, 1.5)
     slow = SlowRequest(SeriesKey(*KEY), 6.0, "200", "", "", 1.5)
-    local.session.events.remove(1)
+    local.session.state.events.remove(1)
     local.take(
         ["report", "host-0", Reports(local).last(events=[encode_event(event)], slow=[encode_event(slow)])],
         ["event", encode_event(event)],
     )
     local.slow_log.emit()
-    names = [found.name for found in local.session.events.peek(9)]
-    assert local.session.events.peek(2) == [event, event]
+    names = [queued.name for queued in local.session.state.events.peek(9)]
+    assert local.session.state.events.peek(2) == [event, event]
     assert names == ["locust.user_error", "locust.user_error", "locust.slow_request"]
     assert "slow request run_id=run-1 name=/ method=GET duration_s=6.0" in caplog.text
 
@@ -208,7 +201,7 @@ def test_what_happened(local: Exporter, caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_reports_of_workers(master: Exporter) -> None:
-    """Requests add up by worker; Locust's total is what its reports said; names and users are those of the master."""
+    """Requests add up over workers; Locust's total comes from its own reports, names and users from the master."""
     reports = Reports(master)
     master.take(
         ["worker", "a", 3, [reports.piece(3), reports.last(missing=99)]],
@@ -218,23 +211,16 @@ def test_reports_of_workers(master: Exporter) -> None:
                     "worker_states": {"running": 2}, "workers_expected": 3,
                     "worker_names": {"b": "host-0", "a": "host-1"}}],
     )  # fmt: skip
-    taken = master.session.snapshot()
+    snapshot = master.session.snapshot()
     assert (master.run.merged.total, master.run.locust_total, master.run.unreconciled) == (6, 6, 0)
-    assert (taken.worker_states, taken.workers_expected) == ({"running": 2}, 3)
-    assert [(worker.worker, worker.users, worker.cpu_ratio) for worker in taken.workers] == [
+    assert (snapshot.worker_states, snapshot.workers_expected) == ({"running": 2}, 3)
+    assert [(worker.worker, worker.users, worker.cpu_ratio) for worker in snapshot.workers] == [
         ("host-0", 0, 0.5), ("host-1", 7, 0.25),
     ]  # fmt: skip
 
 
-def test_a_worker_that_missed_something(master: Exporter) -> None:
-    """What Locust counted there and we did not is in the account."""
-    reports = Reports(master)
-    master.take(["worker", "a", 5, [reports.piece(3), reports.last()]])
-    assert master.session.snapshot().health.unreconciled == 2
-
-
 def test_resets(master: Exporter) -> None:
-    """What a worker's table forgot is part of Locust's total, each request once, by worker."""
+    """Requests that a reset removed from a worker's table are part of Locust's total, once."""
     reports = Reports(master)
     master.take(
         ["worker", "a", 3, [reports.piece(7), reports.last(reset=4)]],
@@ -246,19 +232,19 @@ def test_resets(master: Exporter) -> None:
 
 
 def test_workers_that_leave(master: Exporter) -> None:
-    """One whose last report has not come is unfinished; it is not once that has come."""
+    """A worker is unfinished until its last report arrives."""
     reports = Reports(master)
     for worker in ("a", "b"):
         master.take(["worker", worker, 1, [reports.piece(1), reports.last()]])
     assert master.run.unfinished == {"a", "b"}
     master.take(["worker", "a", 0, [reports.last(is_over=True)]])
     assert master.run.unfinished == {"b"}
-    master.take(["worker", "c", 0, [encode("", 0, [], tail=tail())]])  # which has no run yet
+    master.take(["worker", "c", 0, [encode("", 0, [], tail=tail())]])  # it has no run yet
     assert master.run.unfinished == {"b", "c"}
 
 
 def test_requests_of_the_run_before(master: Exporter) -> None:
-    """They come with the first report of the next run, and count in their own; Locust's count is of the new one."""
+    """Late requests count in their own run; Locust's count in the same report belongs to the new run."""
     old, first = Reports(master), master.run
     master.take(["worker", "a", 3, [old.piece(3), old.last()]])
     master.begin("run-2")
@@ -266,12 +252,12 @@ def test_requests_of_the_run_before(master: Exporter) -> None:
     master.take(["worker", "a", 2, [old.piece(4), new.piece(1), new.last()]])
     assert (first.merged.total, first.locust_total) == (4, 3)
     assert (master.run.merged.total, master.run.locust_total) == (1, 2)
-    master.take(["worker", "b", 2, [old.piece(4), old.last()]])  # one that has not heard of the new run yet
+    master.take(["worker", "b", 2, [old.piece(4), old.last()]])  # it is still in the run before
     assert (first.merged.total, master.run.locust_total, errors(master)) == (8, 2, 0)
 
 
-def test_names_are_told_once() -> None:
-    """A worker that tells of names for which there is no room is told which ones have series."""
+def test_names_are_sent_once() -> None:
+    """A worker that reports names beyond the limit gets the names that have series, once."""
     master = Exporter(is_master=True, max_request_names="1")
     master.begin()
     reports = Reports(master)
@@ -296,8 +282,8 @@ def test_names_are_told_once() -> None:
         (["/", "/a", "/b", "/c"], "--max-request-names raises the limit."),
     ],
 )
-def test_the_first_fold_is_told(caplog: pytest.LogCaptureFixture, names: list[str], remedy: str) -> None:
-    """Once a run, with examples and what to do; a successor of the process does not repeat it."""
+def test_the_first_fold_is_logged(caplog: pytest.LogCaptureFixture, names: list[str], remedy: str) -> None:
+    """The first fold of a run is logged with a remedy; a successor does not repeat the line."""
     exporter = Exporter(max_request_names="4")
     exporter.begin()
     reports = Reports(exporter)
@@ -316,8 +302,8 @@ def test_the_first_fold_is_told(caplog: pytest.LogCaptureFixture, names: list[st
     assert caplog.messages == caplog.messages[:1] * 2
 
 
-def test_an_exporter_of_a_worker_leaves_the_warning_to_the_master(caplog: pytest.LogCaptureFixture) -> None:
-    """With --export-from workers the first fold is not logged once for each worker."""
+def test_a_fold_on_a_worker_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """With --export-from workers only the master logs the first fold."""
     exporter = Exporter(is_worker=True, export_from="workers", prometheus_port="0", max_request_names="1")
     exporter.begin()
     for name in ("/a", "/b"):
@@ -326,8 +312,8 @@ def test_an_exporter_of_a_worker_leaves_the_warning_to_the_master(caplog: pytest
     assert caplog.messages == []
 
 
-def test_a_worker_without_us(master: Exporter, caplog: pytest.LogCaptureFixture) -> None:
-    """What it counted is missing here: in the account, counted each time, and logged once."""
+def test_a_worker_without_locust_otel(master: Exporter, caplog: pytest.LogCaptureFixture) -> None:
+    """Its requests are unreconciled; each report with requests is an error, and the first one is logged."""
     master.take(["worker", "a", 0, None])
     assert errors(master) == 0
     for _ in range(3):
@@ -335,31 +321,31 @@ def test_a_worker_without_us(master: Exporter, caplog: pytest.LogCaptureFixture)
     assert (errors(master), master.run.unreconciled) == (3, 15)
     (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert line == (
-        "A worker's report was refused: worker a sent nothing of ours: it runs without locust-otel; its requests are "
-        "missing here"
+        "A worker's report was refused: worker a sent no numbers of locust-otel, which is not loaded there; "
+        "its requests are missing here"
     )
 
 
-def test_a_worker_in_a_run_of_its_own(master: Exporter, caplog: pytest.LogCaptureFixture) -> None:
-    """Its requests are not counted; how it is and what went wrong there is known all the same."""
-    strange = encode("run-0", 0, [], tail=tail(errors=2))
-    master.take(["worker", "a", 5, [strange]])
+def test_a_worker_in_an_unknown_run(master: Exporter, caplog: pytest.LogCaptureFixture) -> None:
+    """Its requests are refused; without requests its report is taken, with its errors."""
+    unknown = encode("run-0", 0, [], tail=tail(errors=2))
+    master.take(["worker", "a", 5, [unknown]])
     assert (master.run.locust_total, errors(master)) == (0, 1)
     assert "worker a sent requests of run run-0, which this master has not started" in caplog.text
-    master.take(["worker", "a", 0, [strange]])
+    master.take(["worker", "a", 0, [unknown]])
     assert errors(master) == 3
 
 
 @pytest.mark.parametrize("part", [{"v": 2, "runs": []}, "text", 7])
 def test_another_version(master: Exporter, caplog: pytest.LogCaptureFixture, part: Any) -> None:
-    """It is refused with what to do about it, and what is good of others is taken."""
+    """A report of another version is refused with a remedy; reports of other workers are taken."""
     master.take(["worker", "a", 5, part], ["worker", "b", 2, [Reports(master).piece(2), Reports(master).last()]])
     assert (errors(master), master.run.merged.total) == (1, 2)
     assert "install the same locust-otel on both" in caplog.text
 
 
-def test_a_report_with_a_bad_piece(master: Exporter) -> None:
-    """Nothing of the report is taken, and the next good one makes up for it."""
+def test_a_report_with_an_invalid_piece(master: Exporter) -> None:
+    """The report is refused completely; the next valid one has the same requests."""
     reports = Reports(master)
     master.take(["worker", "a", 5, [reports.piece(5), b"\xc1", reports.last()]])
     assert (master.run.merged.total, errors(master)) == (0, 1)
@@ -368,15 +354,15 @@ def test_a_report_with_a_bad_piece(master: Exporter) -> None:
 
 
 def test_other_bounds(master: Exporter, caplog: pytest.LogCaptureFixture) -> None:
-    """A piece of this run that counts between other bounds is refused; Locust's count shows what is missing."""
+    """A piece with other bounds is refused, and its requests are unreconciled."""
     piece = encode("run-1", 7, [["GET", "/", "A", 0, 0, 1.0, 0, [8, 3], {}]], tail=tail())
     master.take(["worker", "a", 3, [piece]])
     assert (master.run.merged.total, master.run.unreconciled, errors(master)) == (0, 3, 1)
-    assert "it counts between other bounds than this run" in caplog.text
+    assert "a report with other histogram bounds than this run" in caplog.text
 
 
-def test_each_stranger_is_logged_once(master: Exporter, caplog: pytest.LogCaptureFixture) -> None:
-    """However often it reports, and whatever else is wrong with it; each time is counted."""
+def test_the_first_refusal_of_a_worker_is_logged(master: Exporter, caplog: pytest.LogCaptureFixture) -> None:
+    """Every refusal is counted, and only the first one of each worker logged."""
     for _ in range(3):
         for worker in ("a", "b"):
             master.take(["worker", worker, 1, 7])
@@ -385,14 +371,14 @@ def test_each_stranger_is_logged_once(master: Exporter, caplog: pytest.LogCaptur
     assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 2
 
 
-def test_a_local_report_that_makes_no_sense(local: Exporter) -> None:
-    """It is counted, and the next one is taken."""
+def test_an_invalid_local_report(local: Exporter) -> None:
+    """An invalid report is counted, and the next one is taken."""
     local.take(["report", "host-0", b"\xc1"], ["report", "host-0", Reports(local).piece(2)])
     assert (errors(local), local.run.merged.total) == (1, 2)
 
 
 def test_before_the_first_run() -> None:
-    """Reports, marks and ends of runs that nobody has begun change nothing."""
+    """Reports, marks and ends of unknown runs change nothing."""
     master = Exporter(is_master=True)
     master.take(
         ["worker", "a", 0, [encode("", 0, [], tail=tail())]], ["worker", "a", 3, None], ["stopped", "run-1", 1.0],

@@ -1,4 +1,4 @@
-"""Tests of the requests of a run: the sum of the last that each source has told."""
+"""Tests of the requests of a run: the sum of the last reports of all sources."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LAYOUT = layout([5.0])
 
 
 def empty(max_names: int = 200) -> Merged:
-    """Return the requests of a run of which nobody has told anything."""
+    """Return a run without requests."""
     return Merged(LAYOUT, 5.0, Names(max_names))
 
 
@@ -34,36 +34,36 @@ def series(
     name: str = "/", counts: dict[int, int] | None = None, *, unmeasured: int = 0, sum_s: float = 0.0,
     body_bytes: int = 0, outcome: str = "success", exemplars: dict[int, Exemplar] | None = None,
 ) -> SeriesReport:  # fmt: skip
-    """Return what a source tells of a series."""
+    """Return the report of a series."""
     key = KEY._replace(name=name, outcome=outcome)
     return SeriesReport(key, unmeasured, sum_s, body_bytes, counts or {}, exemplars or {})
 
 
-def piece(*of: SeriesReport, errors: Any = (), user_errors: Any = (), of_layout: int = fingerprint(LAYOUT)) -> Piece:
+def piece(*reports: SeriesReport, errors: Any = (), user_errors: Any = (), layout_: int = fingerprint(LAYOUT)) -> Piece:
     """Return a piece of a report."""
-    return Piece("run-1", of_layout, of, tuple(errors), tuple(user_errors), None)
+    return Piece("run-1", layout_, reports, tuple(errors), tuple(user_errors), None)
 
 
-def numbers(found: RequestsSnapshot) -> dict[str, Any]:
-    """Return everything that was merged."""
+def numbers(requests: RequestsSnapshot) -> dict[str, Any]:
+    """Return all merged numbers."""
     return {
         "series": {
             s.key: (dict(s.counts), s.measured, s.unmeasured, s.body_bytes, s.sum_s, dict(s.exemplars))
-            for s in found.series
+            for s in requests.series
         },
-        "errors": dict(found.errors),
-        "user_errors": dict(found.user_errors),
+        "errors": dict(requests.errors),
+        "user_errors": dict(requests.user_errors),
     }
 
 
 def only(merged: Merged) -> Any:
     """Return the only series."""
-    (found,) = merged.snapshot().series
-    return found
+    (only_series,) = merged.snapshot().series
+    return only_series
 
 
 def test_sources_add_up() -> None:
-    """Each bucket, sum and error is the sum of what the sources told last, also of one that has left."""
+    """Each bucket, sum and error is the sum of the last reports of all sources."""
     merged = empty()
     for source in ("host_1", "host_2"):
         for last in (1, 3):
@@ -71,32 +71,32 @@ def test_sources_add_up() -> None:
                 series(counts={7: last, 9: 1}, unmeasured=last, sum_s=last / 2, body_bytes=10 * last),
                 errors=[(ErrorKey("GET", "/", "500"), last)], user_errors=[(("Shopper", "KeyError"), last)],
             ))  # fmt: skip
-    found = only(merged)
-    assert (found.counts[7], found.counts[9], found.measured, found.unmeasured) == (6, 2, 8, 6)
-    assert (found.sum_s, found.body_bytes) == (3.0, 60)
+    total = only(merged)
+    assert (total.counts[7], total.counts[9], total.measured, total.unmeasured) == (6, 2, 8, 6)
+    assert (total.sum_s, total.body_bytes) == (3.0, 60)
     assert merged.snapshot().errors == {ErrorKey("GET", "/", "500"): 6}
     assert merged.snapshot().user_errors == {("Shopper", "KeyError"): 6}
     assert merged.total == merged.snapshot().total == 14
 
 
 def test_the_same_piece_twice_and_late_ones() -> None:
-    """What comes again, or after a later one, changes nothing; a bucket that is not told stays as it was."""
+    """A repeated or late piece changes nothing; a bucket that is not reported keeps its count."""
     older = piece(series(counts={7: 2}, sum_s=1.0, body_bytes=10), errors=[(ErrorKey("GET", "/", "500"), 1)])
     newer = piece(series(counts={7: 3, 8: 1}, sum_s=2.0, body_bytes=20), errors=[(ErrorKey("GET", "/", "500"), 2)])
     other = piece(series(counts={9: 1}, sum_s=2.5, body_bytes=25))
     merged = empty()
-    for told in (older, newer, other):
-        merged.merge("host_1", told)
+    for report in (older, newer, other):
+        merged.merge("host_1", report)
     expected = numbers(merged.snapshot())
-    for told in (older, newer, other, older):
-        merged.merge("host_1", told)
+    for report in (older, newer, other, older):
+        merged.merge("host_1", report)
     assert numbers(merged.snapshot()) == expected
     assert (merged.total, only(merged).sum_s, only(merged).body_bytes) == (5, 2.5, 25)
     assert merged.snapshot().errors == {ErrorKey("GET", "/", "500"): 2}
 
 
 def test_sums_never_fall() -> None:
-    """A histogram's sum is a counter: one that goes down by a rounding error is a reset to Prometheus."""
+    """A sum never falls, not even by a rounding error: Prometheus would take that for a reset."""
     rng = random.Random(1)
     merged, last = empty(), 0.0
     sums = {f"host_{n}": 0.0 for n in range(3)}
@@ -109,18 +109,18 @@ def test_sums_never_fall() -> None:
     assert last == pytest.approx(math.fsum(sums.values()))
 
 
-@pytest.mark.parametrize("told", [piece(series(), of_layout=7), piece(series(counts={7: 1}), series("/a", {10**9: 1}))])
-def test_other_bounds_are_refused(told: Piece) -> None:
-    """A piece that counts between other bounds, or in buckets that are not there, is refused whole."""
+@pytest.mark.parametrize("bad", [piece(series(), layout_=7), piece(series(counts={7: 1}), series("/a", {10**9: 1}))])
+def test_other_bounds_are_refused(bad: Piece) -> None:
+    """A piece with other bounds, or with unknown buckets, is refused completely."""
     merged = empty()
     with pytest.raises(ReportError):
-        merged.merge("host_1", told)
+        merged.merge("host_1", bad)
     assert numbers(merged.snapshot()) == {"series": {}, "errors": {}, "user_errors": {}}
     assert merged.names.all == frozenset()
 
 
 def test_the_last_bucket() -> None:
-    """Above the last bound there is one more bucket, and no other."""
+    """There is exactly one bucket above the last bound."""
     merged, last = empty(), len(LAYOUT.bounds)
     merged.merge("host_1", piece(series(counts={last: 2})))
     assert only(merged).counts[last] == 2
@@ -132,21 +132,21 @@ def test_the_last_bucket() -> None:
 
 
 def test_a_snapshot_does_not_change() -> None:
-    """What is merged after it changes no number in it."""
+    """A snapshot keeps its numbers after later requests."""
     load = rich_load()
-    taken = load.snapshot()
-    before = numbers(taken)
+    snapshot_ = load.snapshot()
+    taken = numbers(snapshot_)
     record(load, KEY, [1, 2, 3])
     load.of(KEY).exemplars[0] = Exemplar(0.01, TRACE_ID, SPAN_ID, 1.0)
     record(load, KEY, [1])
     load.count_error("GET", "/", "500")
     load.count_user_error("Shopper", "KeyError")
-    assert numbers(load.snapshot()) != before
-    assert numbers(taken) == before
+    assert numbers(load.snapshot()) != taken
+    assert numbers(snapshot_) == taken
 
 
-def test_what_has_not_changed_is_the_same_object() -> None:
-    """So that outputs know it without a look; anything new makes another one."""
+def test_an_unchanged_series_is_the_same_object() -> None:
+    """Two snapshots share the unchanged series, so that outputs need not compare them."""
     load = Load()
     for name in ("/a", "/b"):
         record(load, KEY._replace(name=name), [10])
@@ -163,11 +163,11 @@ def test_what_has_not_changed_is_the_same_object() -> None:
 
 
 def test_names_fold() -> None:
-    """Beyond the limit requests and errors of further names are counted together, and none is lost."""
+    """Requests and errors of names beyond the limit are counted together, and none is lost."""
     merged = empty(max_names=2)
     for number, name in enumerate(("/a", "/b", "/c", "/d")):
-        told = piece(series(name, {7: 10**number}), errors=[(ErrorKey("GET", name, "500"), 10**number)])
-        assert merged.merge("host_1", told) == (name == "/c")  # told once which names have series
+        report = piece(series(name, {7: 10**number}), errors=[(ErrorKey("GET", name, "500"), 10**number)])
+        assert merged.merge("host_1", report) == (name == "/c")  # the source gets the names once
     assert totals(merged.snapshot()) == {
         ("GET", "/a", "Shopper", "success"): 1, ("GET", "/b", "Shopper", "success"): 10,
         ("GET", OTHER, "Shopper", "success"): 1100,
@@ -181,7 +181,7 @@ def test_names_fold() -> None:
 
 
 def test_a_folded_series_is_cumulative() -> None:
-    """Several series of a source in one of the run: each replaces its own last numbers only."""
+    """Of several series of a source in one folded series, each replaces only its own last numbers."""
     merged = empty(max_names=1)
     merged.merge("host_1", piece(*(series(name, {7: 1}) for name in ("/a", "/b", "/c"))))
     for _ in range(3):
@@ -192,15 +192,15 @@ def test_a_folded_series_is_cumulative() -> None:
 
 
 def test_error_types_are_bounded() -> None:
-    """Two sources with different ones share the limit, and no failure is lost."""
+    """Sources with different error types share the limit, and no failure is lost."""
     merged = empty()
     for source in ("host_1", "host_2"):
         errors = [(ErrorKey("GET", "/", f"{source} {n}"), 1) for n in range(MAX_ERROR_TYPES)]
         merged.merge(source, piece(errors=errors, user_errors=[(("Shopper", f"{source} x"), 2)]))
-    found = merged.snapshot()
-    assert len(found.errors) == MAX_ERROR_TYPES + 1
-    assert sum(found.errors.values()) == 2 * MAX_ERROR_TYPES
-    assert found.user_errors == {("Shopper", OTHER): 4}
+    requests = merged.snapshot()
+    assert len(requests.errors) == MAX_ERROR_TYPES + 1
+    assert sum(requests.errors.values()) == 2 * MAX_ERROR_TYPES
+    assert requests.user_errors == {("Shopper", OTHER): 4}
 
 
 # --------------------------------------------------------------------------------------------------------- exemplars
@@ -208,7 +208,7 @@ def test_error_types_are_bounded() -> None:
 
 @pytest.mark.parametrize("is_reversed", [False, True])
 def test_the_newest_exemplar_wins(is_reversed: bool) -> None:
-    """Of two sources' exemplars of a bucket the newer is kept, in whatever order they come."""
+    """Of two exemplars of a bucket the newer one is kept, in any order of arrival."""
     old, new = Exemplar(0.010, TRACE_ID, SPAN_ID, 100.0), Exemplar(0.009, "a" * 32, "b" * 16, 200.5)
     merged = empty()
     for number, exemplar in enumerate((new, old) if is_reversed else (old, new)):
@@ -217,7 +217,7 @@ def test_the_newest_exemplar_wins(is_reversed: bool) -> None:
 
 
 def test_exemplars_of_no_bucket() -> None:
-    """They are left out, and the requests are counted."""
+    """An exemplar of an unknown bucket is left out, and its request is counted."""
     merged, exemplar = empty(), Exemplar(0.01, TRACE_ID, SPAN_ID, 1.0)
     last = len(LAYOUT.classic_bounds)
     merged.merge("host_1", piece(series(counts={7: 1}, exemplars={last: exemplar, last + 1: exemplar})))
@@ -243,25 +243,24 @@ STEP = st.tuples(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(STEP, max_size=25))
-def test_a_copy_goes_on(steps: list[tuple[Any, ...]]) -> None:
-    """An exporter that is replaced at any time, and goes on with what was saved, counts as one that never was."""
-    going, replaced = empty(max_names=2), empty(max_names=2)
+def test_a_successor(steps: list[tuple[Any, ...]]) -> None:
+    """After any number of restarts the numbers are those of an exporter without a restart."""
+    steady, replaced = empty(max_names=2), empty(max_names=2)
     for number, name, counts, sum_s, count, is_saved in steps:
-        told = encode("run-1", fingerprint(LAYOUT), [
+        report = encode("run-1", fingerprint(LAYOUT), [
             ("GET", name, "Shopper", 0, count, sum_s, count, [x for i in sorted(counts) for x in (1, counts[i])], {}),
         ], [[["GET", name, str(count % 7)], count]], [[["Shopper", str(count % 5)], count]])  # fmt: skip
-        answers = {merged.merge(f"host_{number}", decode(told)) for merged in (going, replaced)}
-        assert len(answers) == 1
+        results = {merged.merge(f"host_{number}", decode(report)) for merged in (steady, replaced)}
+        assert len(results) == 1
         if is_saved:
             replaced.snapshot()
             replaced = pickle.loads(pickle.dumps(replaced))  # noqa: S301  # our own
-    taken = replaced.snapshot()
-    assert numbers(taken) == numbers(going.snapshot())
-    assert (replaced.total, replaced.folded) == (going.total, going.folded)
+    assert numbers(replaced.snapshot()) == numbers(steady.snapshot())
+    assert (replaced.total, replaced.folded) == (steady.total, steady.folded)
 
 
-def test_a_copy_shares_nothing_with_snapshots_before() -> None:
-    """A snapshot that was saved with it does not change with it."""
+def test_a_successor_shares_nothing() -> None:
+    """New requests of a successor do not change an earlier snapshot, or the process before."""
     merged = empty()
     merged.merge("host_1", piece(series(counts={7: 1})))
     merged.snapshot()

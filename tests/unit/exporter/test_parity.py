@@ -1,4 +1,4 @@
-"""One snapshot, every way out: text, OpenMetrics, protobuf and OTLP tell the same series, labels and values."""
+"""Parity of the formats: text, OpenMetrics, protobuf and OTLP have the same series, labels and values."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests.unit.factories import ODD_TEXTS, Load, record, snapshot, worker
 
 Labels = frozenset[tuple[str, str]]
 Values = dict[tuple[str, Labels], Any]
-"""By the Prometheus name and the labels: a number, or of a histogram count, sum and cumulative buckets by edge."""
+"""By Prometheus name and labels: a number, or count, sum and cumulative buckets by edge of a histogram."""
 
 
 @pytest.fixture(scope="module")
 def taken() -> Snapshot:
-    """A run with 50 names, failures, slow requests, requests without a duration, odd labels and two workers."""
+    """Return a run with failures, slow requests, requests without a duration, odd names and two workers."""
     rng = random.Random(7)
     aggregate = Load(slow_s=2.0, max_names=500, thresholds_s=(0.3,))
     names = [f"/item/{number}" for number in range(50)] + [odd for odd in ODD_TEXTS if "\r" not in odd]
@@ -53,7 +53,7 @@ def _labels(labels: dict[str, str]) -> Labels:
 
 
 def of_text(taken: Snapshot, *, is_openmetrics: bool) -> Values:
-    """Return what the text exposition tells, read by prometheus_client."""
+    """Return the values of the text exposition, parsed by prometheus_client."""
     text = b"".join(TextExposition(is_openmetrics=is_openmetrics).render(families(taken))).decode()
     parse: Callable[[str], Any] = parse_openmetrics if is_openmetrics else parse_text
     values: Values = {}
@@ -82,17 +82,17 @@ def _families_of_protobuf(body: bytes) -> Iterator[Any]:
 
 
 def of_protobuf(taken: Snapshot) -> Values:
-    """Return what the protobuf exposition tells."""
+    """Return the values of the protobuf exposition."""
     body = b"".join(ProtobufExposition().render(families(taken)))
     values: Values = {}
     for family in _families_of_protobuf(body):
         for metric in family.metric:
             key = (family.name, _labels({pair.name: pair.value for pair in metric.label}))
             if metric.HasField("histogram"):
-                told = metric.histogram
-                buckets = {bucket.upper_bound: bucket.cumulative_count for bucket in told.bucket}
-                buckets[float("inf")] = told.sample_count
-                values[key] = {"count": told.sample_count, "sum": told.sample_sum, "buckets": buckets}
+                histogram = metric.histogram
+                buckets = {bucket.upper_bound: bucket.cumulative_count for bucket in histogram.bucket}
+                buckets[float("inf")] = histogram.sample_count
+                values[key] = {"count": histogram.sample_count, "sum": histogram.sample_sum, "buckets": buckets}
             else:
                 values[key] = metric.counter.value if metric.HasField("counter") else metric.gauge.value
     return values
@@ -101,8 +101,8 @@ def of_protobuf(taken: Snapshot) -> Values:
 def _otlp_points(taken: Snapshot, *, is_exponential: bool) -> Iterator[tuple[str, Labels, Any]]:
     by_otlp_name = {family.metric.otlp: family.metric.name for family in families(taken)}
     encoder = Encoder(Resource({}), "0", is_exponential=is_exponential, is_delta=False)
-    for piece in encoder.batches(families(taken), int(taken.time * 1e9)):
-        for resource_metrics in encode_metrics(piece.data).resource_metrics:
+    for batch in encoder.batches(families(taken), int(taken.time * 1e9)):
+        for resource_metrics in encode_metrics(batch.data).resource_metrics:
             for scope_metrics in resource_metrics.scope_metrics:
                 for metric in scope_metrics.metrics:
                     data = getattr(metric, metric.WhichOneof("data") or "")
@@ -112,7 +112,7 @@ def _otlp_points(taken: Snapshot, *, is_exponential: bool) -> Iterator[tuple[str
 
 
 def of_otlp(taken: Snapshot) -> Values:
-    """Return what OTLP tells with explicit buckets."""
+    """Return the values of OTLP with explicit buckets."""
     values: Values = {}
     for name, labels, point in _otlp_points(taken, is_exponential=False):
         if point.DESCRIPTOR.name == "NumberDataPoint":
@@ -132,7 +132,7 @@ def of_otlp(taken: Snapshot) -> Values:
     ids=["openmetrics", "protobuf", "otlp"],
 )
 def test_the_same_as_in_text(taken: Snapshot, read: Callable[[Snapshot], Values]) -> None:
-    """Zero differences over all series: names, labels, values, and buckets at every edge."""
+    """All series are equal: names, labels, values, and buckets at every edge."""
     text = of_text(taken, is_openmetrics=False)
     other = read(taken)
     assert len(text) > 300
@@ -141,7 +141,7 @@ def test_the_same_as_in_text(taken: Snapshot, read: Callable[[Snapshot], Values]
 
 
 def test_native_and_exponential_buckets_are_the_same(taken: Snapshot) -> None:
-    """The native histogram of a scrape and the exponential one over OTLP have the same counts in the same buckets."""
+    """Native histograms of a scrape and exponential ones of OTLP have the same counts in the same buckets."""
     native: dict[tuple[str, Labels], dict[int, int]] = {}
     body = b"".join(ProtobufExposition().render(families(taken)))
     for family in _families_of_protobuf(body):

@@ -18,18 +18,19 @@ from tests.unit.factories import Load, objectives, record
 
 KEY = SeriesKey("GET", "/", "Shopper", "success")
 START = 1_764_000_000.25
+DIFFERS = "Run run-1 does not add up: Locust's count differs from the recorded requests by "
 
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Stop the clock."""
+    """Give a clock that the test sets."""
     now = SimpleNamespace(s=500.0)
     monkeypatch.setattr("locust_otel.exporter.run.monotonic", lambda: now.s)
     return now
 
 
 def begun(*times_ms: float, **changes: Any) -> Run:
-    """Return a run that has just begun, with these requests."""
+    """Return a new run with these requests."""
     load = Load(slow_s=2.0, thresholds_s=(0.3,))
     record(load, KEY, times_ms)
     values: dict[str, Any] = {
@@ -40,8 +41,8 @@ def begun(*times_ms: float, **changes: Any) -> Run:
     return Run(**values | changes)
 
 
-def test_a_run_that_goes_on(clock: SimpleNamespace) -> None:
-    """It says who it is, since when and for how long, with which users."""
+def test_a_running_run(clock: SimpleNamespace) -> None:
+    """A snapshot has identity, start, duration, users and requests of the run."""
     run = begun(1, 2)
     clock.s += 61.5
     taken = run.snapshot()
@@ -51,8 +52,8 @@ def test_a_run_that_goes_on(clock: SimpleNamespace) -> None:
     assert (taken.requests.total, taken.slo) == (2, None)
 
 
-def test_a_run_that_stopped(clock: SimpleNamespace) -> None:
-    """Its clock stands still from the first stop on, nobody is asked for any more, and its requests stay."""
+def test_a_stopped_run(clock: SimpleNamespace) -> None:
+    """The first stop stops the clock and sets the target of users to 0; the requests stay."""
     run = begun(1)
     clock.s += 20
     run.stop(510.0)
@@ -60,14 +61,14 @@ def test_a_run_that_stopped(clock: SimpleNamespace) -> None:
     taken = run.snapshot()
     assert (taken.state, taken.active, taken.elapsed_s) == ("stopped", False, 10.0)
     assert taken.users_target == {"Shopper": 0, "Admin": 0}
-    assert taken.users == {"Shopper": 3, "Admin": 0}  # who are still ending
+    assert taken.users == {"Shopper": 3, "Admin": 0}  # they are still ending
     assert taken.requests.total == 1
     run.finish()
     assert run.snapshot().users == {"Shopper": 0, "Admin": 0}
 
 
-def test_objectives_are_judged() -> None:
-    """On the very requests that the snapshot has."""
+def test_objectives() -> None:
+    """The objectives in a snapshot are judged by the requests in it."""
     run = begun(1, 2, 400, progress=Progress(objectives(), START))
     slo = run.snapshot().slo
     assert slo is not None
@@ -77,13 +78,13 @@ def test_objectives_are_judged() -> None:
 
 
 @pytest.mark.parametrize("phase", [Phase.WAITING, Phase.SPAWNING, Phase.RUNNING, Phase.STOPPING])
-def test_phases_while_it_goes_on(phase: Phase) -> None:
-    """It goes as Locust says; each has a state of the catalogue."""
+def test_active_phases(phase: Phase) -> None:
+    """A run has the phase that Locust reports; each one has a state of the catalogue."""
     run = begun()
     run.go_on(phase)
     assert (run.phase, run.is_active, run.is_final) == (phase, True, False)
     assert run.snapshot().state in RUN_STATES
-    run.go_on(Phase.STOPPED)  # Locust says that before `test_stop` is fired, which stops the clock
+    run.go_on(Phase.STOPPED)  # Locust reports it before it fires `test_stop`, which stops the clock
     assert (run.phase, run.stopped_s) == (phase, None)
 
 
@@ -106,7 +107,7 @@ ENDINGS: dict[str, Any] = {
     ],
 )  # fmt: skip
 def test_ends(clock: SimpleNamespace, calls: list[str], phase: Phase, state: str, elapsed_s: float) -> None:
-    """Each end has one phase, and nothing takes a run back from it; its clock does not go on."""
+    """Each end has one phase; after it neither phase nor clock changes."""
     run = begun()
     clock.s = 502.0
     for call in calls:
@@ -119,26 +120,29 @@ def test_ends(clock: SimpleNamespace, calls: list[str], phase: Phase, state: str
     assert (taken.state, taken.active, taken.elapsed_s) == (state, False, elapsed_s)
 
 
-def test_account_of_a_local_run() -> None:
-    """What Locust counted less what was recorded, in either direction; nothing where Locust counts none."""
-    run = begun(1, 2, 3)
-    assert (run.locust_total, run.unreconciled) == (None, None)
-    for missing in (0, 2, -2):
-        run.missing = missing
-        assert (run.locust_total, run.unreconciled) == (3 + missing, missing)
-
-
-def test_account_of_a_distributed_run() -> None:
-    """What the workers' reports to the master said, whatever a worker says of its own."""
-    run = begun(1, 2, 3, counted=0)
-    run.missing = 7
-    for counted in (0, 3, 5):
-        run.counted = counted
-        assert (run.locust_total, run.unreconciled) == (counted, counted - 3)
+@pytest.mark.parametrize(
+    ("missing", "counted", "locust_total", "unreconciled"),
+    [
+        (None, None, None, None),
+        (0, None, 3, 0),
+        (2, None, 5, 2),
+        (-2, None, 1, -2),
+        # In a distributed run `missing`, which is that of one worker, is ignored.
+        (7, 0, 0, -3),
+        (7, 3, 3, 0),
+        (7, 5, 5, 2),
+    ],
+)
+def test_reconciliation(
+    missing: int | None, counted: int | None, locust_total: int | None, unreconciled: int | None
+) -> None:
+    """The difference between Locust's count and ours may be negative; it is None if Locust counts none."""
+    run = begun(1, 2, 3, missing=missing, counted=counted)
+    assert (run.locust_total, run.unreconciled) == (locust_total, unreconciled)
 
 
 def test_marks(clock: SimpleNamespace) -> None:
-    """They are counted, and kept with their times; however many there are, memory is bounded."""
+    """Marks are counted, and kept with their times, up to a limit."""
     run = begun()
     clock.s += 7
     for _ in range(MAX_SINGLE + 5):
@@ -154,8 +158,8 @@ def test_marks(clock: SimpleNamespace) -> None:
     assert many.marks["_OTHER", "_OTHER"] == 900
 
 
-def test_a_copy_goes_on(clock: SimpleNamespace) -> None:
-    """A successor of the exporter has the same run, in the same phase, on the same clock."""
+def test_a_successor(clock: SimpleNamespace) -> None:
+    """A successor has the same run, in the same phase, on the same clock."""
     run = begun(1, 2, progress=Progress(objectives(), START))
     run.go_on(Phase.RUNNING)
     run.mark("db", "fault")
@@ -170,12 +174,11 @@ def test_a_copy_goes_on(clock: SimpleNamespace) -> None:
 # ---------------------------------------------------------------------------------------------------------- account
 
 
-def finished(*, of_worker: bool = False, **changes: Any) -> Run:
+def finished(**changes: Any) -> Run:
     """Return a run of 12,345 requests."""
     load = Load()
-    record(load, SeriesKey("GET", "/", "A", "success"), [1] * 12_345)
-    values: dict[str, Any] = {"missing": 0, **changes}
-    return Run("run-1", {}, 0.0, 0.0, {}, load.merged, None, **values)
+    record(load, KEY, [1] * 12_345)
+    return Run("run-1", {}, 0.0, 0.0, {}, load.merged, None, **{"missing": 0, **changes})
 
 
 @pytest.mark.parametrize(
@@ -186,17 +189,16 @@ def finished(*, of_worker: bool = False, **changes: Any) -> Run:
         ({"missing": None}, [], "recorded 12,345", ""),
         ({"reset": {"a": 1_000, "b": 234}}, [], "Locust 12,345 (1,234 before a reset) · recorded 12,345", ""),
         ({"counted": 12_345, "missing": 7}, [], "Locust 12,345 · recorded 12,345", ""),
-        ({"counted": 12_350}, [], "Locust 12,350 · recorded 12,345", "Run run-1 does not add up: Locust counted +5 "),
-        ({"missing": -3}, [], "Locust 12,342 · recorded 12,345", "Run run-1 does not add up: Locust counted -3 "),
+        ({"counted": 12_350}, [], "Locust 12,350 · recorded 12,345", DIFFERS + "+5; "),
+        ({"missing": -3}, [], "Locust 12,342 · recorded 12,345", DIFFERS + "-3; "),
         ({"unfinished": {"a", "b"}}, [], "Locust 12,345 · recorded 12,345", "2 workers left without their last report"),
     ],
 )  # fmt: skip
 def test_account(
     caplog: pytest.LogCaptureFixture, changes: dict[str, Any], accounts: list[str], line: str, warning: str
 ) -> None:
-    """One line, with what Locust counted, what was recorded, and where it has arrived; and what is wrong with it."""
+    """The account has the counts of Locust, the exporter and the outputs; a warning says what may be missing."""
     caplog.set_level(logging.INFO)
     assert account(finished(**changes), accounts) == f"requests: {line}"
     warn_of_account(finished(**changes))
-    others = [record.getMessage() for record in caplog.records]
-    assert [other[: len(warning)] for other in others] == [warning] * bool(warning)
+    assert [message[: len(warning)] for message in caplog.messages] == [warning] * bool(warning)

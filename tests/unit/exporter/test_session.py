@@ -1,4 +1,4 @@
-"""Tests of what the parts of the exporter share."""
+"""Tests of the shared state of the exporter's parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from locust_otel.core.events import Event
 from locust_otel.core.families import ALL_SCOPES, MASTER_SCOPES, WORKER_SCOPES
 from locust_otel.core.marks import MarkError
 from locust_otel.core.snapshot import ExportCount, SeriesKey
-from locust_otel.exporter.session import State
 from locust_otel.wire import frames
 from tests.unit.factories import Load, record
 from tests.unit.processes import START_TIME, Exporter
@@ -27,7 +26,7 @@ def exporter(caplog: pytest.LogCaptureFixture) -> Exporter:
     caplog.set_level(logging.INFO)
     made = Exporter()
     made.begin()
-    made.session.events.remove(1)  # the start of the run
+    made.session.state.events.remove(1)  # the start of the run
     return made
 
 
@@ -42,29 +41,29 @@ def with_requests(exporter: Exporter, *times_ms: float) -> None:
 
 
 def test_before_the_first_run() -> None:
-    """Only the bridge itself is there."""
-    taken = Exporter().session.snapshot()
-    assert (taken.run, taken.workers, taken.worker_states, taken.workers_expected) == (None, (), {}, None)
-    assert (taken.process_start_time, taken.is_final) == (START_TIME, False)
-    assert (taken.health.unreconciled, taken.health.folded_requests) == (None, 0)
-    assert taken.health.versions == {"version": "0.1.0", "python_version": "3.11.2"}
+    """A snapshot has only the process and its health."""
+    snapshot = Exporter().session.snapshot()
+    assert (snapshot.run, snapshot.workers, snapshot.worker_states, snapshot.workers_expected) == (None, (), {}, None)
+    assert (snapshot.process_start_time, snapshot.is_final) == (START_TIME, False)
+    assert (snapshot.health.unreconciled, snapshot.health.folded_requests) == (None, 0)
+    assert snapshot.health.versions == {"version": "0.1.0", "python_version": "3.11.2"}
 
 
 def test_in_a_run(exporter: Exporter) -> None:
-    """Everything is in it, and what happens later is not."""
+    """A snapshot has all current numbers, and does not change."""
     session = exporter.session
     with_requests(exporter, 1, 2, 3)
     exporter.run.missing = -2
     session.exports.declare("prometheus")
     session.exports.note("prometheus", ok=True, seconds=0.5, rejected=2)
     session.state.workers.refused, session.state.merged_reports = 4, 5
-    taken = session.snapshot()
+    snapshot = session.snapshot()
     session.exports.note("prometheus", ok=True, seconds=0.5, rejected=2)
     with_requests(exporter, 1)
     exporter.run.finish()
-    assert taken.run is not None
-    assert (taken.run.requests.total, taken.run.run_id, taken.is_final) == (3, "run-1", False)
-    health = taken.health
+    assert snapshot.run is not None
+    assert (snapshot.run.requests.total, snapshot.run.run_id, snapshot.is_final) == (3, "run-1", False)
+    health = snapshot.health
     assert (health.unreconciled, health.listener_errors, health.merged_reports, health.restarts) == (-2, 4, 5, 0)
     assert ExportCount("prometheus", "success", 1, 0.5) in health.exports
     assert (health.rejected_points, list(health.last_exports)) == ({"prometheus": 2}, ["prometheus"])
@@ -81,15 +80,15 @@ def test_in_a_run(exporter: Exporter) -> None:
     ],
 )  # fmt: skip
 def test_scopes(process: dict[str, Any], scopes: object) -> None:
-    """What is exported where: each number has one source."""
+    """Only one process exports each number."""
     assert Exporter(**process).session.scopes == scopes
 
 
 # -------------------------------------------------------------------------------------------------------- successor
 
 
-def test_what_outputs_keep() -> None:
-    """Each has its own place; a successor's output gets what was there when the state was saved."""
+def test_state_of_outputs() -> None:
+    """Each output has its own state; a successor's output gets it as it was saved."""
     exporter = Exporter()
     assert exporter.session.keep("record", {"offset": 0}) == {"offset": 0}
     exporter.session.keep("record", {"offset": 9})["offset"] = 7
@@ -100,8 +99,8 @@ def test_what_outputs_keep() -> None:
     assert later.session.keep("endpoint", [0]) == [1]
 
 
-def test_a_successor_knows_everything(exporter: Exporter) -> None:
-    """Run, workers and events continue where they were; exports have a checkpoint of their own."""
+def test_a_successor_has_everything(exporter: Exporter) -> None:
+    """A successor has the same run, workers and events."""
     exporter.take(
         ["status", {"run_id": "run-1", "state": "running", "users": {"A": 1}, "users_target": {"A": 2},
                     "worker_users": {}, "merged_reports": 3}],
@@ -109,52 +108,45 @@ def test_a_successor_knows_everything(exporter: Exporter) -> None:
     )  # fmt: skip
     with_requests(exporter, 1, 2)
     later = exporter.successor()
-    (before, after) = (each.session.snapshot() for each in (exporter, later))
-    assert (before.run is not None, after.run is not None) == (True, True)
-    assert after.health == before.health
-    assert [event.body for event in later.session.events.peek(9)] == ["Marked (fault): db"]
+    assert later.session.snapshot().health == exporter.session.snapshot().health
+    assert [event.body for event in later.session.state.events.peek(9)] == ["Marked (fault): db"]
     assert (later.run.users, later.run.marks, later.run.merged.total) == ({"A": 1}, {("db", "fault"): 1}, 2)
     later.run.merged.snapshot()
     assert pickle.loads(later.session.saved()).run.merged.total == 2  # noqa: S301  # our own
 
 
-def test_an_empty_state_can_be_saved() -> None:
-    """Before the first run too."""
-    assert isinstance(pickle.loads(Exporter().session.saved()), State)  # noqa: S301  # our own
-
-
 # ------------------------------------------------------------------------------------------------ events and marks
 
 
-def test_events_reach_every_listener(exporter: Exporter) -> None:
-    """And the queue for OTLP."""
-    heard: list[Event] = []
-    exporter.session.listeners += [heard.append, heard.append]
+def test_events(exporter: Exporter) -> None:
+    """An event reaches every listener, and the queue for OTLP."""
+    received: list[Event] = []
+    exporter.session.listeners += [received.append, received.append]
     event = Event("a", "b")
     exporter.session.add_event(event)
-    assert heard == [event, event]
-    assert exporter.session.events.peek(9) == [event]
+    assert received == [event, event]
+    assert exporter.session.state.events.peek(9) == [event]
 
 
 def test_a_mark(exporter: Exporter, caplog: pytest.LogCaptureFixture) -> None:
-    """It is in the run with its time, in the log, an event with the same time, and saved at once."""
+    """A mark is in the run, in the log, and an event with the same time; then `on_mark` is called."""
     saved: list[int] = []
     exporter.session.on_mark = lambda: saved.append(exporter.run.marks["db primary killed", "fault"])
-    done = exporter.session.mark("db  primary\nkilled", "fault")
-    assert done is not None
+    marked = exporter.session.mark("db  primary\nkilled", "fault")
+    assert marked is not None
     assert exporter.run.marks == {("db primary killed", "fault"): 1}
     assert [mark[1:] for mark in exporter.run.marked] == [("db primary killed", "fault")]
     assert "Marked (fault): db primary killed" in caplog.text
-    (event,) = exporter.session.events.peek(10)
+    (event,) = exporter.session.state.events.peek(10)
     assert (event.name, event.severity, event.body) == ("locust.mark", "INFO", "Marked (fault): db primary killed")
     assert event.attributes == {"run_id": "run-1", "mark": "db primary killed", "kind": "fault"}
-    assert (done.run_id, done.time) == ("run-1", event.timestamp)
+    assert marked == ("run-1", event.timestamp)
     assert saved == [1]
     assert exporter.session.mark("later", "note", 7.5) == ("run-1", 7.5)
 
 
-def test_no_run_goes_on(exporter: Exporter) -> None:
-    """Before the first run and after its end nothing is marked, and that is said; nonsense is refused all the same."""
+def test_no_active_run(exporter: Exporter) -> None:
+    """Before the first run and after its end no mark is made; an invalid mark is still refused."""
     exporter.run.stop(200.0)
     assert exporter.session.mark("late", "note") is None
     assert exporter.run.marks == {}
@@ -164,18 +156,18 @@ def test_no_run_goes_on(exporter: Exporter) -> None:
         early.session.mark("early", "No Kind")
 
 
-def test_a_storm_is_counted_and_not_told_one_by_one(exporter: Exporter, caplog: pytest.LogCaptureFixture) -> None:
-    """A thousand marks at once are counted, the different ones up to a hundred, and fifty are told of."""
+def test_a_storm_of_marks(exporter: Exporter, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a thousand different marks at once a hundred are counted by their text, and fifty are logged."""
     for number in range(1000):
         exporter.session.mark(f"user {number}", "note")
     assert sum(exporter.run.marks.values()) == 1000
     assert exporter.run.marks["_OTHER", "_OTHER"] == 900
-    assert len(exporter.session.events.peek(1000)) in {50, 51}
+    assert len(exporter.session.state.events.peek(1000)) in {50, 51}
     assert caplog.text.count("Marked") in {50, 51}
 
 
 def test_marks_at_once(exporter: Exporter) -> None:
-    """From whichever threads they come, each counts."""
+    """Each mark counts, from any thread."""
 
     def mark() -> None:
         for _ in range(50):
@@ -189,15 +181,62 @@ def test_marks_at_once(exporter: Exporter) -> None:
     assert exporter.run.marks == {("db", "fault"): 200}
 
 
-def test_a_worker_has_its_master_mark() -> None:
-    """It counts nothing itself: it tells Locust's process, which tells the master."""
+def test_a_mark_on_a_worker() -> None:
+    """A worker counts no mark: it sends it to Locust's process, for the master."""
     worker = Exporter(is_worker=True)
     assert worker.session.mark("early", "note") is None
     worker.begin()
-    done = worker.session.mark(" db ", "fault")
-    assert done is not None
-    assert done.run_id == "run-1"
+    marked = worker.session.mark(" db ", "fault")
+    assert marked is not None
+    assert marked.run_id == "run-1"
     assert worker.told == [(frames.MARKED, "db", "fault")]
-    assert (worker.run.marks, worker.session.events.peek(10)) == ({}, [])
+    assert (worker.run.marks, worker.session.state.events.peek(10)) == ({}, [])
     worker.run.stop(200.0)
     assert worker.session.mark("late", "note") is None
+
+
+# ----------------------------------------------------------------------------------------------------------- pages
+
+
+def test_give_way(exporter: Exporter) -> None:
+    """A thread waits while a page is rendered."""
+    session, ends = exporter.session, list[str]()
+
+    def wait() -> None:
+        session.give_way(60.0)
+        ends.append("wait")
+
+    session.rendering.acquire()
+    thread = Thread(target=wait)
+    thread.start()
+    ends.append("page")
+    session.rendering.release()
+    thread.join(5)
+    assert ends == ["page", "wait"]
+
+
+def test_in_turns(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work gives way every hundred items, and for 0.15 s in total."""
+    limits_s: list[float] = []
+
+    def give_way(limit_s: float) -> float:
+        limits_s.append(limit_s)
+        return 0.0625
+
+    monkeypatch.setattr(exporter.session, "give_way", give_way)
+    assert list(exporter.session.in_turns(range(250))) == list(range(250))
+    assert limits_s == pytest.approx([0.15, 0.0875, 0.025])
+    limits_s.clear()
+    assert len(list(exporter.session.in_turns(range(1000)))) == 1000
+    assert limits_s == pytest.approx([0.15, 0.0875, 0.025])
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "grace_s", "linger", "expected"),
+    [(9.0, None, "auto", 9.0), (9.0, 4.0, "auto", 4.0), (9.0, 4.0, "3s", 3.0), (2.0, 4.0, "3s", 2.0)],
+)
+def test_patience(limit_s: float, grace_s: float | None, linger: str, expected: float) -> None:
+    """The longest wait at the end is the least of the three limits."""
+    session = Exporter(prometheus_linger=linger).session
+    session.grace_s = grace_s
+    assert session.patience_s(limit_s) == expected

@@ -1,4 +1,4 @@
-"""Tests of the settings of the exporter: the flags, and what the files behind them say."""
+"""Tests of the settings of the exporter: the flags, and the files that they name."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import locust_otel
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.core.options import OPTIONS
 from locust_otel.core.settings import values_of
+from locust_otel.exporter import slo_file
 from locust_otel.exporter.otlp.settings import OtlpSettings, Target
 from locust_otel.exporter.settings import Settings, resolve
 from locust_otel.slo.file import load
@@ -26,14 +27,15 @@ OTLP = OtlpSettings(metrics=TARGET, logs=TARGET, interval_s=2.0, is_exponential=
 
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep the environment of this machine out."""
+    """Remove the environment of this machine, and read the SLO file without a child process."""
+    monkeypatch.setattr(slo_file, "read", lambda path: load(str(path)))
     for name in [*(option.env_var for option in OPTIONS), *(name for name in os.environ if name.startswith("OTEL_"))]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
 
-def of(*, is_worker: bool = False, **given: object) -> Settings:
-    """Return settings that differ from the defaults by these, which have come over the wire."""
+def resolved(*, is_worker: bool = False, **given: object) -> Settings:
+    """Return settings with these values, sent over the wire."""
     values: dict[str, Any] = msgpack.unpackb(msgpack.packb(values_of(None, given)))
     return resolve(values, is_worker=is_worker)
 
@@ -41,7 +43,7 @@ def of(*, is_worker: bool = False, **given: object) -> Settings:
 def problems(**given: Any) -> list[ConfigurationError]:
     """Return the problems of these settings."""
     with pytest.raises(ConfigurationError) as caught:
-        of(**given)
+        resolved(**given)
     return list(caught.value.problems)
 
 
@@ -51,16 +53,16 @@ def slugs(**given: Any) -> list[str]:
 
 
 def test_defaults() -> None:
-    """Where nothing is given nothing is pushed, judged or recorded."""
-    assert of() == Settings(
+    """By default nothing is pushed, judged or recorded."""
+    assert resolved() == Settings(
         port=9646, port_is_named=False, host="127.0.0.1", linger_s=None, run_id=None, run_labels={}, slow_s=5.0,
         max_names=200, from_workers=False, trace_ratio=None,
     )  # fmt: skip
 
 
 def test_everything() -> None:
-    """Each value reaches its setting."""
-    assert of(
+    """Each flag sets its field."""
+    assert resolved(
         prometheus_port="9700", prometheus_host="0.0.0.0", prometheus_linger="3s", run_id="nightly",
         run_label=["team=shop"], slow_request="250ms", max_request_names="17", export_from="workers",
         otlp_endpoint="http://127.0.0.1:4317", otlp_protocol="grpc", otlp_interval="2s", propagate_traces="0.1",
@@ -73,63 +75,66 @@ def test_everything() -> None:
 
 
 def test_web_config(tmp_path: Path) -> None:
-    """The file is read, and what is wrong with it is told like any other problem."""
+    """The web config is read, and its problems are reported."""
     path = tmp_path / "web.yml"
     path.write_text("http_server_config: {headers: {X-Frame-Options: deny}}", encoding="utf-8")
-    web_config = of(prometheus_web_config=str(path)).web_config
+    web_config = resolved(prometheus_web_config=str(path)).web_config
     assert web_config is not None
     assert web_config.headers == {"X-Frame-Options": "deny"}
     assert len(problems(prometheus_web_config=str(tmp_path / "missing.yml"))) == 1
 
 
 def test_all_problems_at_once() -> None:
-    """Every problem is told, each with where, what and what would be right."""
+    """Every problem is reported, with its flag and a remedy."""
     given = {
         "prometheus_port": "x", "prometheus_host": "a b", "prometheus_linger": "x", "otlp_endpoint": "x",
         "otlp_interval": "0", "propagate_traces": "2", "run_id": "-", "run_label": ["x"], "slow_request": "0",
         "max_request_names": "0", "export_from": "x", "run_record": "a\0b", "slo": "none.yaml", "slo_abort": "x",
         "no_gc_freeze": "x",
     }  # fmt: skip
-    found = problems(**given)
-    assert sorted(problem.slug for problem in found) == sorted([
+    reported = problems(**given)
+    assert sorted(problem.slug for problem in reported) == sorted([
         "slo-unreadable", "prometheus-port", "prometheus-host", "time", "otlp-interval", "otlp-endpoint",
         "propagate-traces", "run-id", "run-label", "slow-request", "max-request-names", "export-from", "switch",
         "switch", "run-record-unwritable",
     ])  # fmt: skip
     flags = {f"--{name.replace('_', '-')}" for name in given}
-    assert {problem.where if problem.slug != "slo-unreadable" else "--slo" for problem in found} == flags
-    for problem in found:
+    assert {problem.where if problem.slug != "slo-unreadable" else "--slo" for problem in reported} == flags
+    for problem in reported:
         assert problem.found.endswith(".")
         assert problem.remedy.endswith(".")
 
 
 def test_no_password_in_a_url() -> None:
-    """Locust sends its options to every worker, so no secret is one of them."""
+    """A password in --otlp-endpoint is refused, since Locust sends its options to every worker."""
     assert slugs(otlp_endpoint="https://alice:s3cr3t@collector.test") == ["otlp-endpoint-secret"]
 
 
-@pytest.mark.parametrize("text", ["0.4s", "0", "soon"])
-def test_intervals_that_are_none(text: str) -> None:
-    """A push takes time of its own: half a second is the shortest interval."""
-    assert slugs(otlp_endpoint="http://127.0.0.1:4318", otlp_interval=text) in (["otlp-interval"], ["time"])
+@pytest.mark.parametrize(("text", "slug"), [("0.4s", "otlp-interval"), ("0", "otlp-interval"), ("soon", "time")])
+def test_invalid_intervals(text: str, slug: str) -> None:
+    """The shortest interval is half a second."""
+    assert slugs(otlp_endpoint="http://127.0.0.1:4318", otlp_interval=text) == [slug]
+    otlp = resolved(otlp_endpoint="http://127.0.0.1:4318", otlp_interval="0.5").otlp
+    assert otlp is not None
+    assert otlp.interval_s == 0.5
 
 
-def test_the_slo_file_is_the_masters(tmp_path: Path) -> None:
-    """A worker needs no SLO file, for its master judges; elsewhere one that is not there is refused."""
+def test_the_slo_file_of_a_worker(tmp_path: Path) -> None:
+    """A missing SLO file is refused, but not on a worker, which does not judge."""
     missing = {"slo": str(tmp_path / "none.yaml"), "slo_abort": "true"}
     assert slugs(**missing) == ["slo-unreadable"]
-    settings = of(is_worker=True, **missing)
+    settings = resolved(is_worker=True, **missing)
     assert (settings.slo, settings.slow_s) == (None, 5.0)
-    assert of(is_worker=True, slo_abort=True).slo is None
+    assert resolved(is_worker=True, slo_abort=True).slo is None
     assert slugs(slo_abort="true") == ["contradictory-flags"]
 
 
-def test_the_record_is_the_masters(tmp_path: Path) -> None:
-    """A worker writes no record, and needs no folder for it; elsewhere the folder is made."""
+def test_the_run_record_of_a_worker(tmp_path: Path) -> None:
+    """The folder of the run record is created and must be writable, but not on a worker, which writes none."""
     folder = tmp_path / "deep" / "runs"
-    assert of(is_worker=True, run_record=str(folder)).run_record is None
+    assert resolved(is_worker=True, run_record=str(folder)).run_record is None
     assert not folder.exists()
-    assert of(run_record=str(folder)).run_record == str(folder)
+    assert resolved(run_record=str(folder)).run_record == str(folder)
     assert list(folder.iterdir()) == []
     file = tmp_path / "file"
     file.touch()
@@ -137,20 +142,20 @@ def test_the_record_is_the_masters(tmp_path: Path) -> None:
 
 
 def test_slow_requests_of_the_slo_file(tmp_path: Path) -> None:
-    """The file says what a slow request is, unless a flag does."""
+    """The SLO file sets the threshold of slow requests, unless the flag does."""
     path = tmp_path / "slo.yaml"
     path.write_text("service: a\nslow_request: 1500ms\nobjectives: {a: {sli: mean, within: 1s}}\n", encoding="utf-8")
-    assert of(slo=str(path)).slow_s == 1.5
-    assert of(slo=str(path), slow_request="250ms").slow_s == 0.25
+    assert resolved(slo=str(path)).slow_s == 1.5
+    assert resolved(slo=str(path), slow_request="250ms").slow_s == 0.25
 
 
 def test_contradictions(tmp_path: Path) -> None:
-    """What needs the endpoint is refused together with an endpoint that is off, each by its name."""
+    """Flags that need /metrics are refused without it, each by its name."""
     path = tmp_path / "web.yml"
     path.write_text("", encoding="utf-8")
-    found = problems(prometheus_port="off", prometheus_web_config=str(path), export_from="workers")
-    assert [(problem.where, problem.slug) for problem in found] == [
+    reported = problems(prometheus_port="off", prometheus_web_config=str(path), export_from="workers")
+    assert [(problem.where, problem.slug) for problem in reported] == [
         ("--prometheus-web-config", "contradictory-flags"),
         ("--export-from workers", "contradictory-flags"),
     ]
-    assert of(prometheus_port="off").port is None
+    assert resolved(prometheus_port="off").port is None

@@ -28,7 +28,7 @@ def request(number: int = 0, key: SeriesKey = KEY, status: str = "200", trace_id
 
 
 class Log:
-    """A slow log with a clock to turn, and the lines it wrote."""
+    """A slow log with a clock that the test sets, and its lines."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture, state: State | None = None) -> None:
         caplog.set_level(logging.INFO, "locust_otel.exporter.slow_log")
@@ -42,17 +42,17 @@ class Log:
 
     @property
     def run(self) -> Run:
-        """The run."""
+        """The current run."""
         assert self.session.run is not None
         return self.session.run
 
     def add(self, count: int, dropped: int = 0, worker: str = "host-0") -> None:
-        """Take this many slow requests."""
+        """Take this number of slow requests."""
         self.log.take(worker, [request(number) for number in range(count)], dropped)
 
     @property
     def lines(self) -> list[str]:
-        """Return the lines since the last look; all are warnings."""
+        """The warnings since the last call."""
         records = list(self._caplog.records)
         self._caplog.clear()
         assert {record.levelname for record in records} <= {"WARNING"}
@@ -66,15 +66,15 @@ def log(caplog: pytest.LogCaptureFixture) -> Log:
 
 
 def test_a_line() -> None:
-    """A line holds all that is known, in one order."""
+    """A line has all fields in a fixed order."""
     assert line(fields(request(), "run-1", "host-0", 0)) == (
         "slow request run_id=run-1 name=/item method=GET duration_s=5.0 status=200 outcome=success user_class=Shopper "
         f"worker=host-0 trace_id={TRACE_ID}"
     )
 
 
-def test_what_is_not_known_is_left_out() -> None:
-    """Fields without a value do not appear; how many were left out does where there are any."""
+def test_empty_fields() -> None:
+    """Empty fields are left out; the number of requests without a line is there if it is not 0."""
     key = SeriesKey("", "msg", "", "failure")
     assert line(fields(request(1, key, "", ""), "", "host-0", 7)) == (
         "slow request name=msg duration_s=6.0 outcome=failure worker=host-0 not_logged=7"
@@ -82,8 +82,8 @@ def test_what_is_not_known_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("odd", [odd for odd in ODD_TEXTS if odd], ids=ascii)
-def test_odd_names_stay_one_field_of_one_line(odd: str) -> None:
-    """Whatever a name holds, the line stays one line, and the name one field that can be read back."""
+def test_odd_names(odd: str) -> None:
+    """Any name is one field of one line, and can be read back."""
     text = line(fields(request(0, SeriesKey("GET", odd, "", "success")), "", "host-0", 0))
     assert text.isprintable()
     plain = f"name={odd} " in text and " " not in odd and '"' not in odd
@@ -95,7 +95,7 @@ def test_odd_names_stay_one_field_of_one_line(odd: str) -> None:
 
 
 def test_rate(log: Log) -> None:
-    """A burst is logged at once, then one line a second, and the rest waits."""
+    """A burst is logged at once, then one line a second; the others wait."""
     log.add(15)
     log.log.emit()
     assert len(log.lines) == BURST == 10
@@ -109,8 +109,8 @@ def test_rate(log: Log) -> None:
     assert [text.split("duration_s=")[1].split()[0] for text in log.lines] == ["17.0"]
 
 
-def test_the_allowance_does_not_pile_up(log: Log) -> None:
-    """After an hour of silence a burst is as large as at the start."""
+def test_the_burst_is_limited(log: Log) -> None:
+    """After an hour without slow requests a burst is as large as at the start."""
     log.add(3)
     log.log.emit()
     log.now += 3_600
@@ -119,46 +119,31 @@ def test_the_allowance_does_not_pile_up(log: Log) -> None:
     assert len(log.lines) == 3 + BURST
 
 
-def test_what_was_dropped_is_told_once(log: Log) -> None:
-    """The next line has the number of those before it that are not logged: here, and in the generating process."""
+def test_dropped_requests(log: Log) -> None:
+    """The next line has the number of requests without a line, dropped here or in the generating process."""
     log.add(12)
     log.add(13, dropped=4)
     log.log.emit()
     lines = log.lines
     assert lines[0].endswith("not_logged=9")
     assert not any("not_logged" in text for text in lines[1:])
-    assert "duration_s=10.0 " in lines[0]  # the oldest five have found no place
-
-
-def test_workers(log: Log) -> None:
-    """Each line has the name of the process that made the request."""
-    log.add(1, worker="host-3")
-    log.add(1, worker="host-1")
-    log.log.emit()
-    assert [text.split("worker=")[1].split()[0] for text in log.lines] == ["host-3", "host-1"]
+    assert "duration_s=10.0 " in lines[0]  # the oldest five are dropped
 
 
 def test_the_end(log: Log) -> None:
-    """At the end what the rate allows is logged, and the rest is a number: each slow request is counted once."""
+    """At the end the rate still holds, and the last line has the number of the other slow requests."""
     log.add(27)
     log.log.finish(log.run)
     lines = log.lines
     assert lines[-1] == "slow requests not_logged=10"
-    told = sum(int(text.rpartition("not_logged=")[2]) for text in lines if "not_logged" in text)
-    assert told + len(lines) - 1 == 27
-    log.log.finish(log.run)
-    assert log.lines == []
-
-
-def test_the_end_of_nothing(log: Log) -> None:
-    """Without slow requests nothing is logged."""
-    log.log.emit()
+    not_logged = sum(int(text.rpartition("not_logged=")[2]) for text in lines if "not_logged" in text)
+    assert not_logged + len(lines) - 1 == 27
     log.log.finish(log.run)
     assert log.lines == []
 
 
 def test_before_the_first_run(log: Log) -> None:
-    """A slow request that belongs to no run has no run in its line."""
+    """A slow request before the first run has no run id in its line."""
     log.session.state.run = None
     log.add(1)
     log.log.emit()
@@ -166,19 +151,21 @@ def test_before_the_first_run(log: Log) -> None:
     assert text.startswith("slow request name=/item")
 
 
-def test_each_line_is_an_event_too(log: Log) -> None:
-    """What is logged is pushed as well, with the time of the request and the trace it belongs to."""
-    log.add(2)
+def test_events(log: Log) -> None:
+    """Each line is an event too, with time and trace of the request."""
+    log.add(1)
+    log.add(1, worker="host-1")
     log.log.emit()
-    first, second = log.session.events.peek(10)
+    first, second = log.session.state.events.peek(10)
     assert [first.body, second.body] == log.lines
     assert (first.name, first.severity, first.timestamp) == (SLOW_REQUEST, "WARN", 1_764_000_000.0)
     assert (first.trace_id, first.span_id) == (TRACE_ID, SPAN_ID)
     assert first.attributes == fields(request(0), "run-1", "host-0", 0)
+    assert second.attributes["worker"] == "host-1"
 
 
 def test_a_successor(log: Log, caplog: pytest.LogCaptureFixture) -> None:
-    """What waits when the process is killed is logged by the next one, and nothing twice."""
+    """A successor logs the requests that wait, and repeats no line."""
     log.add(15, dropped=3)
     log.log.emit()
     assert len(log.lines) == 10

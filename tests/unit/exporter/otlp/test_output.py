@@ -1,4 +1,4 @@
-"""Tests of OTLP as an output: who pushes what, how a run ends, and what a successor of the process continues with."""
+"""Tests of OTLP as an output: the pushes that it starts, the end of a run, and the state for a successor."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pickle
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from time import monotonic, perf_counter
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -16,41 +16,48 @@ from locust_otel.exporter.otlp import outcome, output, push
 from locust_otel.exporter.otlp.outcome import Outcome
 from locust_otel.exporter.otlp.output import OtlpOutput
 from locust_otel.exporter.otlp.settings import OtlpSettings, Signal, Target
-from tests.unit.otlp_sinks import target, wait_until
+from tests.unit.otlp_sinks import target
 from tests.unit.processes import Exporter
 
 METRICS, LOGS = "otlp_metrics", "otlp_logs"
 
 
 class Sink:
-    """Stands for a sender: takes everything, or hangs until it is cut."""
+    """A sender that accepts everything, or hangs until it is cut.
+
+    Attributes:
+        is_made: Set when the sender is made.
+        has_request: Set with the first request.
+        was_cut: Set by `cut`.
+    """
 
     def __init__(self) -> None:
-        self.taken: list[Any] = []
+        self.accepted: list[Any] = []
         self.hangs = False
-        self._cut = threading.Event()
+        self.is_made, self.has_request, self.was_cut = threading.Event(), threading.Event(), threading.Event()
 
     def send(self, data: Any) -> Outcome:
         """Take data."""
+        self.has_request.set()
         if self.hangs:
-            self._cut.wait(10)
+            assert self.was_cut.wait(5)
             return Outcome(ok=False, reason="no answer in time")
-        self.taken.append(data)
+        self.accepted.append(data)
         return Outcome(ok=True)
 
     def cut(self) -> None:
-        """End what is under way."""
-        self._cut.set()
+        """End the current request."""
+        self.was_cut.set()
 
 
 class Pushing:
-    """An output that pushes to two sinks, of a run without requests."""
+    """An output with two sinks, and a run without requests."""
 
     def __init__(self, exporter: Exporter | None = None) -> None:
         self.exporter = exporter or Exporter()
         self.session = self.exporter.session
         self.sinks = {Signal.METRICS: Sink(), Signal.LOGS: Sink()}
-        self.targets: list[tuple[Signal, str]] = []
+        self.targets: dict[Signal, str] = {}
         self.otlp = OtlpSettings(target("http://m"), target("http://l"), 3600, is_exponential=False, is_delta=False)
         self.output = OtlpOutput(self.session)
 
@@ -60,14 +67,13 @@ class Pushing:
 
     def sender(self, signal: Signal, where: Target) -> Sink:
         """Return the sink of a signal."""
-        self.targets.append((signal, where.endpoint))
+        self.targets[signal] = where.endpoint
+        self.sinks[signal].is_made.set()
         return self.sinks[signal]
 
-    def finish(self) -> float:
-        """Finish the run, and return how long that took."""
-        started = perf_counter()
+    def finish(self) -> None:
+        """Finish the run."""
         self.output.finish(self.exporter.run)
-        return perf_counter() - started
 
     def failures(self) -> dict[str, int]:
         """Return the failures by exporter."""
@@ -76,39 +82,39 @@ class Pushing:
 
 @pytest.fixture
 def pushing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pushing]:
-    """Give an output; it is stopped at the end."""
+    """Give an output, and stop it at the end."""
     made = Pushing()
     monkeypatch.setattr(push, "sender_of", made.sender)
     yield made
     made.output.stop(monotonic())
 
 
-def test_each_signal_goes_to_its_target(pushing: Pushing) -> None:
-    """Metrics and events have targets of their own."""
+def test_targets(pushing: Pushing) -> None:
+    """Metrics and events have separate targets."""
     pushing.start()
-    wait_until(lambda: len(pushing.targets) == 2)
-    assert sorted(pushing.targets, key=str) == [(Signal.LOGS, "http://l"), (Signal.METRICS, "http://m")]
+    assert all(sink.is_made.wait(5) for sink in pushing.sinks.values())
+    assert pushing.targets == {Signal.LOGS: "http://l", Signal.METRICS: "http://m"}
 
 
 @pytest.mark.parametrize(("left_out", "exporter"), [("logs", METRICS), ("metrics", LOGS)])
 def test_a_signal_without_a_target(pushing: Pushing, left_out: str, exporter: str) -> None:
-    """A signal that goes nowhere is not there; without metrics there is no account."""
+    """A signal without a target is not pushed; without metrics there is no account."""
     pushing.exporter.begin()
     pushing.start(**{left_out: None})
     assert set(pushing.failures()) == {exporter}
     assert pushing.output.account == ("OTLP never" if exporter == METRICS else "")
 
 
-def test_nothing_is_pushed_where_nobody_asks(pushing: Pushing) -> None:
-    """Without settings there is no push and no account, and a run ends at once."""
+def test_no_settings(pushing: Pushing) -> None:
+    """Without settings there is no push and no account."""
     pushing.output.start(pushing.session.settings)
     pushing.exporter.begin()
-    assert (pushing.output.account, pushing.session.exports.counts()) == ("", ())
-    assert pushing.finish() < 0.5
+    pushing.finish()
+    assert (pushing.output.account, pushing.session.exports.counts(), pushing.targets) == ("", (), {})
 
 
-def test_a_worker_pushes_no_events() -> None:
-    """Events of a worker go to its master; and the account of a run is the master's, which has no requests then."""
+def test_a_worker() -> None:
+    """A worker pushes no events and has no account: its master has both."""
     made = Pushing(Exporter(is_worker=True, export_from="workers", prometheus_port="0"))
     made.start()
     assert set(made.failures()) == {METRICS}
@@ -117,71 +123,72 @@ def test_a_worker_pushes_no_events() -> None:
 
 
 def test_the_final_values(pushing: Pushing) -> None:
-    """The last push of a run has its metrics and events, long before their turn; it is done where they have arrived."""
-    pushing.exporter.begin()
-    pushing.start()
-    assert pushing.output.account == "OTLP never"
-    pushing.session.add_event(Event("e", "text"))
-    assert pushing.finish() < output.FLUSH_S
-    assert pushing.output.account == "OTLP 0"
-    assert all(len(sink.taken) == 1 for sink in pushing.sinks.values())
-
-
-def test_a_second_run(pushing: Pushing) -> None:
-    """A process that goes on after a run pushes the final values of the next one, too."""
+    """At the end of each run its metrics and events are pushed, without waiting for a turn."""
     pushing.start()
     for number in range(1, 4):
         pushing.exporter.begin(f"run-{number}")
+        assert pushing.output.account == ("OTLP never" if number == 1 else "OTLP 0")
+        pushing.session.add_event(Event("e", "text"))
         pushing.finish()
         assert pushing.output.account == "OTLP 0"
-        assert len(pushing.sinks[Signal.METRICS].taken) == number
+        assert [len(sink.accepted) for sink in pushing.sinks.values()] == [number, number]
 
 
 @pytest.mark.parametrize("signal", list(Signal))
-def test_a_sink_that_never_answers(
+def test_a_receiver_that_does_not_answer(
     pushing: Pushing, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, signal: Signal
 ) -> None:
-    """It holds up the end for `FLUSH_S`, which is one failure and a line; the other sink has everything."""
+    """The last push is cancelled after `FLUSH_S`: one failure and one line; the other signal is complete."""
     monkeypatch.setattr(output, "FLUSH_S", 0.3)
     pushing.sinks[signal].hangs = True
     pushing.exporter.begin()
     pushing.session.add_event(Event("e", "text"))
     pushing.start()
-    assert 0.2 < pushing.finish() < 1
+    pushing.finish()
+    assert pushing.sinks[signal].was_cut.is_set()
     url = "http://m" if signal is Signal.METRICS else "http://l"
-    assert caplog.messages == [f"OTLP: the last push to {url} found no answer within 0.3 s and was given up"]
+    assert caplog.messages == [f"OTLP: the last push to {url} had no answer within 0.3 s: cancelled"]
     exporter, other = (METRICS, LOGS) if signal is Signal.METRICS else (LOGS, METRICS)
     assert pushing.failures() == {exporter: 1, other: 0}
-    assert all(sink.taken for of, sink in pushing.sinks.items() if of is not signal)
+    assert {name: bool(sink.accepted) for name, sink in pushing.sinks.items()} == {
+        name: name is not signal for name in Signal
+    }
 
 
-def test_a_hurry_ends_the_last_push(pushing: Pushing) -> None:
-    """A further signal waits for no sink."""
+def test_a_hurry_ends_the_last_push(pushing: Pushing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a second signal the last push does not wait for an answer."""
+    monkeypatch.setattr(output, "FLUSH_S", 60.0)
     pushing.sinks[Signal.METRICS].hangs = True
     pushing.exporter.begin()
-    pushing.start()
+    pushing.start(logs=None)
+    finishing = threading.Thread(target=pushing.finish)
+    finishing.start()
+    assert pushing.sinks[Signal.METRICS].has_request.wait(5)
     pushing.session.hurry.set()
-    assert pushing.finish() < 0.5
+    finishing.join(5)
+    assert not finishing.is_alive()
+    assert pushing.failures() == {METRICS: 1}
+    (failure,) = [c for c in pushing.session.exports.counts() if c.outcome == "failure"]
+    assert failure.seconds < 5
 
 
 def test_a_late_answer(pushing: Pushing, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """A sink that does not answer is reported before its time is up, once."""
+    """A push that waits too long for its answer is reported once."""
     monkeypatch.setattr(outcome, "LATE_S", 0.0)
-    pushing.sinks[Signal.METRICS].hangs = True
+    sink = pushing.sinks[Signal.METRICS]
+    sink.hangs = True
     pushing.exporter.begin()
-    pushing.start(interval_s=0.02, logs=None)
-
-    def reported() -> list[str]:
+    pushing.start(interval_s=0.001, logs=None)
+    assert sink.has_request.wait(5)
+    for _ in range(2):
         pushing.output.collect(pushing.session.snapshot())
-        return caplog.messages
-
-    wait_until(reported)
-    assert reported() == ["OTLP: otlp_metrics to http://m are failing: no answer for 0 s"]
-    pushing.sinks[Signal.METRICS].cut()
+    assert caplog.messages == ["OTLP: otlp_metrics to http://m are failing: no answer for 0 s"]
+    pushing.output.stop(monotonic())
+    sink.cut()
 
 
-def test_what_a_successor_continues_with(pushing: Pushing) -> None:
-    """Instance, total, and what was sent of each series outlive the process."""
+def test_a_successor(pushing: Pushing) -> None:
+    """A successor has the same instance, total, and state of each series."""
     pushing.exporter.begin()
     pushing.start(is_delta=True)
     pushing.finish()
@@ -190,6 +197,6 @@ def test_what_a_successor_continues_with(pushing: Pushing) -> None:
     assert kept.sent
     pushing.output.stop(monotonic())
     successor = Pushing(pushing.exporter.successor())
-    successor.start(metrics=replace(pushing.otlp.metrics or target("http://m")), interval_s=3600)
+    successor.start()
     assert successor.output.account == "OTLP 0"
     successor.output.stop(monotonic())

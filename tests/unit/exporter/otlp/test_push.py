@@ -1,17 +1,16 @@
-"""Tests of one signal's push: what arrives, what is made up for, what is counted and logged, and how it ends."""
+"""Tests of the push of one signal: its data, counts and log lines, its turns, and its end.
+
+`tests/integration/test_push.py` has those of real connections.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import pickle
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
-from time import perf_counter, sleep
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from opentelemetry.sdk._logs import ReadableLogRecord
@@ -19,59 +18,87 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from locust_otel.core.events import EXPORT_FAILING, EXPORT_RECOVERED, Event
 from locust_otel.core.snapshot import ExportCount, SeriesKey, Snapshot
 from locust_otel.exporter.exports import MAX_WAITING
+from locust_otel.exporter.otlp import outcome as outcome_module
 from locust_otel.exporter.otlp import push as module
 from locust_otel.exporter.otlp.encoding import POINTS_PER_BATCH
 from locust_otel.exporter.otlp.outcome import Outcome
 from locust_otel.exporter.otlp.push import Kept, LogsPush, MetricsPush, Push
 from locust_otel.exporter.otlp.settings import OtlpSettings
-from tests.unit.factories import Load
-from tests.unit.otlp_sinks import HttpSink, decode, health, record, reply, snapshot, target, wait_until
+from tests.unit.factories import Load, record
+from tests.unit.otlp_sinks import decode, health, snapshot, target
 from tests.unit.processes import Exporter
 
 METRICS, LOGS = "otlp_metrics", "otlp_logs"
-TAKES = Outcome(ok=True)
-FAILS = Outcome(ok=False, reason="503 Busy")
-REFUSES = Outcome(ok=False, reason="400 Bad Request", is_permanent=True)
-REJECTS = Outcome(ok=True, rejected=3, reason="too old", is_permanent=True)
+ACCEPTED = Outcome(ok=True)
+FAILED = Outcome(ok=False, reason="503 Busy")
+REFUSED = Outcome(ok=False, reason="400 Bad Request", is_permanent=True)
+PARTIAL = Outcome(ok=True, rejected=3, reason="too old", is_permanent=True)
 RUN_START = Event("locust.run.start", "Run run-1 starts")
+INTERVAL_S = 5.0
 
 
 class Sink:
-    """Stands for a sender: answers as it is told; until it is cut, where it is to hang."""
+    """A sender that answers by the number of the request, or hangs until it is cut.
+
+    Attributes:
+        has_request: Set with the first request.
+    """
 
     def __init__(self) -> None:
-        self.answer: Callable[[int], Outcome] = lambda _: TAKES
+        self.answer: Callable[[int], Outcome] = lambda _: ACCEPTED
         self.sent: list[Any] = []
         self.hangs = False
+        self.has_request = threading.Event()
         self._cut = threading.Event()
 
     def send(self, data: Any) -> Outcome:
-        """Take what is sent, and answer."""
+        """Take a request, and answer."""
         self.sent.append(data)
+        self.has_request.set()
         if self.hangs:
-            assert self._cut.wait(10)
+            assert self._cut.wait(5)
             self._cut.clear()
             return Outcome(ok=False, reason="no answer in time")
         return self.answer(len(self.sent))
 
     def cut(self) -> None:
-        """End what is under way."""
+        """End the current request."""
         self._cut.set()
 
     def totals(self) -> list[float]:
-        """Return the number of requests in each request that had metrics."""
+        """Return the number of requests in each request with metrics."""
         return [sum(p.value for p in decode(data) if p.metric.name == "locust.requests") for data in self.sent]
 
     def batches(self) -> list[list[str]]:
-        """Return the texts of the events of each request."""
+        """Return the texts of the events in each request."""
         return [[str(log.log_record.body) for log in records] for records in self.sent]
 
 
+class Turns:
+    """The end of a push after this number of turns, with a clock that each wait sets forward.
+
+    Attributes:
+        now_s: The time.
+    """
+
+    def __init__(self, turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 0.0
+        self._turns = turns
+        for clock in (module, outcome_module):
+            monkeypatch.setattr(clock, "monotonic", lambda: self.now_s)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait, and return whether the push ends."""
+        self.now_s += timeout_s
+        self._turns -= 1
+        return self._turns < 0
+
+
 class Rig:
-    """A push to a sink that answers as told, and a load to record into."""
+    """A push to a sink, and a load to record into."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-        self._caplog = caplog
+        self._monkeypatch, self._caplog = monkeypatch, caplog
         caplog.set_level(logging.INFO, module.__name__)
         self.sink, self.kept = Sink(), Kept()
         self.session = Exporter().session
@@ -97,11 +124,18 @@ class Rig:
         of_bridge = health(exports=self.exports) if self.exports is not None else health()
         return snapshot(self.load if self.has_run else None, time=self.time, run_id=self.run_id, of_bridge=of_bridge)
 
-    def make(self, kind: type[Push] = MetricsPush, *, is_delta: bool = False, interval_s: float = 3600) -> Push:
+    def make(self, kind: type[Push] = MetricsPush, *, is_delta: bool = False) -> Push:
         """Make a push."""
         where = target("http://127.0.0.1:9")
-        settings = OtlpSettings(where, where, interval_s, is_exponential=False, is_delta=is_delta)
+        settings = OtlpSettings(where, where, INTERVAL_S, is_exponential=False, is_delta=is_delta)
         return kind(self.session, settings, where, self.kept)
+
+    def run(self, push: Push, turns: int) -> Turns:
+        """Let a push take this number of turns; return its clock."""
+        clock = Turns(turns, self._monkeypatch)
+        push.stopped = cast("Any", clock)
+        push.run()
+        return clock
 
     def add(self, count: int) -> None:
         """Add events."""
@@ -110,17 +144,17 @@ class Rig:
 
     @property
     def lines(self) -> list[tuple[str, str]]:
-        """What was logged."""
+        """Level and text of each log line."""
         return [(r.levelname, r.getMessage()) for r in self._caplog.records if r.name == module.__name__]
 
     def waiting(self) -> list[tuple[str, str]]:
-        """Return the events that wait: name and severity."""
-        return [(event.name, event.severity) for event in self.session.events.peek(1000)]
+        """Return name and severity of the events that wait."""
+        return [(event.name, event.severity) for event in self.session.state.events.peek(1000)]
 
     def counts(self, exporter: str = METRICS) -> tuple[int, int]:
-        """Return the numbers of requests that succeeded and failed."""
-        found = {c.outcome: c.count for c in self.session.exports.counts() if c.exporter == exporter}
-        return found["success"], found["failure"]
+        """Return the numbers of successful and failed exports."""
+        counts = {c.outcome: c.count for c in self.session.exports.counts() if c.exporter == exporter}
+        return counts["success"], counts["failure"]
 
 
 @pytest.fixture
@@ -136,55 +170,41 @@ def pushed(push: Push, times: int = 1) -> None:
 
 
 def test_metrics(rig: Rig) -> None:
-    """Each push has everything since the start."""
-    pushed(rig.make(), 2)
+    """Each push has all requests since the start; before the first one the counts are 0."""
+    push = rig.make()
+    assert (rig.counts(), rig.session.exports.rejected) == ((0, 0), {METRICS: 0})
+    pushed(push, 2)
     assert rig.sink.totals() == [7, 7]
     assert (rig.lines, rig.counts(), rig.kept.last_total) == ([], (2, 0), 7)
 
 
-def test_declared_at_zero(rig: Rig) -> None:
-    """An exporter is there at 0 before its first push."""
-    rig.make()
-    assert rig.counts() == (0, 0)
-    assert rig.session.exports.rejected == {METRICS: 0}
-
-
-def test_logged_and_told(rig: Rig) -> None:
-    """What there is to say about a sink is a log line, and an event that says which exporter it is and how bad."""
-    rig.sink.answer = lambda number: FAILS if number <= 2 else TAKES
+def test_reports(rig: Rig) -> None:
+    """A failure and a recovery are a log line and an event with the exporter."""
+    rig.sink.answer = lambda number: FAILED if number <= 2 else ACCEPTED
     pushed(rig.make(), 3)
     assert rig.lines == [
         ("WARNING", "OTLP: otlp_metrics to http://127.0.0.1:9 are failing: 503 Busy"),
         ("INFO", "OTLP: otlp_metrics arrive again, after 2 failures"),
     ]
     assert rig.waiting() == [(EXPORT_FAILING, "WARN"), (EXPORT_RECOVERED, "INFO")]
-    assert {event.attributes["exporter"] for event in rig.session.events.peek(9)} == {METRICS}
+    assert {event.attributes["exporter"] for event in rig.session.state.events.peek(9)} == {METRICS}
     assert rig.counts() == (1, 2)
 
 
-def test_metrics_heal(rig: Rig) -> None:
-    """What was recorded while a sink failed is in the first push that arrives."""
-    rig.sink.answer = lambda number: FAILS if number <= 3 else TAKES
-    push = rig.make()
-    for _ in range(4):
-        rig.record(10)
-        push.push()
-    assert rig.sink.totals() == [17, 27, 37, 47]
-    assert rig.kept.last_total == 47
-
-
-def test_deltas_heal(rig: Rig) -> None:
-    """With deltas too, the first push that arrives has what was recorded while the sink failed."""
-    rig.sink.answer = lambda number: FAILS if number in {2, 3} else TAKES
-    push = rig.make(is_delta=True)
+@pytest.mark.parametrize(("is_delta", "totals"), [(False, [17, 27, 37, 47, 57]), (True, [17, 10, 20, 30, 10])])
+def test_metrics_after_failures(rig: Rig, is_delta: bool, totals: list[float]) -> None:
+    """The first push after failures has the requests of the failed pushes, also with deltas."""
+    rig.sink.answer = lambda number: FAILED if number in {2, 3} else ACCEPTED
+    push = rig.make(is_delta=is_delta)
     for _ in range(5):
         rig.record(10)
         push.push()
-    assert rig.sink.totals() == [17, 10, 20, 30, 10]
+    assert rig.sink.totals() == totals
+    assert rig.kept.last_total == 57
 
 
 def test_deltas_of_a_successor(rig: Rig) -> None:
-    """A process that takes over from one that was killed pushes what came since, as the same instance."""
+    """A successor pushes the requests since the last push, as the same instance."""
     rig.make(is_delta=True).push()
     rig.kept = pickle.loads(pickle.dumps(rig.kept))  # noqa: S301  # our own
     rig.record(10)
@@ -193,19 +213,8 @@ def test_deltas_of_a_successor(rig: Rig) -> None:
     assert len({data.resource_metrics[0].resource.attributes["service.instance.id"] for data in rig.sink.sent}) == 1
 
 
-def test_what_is_kept_is_plain(rig: Rig) -> None:
-    """A successor reads what was kept without loading OpenTelemetry, which would take half a second."""
-    rig.make(is_delta=True).push()
-    code = (
-        "import pickle, sys; pickle.load(sys.stdin.buffer); print(sorted({'opentelemetry', 'grpc'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(rig.kept), capture_output=True, check=True)
-    assert done.stdout.strip() == b"[]"
-    assert len(rig.kept.sent) > 10
-
-
 def test_deltas_over_several_runs(rig: Rig) -> None:
-    """The deltas of our own health add up to what it is, though a run begins, and another one, in the same process."""
+    """The deltas of health metrics add up over several runs, and the last run is forgotten."""
     push = rig.make(is_delta=True)
     rig.has_run = False
     for number in range(1, 7):
@@ -216,26 +225,26 @@ def test_deltas_over_several_runs(rig: Rig) -> None:
             rig.record(4)
         rig.exports = (ExportCount("prometheus", "success", 10 * number, 1.0 * number),)
         push.push()
-    arrived = [p for data in rig.sink.sent for p in decode(data)]
-    assert sum(p.value for p in arrived if p.metric.name == "locust.requests") == 7 + 4
-    assert sum(p.value for p in arrived if p.metric.name == "locust_otel.export") == 6.0
-    assert sum(p.value for p in arrived if p.metric.name == "locust_otel.exports") == 60
+    points = [p for data in rig.sink.sent for p in decode(data)]
+    assert sum(p.value for p in points if p.metric.name == "locust.requests") == 7 + 4
+    assert sum(p.value for p in points if p.metric.name == "locust_otel.export") == 6.0
+    assert sum(p.value for p in points if p.metric.name == "locust_otel.exports") == 60
     assert not [labels for _, labels in rig.kept.sent if "run-1" in labels]
 
 
 def test_last_total(rig: Rig) -> None:
-    """The total is that of the last push that arrived whole: all of its batches, and no point rejected."""
+    """The total is that of the last complete push: all batches arrived, and no point was rejected."""
     rig.record_many()
     total = 7 + POINTS_PER_BATCH // 2
     push = rig.make()
-    rig.sink.answer = lambda number: FAILS if number == 2 else TAKES
+    rig.sink.answer = lambda number: FAILED if number == 2 else ACCEPTED
     push.push()
     assert (len(rig.sink.sent), rig.kept.last_total) == (2, None)
     push.push()
     assert (sum(rig.sink.totals()[2:]), rig.kept.last_total) == (total, total)
     rig.record(5)
     first = len(rig.sink.sent) + 1
-    rig.sink.answer = lambda number: REJECTS if number == first else TAKES
+    rig.sink.answer = lambda number: PARTIAL if number == first else ACCEPTED
     push.push()
     assert rig.kept.last_total == total
     assert rig.lines[-1] == ("WARNING", "OTLP: 3 of the otlp_metrics were rejected by http://127.0.0.1:9: too old")
@@ -244,18 +253,18 @@ def test_last_total(rig: Rig) -> None:
     assert rig.kept.last_total == total + 5
 
 
-def test_last_total_of_another_run(rig: Rig) -> None:
-    """A run of which nothing has arrived has no total, though the one before had."""
+def test_last_total_of_a_second_run(rig: Rig) -> None:
+    """A run without a complete push has no total."""
     push = rig.make()
     push.push()
     rig.run_id = "run-2"
-    rig.sink.answer = lambda _: FAILS
+    rig.sink.answer = lambda _: FAILED
     push.push()
     assert rig.kept.last_total is None
 
 
 def test_events(rig: Rig) -> None:
-    """Events are pushed once, as log records with our scope and resource; without any, nothing is sent."""
+    """Events are pushed once, with scope and resource; without events nothing is sent."""
     rig.session.add_event(RUN_START)
     pushed(rig.make(LogsPush), 2)
     ((log,),) = rig.sink.sent
@@ -267,13 +276,13 @@ def test_events(rig: Rig) -> None:
     assert rig.counts(LOGS) == (1, 0)
 
 
-def test_events_wait(rig: Rig) -> None:
-    """Events that could not be pushed are pushed later, in their order, none twice."""
+def test_events_after_a_failure(rig: Rig) -> None:
+    """Events of a failed push are pushed again, in order, and none twice."""
     rig.add(250)
-    rig.sink.answer = lambda number: FAILS if number == 2 else TAKES
+    rig.sink.answer = lambda number: FAILED if number == 2 else ACCEPTED
     pushed(rig.make(LogsPush), 2)
     batches = rig.sink.batches()
-    assert batches[1] == batches[2][: len(batches[1])]  # the one that failed, sent again
+    assert batches[1] == batches[2][: len(batches[1])]
     arrived = [text for number, batch in enumerate(batches) if number != 1 for text in batch]
     assert [text for text in arrived if text.startswith("event")] == [f"event {i}" for i in range(250)]
     assert max(map(len, batches)) <= 100
@@ -281,23 +290,22 @@ def test_events_wait(rig: Rig) -> None:
 
 
 def test_events_are_bounded(rig: Rig) -> None:
-    """A sink that fails does not let events pile up: further ones are dropped and counted, the earliest are kept."""
-    rig.sink.answer = lambda _: FAILS
+    """While pushes fail, the oldest events are kept up to the limit, and later ones are dropped."""
+    rig.sink.answer = lambda _: FAILED
     rig.add(MAX_WAITING + 40)
     push = rig.make(LogsPush)
     pushed(push, 3)
     assert len(rig.waiting()) == MAX_WAITING
-    assert rig.session.events.dropped == 40 + 1  # the event about the sink found no place either
-    rig.sink.answer = lambda _: TAKES
+    rig.sink.answer = lambda _: ACCEPTED
     rig.sink.sent.clear()
     push.push()
     assert [text for batch in rig.sink.batches() for text in batch] == [f"event {i}" for i in range(MAX_WAITING)]
 
 
-def test_events_refused_for_good(rig: Rig) -> None:
-    """Events that are refused for good are given up, and do not hold up those after them."""
+def test_refused_events(rig: Rig) -> None:
+    """Events with a permanent refusal are dropped, and the next ones are pushed."""
     rig.add(150)
-    rig.sink.answer = lambda number: REFUSES if number == 1 else TAKES
+    rig.sink.answer = lambda number: REFUSED if number == 1 else ACCEPTED
     push = rig.make(LogsPush)
     push.push()
     assert rig.sink.batches()[1] == [f"event {i}" for i in range(100, 150)]
@@ -306,234 +314,196 @@ def test_events_refused_for_good(rig: Rig) -> None:
     assert rig.counts(LOGS) == (2, 1)
 
 
-def test_events_refused_always(rig: Rig) -> None:
-    """A sink that refuses every event makes no push without end."""
+def test_a_receiver_that_refuses_all_events(rig: Rig) -> None:
+    """A push of events ends although each refusal adds an event."""
     rig.session.add_event(RUN_START)
-    rig.sink.answer = lambda _: REFUSES
+    rig.sink.answer = lambda _: REFUSED
     pushed(rig.make(LogsPush), 3)
     assert len(rig.sink.sent) <= 3
     assert [level for level, _ in rig.lines] == ["WARNING"]
 
 
 @pytest.mark.parametrize("kind", [MetricsPush, LogsPush])
-def test_an_exception_in_a_push(rig: Rig, kind: type[Push]) -> None:
-    """A push that raises is counted as a failure and reported, its events are dropped, and the next one is tried."""
+def test_an_internal_error(rig: Rig, kind: type[Push]) -> None:
+    """An exception is a failure and is reported; its events are dropped, and the next push succeeds."""
 
     def broken(number: int) -> Outcome:
         if number == 1:
             raise ValueError("broken")
-        return TAKES
+        return ACCEPTED
 
     rig.add(1)
     rig.sink.answer = broken
     push = rig.make(kind)
     pushed(push, 2)
     assert rig.counts(push.exporter) == (1, 1)
-    assert rig.lines[0] == (
-        "WARNING",
-        f"OTLP: {push.exporter} to {push.url} are failing: a fault of our own, ValueError",
-    )
+    assert rig.lines[0] == ("WARNING", f"OTLP: {push.exporter} to {push.url} are failing: internal error, ValueError")
     assert [level for level, _ in rig.lines] == ["WARNING", "INFO"]
     if kind is LogsPush:
         assert rig.sink.batches()[1] == [rig.lines[0][1].removeprefix("OTLP: ")]
 
 
+# ------------------------------------------------------------------------------------------------------------ turns
+
+
+def test_turns(rig: Rig) -> None:
+    """A push has a turn each interval, first after one interval; a slow push skips the turns that it misses."""
+    push, times_s = rig.make(), []
+
+    def answer(number: int) -> Outcome:
+        clock = cast("Any", push.stopped)
+        times_s.append(clock.now_s)
+        clock.now_s += 2.5 * INTERVAL_S if number == 2 else 0.1
+        return ACCEPTED
+
+    rig.sink.answer = answer
+    rig.run(push, 4)
+    assert times_s == pytest.approx([INTERVAL_S * turn for turn in (1, 2, 5, 6)])
+
+
+def test_a_pause_skips_turns(rig: Rig) -> None:
+    """A push has no turn in the pause after a failure; the last push does not wait for its end."""
+    rig.sink.answer = lambda _: Outcome(ok=False, reason="429", retry_after_s=60.0)
+    push = rig.make()
+    rig.run(push, 12)
+    assert rig.counts() == (0, 1)
+    push.push_last(1.0)
+    assert rig.counts() == (0, 2)
+    rig.run(rig.make(), 13)
+    assert rig.counts() == (0, 4)
+
+
 def test_a_sender_that_cannot_be_made(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What keeps a sender from being made is a failure of each push, not the end of the thread."""
+    """If the sender cannot be made, each push fails, and the thread continues."""
 
     def broken(*_: object) -> Sink:
         raise ImportError("cannot load grpc")
 
     monkeypatch.setattr(module, "sender_of", broken)
-    push = rig.make(interval_s=0.03)
-    push.start()
-    wait_until(lambda: rig.counts()[1] >= 2)
-    push.stopped.set()
-    assert rig.lines == [("WARNING", f"OTLP: otlp_metrics to {push.url} are failing: a fault of our own, ImportError")]
-
-
-def test_turns(rig: Rig) -> None:
-    """It pushes once an interval by itself, the first time after an interval, and not after it is stopped."""
-    push = rig.make(interval_s=0.05)
-    push.start()
-    assert rig.sink.sent == []
-    wait_until(lambda: len(rig.sink.sent) >= 4)
-    push.stopped.set()
-    push.join(2)
-    assert not push.is_alive()
+    push = rig.make()
+    rig.run(push, 2)
+    assert rig.counts() == (0, 2)
+    assert rig.lines == [("WARNING", f"OTLP: otlp_metrics to {push.url} are failing: internal error, ImportError")]
 
 
 def test_gives_way_to_pages(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A push waits while a page is rendered, in the middle of a batch, and continues afterwards; not without end."""
-    monkeypatch.setattr("locust_otel.exporter.session.GIVE_WAY_S", 1.0)
+    """A push gives way to pages several times before each request, once every hundred points."""
+    requests: list[int] = []  # requests at each time that it gives way
+
+    def give_way(_: float) -> float:
+        requests.append(len(rig.sink.sent))
+        return 0.0
+
+    monkeypatch.setattr(rig.session, "give_way", give_way)
     rig.record_many()
-    push = rig.make(interval_s=0.02)
-    with rig.session.rendering:
-        push.start()
-        sleep(0.3)
-        assert rig.sink.sent == []
-        wait_until(lambda: len(rig.sink.sent) >= 1)
-    wait_until(lambda: len(rig.sink.sent) >= 3)
-    push.stopped.set()
-    push.join(2)
+    rig.make().push()
+    assert len(rig.sink.sent) > 1
+    assert requests.count(0) >= POINTS_PER_BATCH // 100
 
 
-def test_a_pause_is_kept(rig: Rig) -> None:
-    """After a failure turns are left out."""
-    rig.sink.answer = lambda _: Outcome(ok=False, reason="429", retry_after_s=60.0)
-    push = rig.make(interval_s=0.02)
-    push.start()
-    wait_until(lambda: rig.counts()[1])
-    push.stopped.wait(0.15)
-    assert rig.counts() == (0, 1)
-    push.push_last(1.0)  # which does not wait for the end of the pause
-    push.stopped.set()
-    assert rig.counts() == (0, 2)
+# --------------------------------------------------------------------------------------------------------- the end
 
 
-def test_the_last_push_in_the_middle_of_another(rig: Rig) -> None:
-    """A push under way is broken off without a word or count, and the last one has the final values."""
+def started(call: Callable[..., None], *arguments: object) -> threading.Thread:
+    """Call in a thread."""
+    thread = threading.Thread(target=call, args=arguments)
+    thread.start()
+    return thread
+
+
+def joined(thread: threading.Thread) -> None:
+    """Wait for the end of a thread."""
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_the_last_push_during_another(rig: Rig) -> None:
+    """The last push cancels the current one, which is not reported or counted, and has the final values."""
     rig.sink.hangs = True
-    push = rig.make(interval_s=0.02)
-    push.start()
-    wait_until(lambda: rig.sink.sent)
-    push.stopped.set()
+    push = rig.make()
+    current = started(push.push_last, 5.0)
+    assert rig.sink.has_request.wait(5)
     rig.sink.hangs = False
     rig.record(5)
-    started = perf_counter()
-    push.push_last(2.0)
-    assert perf_counter() - started < 1
+    push.push_last(5.0)
+    joined(current)
     assert rig.kept.last_total == 12
     assert (rig.counts(), rig.lines) == ((1, 0), [])
 
 
-def test_the_last_push_without_an_answer(rig: Rig) -> None:
-    """Where it is abandoned too, it says nothing; the pushes of the next run say and count what happens again."""
+def test_an_abandoned_push(rig: Rig) -> None:
+    """An abandoned push is not reported or counted; the pushes of the next run are."""
     rig.sink.hangs = True
     push = rig.make()
-    last = threading.Thread(target=push.push_last, args=(2.0,))
-    last.start()
-    wait_until(lambda: rig.sink.sent)
+    last = started(push.push_last, 5.0)
+    assert rig.sink.has_request.wait(5)
     push.abandon()
-    last.join(2)
-    assert not last.is_alive()
+    joined(last)
     assert (rig.counts(), rig.lines) == ((0, 0), [])
     rig.sink.hangs = False
-    rig.sink.answer = lambda _: FAILS
+    rig.sink.answer = lambda _: FAILED
     push.push()
     assert (rig.counts(), len(rig.lines)) == ((0, 1), 1)
 
 
 def test_no_further_batch_of_an_abandoned_push(rig: Rig) -> None:
-    """After a request that was taken just in time, an abandoned push sends no other; what arrived is counted."""
+    """An abandoned push sends no further batch; a batch that arrived is counted."""
     rig.record_many()
     push = rig.make()
 
-    def taken(_: int) -> Outcome:
+    def accept_and_abandon(_: int) -> Outcome:
         push.abandon()
-        return TAKES
+        return ACCEPTED
 
-    rig.sink.answer = taken
+    rig.sink.answer = accept_and_abandon
     push.push()
     assert (len(rig.sink.sent), rig.counts(), rig.kept.last_total) == (1, (1, 0), None)
 
 
-def resource(rig: Rig) -> dict[str, Any]:
-    """Return the attributes of who tells, as they are pushed."""
-    rig.make().push()
-    (resource_metrics,) = rig.sink.sent[0].resource_metrics
-    return dict(resource_metrics.resource.attributes)
+# --------------------------------------------------------------------------------------------------------- resource
 
 
 @pytest.fixture
-def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have no OpenTelemetry variable of the surroundings in the way."""
-    for name in list(os.environ):
-        if name.startswith("OTEL_"):
-            monkeypatch.delenv(name)
+def resource(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Return a function that returns the attributes of the resource with these variables only."""
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+
+    def attributes(variables: dict[str, str]) -> dict[str, Any]:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        rig.make().push()
+        (resource_metrics,) = rig.sink.sent[0].resource_metrics
+        return dict(resource_metrics.resource.attributes)
+
+    return attributes
 
 
-@pytest.mark.usefixtures("no_variables")
-def test_resource(rig: Rig) -> None:
-    """By default `locust` tells, with our version, its host and an id of its own."""
-    attributes = resource(rig)
+def test_resource(rig: Rig, resource: Callable[..., dict[str, Any]]) -> None:
+    """The default resource has service, version, host and instance."""
+    attributes = resource({})
     assert attributes["service.name"] == "locust"
     assert attributes["service.version"] == "0.1.0"
     assert attributes["host.name"]
-    assert attributes["service.instance.id"] == rig.kept.instance
+    assert attributes["service.instance.id"] == rig.kept.instance != Kept().instance
     assert attributes["telemetry.sdk.language"] == "python"
 
 
-@pytest.mark.usefixtures("no_variables")
-def test_resource_of_the_environment(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The standard variables decide where they say something."""
-    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.name=x,team=shop%20one,service.instance.id=mine")
-    monkeypatch.setenv("OTEL_SERVICE_NAME", "shop-load")
-    attributes = resource(rig)
-    assert attributes["service.name"] == "shop-load"
-    assert attributes["team"] == "shop one"
-    assert attributes["service.instance.id"] == "mine"
-    assert attributes["service.version"] == "0.1.0"
-
-
-@pytest.mark.usefixtures("no_variables")
 @pytest.mark.parametrize(
-    ("variables", "name"),
+    ("variables", "expected"),
     [
-        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=x"}, "x"),
-        ({"OTEL_RESOURCE_ATTRIBUTES": "team=shop"}, "locust"),
-        ({"OTEL_RESOURCE_ATTRIBUTES": "peer.service.name=x"}, "locust"),
-        ({"OTEL_SERVICE_NAME": ""}, "locust"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=x"}, {"service.name": "x"}),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=x", "OTEL_SERVICE_NAME": "shop"}, {"service.name": "shop"}),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "team=shop%20one"}, {"service.name": "locust", "team": "shop one"}),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=mine"}, {"service.instance.id": "mine"}),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "peer.service.name=x"}, {"service.name": "locust"}),
+        ({"OTEL_SERVICE_NAME": ""}, {"service.name": "locust"}),
     ],
 )
-def test_service_name(rig: Rig, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], name: str) -> None:
-    """The service is `locust` unless a variable names it; an empty one is as good as none."""
-    for variable, value in variables.items():
-        monkeypatch.setenv(variable, value)
-    assert resource(rig)["service.name"] == name
-
-
-def test_instances() -> None:
-    """Two processes have ids that are different."""
-    assert Kept().instance != Kept().instance
-    assert len(Kept().instance) == 36
-
-
-@pytest.fixture
-def to_sink(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Callable[[HttpSink], Push]:
-    """Return what makes a push over a real connection."""
-    monkeypatch.undo()
-    return lambda sink: MetricsPush(
-        rig.session,
-        OtlpSettings(target(sink.url), None, 3600, is_exponential=True, is_delta=False),
-        replace(target(sink.url), timeout_s=10.0),
-        rig.kept,
-    )
-
-
-def test_a_real_server(rig: Rig, to_sink: Callable[[HttpSink], Push]) -> None:
-    """Over a real connection a push arrives, and the server's refusal of the next one is counted."""
-    with HttpSink(reply(), reply("503 Busy")) as sink:
-        pushed(to_sink(sink), 2)
-    assert (len(sink.received), rig.counts()) == (2, (1, 1))
-    assert rig.lines == [("WARNING", f"OTLP: otlp_metrics to {sink.url} are failing: 503 Busy")]
-
-
-def test_a_real_black_hole(rig: Rig, to_sink: Callable[[HttpSink], Push]) -> None:
-    """A server that takes the request and never answers is let go of at once, long before its time is up."""
-
-    def silent(connection: Any) -> None:
-        connection.settimeout(5)
-        connection.recv(1)
-
-    with HttpSink(silent, reply()) as sink:
-        push = to_sink(sink)
-        hanging = threading.Thread(target=push.push)
-        hanging.start()
-        wait_until(lambda: sink.received)
-        started = perf_counter()
-        push.abandon()
-        hanging.join(5)
-        push.push()
-        assert perf_counter() - started < 1
-    assert rig.counts() == (1, 0)
+def test_resource_of_the_environment(
+    resource: Callable[..., dict[str, Any]], variables: dict[str, str], expected: dict[str, str]
+) -> None:
+    """The standard variables win over our attributes."""
+    attributes = resource(variables)
+    assert attributes["service.version"] == "0.1.0"
+    assert {name: attributes[name] for name in expected} == expected

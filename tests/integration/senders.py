@@ -1,4 +1,4 @@
-"""What the tests of both senders need: something to send, certificates, and one push."""
+"""Data to send, certificates, and a push, for the tests of both senders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 import trustme
 from opentelemetry.sdk.resources import Resource
 
-from locust_otel.core.errors import ConfigurationError
 from locust_otel.core.events import Event
 from locust_otel.core.families import families
 from locust_otel.core.snapshot import SeriesKey
@@ -15,9 +14,9 @@ from locust_otel.exporter.otlp.encoding import Encoder
 from locust_otel.exporter.otlp.grpc import GrpcSender
 from locust_otel.exporter.otlp.outcome import Outcome
 from locust_otel.exporter.otlp.sender import HttpSender
-from locust_otel.exporter.otlp.settings import Signal, Target, resolve
-from tests.unit.factories import Load
-from tests.unit.otlp_sinks import record, snapshot
+from locust_otel.exporter.otlp.settings import Signal, Target
+from tests.unit.factories import Load, record
+from tests.unit.otlp_sinks import snapshot
 
 ENCODER = Encoder(Resource({"service.name": "shop"}), "1.2.3", is_exponential=False, is_delta=False)
 CA = trustme.CA()
@@ -43,19 +42,9 @@ def make(signal: Signal, where: Target) -> GrpcSender | HttpSender:
 
 
 def send(where: Target, signal: Signal = Signal.METRICS, times: int = 1) -> Outcome:
-    """Send, and return what came of the last one."""
+    """Send, and return the last outcome."""
     sender = make(signal, where)
     for _ in range(times):
         outcome = sender.send(metrics() if signal is Signal.METRICS else events())
     sender.cut()
     return outcome
-
-
-def usable(endpoint: str, protocol: str, headers: str = "") -> Target | None:
-    """Return the target that settings make; None where they are refused before the run, which is as good."""
-    try:
-        settings = resolve(endpoint, protocol, None, {"OTEL_EXPORTER_OTLP_HEADERS": headers})
-    except ConfigurationError:
-        return None
-    assert settings is not None
-    return settings.metrics
