@@ -1,6 +1,7 @@
 """Make the Grafana dashboards of this folder: `python -m dashboards.generate [--check]`.
 
-Needs Grafana's own builders (`grafana-foundation-sdk`), which only those who change a dashboard have to have; the
-package ships the JSON. Reading order: `names` (what may be asked for), `promql` (how), `panels` (how it looks),
-`frame` (variables, annotations, the place of each panel), then a module for each dashboard.
+Only those who change a dashboard need Grafana's builders (`grafana-foundation-sdk`); the package ships the JSON.
+Metrics come from `locust_otel.core.catalogue`, recorded series and PromQL from `locust_otel.slo.rules`. Reading order:
+`promql` (queries), `panels` (look), `queries` (shared by several dashboards), `frame` (variables, annotations, places),
+then a module for each dashboard.
 """

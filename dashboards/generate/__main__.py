@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parents[1]
 
 
 def dashboards() -> list[Dashboard]:
-    """Return all of them, in the order in which a person needs them."""
+    """Return all dashboards, in the order in which users need them."""
     return [live(), slo(), load(), compare(), gameday(), generator()]
 
 
@@ -30,10 +30,10 @@ def text(dashboard: Dashboard) -> str:
 
 
 def main() -> int:
-    """Write the files, or with `--check` say which of them are out of date; return the exit code."""
+    """Write the files, or with `--check` list those that are out of date; return the exit code."""
     wanted = {f"{dashboard.uid}.json": text(dashboard) for dashboard in dashboards()}
-    found = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.json")}
-    stale = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    present = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.json")}
+    stale = sorted(name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name))
     if "--check" in sys.argv:
         if stale:
             print(f"out of date: {', '.join(stale)}; run make generate", file=sys.stderr)  # noqa: T201

@@ -1,4 +1,4 @@
-"""What all dashboards share: variables, annotations, links, and the place of each panel."""
+"""Frame of all dashboards: variables, annotations, links, and the place of each panel."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from grafana_foundation_sdk.builders import dashboard as b
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as d
 
-from dashboards.generate import names
+from dashboards.generate import promql as q
 from dashboards.generate.panels import DATASOURCE, GREY, PINK, SKY, VERMILLION
-from dashboards.generate.promql import RUN
+from locust_otel.core import catalogue
+from locust_otel.core.catalogue import Metric
+from locust_otel.slo.rules.promql import aggregated, lines, on
 
 WIDTH = 24
 """Columns of Grafana's grid."""
 
 SCHEMA_VERSION = 39
-"""Of the JSON: the last one that Grafana 11 writes; later ones migrate it as they load it."""
+"""Version of the JSON: the last one that Grafana 11 writes; later versions of Grafana migrate it when they load it."""
 
-Panel = Builder[d.Panel]
-
-
-def datasource() -> b.DatasourceVariable:
-    """Return the choice of the Prometheus."""
-    return b.DatasourceVariable("datasource").label("Data source").type("prometheus")
+Rows = list[tuple[int, list[tuple[int, Any]]]]
+"""Height of each row of panels, and its panels with their widths."""
 
 
 def query_variable(name: str, label: str, query: str) -> b.QueryVariable:
@@ -35,23 +33,32 @@ def query_variable(name: str, label: str, query: str) -> b.QueryVariable:
 
 
 def run() -> b.QueryVariable:
-    """Return the choice of the run, of those in the time range; the ids begin with the time, so the latest is first."""
-    variable = query_variable("run_id", "Run", f"label_values({names.INFO}, run_id)")
+    """Return the choice of the run; ids begin with the time, so the latest run of the time range is first."""
+    variable = query_variable("run_id", "Run", f"label_values({catalogue.RUN_INFO.name}, run_id)")
     return variable.sort(d.VariableSort.ALPHABETICAL_DESC)
 
 
-def several(name: str, label: str, metric: str) -> b.QueryVariable:
-    """Return the choice of some values of a label of the run, or all of them."""
-    variable = query_variable(name, label, f"label_values({RUN.of(metric)}, {name})").multi(True).include_all(True)
-    return variable.all_value(".*").current(d.VariableOption(selected=True, text=["All"], value=["$__all"]))
+def several(name: str, label: str, metric: Metric) -> b.QueryVariable:
+    """Return the choice of several values of the label `name`, or of all."""
+    return repeated(name, label, metric).all_value(".*")
 
 
-def each(name: str, label: str, metric: str, of_label: str = "") -> b.QueryVariable:
-    """Return the same for panels that are repeated, which need the values themselves for All."""
-    variable = (
-        query_variable(name, label, f"label_values({RUN.of(metric)}, {of_label or name})").multi(True).include_all(True)
-    )
+def repeated(name: str, label: str, metric: Metric, of_label: str = "") -> b.QueryVariable:
+    """Return the same choice for repeated panels: they need the values themselves for All."""
+    query = f"label_values({q.RUN.series(metric)}, {of_label or name})"
+    variable = query_variable(name, label, query).multi(True).include_all(True)
     return variable.current(d.VariableOption(selected=True, text=["All"], value=["$__all"]))
+
+
+def run_link(uid: str, title: str, *variables: str) -> dict[str, object]:
+    """Return the link of a run in a table with its `Started` and `Ended`, which sets the time range to the run."""
+    kept = "&".join(f"${{{name}:queryparam}}" for name in ("datasource", *variables))
+    return {
+        "title": title,
+        "url": f"/d/{uid}?{kept}&var-run_id=${{__value.text:percentencode}}"
+        "&from=${__data.fields.Started.numeric}&to=${__data.fields.Ended.numeric}",
+        "targetBlank": False,
+    }
 
 
 def _annotation(name: str, colour: str, title: str, text: str, expr: str) -> b.AnnotationQuery:
@@ -60,24 +67,25 @@ def _annotation(name: str, colour: str, title: str, text: str, expr: str) -> b.A
 
 
 def events() -> list[Builder[d.AnnotationQuery]]:
-    """Return start and stop of the run, its alerts and its marks; each stands on every time series."""
-    start = f"max by (run_id) ({RUN.of(names.START)})"
-    stop = f"{start} + max by (run_id) ({RUN.of(names.ELAPSED)})"
-    is_over = f"max by (run_id) ({RUN.of(names.ACTIVE)}) == 0"
-    marks = RUN.of("locust_marks_total")
-    # A mark's series comes into being with the mark.
-    now = f"sum by (run_id, mark, kind) ({marks})"
-    before = f"sum by (run_id, mark, kind) ({marks} offset $__interval)"
-    # Where an alert begins: a band from there to its end would tint most of a graph. The SLO dashboard has the bands.
-    firing = 'ALERTS{run_id="$run_id", alertstate="firing", severity!="none"}'
-    alerts = f"{firing} unless {firing} offset $__interval"
+    """Return start and stop of the run, its alerts and its marks, for every time series."""
+    start, elapsed, active = (
+        aggregated("max", q.RUN.series(metric), "run_id")
+        for metric in (catalogue.RUN_START, catalogue.RUN_ELAPSED, catalogue.RUN_ACTIVE)
+    )
+    stop = lines(f"(1000 * ({start} + {elapsed}))", f"and {on('run_id')} ({active} == 0)")
+    # The series of a mark appears with the mark.
+    marks = q.RUN.series(catalogue.MARKS)
+    now, before = (
+        aggregated("sum", series, "run_id", "mark", "kind") for series in (marks, f"{marks} offset $__interval")
+    )
+    # Only the start of an alert: a band up to its end would colour most of a graph. The SLO dashboard has the bands.
+    alerts = f"{q.FIRING} unless {q.FIRING} offset $__interval"
     return [
         _annotation("Run start", SKY, "start", "{{run_id}}", f"1000 * {start}").use_value_for_time(True),
-        _annotation("Run stop", GREY, "stop", "{{run_id}}", f"(1000 * ({stop}))\nand on (run_id) ({is_over})")
-        .use_value_for_time(True),
+        _annotation("Run stop", GREY, "stop", "{{run_id}}", stop).use_value_for_time(True),
         _annotation("Alerts", VERMILLION, "{{alertname}}", "{{slo}} {{severity}}", alerts),
         _annotation("Marks", PINK, "{{mark}}", "{{kind}}", f"({now} > {before})\nor ({now} unless {before})"),
-    ]  # fmt: skip
+    ]
 
 
 def board(
@@ -90,18 +98,22 @@ def board(
     """Return a dashboard.
 
     Args:
-        uid: Never changes: links and bookmarks hold it.
+        uid: Never changes: links and bookmarks use it.
         title: Its title.
         description: One sentence.
-        variables: Besides the data source.
-        rows: Height of each row of panels, and its panels with their widths, which add up to `WIDTH`; or a heading,
-            which keeps what is below it from moving up beside repeated panels.
+        variables: All but the data source.
+        rows: Rows of panels whose widths add up to `WIDTH`; or headings, which keep the panels below from moving up
+            beside repeated panels.
+
+    Raises:
+        ValueError: The widths of a row do not add up.
     """
     result = b.Dashboard(title).uid(uid).description(description).tags(["locust", "locust-otel"]).editable()
     result.time("now-15m", "now").refresh("5s").timezone("browser").tooltip(d.DashboardCursorSync.CROSSHAIR)
     link = b.DashboardLink("Locust").type(d.DashboardLinkType.DASHBOARDS).tags(["locust-otel"]).as_dropdown(True)
     result.link(link.include_vars(True).keep_time(True))
-    for variable in (datasource(), *variables):
+    source = b.DatasourceVariable("datasource").label("Data source").type("prometheus")
+    for variable in (source, *variables):
         result.with_variable(variable)
     for annotation in events():
         result.annotation(annotation)

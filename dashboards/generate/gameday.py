@@ -1,14 +1,13 @@
-"""Game day: what was broken, when the alerts came and went, what users had of it, and the service's own target."""
+"""Game day: faults, the alerts that they cause, their effect on users, and the targets of the service."""
 
 from __future__ import annotations
 
 from grafana_foundation_sdk.models import dashboard as d
 
-from dashboards.generate import frame, names
+from dashboards.generate import frame, queries
 from dashboards.generate import promql as q
 from dashboards.generate.panels import (
     COUNT,
-    GREEN,
     GREY,
     LIMIT,
     NO_SLO,
@@ -26,184 +25,160 @@ from dashboards.generate.panels import (
     timeline,
     values,
 )
+from locust_otel.core import catalogue
 from locust_otel.gameday.mark_client import FAULT_END, FAULT_START
+from locust_otel.slo.rules import names
+from locust_otel.slo.rules.promql import aggregated, lines, on, over, selector
 
 UID = "locust-otel-gameday"
-STATES = values(_0=("quiet", GREEN), _1=("pending", ORANGE), _2=("firing", VERMILLION), _3=("broken", GREY))
-START, END = f'kind="{FAULT_START}"', f'kind="{FAULT_END}"'
-MARKS = names.MARKS
-FIRING = q.Selector('run_id="$run_id", alertstate="firing", severity!="none"')
-PENDING = q.Selector('run_id="$run_id", alertstate="pending", severity!="none"')
-SERVICE = q.Selector('job=~"$service_job"')
+STATES = values(queries.ALERT_STATES | {"3": ("broken", GREY)})
+STARTS, ENDS = (q.RUN.series(catalogue.MARKS, kind=kind) for kind in (FAULT_START, FAULT_END))
+ALERT = ("alertname", "slo", "severity")
 
 
-def _first(series: str, by: str, step: str = q.RANGE) -> str:
-    """Return the Unix time at which a series first had a sample in the time range."""
-    return f"min by ({by}) (min_over_time(timestamp({series})[{step}:$__interval]))"
+def _first(series: str) -> str:
+    """Return the Unix time of the first sample of a series in the time range."""
+    return over("min_over_time", f"timestamp({series})", q.STEPS)
+
+
+def _figures() -> list[tuple[int, object]]:
+    faults = q.RUN.over("max_over_time", catalogue.MARKS, q.RANGE, kind=FAULT_START)
+    alerts = aggregated("max", over("max_over_time", q.FIRING, q.RANGE), *ALERT)
+    spent = aggregated("max", q.RUN.over("max_over_time", names.BUDGET_SPENT, q.RANGE), "slo")
+    panels = (
+        figure(
+            "Time to detect",
+            "Time from the start of the first fault in the time range to the first alert that fired. Zoom in on "
+            "another fault to see its time.",
+            SECONDS,
+            Query(f"min({_first(q.FIRING)})\n- min({_first(STARTS)})"),
+        ),
+        figure("Faults started", "Marks of the start of a fault.", COUNT, Query(f"sum({faults})")),
+        figure(
+            "Alerts fired",
+            "Alerts of this run that fired, by objective and severity.",
+            COUNT,
+            Query(f"count({alerts})"),
+        ),
+        figure(
+            "Budget spent",
+            "The largest share of an error budget of the period that the run has spent.",
+            RATIO,
+            Query(f"max({spent})"),
+        ),
+    )
+    return [(6, panel) for panel in panels]
 
 
 def _line() -> object:
     """Return faults and alerts on one time line."""
-    begun = f"sum by (mark) ({q.RUN.of(MARKS, START)})"
-    ended = f"sum by (mark) ({q.RUN.of(MARKS, END)})"
-    by = "max by (alertname, slo, severity)"
+    begun, ended = (aggregated("sum", series, "mark") for series in (STARTS, ENDS))
     return timeline(
         "Faults and alerts",
-        "A band for each fault while it is broken, and for each alert while it is pending or firing: they show how "
-        "long after the start of a fault an alert begins, and how long after its end it ends.",
+        "A band for each fault while it lasts, and for each alert while it is pending or firing: the time from the "
+        "start of a fault to its alert, and from the end of the fault to the end of the alert.",
         STATES,
-        # Once a fault has ended as often as it has begun, its band ends.
+        # The band ends when the fault has as many ends as starts.
         Query(f"3 * (({begun} - ({ended} or 0 * {begun})) > bool 0)", "fault {{mark}}"),
-        Query(
-            f"2 * {by} ({FIRING.of('ALERTS')})\nor\n{by} ({PENDING.of('ALERTS')})", "{{alertname}} {{slo}} {{severity}}"
-        ),
+        Query(q.alert_states(*ALERT), "{{alertname}} {{slo}} {{severity}}"),
         no_data="No fault was marked, and no alert of this run was pending or firing",
     )
 
 
-def _burn() -> object:
-    return graph(
+def _objectives() -> list[tuple[int, object]]:
+    burn = graph(
         "SLO burn",
-        "How many times faster than allowed the error budget of each objective goes, over each window, and the factors "
-        "at which the alerts begin.",
+        "Burn rate of each objective over each window, and the limits of the alerts.",
         "suffix: x",
-        Query(f"max by (slo, window) ({q.RUN.of('locust_slo:burn_rate:rate')})", "{{slo}} over {{window}}"),
+        Query(f"max by (slo, window) ({q.RUN.series(names.BURN_RATE)})", "{{slo}} over {{window}}"),
         Query(
-            f"max by (severity, window) ({q.RUN.of('locust_slo:burn_rate:factor')})",
+            f"max by (severity, window) ({q.RUN.series(names.BURN_FACTOR)})",
             "factor {{severity}} {{window}}",
             look=LIMIT,
         ),
         no_data=NO_SLO,
     )
-
-
-def _bad() -> object:
-    bad = 'outcome="bad"'
-    return graph(
+    bad = graph(
         "Bad events",
-        "Requests a second that miss an objective: the first one after a fault begins, the last one before users have "
+        "Requests per second that miss an objective, from the first one after the start of a fault until users have "
         "recovered.",
         PER_SECOND,
-        Query(q.rate("locust_slo_events_total", "slo", bad, of=q.RUN), "{{slo}}"),
+        Query(q.rate(catalogue.SLO_EVENTS, "slo", scope=q.RUN, outcome="bad"), "{{slo}}"),
         no_data=NO_SLO,
     )
+    return [(12, burn), (12, bad)]
 
 
 def _times() -> list[tuple[int, object]]:
-    faults = _first(q.RUN.of(MARKS, START), "mark")
-    ends = _first(q.RUN.of(MARKS, END), "mark")
-    alerts = _first(FIRING.of("ALERTS"), "alertname, slo, severity")
-    start = f"max(max_over_time({q.RUN.over(names.START, q.RANGE)}))"
-    lasts = f"max by (alertname, slo, severity) (max_over_time(timestamp({FIRING.of('ALERTS')})[$__range:$__interval]))"
-    none = "No fault was marked"
-    return [
-        (
-            10,
-            grid(
-                "Faults",
-                "When each fault began and ended, in seconds since the start of the run. A fault that comes twice is "
-                "told of once; the scorecard of `locust-otel gameday` has each.",
-                Column("Fault", label="mark"),
-                Column("Began", f"{faults}\n- on () group_left () {start}", unit=SECONDS, width=110),
-                Column("Ended", f"{ends}\n- on () group_left () {start}", unit=SECONDS, width=110),
-                no_data=none,
-            ),
-        ),
-        (
-            14,
-            grid(
-                "Alerts: detection and recovery",
-                "When each alert first and last fired, in seconds since the start of the run: hold them against the "
-                "faults beside.",
-                Column("Alert", label="alertname"),
-                Column("Objective", label="slo", width=130),
-                Column("Severity", label="severity", width=90),
-                Column("First fired", f"{alerts}\n- on () group_left () {start}", unit=SECONDS, width=110),
-                Column("Last fired", f"{lasts}\n- on () group_left () {start}", unit=SECONDS, width=110),
-                no_data="No alert of this run fired",
-            ),
-        ),
-    ]
+    start = f"max({q.RUN.over('max_over_time', catalogue.RUN_START, q.RANGE)})"
+    lasts = over("max_over_time", f"timestamp({q.FIRING})", q.STEPS)
+
+    def time(heading: str, function: str, series: str, *by: str) -> Column:
+        query = lines(aggregated(function, series, *by), f"- {on()} group_left () {start}")
+        return Column(heading, query, unit=SECONDS, width=110)
+
+    faults = grid(
+        "Faults",
+        "Start and end of each fault, in seconds since the start of the run. A fault that comes twice has one row; the "
+        "scorecard of `locust-otel gameday` has each of them.",
+        Column("Fault", label="mark"),
+        time("Began", "min", _first(STARTS), "mark"),
+        time("Ended", "min", _first(ENDS), "mark"),
+        no_data="No fault was marked",
+    )
+    alerts = grid(
+        "Alerts: detection and recovery",
+        "First and last time at which each alert fired, in seconds since the start of the run. Compare them with the "
+        "faults on the left.",
+        Column("Alert", label="alertname"),
+        Column("Objective", label="slo", width=130),
+        Column("Severity", label="severity", width=90),
+        time("First fired", "min", _first(q.FIRING), *ALERT),
+        time("Last fired", "max", lasts, *ALERT),
+        no_data="No alert of this run fired",
+    )
+    return [(10, faults), (14, alerts)]
 
 
-def gameday() -> d.Dashboard:
-    """Return the dashboard."""
-    by = "max by (alertname, slo, severity)"
-    first_fault = f"min(min_over_time(timestamp({q.RUN.of(MARKS, START)})[$__range:$__interval]))"
-    first_alert = f"min(min_over_time(timestamp({FIRING.of('ALERTS')})[$__range:$__interval]))"
-    spent = f"max by (slo) (max_over_time({q.RUN.over('locust_slo:error_budget:spent', q.RANGE)}))"
-    head = [
-        (
-            6,
-            figure(
-                "Time to detect",
-                "From the start of the first fault in the time range to the first alert that fired; zoom in on one "
-                "fault for its own.",
-                SECONDS,
-                Query(f"{first_alert}\n- {first_fault}", instant=True),
-            ),
-        ),
-        (
-            6,
-            figure(
-                "Faults made",
-                "Marks that say that a fault began.",
-                COUNT,
-                Query(f"sum(max_over_time({q.RUN.over(MARKS, q.RANGE, START)}))", instant=True),
-            ),
-        ),
-        (
-            6,
-            figure(
-                "Alerts fired",
-                "Alerts of this run that have fired, each by objective and severity.",
-                COUNT,
-                Query(f"count({by} (max_over_time({FIRING.over('ALERTS', q.RANGE)})))", instant=True),
-            ),
-        ),
-        (
-            6,
-            figure(
-                "Budget spent",
-                "The most that the run has spent of the period's error budgets.",
-                RATIO,
-                Query(f"max({spent})", instant=True),
-                no_data="–",
-            ),
-        ),
-    ]
+def _service() -> list[tuple[int, object]]:
     failures = graph(
         "Failed requests",
         "Share of the requests that fail.",
         RATIO,
-        Query(q.failure_ratio(of=q.RUN), "failed", look=colour(VERMILLION)),
+        Query(q.failure_ratio(scope=q.RUN), "failed", look=colour(VERMILLION)),
     )
     latency = graph(
         "Latency",
-        "Half of the requests are faster than the lower line, all but one in a hundred faster than the upper one.",
+        "50 % of the requests take at most the time of the lower line, 99 % at most that of the upper line.",
         SECONDS,
-        Query(q.quantile("0.5", of=q.RUN), "p50"),
-        Query(q.quantile("0.99", of=q.RUN), "p99", look=colour(ORANGE)),
+        Query(q.quantile("0.5", scope=q.RUN), "p50"),
+        Query(q.quantile("0.99", scope=q.RUN), "p99", look=colour(ORANGE)),
     )
+    up_series = selector("up", 'job=~"$service_job"')
     up = graph(
         "The service's targets",
-        "Whether Prometheus can scrape the service under test: 1 yes, 0 no. Choose its job above, and put panels of "
-        "its own below.",
+        "Whether Prometheus can scrape the service under test: 1 is yes, 0 is no. Choose its job above, and add panels "
+        "for its own metrics below.",
         COUNT,
-        Query(f"max by (job, instance) ({SERVICE.of('up')})", "{{job}} {{instance}}"),
+        Query(f"max by (job, instance) ({up_series})", "{{job}} {{instance}}"),
         no_data="No target of that job",
     )
+    return [(8, failures), (8, latency), (8, up)]
+
+
+def gameday() -> d.Dashboard:
+    """Return the dashboard."""
     return frame.board(
         UID,
         "Locust: game day",
-        "Faults on a time line, and whether the alerts came and went in time.",
+        "Faults on a time line, and the alerts that they cause.",
         [frame.run(), frame.query_variable("service_job", "Service's job", "label_values(up, job)")],
         [
-            (4, head),
+            (4, _figures()),
             (9, [(24, _line())]),
-            (9, [(12, _burn()), (12, _bad())]),
+            (9, _objectives()),
             (8, _times()),
             "The service under test",
-            (8, [(8, failures), (8, latency), (8, up)]),
+            (8, _service()),
         ],
     )

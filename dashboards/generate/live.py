@@ -1,236 +1,210 @@
-"""Live run: how the run goes, from the whole down to an endpoint."""
+"""Live run: progress of one run, from the whole run down to an endpoint."""
 
 from __future__ import annotations
 
 from grafana_foundation_sdk.models import common as c
 from grafana_foundation_sdk.models import dashboard as d
 
-from dashboards.generate import frame, names
+from dashboards.generate import frame, queries
 from dashboards.generate import promql as q
+from dashboards.generate.frame import Rows
 from dashboards.generate.panels import (
     COUNT,
-    GREEN,
     LIMIT,
-    ORANGE,
     PER_SECOND,
-    PINK,
     RATIO,
     SECONDS,
-    SKY,
-    VERMILLION,
     Column,
     Query,
-    colour,
     density,
     figure,
     graph,
     grid,
-    values,
 )
+from locust_otel.core import catalogue
+from locust_otel.slo.rules import names
+from locust_otel.slo.rules.promql import aggregated, over
 
 UID = "locust-otel-live"
-THRESHOLD = "locust_slo_threshold_seconds"
-BUDGET = "locust_slo:error_budget:remaining"
 
-VALIDITY = values(_0=("no", VERMILLION), _1=("yes", GREEN))
-
-_STATE = f"max by (state) (last_over_time({q.RUN.over(names.STATE, q.RANGE)})) == 1"
-_HERE = f"/d/{UID}?${{datasource:queryparam}}&${{run_id:queryparam}}&${{__url_time_range}}"
 _FILTER = {
     "title": "Show this endpoint only",
-    "url": f"{_HERE}&var-name=${{__value.text:percentencode}}&var-user_class=$__all",
-    "targetBlank": False,
-}
-_OPEN = {
-    "title": "Show this run from start to stop",
-    "url": f"/d/{UID}?${{datasource:queryparam}}&var-run_id=${{__value.text:percentencode}}"
-    "&from=${__data.fields.Started.numeric}&to=${__data.fields.Ended.numeric}",
+    "url": f"/d/{UID}?${{datasource:queryparam}}&${{run_id:queryparam}}&${{__url_time_range}}"
+    "&var-name=${__value.text:percentencode}&var-user_class=$__all",
     "targetBlank": False,
 }
 
 
-def header() -> list[tuple[int, list[tuple[int, object]]]]:
-    """Return the figures of the whole run, two rows of them; `$__range` has to reach back into the run."""
-    valid = f"min(min_over_time({q.RUN.over(names.VALID, q.RANGE)}))"
+def _figures() -> Rows:
+    """Return the figures of the whole run in two rows; `$__range` has to reach back to the start of the run."""
+    state = f"max by (state) ({q.RUN.over('last_over_time', catalogue.RUN_STATE, q.RANGE)}) == 1"
     first = [
         figure(
             "Run state",
-            "What Locust is doing: spawning, running, stopping or stopped; lost if its process died.",
+            "State of the run: spawning, running, stopping or stopped; lost if its process died.",
             "string",
-            Query(_STATE, "{{state}}", instant=True),
+            Query(state, "{{state}}"),
         ).text_mode(c.BigValueTextMode.NAME),
         figure(
             "Elapsed",
-            "Since the run started; stands still once it has stopped.",
+            "Time since the start of the run; it ends with the run.",
             "dthms",
-            Query(q.last(names.ELAPSED), instant=True),
+            Query(q.last(catalogue.RUN_ELAPSED)),
         ),
         figure(
             "Users",
-            "Simulated users now, and how many are asked for; both are 0 once the run has stopped.",
+            "Simulated users that are running, and their target. Both are 0 after the run.",
             COUNT,
-            Query(q.last(names.USERS, of=q.BY_CLASS, how="sum"), "now", instant=True),
-            Query(q.last(names.TARGET, of=q.BY_CLASS, how="sum"), "asked for", instant=True),
+            Query(q.last(catalogue.USERS, scope=q.BY_CLASS, how="sum"), "now"),
+            Query(q.last(catalogue.USERS_TARGET, scope=q.BY_CLASS, how="sum"), "target"),
         ),
         figure(
             "Throughput, mean",
-            "Requests to date over the time the run has lasted.",
+            "Requests to date, divided by the duration of the run.",
             PER_SECOND,
-            Query(q.throughput_to_date(), instant=True),
+            Query(q.throughput_to_date()),
         ).decimals(1),
         figure(
             "Failure ratio",
-            "Failed requests over all requests, to date.",
+            "Failed requests, divided by all requests to date.",
             RATIO,
-            Query(q.failure_ratio_to_date(), instant=True),
+            Query(q.failure_ratio_to_date()),
         ).decimals(2),
         figure(
             "p95, whole run",
-            "95 % of all requests to date were answered within this time. Within 4.4 % where Prometheus stores "
-            "native histograms; with classic buckets only as good as their edges are near.",
+            "95 % of all requests to date took at most this time. The error is at most 4.4 % if Prometheus stores "
+            "native histograms. With classic buckets it depends on their bounds.",
             SECONDS,
-            Query(q.quantile("0.95", window=q.RANGE, to_date=True), instant=True),
+            Query(q.quantile("0.95", to_date=q.RANGE)),
         ),
         figure(
             "Budget left",
-            "The smallest share of an error budget that is left, of all objectives; below 0 it is overspent.",
+            "The smallest share of an error budget that is left, of all objectives. Below 0 the budget is overspent.",
             RATIO,
-            Query(q.last(BUDGET, how="min"), instant=True),
+            Query(q.last(names.BUDGET_REMAINING, how="min")),
             no_data="no SLO",
         ).decimals(0),
         figure(
-            "Numbers valid?",
-            "No where the load generator was too slow at any moment of the time range: the latencies then tell of "
-            "the generator, not of the service.",
+            "Run valid?",
+            queries.INVALID_NOTE,
             COUNT,
-            Query(valid, instant=True),
-        ).mappings(VALIDITY),
+            Query(f"min({q.RUN.over('min_over_time', catalogue.RUN_VALID, q.RANGE)})"),
+        ).mappings(queries.VALIDITY),
     ]
-    second = [
-        figure("Requests", "All requests to date.", COUNT, Query(q.total(names.REQUESTS), instant=True)),
+    counts = [
+        figure("Requests", "All requests to date.", COUNT, Query(q.total(catalogue.REQUESTS))),
         figure(
             "Failures",
-            "Failed requests to date, as Locust judged them.",
+            "Requests to date that Locust counted as failed.",
             COUNT,
-            Query(q.total(names.REQUESTS, "", q.FAILED), instant=True),
+            Query(q.total(catalogue.REQUESTS, outcome="failure")),
         ),
         figure(
             "Slow requests",
             "Requests to date that took longer than --slow-request.",
             COUNT,
-            Query(q.total(names.SLOW), instant=True),
+            Query(q.total(catalogue.SLOW_REQUESTS)),
         ),
         figure(
             "Most users",
             "The largest number of simulated users in the time range.",
             COUNT,
-            Query(f"max_over_time(sum({q.BY_CLASS.of(names.USERS)})[$__range:$__interval])", instant=True),
-        ),
-        figure(
-            "Median, whole run",
-            "Half of all requests to date were answered within this time.",
-            SECONDS,
-            Query(q.quantile("0.5", window=q.RANGE, to_date=True), instant=True),
-        ),
-        figure(
-            "p99, whole run",
-            "99 % of all requests to date were answered within this time.",
-            SECONDS,
-            Query(q.quantile("0.99", window=q.RANGE, to_date=True), instant=True),
+            Query(over("max_over_time", f"sum({q.BY_CLASS.series(catalogue.USERS)})", q.STEPS)),
         ),
     ]
-    for panel in second[:4]:
+    for panel in counts:
         panel.unit("locale").decimals(0)
-    return [(4, [(3, panel) for panel in first]), (3, [(4, panel) for panel in second])]
+    quantiles = [
+        figure(
+            title, f"{share} % of all requests to date took at most this time.", SECONDS,
+            Query(q.quantile(ratio, to_date=q.RANGE))
+        )
+        for title, share, ratio in (("Median, whole run", 50, "0.5"), ("p99, whole run", 99, "0.99"))
+    ]  # fmt: skip
+    return [(4, [(3, panel) for panel in first]), (3, [(4, panel) for panel in (*counts, *quantiles)])]
 
 
-def _graphs() -> list[tuple[int, list[tuple[int, object]]]]:
+def _graphs() -> Rows:
     throughput = graph(
         "Throughput by outcome",
-        "Requests a second, those that failed on top of those that did not.",
+        "Requests per second, with the failed requests on top of the successful ones.",
         PER_SECOND,
-        Query(q.rate(names.REQUESTS, "", 'outcome="success"'), "success", look=colour(SKY)),
-        Query(q.rate(names.REQUESTS, "", q.FAILED), "failure", look=colour(VERMILLION)),
+        *queries.outcomes(),
         stacked=True,
     )
     users = graph(
         "Users against target",
-        "Simulated users by class, and how many are asked for: a gap that stays means that users cannot be started, "
-        "or have ended.",
+        "Simulated users by class, and their target. If a gap remains, users cannot start, or have ended.",
         COUNT,
-        Query(f"sum by (user_class) ({q.BY_CLASS.of(names.USERS)})", "{{user_class}}"),
-        Query(f"sum({q.BY_CLASS.of(names.TARGET)})", "asked for", look=LIMIT),
+        Query(f"sum by (user_class) ({q.BY_CLASS.series(catalogue.USERS)})", "{{user_class}}"),
+        Query(f"sum({q.BY_CLASS.series(catalogue.USERS_TARGET)})", "target", look=LIMIT),
         stacked=True,
     )
     latency = graph(
         "Latency",
-        "Percentiles of the response times of now, and the thresholds of the objectives. The diamonds are single "
-        "requests; where the data source knows the traces, a click opens one.",
+        "Current percentiles of the response times, and the thresholds of the objectives. Diamonds are single "
+        "requests. If the data source knows the traces, a click opens the trace.",
         SECONDS,
-        Query(q.quantile("0.99"), "p99", look=colour(PINK)),
-        Query(q.quantile("0.95"), "p95", exemplar=True, look=colour(ORANGE)),
-        Query(q.quantile("0.5"), "p50", look=colour(SKY)),
-        Query(f"max by (slo) ({q.RUN.of(THRESHOLD)})", "objective {{slo}}", look=LIMIT),
+        *queries.percentiles(exemplar="p95"),
+        Query(f"max by (slo) ({q.RUN.series(catalogue.SLO_THRESHOLD)})", "objective {{slo}}", look=LIMIT),
     )
+    bucket = f"{catalogue.REQUEST_DURATION.name}_bucket"
     buckets = density(
         "Latency heatmap",
-        "How many requests took how long: two bands are two kinds of answers, which no percentile shows.",
+        "Number of requests by duration. Two bands are two kinds of responses, which no percentile shows.",
         SECONDS,
-        Query(f"sum by (le) (increase({q.FILTERED.over(f'{names.DURATION}_bucket', q.RATE)}))", "{{le}}"),
-        Query(f"sum(increase({q.FILTERED.over(names.DURATION, q.RATE)}))"),
+        Query(aggregated("sum", q.FILTERED.over("increase", bucket, q.RATE), "le"), "{{le}}"),
+        Query(f"sum({q.FILTERED.over('increase', catalogue.REQUEST_DURATION, q.RATE)})"),
     )
     errors = graph(
         "Failures by error type",
-        "Failures a second by HTTP status, or by the class of the exception. From the first one on.",
+        "Failures per second by HTTP status, or by the class of the exception, from the first failure on.",
         PER_SECOND,
-        Query(q.arrivals(names.ERRORS, "error_type", q.BY_NAME), "{{error_type}}"),
+        Query(q.arrivals(catalogue.REQUEST_ERRORS, "error_type", scope=q.BY_NAME), "{{error_type}}"),
         bars=True,
         no_data="No failure in the time range",
     )
     slow = graph(
         "Slow requests",
-        "Requests a second that took longer than --slow-request, by endpoint.",
+        "Requests per second that took longer than --slow-request, by endpoint.",
         PER_SECOND,
-        Query(q.arrivals(names.SLOW, "method, name", q.FILTERED), "{{method}} {{name}}"),
+        Query(q.arrivals(catalogue.SLOW_REQUESTS, "method", "name"), "{{method}} {{name}}"),
         bars=True,
         no_data="No slow request in the time range",
     )
-    return [
-        (8, [(12, throughput), (12, users)]),
-        (11, [(12, latency), (12, buckets)]),
-        (9, [(12, errors), (12, slow)]),
-    ]
+    return [(8, [(12, throughput), (12, users)]), (11, [(12, latency), (12, buckets)]), (9, [(12, errors), (12, slow)])]
 
 
-def _tables() -> list[tuple[int, list[tuple[int, object]]]]:
-    by = "method, name"
+def _tables() -> Rows:
+    by = ("method", "name")
     endpoints = grid(
         "Endpoints",
-        "Of all requests to date, the worst on top. A click on a name shows that endpoint only.",
+        "All requests to date, the worst endpoint first. A click on a name shows that endpoint only.",
         Column("Method", label="method", width=75),
         Column("Name", label="name", look={"links": [_FILTER]}),
-        Column("Requests", q.total(names.REQUESTS, by), unit="locale", width=95),
-        Column("Req/s", q.throughput_to_date(by), unit=PER_SECOND, width=105, look={"decimals": 2}),
-        Column("Failed", q.failure_ratio_to_date(by), unit=RATIO, width=90, look={"decimals": 2}),
-        Column("p50", q.quantile("0.5", by, window=q.RANGE, to_date=True), unit=SECONDS, width=85),
-        Column("p95", q.quantile("0.95", by, window=q.RANGE, to_date=True), unit=SECONDS, width=85),
-        Column("p99", q.quantile("0.99", by, window=q.RANGE, to_date=True), unit=SECONDS, width=85),
-        Column("Slow", q.total(names.SLOW, by), unit="locale", width=70),
+        Column("Requests", q.total(catalogue.REQUESTS, *by), unit="locale", width=95),
+        Column("Req/s", q.throughput_to_date(*by), unit=PER_SECOND, width=105, look={"decimals": 2}),
+        Column("Failed", q.failure_ratio_to_date(*by), unit=RATIO, width=90, look={"decimals": 2}),
+        *(
+            Column(heading, q.quantile(ratio, *by, to_date=q.RANGE), unit=SECONDS, width=85)
+            for heading, ratio in (("p50", "0.5"), ("p95", "0.95"), ("p99", "0.99"))
+        ),
+        Column("Slow", q.total(catalogue.SLOW_REQUESTS, *by), unit="locale", width=70),
         sort=("Failed", "p95"),
     )
-    start = f"max by (run_id) (last_over_time({names.START}[$__range]))"
+    all_runs = q.Selector(())
+    start, elapsed = (
+        q.last(metric, "run_id", scope=all_runs) for metric in (catalogue.RUN_START, catalogue.RUN_ELAPSED)
+    )
+    requests = q.total(catalogue.REQUESTS, "run_id", scope=all_runs)
+    link = frame.run_link(UID, "Show this run from start to stop")
     runs = grid(
         "Runs in the time range",
-        "A click on a run shows it from its start to its stop.",
-        Column("Run", label="run_id", look={"links": [_OPEN]}),
+        "A click on a run shows the run from start to stop.",
+        Column("Run", label="run_id", look={"links": [link]}),
         Column("Started", f"floor(1000 * {start})", unit="dateTimeAsIso", width=155),
-        Column(
-            "Ended",
-            f"ceil(1000 * ({start} + max by (run_id) (last_over_time({names.ELAPSED}[$__range]))))",
-            unit="dateTimeAsIso",
-            width=155,
-        ),
-        Column("Requests", f"sum by (run_id) (max_over_time({names.REQUESTS}[$__range]))", unit="locale", width=85),
+        Column("Ended", f"ceil(1000 * ({start} + {elapsed}))", unit="dateTimeAsIso", width=155),
+        Column("Requests", requests, unit="locale", width=85),
         sort=("Started",),
     )
     return [(9, [(15, endpoints), (9, runs)])]
@@ -241,11 +215,11 @@ def live() -> d.Dashboard:
     return frame.board(
         UID,
         "Locust: live run",
-        "How a Locust run goes: header, throughput, users, latency, failures, endpoints.",
+        "Progress of a Locust run: figures, throughput, users, latency, failures, endpoints.",
         [
             frame.run(),
-            frame.several("name", "Name", names.REQUESTS),
-            frame.several("user_class", "User class", names.REQUESTS),
+            frame.several("name", "Name", catalogue.REQUESTS),
+            frame.several("user_class", "User class", catalogue.REQUESTS),
         ],
-        [*header(), *_graphs(), *_tables()],
+        [*_figures(), *_graphs(), *_tables()],
     )

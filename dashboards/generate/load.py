@@ -1,34 +1,32 @@
-"""Load against latency: where the knee is, and what shape the way to it has."""
+"""Load against latency: where the knee is, and the shape of the curve before it."""
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders import text
+from grafana_foundation_sdk.builders import text, xychart
 from grafana_foundation_sdk.models import dashboard as d
 from grafana_foundation_sdk.models import text as t
 
-from dashboards.generate import frame, names
+from dashboards.generate import frame, queries
 from dashboards.generate import promql as q
 from dashboards.generate.panels import (
     DATASOURCE,
     GREY,
-    ORANGE,
     PER_SECOND,
-    PINK,
     RATIO,
     SECONDS,
     SKY,
     VERMILLION,
-    Dots,
     Query,
     colour,
     graph,
     scatter,
 )
+from locust_otel.core import catalogue
+from locust_otel.slo.rules.promql import ratio
 
 UID = "locust-otel-load"
-USERS = f"sum({q.RUN.of(names.USERS)})"
-X = "users"
-_HOW = """
+USERS = Query(f"sum({q.RUN.series(catalogue.USERS)})", "users")
+_SHAPES = """
 | what you see | what it is |
 | --- | --- |
 | latency rises evenly with the users, throughput still rises | **linear**: work queues up little by little; size it |
@@ -40,108 +38,85 @@ _HOW = """
 
 def _over_time() -> list[tuple[int, object]]:
     right = {"custom.axisPlacement": "right", "unit": "short", "custom.fillOpacity": 15, "custom.lineWidth": 1}
+    users = Query(USERS.expr, USERS.legend, look=colour(GREY) | right)
     latency = graph(
         "Users and latency over time",
-        "Percentiles of now on the left, users on the right: whether they move together.",
+        "Current percentiles on the left, users on the right.",
         SECONDS,
-        Query(USERS, X, look=colour(GREY) | right),
-        Query(q.quantile("0.99"), "p99", look=colour(PINK)),
-        Query(q.quantile("0.95"), "p95", exemplar=True, look=colour(ORANGE)),
-        Query(q.quantile("0.5"), "p50", look=colour(SKY)),
+        users,
+        *queries.percentiles(exemplar="p95"),
     )
     throughput = graph(
         "Users and throughput over time",
-        "Requests a second on the left, users on the right: users that bring no more requests are waiting.",
+        "Requests per second on the left, users on the right. Users that bring no more requests are waiting.",
         PER_SECOND,
-        Query(USERS, X, look=colour(GREY) | right),
-        Query(q.rate(names.REQUESTS, "", 'outcome="success"'), "success", look=colour(SKY)),
-        Query(q.rate(names.REQUESTS, "", q.FAILED), "failure", look=colour(VERMILLION)),
+        users,
+        *queries.outcomes(),
+    )
+    return [(12, latency), (12, throughput)]
+
+
+def _over_users() -> list[tuple[int, object]]:
+    latency = scatter(
+        "Latency over users",
+        "Each dot is a moment of the run: its users and its latency. The knee is where the dots leave the flat line.",
+        SECONDS,
+        USERS,
+        *queries.percentiles(),
+    )
+    throughput = scatter(
+        "Throughput over users",
+        "Each dot is a moment of the run. Where more users bring no more requests, the service is saturated.",
+        PER_SECOND,
+        USERS,
+        *queries.outcomes(),
     )
     return [(12, latency), (12, throughput)]
 
 
 def _per_user() -> list[tuple[int, object]]:
+    users = f"sum({q.BY_CLASS.series(catalogue.USERS)})"
     rate = graph(
-        "Requests a second and user",
-        "A user that waits makes fewer requests: where this falls, the service is the limit.",
+        "Requests per second and user",
+        "Users that wait make fewer requests. Where this falls, the service is the limit.",
         PER_SECOND,
-        Query(
-            f"{q.rate(names.REQUESTS)}\n/\n(sum({q.BY_CLASS.of(names.USERS)}) > 0)", "requests a user", look=colour(SKY)
-        ),
+        Query(ratio(q.rate(catalogue.REQUESTS), users), "requests a user", look=colour(SKY)),
     ).decimals(2)
     failed = graph(
         "Failure ratio",
-        "Failed requests over all requests, now.",
+        "Current failed requests, divided by all requests.",
         RATIO,
         Query(q.failure_ratio(), "failed", look=colour(VERMILLION)),
     )
-    shapes = text.Panel().title("How to read it").content(_HOW.strip()).mode(t.TextMode.MARKDOWN).datasource(DATASOURCE)
-    shapes.description("What the shapes of latency over load mean.")
+    shapes = text.Panel().title("How to read it").content(_SHAPES.strip()).mode(t.TextMode.MARKDOWN)
+    shapes.datasource(DATASOURCE).description("Shapes of latency over load, and their causes.")
     return [(7, rate), (7, failed), (10, shapes)]
+
+
+def _repeated(variable: str, description: str) -> list[tuple[int, xychart.Panel]]:
+    """Return a scatter plot for each value of a variable."""
+    panel = scatter(f"${variable}", description, SECONDS, USERS, *queries.percentiles("p95", "p50"))
+    return [(24, panel.repeat(variable).repeat_direction("h").max_per_row(4))]
 
 
 def load() -> d.Dashboard:
     """Return the dashboard."""
-    latency = scatter(
-        "Latency over users",
-        "Each dot is a moment of the run: so many users, so long an answer. The knee is where the dots leave the "
-        "flat line.",
-        SECONDS,
-        (USERS, X),
-        Dots(q.quantile("0.99"), "p99", PINK),
-        Dots(q.quantile("0.95"), "p95", ORANGE),
-        Dots(q.quantile("0.5"), "p50", SKY),
-    )
-    throughput = scatter(
-        "Throughput over users",
-        "Each dot is a moment of the run. Where more users bring no more requests, the service is full.",
-        PER_SECOND,
-        (USERS, X),
-        Dots(q.rate(names.REQUESTS, "", 'outcome="success"'), "success", SKY),
-        Dots(q.rate(names.REQUESTS, "", q.FAILED), "failure", VERMILLION),
-    )
-    endpoint = (
-        scatter(
-            "$name",
-            "Latency of this endpoint over all users of the run.",
-            SECONDS,
-            (USERS, X),
-            Dots(q.quantile("0.95"), "p95", ORANGE),
-            Dots(q.quantile("0.5"), "p50", SKY),
-        )
-        .repeat("name")
-        .repeat_direction("h")
-        .max_per_row(4)
-    )
-    of_class = (
-        scatter(
-            "$user_class",
-            "Latency this class of users sees over all users of the run.",
-            SECONDS,
-            (USERS, X),
-            Dots(q.quantile("0.95"), "p95", ORANGE),
-            Dots(q.quantile("0.5"), "p50", SKY),
-        )
-        .repeat("user_class")
-        .repeat_direction("h")
-        .max_per_row(4)
-    )
     return frame.board(
         UID,
         "Locust: load against latency",
         "Latency and throughput over the number of users, in total and for each endpoint.",
         [
             frame.run(),
-            frame.each("name", "Name", names.REQUESTS),
-            frame.each("user_class", "User class", names.REQUESTS),
+            frame.repeated("name", "Name", catalogue.REQUESTS),
+            frame.repeated("user_class", "User class", catalogue.REQUESTS),
         ],
         [
             (9, _over_time()),
-            (10, [(12, latency), (12, throughput)]),
+            (10, _over_users()),
             (9, _per_user()),
             "By endpoint",
-            (8, [(24, endpoint)]),
+            (8, _repeated("name", "Latency of this endpoint over all users of the run.")),
             "By user class",
-            (8, [(24, of_class)]),
+            (8, _repeated("user_class", "Latency of this class of users over all users of the run.")),
         ],
     )

@@ -1,125 +1,134 @@
-"""PromQL as functions.
+"""Queries of dashboards, made of the PromQL of the rules and of Grafana's variables.
 
-Two kinds of figures. *To date*: series of a run start at 0, so the last value of a counter is its total, and a ratio of
-two totals or a quantile of a whole histogram is exact; `[$__range]` finds it also where the run is over. *Now*: rates
-over `$__rate_interval`. A ratio is always a sum over a sum.
+*To date*: the series of a run start at 0, so the last value of a counter is its total, and a ratio of two totals or a
+quantile of a whole histogram is exact. `[$__range]` finds these values after the run is over too. *Now*: rates over
+`$__rate_interval`. A ratio is always a sum over a sum.
 
-A run is stored with native histograms or with classic buckets, by what its Prometheus was set to. `quantile` asks for
-both, native first: it is the nearer one, and where there is none that half is empty.
+Prometheus stores native histograms or classic buckets, depending on its settings. `quantile` queries both, the more
+exact native histogram first; one of the two is empty.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dashboards.generate import names
+from locust_otel.core import catalogue
+from locust_otel.core.catalogue import Metric
+from locust_otel.slo.rules import names
+from locust_otel.slo.rules.promql import aggregated, lines, of, on, over, selector
 
 RATE = "$__rate_interval"
 RANGE = "$__range"
+STEPS = "$__range:$__interval"
+"""Window of a subquery."""
+
+RUN_ID = 'run_id="$run_id"'
 
 
 @dataclass(frozen=True)
 class Selector:
-    """Which series: matchers between the braces, and for a run that is laid over another how much older it is."""
+    """Choice of series: matchers, and the offset of a run that is laid over another one."""
 
-    matchers: str = 'run_id="$run_id"'
+    matchers: tuple[str, ...] = (RUN_ID,)
     offset: str = ""
 
-    def of(self, metric: str, *more: str) -> str:
-        """Return an instant vector."""
-        return f"{self._series(metric, more)}{self.offset}"
+    @property
+    def run(self) -> Selector:
+        """All series of the run; its first matcher names it."""
+        return replace(self, matchers=self.matchers[:1])
 
-    def over(self, metric: str, window: str, *more: str) -> str:
-        """Return a range vector."""
-        return f"{self._series(metric, more)}[{window}]{self.offset}"
+    def series(self, metric: Metric | str, *matchers: str, **labels: str) -> str:
+        """Return an instant vector of a metric of the catalogue, or of a recorded series."""
+        series = self._series(metric, *matchers, **labels)
+        return f"{series} offset {self.offset}" if self.offset else series
 
-    def _series(self, metric: str, more: tuple[str, ...]) -> str:
-        return f"{metric}{{{', '.join(part for part in (self.matchers, *more) if part)}}}"
+    def over(self, function: str, metric: Metric | str, window: str, *matchers: str, **labels: str) -> str:
+        """Return a function of a range vector."""
+        return over(function, self._series(metric, *matchers, **labels), window, self.offset)
+
+    def _series(self, metric: Metric | str, *matchers: str, **labels: str) -> str:
+        if isinstance(metric, str):
+            return selector(metric, *self.matchers, *matchers, **labels)
+        return of(metric, *self.matchers, *matchers, **labels)
 
 
 RUN = Selector()
-"""All of the run."""
+"""All series of the run."""
 
-FILTERED = Selector('run_id="$run_id", name=~"$name", user_class=~"$user_class"')
-"""What of the run the variables leave."""
+BY_NAME = Selector((RUN_ID, 'name=~"$name"'))
+"""Series of the run with the chosen names."""
 
-BY_NAME = Selector('run_id="$run_id", name=~"$name"')
-"""The same, for metrics without a user class."""
+BY_CLASS = Selector((RUN_ID, 'user_class=~"$user_class"'))
+"""Series of the run with the chosen user classes."""
 
-BY_CLASS = Selector('run_id="$run_id", user_class=~"$user_class"')
-"""The same, for metrics without a name."""
+FILTERED = Selector((*BY_NAME.matchers, 'user_class=~"$user_class"'))
+"""Series of the run with the chosen names and user classes."""
 
-
-def _by(labels: str) -> str:
-    return f" by ({labels})" if labels else ""
-
-
-def rate(metric: str, by: str = "", *more: str, of: Selector = FILTERED) -> str:
-    """Return how fast a counter grows now."""
-    return f"sum{_by(by)} (rate({of.over(metric, RATE, *more)}))"
+FIRING, PENDING = (
+    RUN.series(names.ALERTS, f'alertstate="{state}", severity!="none"') for state in ("firing", "pending")
+)
+"""Alerts of the run."""
 
 
-def total(metric: str, by: str = "", *more: str, of: Selector = FILTERED, window: str = RANGE) -> str:
-    """Return a counter's value to date."""
-    return f"sum{_by(by)} (max_over_time({of.over(metric, window, *more)}))"
+def rate(metric: Metric, *by: str, scope: Selector = FILTERED, **labels: str) -> str:
+    """Return the increase of a counter per second, now."""
+    return aggregated("sum", scope.over("rate", metric, RATE, **labels), *by)
 
 
-def last(metric: str, by: str = "", *more: str, of: Selector = RUN, window: str = RANGE, how: str = "max") -> str:
-    """Return the last value of a gauge."""
-    return f"{how}{_by(by)} (last_over_time({of.over(metric, window, *more)}))"
+def total(metric: Metric, *by: str, scope: Selector = FILTERED, window: str = RANGE, **labels: str) -> str:
+    """Return the value of a counter to date."""
+    return aggregated("sum", scope.over("max_over_time", metric, window, **labels), *by)
 
 
-def arrivals(metric: str, by: str, of: Selector = FILTERED) -> str:
-    """Return how fast a counter grows, where it does.
+def last(metric: Metric | str, *by: str, scope: Selector = RUN, window: str = RANGE, how: str = "max") -> str:
+    """Return the last value of a gauge, or of a recorded series."""
+    return aggregated(how, scope.over("last_over_time", metric, window), *by)
 
-    For series that come into being with their first event, which `rate` would lose. The hour keeps a missed scrape from
-    looking like a new series.
+
+def arrivals(metric: Metric, *by: str, scope: Selector = FILTERED) -> str:
+    """Return the increase of a counter per second, where it is above 0.
+
+    For series that appear with their first event, which `rate` would miss. The hour keeps a missed scrape from looking
+    like a new series.
     """
-    now = f"sum by ({by}) ({of.of(metric)})"
-    before = f"sum by ({by}) (last_over_time({of.over(metric, '1h')} offset $__interval))"
+    now = aggregated("sum", scope.series(metric), *by)
+    before = aggregated("sum", replace(scope, offset="$__interval").over("last_over_time", metric, "1h"), *by)
     return f"({now} - ({before} or {now} * 0)) / ($__interval_ms / 1000)\n> 0"
 
 
-def quantile(  # noqa: PLR0913  # all but the first have a default
-    q: str,
-    by: str = "",
-    *,
-    metric: str = names.DURATION,
-    of: Selector = FILTERED,
-    window: str = RATE,
-    to_date: bool = False,
+def quantile(
+    q: str, *by: str, metric: Metric = catalogue.REQUEST_DURATION, scope: Selector = FILTERED, to_date: str = ""
 ) -> str:
-    """Return a quantile of a histogram, native or classic: of now, or of all to date."""
-    function = "last_over_time" if to_date else "rate"
-    native = f"sum{_by(by)} ({function}({of.over(metric, window)}))"
-    with_le = f"le, {by}" if by else "le"
-    classic = f"sum by ({with_le}) ({function}({of.over(f'{metric}_bucket', window)}))"
-    return f"histogram_quantile({q}, {native})\nor\nhistogram_quantile({q}, {classic})"
+    """Return a quantile of a histogram, native or classic: of now, or of all values in the window `to_date`."""
+    function, window = ("last_over_time", to_date) if to_date else ("rate", RATE)
+    native = aggregated("sum", scope.over(function, metric, window), *by)
+    classic = aggregated("sum", scope.over(function, f"{metric.name}_bucket", window), "le", *by)
+    return lines(f"histogram_quantile({q}, {native})", "or", f"histogram_quantile({q}, {classic})")
 
 
-def failure_ratio(by: str = "", *, of: Selector = FILTERED) -> str:
+def failure_ratio(*by: str, scope: Selector = FILTERED) -> str:
     """Return failed requests over all requests, now."""
-    return f"{rate(names.REQUESTS, by, _FAILED, of=of)}\n/\n{rate(names.REQUESTS, by, of=of)}"
+    failed = rate(catalogue.REQUESTS, *by, scope=scope, outcome="failure")
+    return lines(failed, "/", rate(catalogue.REQUESTS, *by, scope=scope))
 
 
-def failure_ratio_to_date(by: str = "", *, of: Selector = FILTERED, window: str = RANGE) -> str:
-    """Return failed requests over all requests, of all to date."""
-    failed = total(names.REQUESTS, by, _FAILED, of=of, window=window)
-    return f"{failed}\n/\n{total(names.REQUESTS, by, of=of, window=window)}"
+def failure_ratio_to_date(*by: str, scope: Selector = FILTERED, window: str = RANGE) -> str:
+    """Return failed requests over all requests, to date."""
+    failed = total(catalogue.REQUESTS, *by, scope=scope, window=window, outcome="failure")
+    return lines(failed, "/", total(catalogue.REQUESTS, *by, scope=scope, window=window))
 
 
-def throughput_to_date(by: str = "", *, of: Selector = FILTERED, window: str = RANGE) -> str:
-    """Return requests over the seconds the run has lasted."""
-    requests = total(names.REQUESTS, by, of=of, window=window)
-    run = Selector(of.matchers.partition(",")[0], of.offset)
-    return f"{requests}\n/ on () group_left ()\n{last(names.ELAPSED, of=run, window=window)}"
-
-
-_FAILED = 'outcome="failure"'
-FAILED = _FAILED
+def throughput_to_date(*by: str) -> str:
+    """Return requests over the seconds that the run has lasted."""
+    return lines(total(catalogue.REQUESTS, *by), f"/ {on()} group_left ()", last(catalogue.RUN_ELAPSED))
 
 
 def of_this_process(vector: str) -> str:
-    """Return of a metric of our own health, which has no run_id, what the run's own processes say."""
-    run, workers = RUN.of(names.INFO), RUN.of(names.WORKER_USERS)
-    return f"({vector})\nand on (job, instance)\n({run} or {workers})"
+    """Return those series of a metric without run_id that come from the processes of the run."""
+    run, workers = RUN.series(catalogue.RUN_INFO), RUN.series(catalogue.WORKER_USERS)
+    return lines(f"({vector})", f"and {on('job', 'instance')}", f"({run} or {workers})")
+
+
+def alert_states(*by: str) -> str:
+    """Return 2 for alerts that fire, 1 for alerts that are pending."""
+    return lines(f"2 * {aggregated('max', FIRING, *by)}", "or", aggregated("max", PENDING, *by))

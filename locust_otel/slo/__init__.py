@@ -1,5 +1,5 @@
-"""Service level objectives: the SLO file, the objectives in it, burn rates, the verdict on a run.
+"""Service level objectives: the SLO file, its objectives, burn rates, the verdict on a run.
 
-`rules` makes Prometheus rules from the same file. Each room but `core` and `wire` may import this one; the plugin uses
-the names and thresholds only. It may import `core` only: a file is judged alike in a run, in CI and in a report.
+`rules` makes Prometheus rules from the same file. All rooms but `core` and `wire` may import this room; the plugin uses
+names and thresholds only. It may import `core` only, so that a run, CI and a report judge a file alike.
 """

@@ -1,8 +1,7 @@
-"""Burn rates of the error budget of a run, over the windows that the alerting rules use; windows that suit a period.
+"""Burn rates of the error budget of a run over the windows of the alerting rules; default windows of a period.
 
-The SRE workbook pairs a long window with a short one and asks for a burn rate in both. Its windows of hours are for a
-budget of 30 days; a load test of half an hour is over before an hour has passed, so here the windows of a short period
-are shares of it.
+The SRE workbook pairs a long window with a short one and requires a burn rate in both. Its windows of hours are for a
+budget of 30 days. A load test may be shorter than an hour, so the windows of a short period are shares of it.
 https://sre.google/workbook/alerting-on-slos/
 """
 
@@ -17,18 +16,18 @@ from locust_otel.slo.counts import Counts
 from locust_otel.slo.objectives import Objective, Slo, Window, plain
 
 MIN_SCRAPES = 4
-"""Scrapes that a window must hold: with fewer, one that fails leaves no rate."""
+"""Scrapes in the shortest window: with fewer, one failed scrape leaves no rate."""
 
 _DAY_S = 86400
 _WORKBOOK = (("critical", 3600, 300, "14.4"), ("critical", 21600, 1800, "6"), ("warning", 259200, 21600, "1"))
 _SHARES = (("critical", 15, "0.2"), ("warning", 3, "0.5"))
-"""Severity, long window as a part of the period, share of the budget."""
+"""Severity, period divided by the long window, share of the budget."""
 
-_POINTS = 150  # samples in a window, so its length is exact to 0.7 %
+_POINTS = 150  # samples in a window, so that its length is exact to 0.7 %
 
 
 class Burning(NamedTuple):
-    """A pair of windows in which the budget burns too fast."""
+    """A pair of windows in which the budget of an objective burns too fast."""
 
     objective: Objective
     window: Window
@@ -53,7 +52,7 @@ class BurnRates:
             length_s = float(length)
             if not samples or now_s - samples[-1][0] >= length_s / _POINTS:
                 samples.append((now_s, values))
-            # A sample from before the window stays, so that the rate is over the whole window even if samples are rare.
+            # Keep one sample from before the window: the rate is over the whole window even if samples are rare.
             while len(samples) > 1 and samples[1][0] <= now_s - length_s:
                 samples.popleft()
 
@@ -66,7 +65,7 @@ class BurnRates:
         return recent.bad / recent.total / float(objective.budget) if recent.total else None
 
     def burning(self) -> Iterator[Burning]:
-        """Yield the pairs of windows that burn now: those for which the alerting rules would fire."""
+        """Yield the pairs of windows for which the alerting rules would fire now."""
         for objective in self._slo.objectives:
             if objective.budget is None or self._now.get(objective.name, Counts()).total < self._slo.min_requests:
                 continue
@@ -80,9 +79,9 @@ class BurnRates:
 def default_windows(
     period_s: Decimal, scrape_interval_s: Decimal, smallest_target: Decimal | None
 ) -> tuple[Window, ...]:
-    """Return windows for a period; fewer, or none, where it is too short for them.
+    """Return windows for a period; fewer, or none, if it is too short for them.
 
-    The lowest target of the objectives bounds the burn rate that can be reached; it is None where all are on the mean.
+    The smallest target of the objectives limits the burn rates that are possible; it is None if all are means.
     """
     if period_s >= 7 * _DAY_S:
         drafts = [
@@ -93,20 +92,20 @@ def default_windows(
         drafts = [
             (severity, *_pair(period_s / part, scrape_interval_s), Decimal(share)) for severity, part, share in _SHARES
         ]
-    # All requests bad burns at 1 / (1 - target); where an alert begins must lie well below.
+    # If all requests are bad, the burn rate is 1 / (1 - target); the limit of an alert must be well below.
     highest = (1 + 1 / (1 - smallest_target)) / 2 if smallest_target is not None else Decimal(1000)
     windows: list[Window] = []
     for severity, long_s, short_s, share in drafts:
-        if windows and long_s <= windows[-1].long_s:  # a period this short has room for one pair
+        if windows and long_s <= windows[-1].long_s:  # so short a period has one pair only
             continue
-        bounded = min(max(share, long_s / period_s), highest * long_s / period_s, Decimal(1))
         if long_s <= period_s and MIN_SCRAPES * scrape_interval_s <= short_s < long_s:
-            windows.append(Window(severity, long_s, short_s, plain(bounded)))
+            budget = min(max(share, long_s / period_s), highest * long_s / period_s, Decimal(1))
+            windows.append(Window(severity, long_s, short_s, plain(budget)))
     return tuple(windows)
 
 
 def _pair(long_s: Decimal, scrape_interval_s: Decimal) -> tuple[Decimal, Decimal]:
-    """Return a long and a short window of whole seconds, long enough for the scrapes they need."""
+    """Return a long and a short window of whole seconds with at least `MIN_SCRAPES` scrapes."""
     shortest = MIN_SCRAPES * scrape_interval_s
     long_s = max(long_s, 2 * shortest)
     return _whole(long_s), _whole(max(long_s / 4, shortest))

@@ -1,6 +1,6 @@
 """Good and bad requests of an objective, counted from the histogram of each series.
 
-Each threshold is a bound of the histogram, so the counts are exact, and the request path does nothing for them.
+Each threshold is a bound of the histogram, so the counts are exact and cost nothing for each request.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from locust_otel.slo.objectives import Objective, Sli
 
 
 class Counts(NamedTuple):
-    """Judged requests; for a mean, all with a duration are good, and only for a mean there is a sum of durations."""
+    """Judged requests; for a mean all requests with a duration are good, and only a mean has a sum of durations."""
 
     good: int = 0
     bad: int = 0
@@ -39,30 +39,30 @@ Endpoint = tuple[str, str]
 
 
 def count(objective: Objective, series: Iterable[SeriesSnapshot], layout: Layout) -> Counts:
-    """Return the requests of some series, as an objective judges them; no requests if it matches none of the series.
+    """Return the requests of series as an objective judges them.
 
     Raises:
-        KeyError: The threshold of the objective is no bound of the histogram.
+        KeyError: The threshold of the objective is not a bound of the histogram.
     """
     good, bad, sum_s = 0, 0, 0.0
     sli, only_success = objective.sli, objective.only_success
     covers = objective.match.covers if objective.match else None
     threshold_s = float(objective.within_s or 0)
-    for each in series:
-        method, name, user_class, outcome = each.key
+    for snapshot in series:
+        method, name, user_class, outcome = snapshot.key
         failed = outcome == "failure"
         if (failed and only_success) or (covers is not None and not covers(method, name, user_class)):
             continue
         if sli is Sli.SUCCESS:
             if failed:
-                bad += each.total
+                bad += snapshot.total
             else:
-                good += each.total
+                good += snapshot.total
         elif sli is Sli.LATENCY:
-            above = layout.above(each.counts, threshold_s)
-            good += each.measured - above
+            above = layout.above(snapshot.counts, threshold_s)
+            good += snapshot.measured - above
             bad += above
         else:
-            good += each.measured
-            sum_s += each.sum_s
+            good += snapshot.measured
+            sum_s += snapshot.sum_s
     return Counts(good, bad, sum_s)

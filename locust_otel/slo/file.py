@@ -1,4 +1,4 @@
-"""From an SLO file to objectives: every problem of the file at once, each with its line."""
+"""Reader of SLO files: it reports all problems of a file at once, each with its line."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def load(path: str) -> Slo:
     """Read an SLO file.
 
     Raises:
-        ConfigurationError: It cannot be used; `problems` has one error for each thing wrong with it.
+        ConfigurationError: It cannot be used; `problems` has one error for each problem.
     """
     return parse(read(Path(path), path, _SLUG), path)
 
 
 def parse(data: bytes, name: str) -> Slo:
-    """Return what the content of an SLO file asks for; errors name the file `name`.
+    """Return the objectives of the content of an SLO file; errors name the file `name`.
 
     Raises:
-        ConfigurationError: As `load` does.
+        ConfigurationError: As in `load`.
     """
     document = Document(name, data, _SLUG)
     shape, left_out = validated(document, FileShape, _PLACEHOLDERS, _WANTED)
@@ -47,19 +47,20 @@ def _contradictions(shape: FileShape, left_out: set[Place]) -> Iterator[Problem]
             yield from _objective_problems(objective)
     has_period = ("period",) not in left_out
     if has_period and ("warmup",) not in left_out and shape.warmup >= shape.period:
-        found = f"A warm-up of {span(shape.warmup)} leaves nothing of a period of {span(shape.period)}."
+        found = f"A warm-up of {span(shape.warmup)} is not shorter than the period of {span(shape.period)}."
         yield ("warmup",), found, "Write a shorter warmup, or a longer period.", "warmup"
     if not has_period or ("scrape_interval",) in left_out:
         return
     shortest, interval = MIN_SCRAPES * shape.scrape_interval, span(shape.scrape_interval)
     if shape.period < 2 * shortest:
-        found = f"A period of {span(shape.period)} has no room for windows of four scrapes of {interval}."
+        found = f"A period of {span(shape.period)} is too short for windows of four scrapes of {interval}."
         remedy = f"Write {span(2 * shortest)} or more, or a shorter scrape_interval."
         yield ("period" if "period" in shape.model_fields_set else "scrape_interval",), found, remedy, "period-short"
-    windows = shape.windows or ()
+    windows = shape.windows or []
     for index, window in enumerate(windows):
         problems = (*_length_problems(window, windows[:index], shape), *_unreachable(window, shape))
-        yield from (((*window.place, key), found, remedy, f"window-{slug}") for key, found, remedy, slug in problems)
+        for key, found, remedy, slug in problems:
+            yield (*window.place, key), found, remedy, f"window-{slug}"
 
 
 def _objective_problems(objective: ObjectiveShape) -> Iterator[Problem]:
@@ -70,13 +71,13 @@ def _objective_problems(objective: ObjectiveShape) -> Iterator[Problem]:
         found = f"An objective with sli: {sli} needs {key}."
         yield (*place, key), found, f"Add {key}: {_EXAMPLES[key]}.", "missing"
     for key in sorted(meaningless & given):
-        found = f"{key} means nothing with sli: {sli}."
+        found = f"{key} has no meaning with sli: {sli}."
         yield (*place, key), found, "Remove it, or choose another sli.", "contradiction"
     match = objective.match
     for keys, shape in (("match",), match), (("match", "not"), match and match.exclude):
         if shape is not None and not shape.model_fields_set:
             remedy = "Add name, method or user_class, or remove it."
-            yield (*place, *keys), "This matches nothing in particular.", remedy, "match-empty"
+            yield (*place, *keys), "This match has no key.", remedy, "match-empty"
 
 
 _WindowProblems = Iterator[tuple[str, str, str, str]]
@@ -97,7 +98,7 @@ def _length_problems(window: WindowShape, above: Sequence[WindowShape], shape: F
         found = f"{long} is longer than the period of {span(shape.period)}."
         yield "long", found, "Write a shorter window, or a longer period.", "long"
     if (window.severity, window.long) in {(other.severity, other.long) for other in above}:
-        found = f"There is a {window.severity} pair of {long} above."
+        found = f"There is another {window.severity} pair of {long} above."
         yield "long", found, "Remove one of them.", "twice"
 
 
@@ -110,7 +111,7 @@ def _unreachable(window: WindowShape, shape: FileShape) -> _WindowProblems:
             found = (
                 f"{percent(window.budget)} of {span(shape.period)} in {span(window.long)} is a burn rate of "
                 f"{float(factor):.4g}; with all requests bad, {name} burns at {float(highest):.4g}: "
-                "this can never fire."
+                "the alert can never fire."
             )
             yield "budget", found, f"Write less than {percent(bound)}, or a longer window.", "unreachable"
 

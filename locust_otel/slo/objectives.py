@@ -1,7 +1,6 @@
-"""What an SLO file asks for, as values.
+"""Values of an SLO file.
 
-Ratios and durations are decimals, so that a budget of 1 % reads 0.01 wherever it is written out, and a bound that is
-met exactly is met.
+Ratios and durations are decimals: a budget of 1 % is written 0.01, and a bound that is met exactly is met.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ TOLERANCE = Decimal("0.1")
 
 
 class Sli(Enum):
-    """What an objective looks at."""
+    """Service level indicator: the quantity that an objective limits."""
 
     SUCCESS = "success"
     LATENCY = "latency"
@@ -27,7 +26,6 @@ class Sli(Enum):
 
 @lru_cache(maxsize=1024)
 def _pattern(text: str) -> re.Pattern[str]:
-    """Return a text in which `*` stands for any characters as a pattern."""
     return re.compile(".*".join(map(re.escape, text.split("*"))), re.DOTALL)
 
 
@@ -37,9 +35,9 @@ def _fits(value: str, texts: tuple[str, ...]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Which requests an objective judges: those that fit each key, and none of the keys of `exclude`.
+    """Requests that an objective judges: they fit every key, and no key of `exclude`.
 
-    A key fits where one of its texts does, in which `*` stands for any characters; an empty one takes any.
+    A request fits a key if it fits one of its texts, where `*` matches any characters; every request fits an empty key.
     """
 
     methods: tuple[str, ...] = ()
@@ -48,57 +46,58 @@ class Match:
     exclude: Match | None = None
 
     def covers(self, method: str, name: str, user_class: str) -> bool:
-        """Return whether a request is one of them."""
+        """Return whether the objective judges a request."""
         keys = ((name, self.names), (method, self.methods), (user_class, self.user_classes))
         if not all(not texts or _fits(value, texts) for value, texts in keys):
             return False
-        no = self.exclude
-        return no is None or not (
-            _fits(name, no.names) or _fits(method, no.methods) or _fits(user_class, no.user_classes)
+        excluded = self.exclude
+        return excluded is None or not (
+            _fits(name, excluded.names) or _fits(method, excluded.methods) or _fits(user_class, excluded.user_classes)
         )
 
     @property
     def covers_folded(self) -> bool:
-        """Whether it covers requests that are counted under the name `_OTHER`."""
+        """True if it covers requests that are counted under the name `_OTHER`."""
         return not self.names or _fits(OTHER, self.names)
 
     @property
     def uncertain(self) -> Match | None:
-        """What takes the folded requests of which it is not known whether they fit; None where it is known of all.
+        """Match of the folded requests that may or may not fit; None if this is known of all requests.
 
-        A name that is written out is never folded, so only a pattern leaves that open.
+        Names without `*` are never folded, so only a pattern is uncertain.
         """
-        no = self.exclude
-        texts = (no.names if no else ()) if self.covers_folded else self.names
+        texts = self.names
+        if self.covers_folded:
+            texts = self.exclude.names if self.exclude else ()
         if not any("*" in text for text in texts):
             return None
-        return replace(self, names=(OTHER,), exclude=no and replace(no, names=()))
+        return replace(self, names=(OTHER,), exclude=self.exclude and replace(self.exclude, names=()))
 
     @property
     def knows_users(self) -> bool:
-        """Whether it depends on the class of the user."""
+        """True if it depends on the class of the user."""
         return bool(self.user_classes or (self.exclude and self.exclude.user_classes))
 
     def of_any_user(self) -> Match:
-        """Return it without what it says of users."""
-        exclude = None if self.exclude is None else replace(self.exclude, user_classes=())
-        return replace(self, user_classes=(), exclude=exclude)
+        """Return the match without its user classes."""
+        return replace(self, user_classes=(), exclude=self.exclude and replace(self.exclude, user_classes=()))
 
     def __bool__(self) -> bool:
         return bool(self.methods or self.names or self.user_classes or self.exclude)
 
     def __str__(self) -> str:
         parts = {"method": self.methods, "name": self.names, "user_class": self.user_classes}
-        told = [f"{key} {' or '.join(values)}" for key, values in parts.items() if values]
-        no = str(self.exclude).replace(", ", ", not ") if self.exclude else ""
-        return ", ".join([*told, f"not {no}"] if no else told)
+        words = [f"{key} {' or '.join(values)}" for key, values in parts.items() if values]
+        if self.exclude:
+            words.append("not " + str(self.exclude).replace(", ", ", not "))
+        return ", ".join(words)
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """One objective: the share of good requests in (0, 1), the longest duration, and the requests it judges.
+    """One objective: the share of good requests in (0, 1), the longest duration, and the requests that it judges.
 
-    There is no target for a mean, and no duration for success.
+    A mean has no target, and success has no duration.
     """
 
     name: str
@@ -110,28 +109,27 @@ class Objective:
 
     @property
     def budget(self) -> Decimal | None:
-        """Share of requests that may be bad; None for one on the mean."""
+        """Share of requests that may be bad; None for a mean."""
         return None if self.target is None else 1 - self.target
 
     @property
     def sentence(self) -> str:
         """The objective in words: `99 % of requests succeed`."""
-        who = "successful requests" if self.only_success else "requests"
+        requests = "successful requests" if self.only_success else "requests"
         if self.match:
-            who += f" ({self.match})"
-        if self.target is None or self.within_s is None:
-            if self.target is not None:
-                return f"{percent(self.target)} of {who} succeed"
-            return f"{who} take {spoken(self.within_s or Decimal(0))} on average at the most"
-        return f"{percent(self.target)} of {who} answer within {spoken(self.within_s)}"
+            requests += f" ({self.match})"
+        within = spoken(self.within_s or Decimal(0))
+        if self.target is None:
+            return f"{requests} take {within} on average at the most"
+        return f"{percent(self.target)} of {requests} " + (f"answer within {within}" if self.within_s else "succeed")
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A pair of windows whose burning is an alert, `critical` or `warning`.
+    """A pair of windows with an alert, `critical` or `warning`, that fires if the budget burns too fast in both.
 
-    The short one ends the alert soon after the burning has. `budget` is the share of the whole budget that burns in the
-    long window before it is an alert.
+    The short window ends the alert soon after the burn rate has fallen. At the limit, `budget` is the share of the
+    whole budget that burns in the long window.
     """
 
     severity: str
@@ -140,46 +138,45 @@ class Window:
     budget: Decimal
 
     def factor(self, period_s: Decimal) -> Decimal:
-        """Return how many times faster than sustainable the budget burns where the alert begins."""
-        factor = (self.budget * period_s / self.long_s).quantize(Decimal("0.000001"))
-        return plain(factor)
+        """Return the burn rate above which the alert fires; 1 spends the budget in exactly the period."""
+        return plain((self.budget * period_s / self.long_s).quantize(Decimal("0.000001")))
 
 
 @dataclass(frozen=True, slots=True)
 class Slo:
-    """An SLO file: the name of the file, its content, and what it says of one service."""
+    """An SLO file: the name and content of the file, and the objectives of one service."""
 
     service: str
     period_s: Decimal  # of the error budget
-    scrape_interval_s: Decimal  # that the rules assume
+    scrape_interval_s: Decimal  # assumed by the rules
     warmup_s: Decimal  # from the start of the run; not judged
     min_requests: int  # judged requests below which nothing is decided
     slow_s: Decimal  # a request that takes longer is slow
     objectives: tuple[Objective, ...]
     windows: tuple[Window, ...]
-    tolerance: Decimal = TOLERANCE  # share of the load asked for, or of the time, that may be missing
+    tolerance: Decimal = TOLERANCE  # share of the target load, or of the time, that may be missing
     source: str = ""
     text: str = field(default="", repr=False, compare=False)
 
     @property
     def thresholds_s(self) -> tuple[float, ...]:
-        """Seconds that must be bounds of the histogram for the judgement to be exact."""
+        """Seconds that must be bounds of the histogram for an exact verdict."""
         return tuple(float(o.within_s) for o in self.objectives if o.sli is Sli.LATENCY and o.within_s is not None)
 
     @property
     def names(self) -> frozenset[str]:
-        """Request names that must not be folded away, since an objective asks for them."""
+        """Request names that must not be folded, because an objective needs them."""
         matches = [match for o in self.objectives for match in (o.match, o.match.exclude) if match is not None]
         return frozenset(name for match in matches for name in match.names if "*" not in name)
 
     @property
     def spans_s(self) -> tuple[Decimal, ...]:
-        """All lengths of windows, each once, the shortest first."""
+        """Lengths of all windows, without duplicates, the shortest first."""
         return tuple(sorted({span for window in self.windows for span in (window.long_s, window.short_s)}))
 
     @property
     def slis(self) -> set[Sli]:
-        """What the objectives look at."""
+        """SLIs of the objectives."""
         return {objective.sli for objective in self.objectives}
 
     @property
@@ -194,7 +191,7 @@ def plain(number: Decimal) -> Decimal:
 
 
 def percent(ratio: Decimal) -> str:
-    """Return a ratio as people write it: `99.5 %`."""
+    """Return a ratio in percent: `99.5 %`."""
     return f"{plain(ratio * 100)} %"
 
 
@@ -202,15 +199,15 @@ _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 def span(seconds: Decimal) -> str:
-    """Return a duration as Prometheus writes it, `1m30s`, `500ms`."""
+    """Return a duration as Prometheus writes it: `1m30s`, `500ms`."""
     milliseconds = int(seconds * 1000)
     if milliseconds % 1000:
         return f"{milliseconds}ms"
-    left, parts = milliseconds // 1000, ""
+    left, text = milliseconds // 1000, ""
     for unit, length in _UNITS:
         count, left = divmod(left, length)
-        parts += f"{count}{unit}" if count else ""
-    return parts or "0s"
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"
 
 
 def spoken(seconds: Decimal) -> str:

@@ -1,4 +1,4 @@
-"""The objectives of one run while it is running: warm-up, judgement, burn rates, abort."""
+"""Objectives of one run while it is running: warm-up, verdict, burn rates, abort."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from locust_otel.slo.verdict import CERTAIN, JudgedRequests, Result, Status, ove
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Objectives of a run, judged at one moment; its results are in the order of the file."""
+    """Objectives of a run at one moment; the results are in the order of the file."""
 
     slo: Slo
     judged_s: float  # seconds since the warm-up
     is_warming_up: bool
-    burning: tuple[Burning, ...]  # pairs of windows that burned when the burn rates were last computed
+    burning: tuple[Burning, ...]  # pairs of windows that burned at the last look
     aborted: Burning | None  # the pair for which --slo-abort has stopped the run
     results: tuple[Result, ...]
     doubt: Doubt = CERTAIN
@@ -31,7 +31,7 @@ class Standing:
         return overall(self.results, is_aborted=self.aborted is not None)
 
     def points(self) -> tuple[ObjectivePoint, ...]:
-        """Return the results as the plain values that are exported."""
+        """Return the results as the values to export."""
         return tuple(
             ObjectivePoint(
                 name=result.objective.name,
@@ -49,18 +49,18 @@ class Standing:
 
 
 class Progress:
-    """The objectives of one run, which starts at `start_time` in Unix time.
+    """Objectives of one run, which starts at `start_time` in Unix time.
 
-    It is picklable; its methods must not run at the same time.
+    It can be pickled. Its methods must not run at the same time.
     """
 
     def __init__(self, slo: Slo, start_time: float) -> None:
         self.slo = slo
         self.aborted: Burning | None = None  # the pair for which --slo-abort has stopped the run
         self.validity = Validity(slo, start_time)
-        self.is_warming_up = bool(slo.warmup_s)  # until its end no request is judged
+        self.is_warming_up = bool(slo.warmup_s)  # if so, no request is judged yet
         self._judged = JudgedRequests(slo.objectives)
-        self._rates, self._certain = BurnRates(slo), BurnRates(slo)  # the second without what a late generator measured
+        self._rates, self._certain = BurnRates(slo), BurnRates(slo)  # the second without requests of a late generator
         for rates in self._rates, self._certain:
             rates.add(float(slo.warmup_s), dict.fromkeys((o.name for o in slo.objectives), Counts()))
         self._burning: tuple[Burning, ...] = ()
@@ -70,8 +70,8 @@ class Progress:
     ) -> tuple[Burning, ...]:
         """Compute the burn rates, about once a second; return the pairs that burn.
 
-        The first call after the warm-up, `elapsed_s` seconds after the start, ends it: the requests until then are not
-        judged. `invalid` tells why the numbers are not valid now, by `catalogue.INVALID_REASONS`; `load` is that now.
+        The first call at least `warmup_s` seconds after the start ends the warm-up: earlier requests are not judged.
+        `invalid` are the current reasons of `catalogue.INVALID_REASONS`, `load` is the current load.
         """
         if elapsed_s < float(self.slo.warmup_s):
             return ()
@@ -88,13 +88,13 @@ class Progress:
         return self._burning
 
     def critical(self) -> Burning | None:
-        """Return a critical pair that burned last, without what was measured while the generator was late too."""
+        """Return a critical pair that burned at the last look, even without the requests of a late generator."""
         certain = {(pair.objective, pair.window) for pair in self._certain.burning()}
         critical = (pair for pair in self._burning if pair.window.severity == "critical")
         return next((pair for pair in critical if (pair.objective, pair.window) in certain), None)
 
     def rates(self, objective: Objective) -> Iterator[tuple[Window, float | None, float | None, bool]]:
-        """Yield the last burn rates of an objective: window, long, short, and whether both burn."""
+        """Yield the last burn rates of an objective: pair of windows, long, short, and whether both burn."""
         burning = {pair.window for pair in self._burning if pair.objective == objective}
         for window in self.slo.windows if objective.budget is not None else ():
             long_rate, short_rate = (self._rates.rate(objective, length) for length in (window.long_s, window.short_s))

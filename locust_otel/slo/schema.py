@@ -1,9 +1,10 @@
-"""The shape of an SLO file: keys, types, single values, and the JSON Schema for editors."""
+"""Shape of an SLO file: keys, types, single values, and the JSON Schema for editors."""
 
 from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -20,39 +21,32 @@ _NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._ -]*[A-Za-z0-9])?")
 _MAX_DURATION_S = 366 * 86400
 _MAX_NAME = 100
-_MAX_TEXT = 1024  # of a name, as the recorder keeps it
+_MAX_TEXT = 1024  # length of a recorded name
 MAX_OBJECTIVES = 50
 MAX_WINDOWS = 20
 
 
-def _duration(value: object) -> Decimal:
+def _duration(value: object, *, is_positive: bool = False, is_whole: bool = False) -> Decimal:
     text = required_text(value, "a time").strip()
-    if text == "0":
-        return Decimal(0)
-    if _NUMBER.fullmatch(text):
-        raise refused("duration-unit", f"{text} has no unit.", f"Write {text}ms, or {text}s, {text}m, {text}h.")
-    if len(text) > 50 or not _DURATION.fullmatch(text):
-        raise refused("duration", f"{shown(text)} is not a time.", "Write 500ms, 5s, 2m, 1h30m, 7d.")
+    if text != "0":
+        if _NUMBER.fullmatch(text):
+            raise refused("duration-unit", f"{text} has no unit.", f"Write {text}ms, or {text}s, {text}m, {text}h.")
+        if len(text) > 50 or not _DURATION.fullmatch(text):
+            raise refused("duration", f"{shown(text)} is not a time.", "Write 500ms, 5s, 2m, 1h30m, 7d.")
     seconds = sum((Decimal(n) * _SECONDS[unit] for n, unit in _PART.findall(text)), Decimal(0))
     if seconds > _MAX_DURATION_S:
         raise refused("duration-long", f"{shown(text)} is over a year.", "Write a shorter time.")
     if seconds * 1000 % 1:
         raise refused("duration-fine", f"{shown(text)} is finer than a millisecond.", "Write whole milliseconds.")
+    if is_positive and not seconds:
+        raise refused("duration-zero", "0 is too short here.", "Write a time above zero, 5s.")
+    if is_whole and seconds % 1:
+        raise refused("duration-whole", f"{shown(text)} is not whole seconds.", "Write whole seconds, 5s.")
     return plain(seconds)
 
 
-def _positive(value: object) -> Decimal:
-    seconds = _duration(value)
-    if not seconds:
-        raise refused("duration-zero", "0 is no time here.", "Write a time above zero, 5s.")
-    return seconds
-
-
-def _whole(value: object) -> Decimal:
-    seconds = _positive(value)
-    if seconds % 1:
-        raise refused("duration-whole", f"{shown(str(value))} is not whole seconds.", "Write whole seconds, 5s.")
-    return seconds
+_positive = partial(_duration, is_positive=True)
+_whole = partial(_duration, is_positive=True, is_whole=True)
 
 
 def _share(value: object) -> Decimal:
@@ -61,27 +55,25 @@ def _share(value: object) -> Decimal:
     if not _NUMBER.fullmatch(number):
         raise refused("ratio", f"{shown(text)} is not a ratio or a percentage.", "Write 99% or 0.99.")
     ratio = Decimal(number) / 100 if text.endswith("%") else Decimal(number)
-    if ratio > 1 and not text.endswith("%"):
-        remedy = f"Write {number}% or {plain(Decimal(number) / 100)}." if ratio <= 100 else "Write 99% or 0.99."
-        raise refused("target-range", f"{text} is not a ratio or a percentage.", remedy)
     if ratio > 1:
-        raise refused("target-range", f"{text} is over 100%.", "Write 99% or 0.99.")
+        is_percentage = text.endswith("%")
+        found = f"{text} is over 100%." if is_percentage else f"{text} is not a ratio or a percentage."
+        is_near = not is_percentage and ratio <= 100
+        remedy = f"Write {number}% or {plain(ratio / 100)}." if is_near else "Write 99% or 0.99."
+        raise refused("target-range", found, remedy)
     if not ratio:
-        raise refused("target-range", f"{text} asks for nothing.", "Write 99% or 0.99.")
+        raise refused("target-range", f"{text} is not above 0.", "Write 99% or 0.99.")
     return plain(ratio)
 
 
 def _target(value: object) -> Decimal:
     ratio = _share(value)
     if ratio == 1:
-        found = (
-            f"{shown(str(value))} leaves no budget: one bad request in all the run would miss it, "
-            "and no burn rate can be had."
-        )
-        raise refused("target-no-budget", found, "Write what users would not notice, 99.9%.")
+        found = f"{shown(str(value))} leaves no budget: one bad request misses it, and there is no burn rate."
+        raise refused("target-no-budget", found, "Write a target that users would not notice, 99.9%.")
     if plain(ratio * 1_000_000) % 1:
         found = f"{shown(str(value))} has too many digits."
-        raise refused("target-fine", found, "Write up to four after the dot of %.")
+        raise refused("target-fine", found, "Write up to four decimal places of %.")
     return ratio
 
 
@@ -104,11 +96,15 @@ def _texts(value: object) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [value]
     texts = tuple(required_text(item, "a text") for item in values)
     if not texts:
-        raise refused("match-empty", "This list is empty, and so matches nothing.", "Name a text, or leave it out.")
+        raise refused("match-empty", "This list is empty and matches nothing.", "Add a text, or leave it out.")
     if not all(text.strip() for text in texts):
         raise refused("match-empty", "An empty text matches no request.", "Write the request's name as Locust has it.")
     if any(len(text) > _MAX_TEXT for text in texts):
-        raise refused("match-long", f"No name has over {_MAX_TEXT} characters.", "Write the recorded part of it.")
+        raise refused(
+            "match-long",
+            f"No name has over {_MAX_TEXT} characters.",
+            "Write the first part of the name, as it is recorded.",
+        )
     return tuple(dict.fromkeys(texts))
 
 
@@ -153,19 +149,21 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(_texts), _TEXTS_SCHEMA]
 
 
 class RequestsShape(Shape):
-    """Requests: each key a text, or a list of which one must fit; `*` in a text stands for any characters."""
+    """Requests: each key is a text, or a list of texts of which one must fit; `*` matches any characters."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    name: Texts | None = Field(None, description="Name of the request, as Locust's table has it.")
-    method: Texts | None = Field(None, description="Method, GET; for other clients what they fire as request type.")
+    name: Texts | None = Field(None, description="Name of the request, as in Locust's table.")
+    method: Texts | None = Field(None, description="Method, GET; for other clients their request type.")
     user_class: Texts | None = Field(None, description="Class of the simulated user.")
 
 
 class MatchShape(RequestsShape):
-    """Which requests an objective judges: those that fit every key."""
+    """Requests that an objective judges: they fit every key."""
 
-    exclude: RequestsShape | None = Field(None, alias="not", description="Leave out what fits any of these keys.")
+    exclude: RequestsShape | None = Field(
+        None, alias="not", description="Leave out requests that fit any of these keys."
+    )
 
 
 NEEDED: dict[str, tuple[set[str], set[str]]] = {
@@ -173,7 +171,7 @@ NEEDED: dict[str, tuple[set[str], set[str]]] = {
     "latency": ({"target", "within"}, set()),
     "mean": ({"within"}, {"target"}),
 }
-"""By SLI: keys that must be there, keys that mean nothing there."""
+"""By SLI: required keys, and keys without a meaning."""
 
 
 def _needed_by_sli(schema: dict[str, Any]) -> None:
@@ -193,8 +191,8 @@ class ObjectiveShape(Shape):
     EXAMPLES: ClassVar = {"sli": "success, latency or mean"}
 
     sli: Literal["success", "latency", "mean"] = Field(
-        description="success: requests without failure. latency: requests that take no longer than `within`, failed "
-        "ones too. mean: the average duration."
+        description="success: share of requests that do not fail. latency: share of requests that take no longer than "
+        "`within`, failed ones too. mean: the average duration."
     )
     target: Target | None = Field(None, description="Share of good requests, for success and latency: 99%.")
     within: PositiveTime | None = Field(None, description="Duration, for latency and mean: 2s.")
@@ -203,22 +201,22 @@ class ObjectiveShape(Shape):
 
 
 class WindowShape(Shape):
-    """A pair of windows; the alert fires where both burn their share of the budget."""
+    """A pair of windows; the alert fires if both burn their share of the budget."""
 
     severity: Literal["critical", "warning"] = Field(
-        description="critical may wake somebody, and ends a run with --slo-abort."
+        description="critical may page somebody, and ends a run with --slo-abort."
     )
     long: WholeTime = Field(description="The long window.")
-    short: WholeTime = Field(description="The short one, which ends the alert soon after the burning has.")
+    short: WholeTime = Field(description="The short window, which ends the alert soon after the burn rate has fallen.")
     budget: Share = Field(description="Share of the period's budget that burns in the long window: 20%.")
 
 
 class ValidityShape(Shape):
-    """What is believed of a run whose load generator did not keep up."""
+    """Tolerance for a load generator that did not keep up."""
 
     tolerance: Share = Field(
-        description="Share of the load asked for that may be missing because the generator was late, and of the time "
-        "in which workers may be missing, for an objective to be met. 10%.",
+        description="An objective can be met only if at most this share of the target load is missing because the "
+        "generator was late, and workers are missing for at most this share of the time. 10%.",
     )
 
 
@@ -228,28 +226,28 @@ class FileShape(Shape):
     model_config = ConfigDict(title="locust-otel SLO file")
     EXAMPLES: ClassVar = {"service": "webshop"}
 
-    service: Name = Field(description="What the objectives are of; the label slo_service.")
+    service: Name = Field(description="Name of the service; the label slo_service.")
     period: WholeTime = Field(
-        Decimal(1800), description="The error budget's period: how long the run, soak or game day lasts. 30m."
+        Decimal(1800), description="Period of the error budget: the length of the run, soak or game day. 30m."
     )
-    scrape_interval: PositiveTime = Field(Decimal(5), description="What the rules assume. 5s.")
+    scrape_interval: PositiveTime = Field(Decimal(5), description="Scrape interval that the rules assume. 5s.")
     warmup: Time = Field(Decimal(0), description="Time from the start of the run that is not judged. 0s.")
     min_requests: Count = Field(100, description="Judged requests below which nothing is decided. 100.")
     slow_request: PositiveTime = Field(Decimal(5), description="A request that takes longer is slow. 5s.")
-    objectives: Annotated[
-        dict[Name, ObjectiveShape], at_most(MAX_OBJECTIVES, "objectives are too many to be watched")
-    ] = Field(description="The objectives, by name.", min_length=1)
-    windows: Annotated[list[WindowShape] | None, at_most(MAX_WINDOWS, "windows are too many to be watched")] = Field(
-        None, description="Pairs of windows for burn-rate alerts; sensible ones follow from the period.", min_length=1
+    objectives: Annotated[dict[Name, ObjectiveShape], at_most(MAX_OBJECTIVES, "objectives are too many")] = Field(
+        description="The objectives, by name.", min_length=1
     )
-    validity: ValidityShape | None = Field(None, description="What is believed where the generator is late.")
+    windows: Annotated[list[WindowShape] | None, at_most(MAX_WINDOWS, "windows are too many")] = Field(
+        None, description="Pairs of windows for burn-rate alerts; the defaults follow from the period.", min_length=1
+    )
+    validity: ValidityShape | None = Field(None, description="Tolerance for a late generator.")
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of the file, for editors.
 
-    It knows one way of writing a value where the parser may know more (`1800s`, not `1800000ms`), and of the relations
-    between keys only what each SLI needs.
+    It accepts one form of a value (`1800s`) where the parser may accept more (`1800000ms`). Of the relations between
+    keys it knows only the keys that each SLI needs.
     """
     schema = shape.json_schema(FileShape, span)
     objectives = schema["properties"]["objectives"]

@@ -1,4 +1,4 @@
-"""Results of objectives as text: a table, and a line."""
+"""Results of objectives as text: a table and a line."""
 
 from __future__ import annotations
 
@@ -19,42 +19,41 @@ _WIDTH = 140
 
 
 def table(results: Sequence[Result], *, has_worst: bool = False) -> Table:
-    """Return the table of results; with the worst endpoints if the verdict is final."""
-    from rich.table import Table  # noqa: PLC0415  # 40 ms at the start of the exporter, which needs it at the end only
+    """Return a table of results, with the worst endpoints if the verdict is final."""
+    from rich.table import Table  # noqa: PLC0415  # it would add 40 ms to the start of the exporter
     from rich.text import Text  # noqa: PLC0415  # likewise
 
-    result = Table(box=None, pad_edge=False, header_style="dim")
-    result.add_column("objective", no_wrap=True)
-    result.add_column("asked for")
+    columns = Table(box=None, pad_edge=False, header_style="dim")
+    columns.add_column("objective", no_wrap=True)
+    columns.add_column("asked for")
     for column in ("actual", "good", "of", "budget spent"):
-        result.add_column(column, justify="right", no_wrap=True)
-    result.add_column("status", no_wrap=True)
+        columns.add_column(column, justify="right", no_wrap=True)
+    columns.add_column("status", no_wrap=True)
     if has_worst:
-        result.add_column("worst endpoint")
-    result.add_column("reason" if any(each.note for each in results) else "")
-    for each in results:
-        is_mean = each.objective.target is None
-        worst = [] if not has_worst else [Text("" if each.worst is None else _worst(each.worst, is_mean=is_mean))]
-        result.add_row(
-            Text(each.objective.name),
-            Text(each.objective.sentence),
-            actual(each),
-            "" if is_mean or each.told else f"{each.counts.good:,}",
-            f"{each.counts.total:,}",
-            "–" if each.budget_spent is None else f"{each.budget_spent:.0%}",
-            Text(each.status.value, style=_STYLES[each.status]),
-            *worst,
-            Text(each.note),
+        columns.add_column("worst endpoint")
+    columns.add_column("reason" if any(result.note for result in results) else "")
+    for result in results:
+        is_mean = result.objective.target is None
+        columns.add_row(
+            Text(result.objective.name),
+            Text(result.objective.sentence),
+            actual(result),
+            "" if is_mean or result.told else f"{result.counts.good:,}",
+            f"{result.counts.total:,}",
+            "–" if result.budget_spent is None else f"{result.budget_spent:.0%}",
+            Text(result.status.value, style=_STYLES[result.status]),
+            *([Text(_worst(result.worst, is_mean=is_mean))] if has_worst else ()),
+            Text(result.note),
         )
-    return result
+    return columns
 
 
-def written(tables: Table) -> str:
+def written(columns: Table) -> str:
     """Return a table as plain text, for a log."""
     from rich.console import Console  # noqa: PLC0415  # as above
 
     file = StringIO()
-    Console(file=file, width=_WIDTH, color_system=None).print(tables)
+    Console(file=file, width=_WIDTH, color_system=None).print(columns)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
@@ -72,7 +71,7 @@ def share(value: float, total: int) -> str:
     """Return a ratio in percent, with more digits for more requests."""
     digits = 1 if total < 1000 else 2 if total < 100_000 else 3
     text = f"{value * 100:.{digits}f}"
-    while value < 1 and float(text) == 100 and digits < 12:  # one bad request among many is not none
+    while value < 1 and float(text) == 100 and digits < 12:  # one bad request among many must show
         digits += 1
         text = f"{value * 100:.{digits}f}"
     return f"{text} %"
@@ -80,11 +79,11 @@ def share(value: float, total: int) -> str:
 
 def line(results: Sequence[Result]) -> str:
     """Return the results in one line."""
-    return " · ".join(f"{each.objective.name} {actual(each)} {each.status.value}" for each in results)
+    return " · ".join(f"{result.objective.name} {actual(result)} {result.status.value}" for result in results)
 
 
 def burning(pair: Burning) -> str:
-    """Return a burning pair in words."""
+    """Return a sentence about a pair of windows that burns."""
     window = pair.window
     return (
         f"{pair.objective.name} spends its budget {pair.long_rate:.1f} times as fast as it may over "
@@ -93,6 +92,8 @@ def burning(pair: Burning) -> str:
     )
 
 
-def _worst(found: Worst, *, is_mean: bool) -> str:
-    told = duration(found.value) if is_mean else f"{found.counts.bad:,} bad of {found.counts.total:,}"
-    return f"{found.method} {found.name}: {told}"
+def _worst(worst: Worst | None, *, is_mean: bool) -> str:
+    if worst is None:
+        return ""
+    value = duration(worst.value) if is_mean else f"{worst.counts.bad:,} bad of {worst.counts.total:,}"
+    return f"{worst.method} {worst.name}: {value}"

@@ -1,10 +1,9 @@
-"""Validity of a run: what a verdict is worth where the load generator was late, or workers were missing.
+"""Validity of a run: the effect of a late load generator and of missing workers on a verdict.
 
-A generator that is late measures latencies that are too long, never too short, and a success is a success. So what is
-met stays met, at the load that was made: where too little of the load asked for was made, it is undecided. What is
-missed is judged again without the requests that were measured while the generator was late: it stays missed if they
-change nothing, and is not valid if they do. While workers are missing, a part of the requests is: what is missed stays
-missed, and nothing is met.
+A late generator measures latencies that are too long, never too short. So an objective that is met stays met at the
+actual load; if the actual load is too far below its target, the objective is undecided. An objective that is missed is
+judged again without the requests of the late generator: if it is then met, the result is not valid.
+While workers are missing, a part of the requests is missing too: missed objectives stay missed, and none is met.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ WORDS = {
 """Descriptions of `catalogue.INVALID_REASONS`."""
 
 _LATE = frozenset({"cpu", "lag"})
-LOOK_BACK_S = 5.0  # before a generator was seen to be late: it looks at its last five to ten seconds
+LOOK_BACK_S = 5.0  # before a generator is seen to be late: it judges its last five to ten seconds
 _MAX_SPANS = 1000
 
 
 class Load(NamedTuple):
-    """The load at one moment."""
+    """Load at one moment."""
 
     users: int = 0
-    users_target: int = 0  # asked for now: while users are spawned, those there are
-    late_s: float = 0.0  # by which tasks with a schedule have begun late, so far
+    users_target: int = 0  # the current target; while users are spawned, the running users
+    late_s: float = 0.0  # total delay of scheduled tasks so far
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Load:
@@ -59,14 +58,14 @@ class Doubt:
     """Possible errors in the numbers of a run; without arguments there are no errors."""
 
     late: str = ""  # when and why the generator was late; empty if it never was
-    late_share: float = 0.0  # of the judged time
-    requests: Mapping[str, Counts] = field(default_factory=dict)  # judged ones measured meanwhile, by objective
-    made: float = 1.0  # share of the load asked for
-    missing: str = ""  # when workers were missing; empty if for no longer than is tolerated
+    late_share: float = 0.0  # share of the judged time
+    requests: Mapping[str, Counts] = field(default_factory=dict)  # requests judged meanwhile, by objective
+    made: float = 1.0  # share of the target load
+    missing: str = ""  # when workers were missing; empty if the time is within the tolerance
 
 
 class _Times:
-    """Spans of time, in seconds since the start of the run, and the reasons; the last of 1,000 is extended further."""
+    """Spans of time in seconds since the start of the run, with reasons; after 1,000 spans the last one is extended."""
 
     def __init__(self) -> None:
         self.spans: list[tuple[float, float, frozenset[str]]] = []
@@ -81,22 +80,22 @@ class _Times:
             reasons |= before
         self.spans.append((start_s, end_s, reasons))
 
-    def told(self, start_time: float, judged_s: float) -> str:
-        """Return them in words; an empty text without spans."""
+    def words(self, start_time: float, judged_s: float) -> str:
+        """Return the longest span and the number of others in words; empty without spans."""
         if not self.spans:
             return ""
         start_s, end_s, reasons = max(self.spans, key=lambda span: span[1] - span[0])
-        what = " and ".join(WORDS[reason] for reason in INVALID_REASONS if reason in reasons)
+        causes = " and ".join(WORDS[reason] for reason in INVALID_REASONS if reason in reasons)
         start, end = (datetime.fromtimestamp(start_time + s, UTC) for s in (start_s, end_s))
         others = len(self.spans) - 1
         more = f", and {others} more time{'s'[: others != 1]}" if others else ""
-        return f"{what} from {start:%H:%M:%S} to {end:%H:%M:%S} UTC{more}: {self.total_s:.0f} of {judged_s:.0f} s"
+        return f"{causes} from {start:%H:%M:%S} to {end:%H:%M:%S} UTC{more}: {self.total_s:.0f} of {judged_s:.0f} s"
 
 
 class Validity:
-    """Collects when the numbers of a run were not valid, and the requests that were judged meanwhile.
+    """Times at which the numbers of a run were not valid, and the requests that were judged meanwhile.
 
-    The run starts at `start_time` in Unix time. What happens in its warm-up does not matter.
+    The run starts at `start_time` in Unix time. Its warm-up does not count.
     """
 
     def __init__(self, slo: Slo, start_time: float) -> None:
@@ -104,20 +103,20 @@ class Validity:
         self._tolerance = float(slo.tolerance)
         self._late, self._missing = _Times(), _Times()
         self._requests: dict[str, Counts] = {}
-        self._is_late = False  # whether the generator was, when it was looked at last
-        self._asked_s = self._lost_s = 0.0  # times of users
-        # The last moments at which the generator was not late, or the last one: when, judged requests, lateness.
+        self._is_late = False  # at the last look
+        self._target_s = self._lost_s = 0.0  # seconds of users
+        # Recent looks at which the generator was not late, or the last look: time, judged requests, delay.
         self._moments: deque[tuple[float, Mapping[str, Counts], float]] = deque([(float(slo.warmup_s), {}, inf)])
 
     def note(self, elapsed_s: float, reasons: Collection[str], counts: Mapping[str, Counts], load: Load) -> None:
-        """Note the judged requests by objective, and the reasons why those since the last call are not valid."""
+        """Add the judged requests by objective, and the reasons why those since the last call are not valid."""
         moments, (last_s, _, _) = self._moments, self._moments[-1]
         if elapsed_s <= last_s:
             return
-        if moments[-1][2] == inf:  # lateness of the warm-up does not count
+        if moments[-1][2] == inf:  # delays of the warm-up do not count
             moments[-1] = (last_s, {}, load.late_s)
         lasted_s = elapsed_s - last_s
-        self._asked_s += load.users_target * lasted_s
+        self._target_s += load.users_target * lasted_s
         if "workers" in reasons:
             self._missing.add(last_s, elapsed_s, frozenset({"workers"}))
         late = _LATE.intersection(reasons)
@@ -133,27 +132,24 @@ class Validity:
             moments.popleft()
 
     def _with(self, before: Mapping[str, Counts], counts: Mapping[str, Counts]) -> dict[str, Counts]:
-        """Return the requests that were measured while the generator was late, with those since `before`."""
+        """Return the requests of the late generator, including those since `before`."""
         return {
             name: self._requests.get(name, Counts()).more(now.less(before.get(name, Counts())))
             for name, now in counts.items()
         }
 
     def late(self, counts: Mapping[str, Counts]) -> dict[str, Counts]:
-        """Return those of the judged requests that were measured while the generator was late.
-
-        Where it was late when it was looked at last, it has been since.
-        """
+        """Return the judged requests of the late generator; its state has not changed since the last look."""
         return self._with(self._moments[-1][1] if self._is_late else counts, counts)
 
     def doubt(self, judged_s: float, counts: Mapping[str, Counts]) -> Doubt:
-        """Return what may be wrong with the judged requests after this many seconds."""
+        """Return possible errors in the judged requests after `judged_s` seconds."""
         late, missing = self._late, self._missing
         is_missing = missing.total_s > self._tolerance * judged_s
         return Doubt(
-            late=late.told(self._start_time, judged_s),
+            late=late.words(self._start_time, judged_s),
             late_share=min(late.total_s / judged_s, 1.0) if judged_s > 0 else 0.0,
             requests=self.late(counts),
-            made=max(1 - self._lost_s / self._asked_s, 0.0) if self._asked_s else 1.0,
-            missing=missing.told(self._start_time, judged_s) if is_missing else "",
+            made=max(1 - self._lost_s / self._target_s, 0.0) if self._target_s else 1.0,
+            missing=missing.words(self._start_time, judged_s) if is_missing else "",
         )

@@ -1,7 +1,7 @@
-"""The judgement: the requests of a run against objectives, exactly.
+"""Verdict: an exact comparison of the requests of a run with the objectives.
 
-Missed is where bad / total > 1 - target, in whole numbers and decimals: a bound that is met exactly is met. The rules
-for Prometheus compute the same from the same counters.
+An objective is missed if bad / total > 1 - target, in whole numbers and decimals: a bound that is met exactly is met.
+The rules for Prometheus compute the same from the same counters.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from enum import StrEnum
 from itertools import compress
 from math import fsum
 from operator import attrgetter, is_not
+from typing import Any
 
 from locust_otel.core.catalogue import OTHER
 from locust_otel.core.errors import ExitCode
@@ -24,8 +25,6 @@ from locust_otel.slo.validity import Doubt
 
 CERTAIN = Doubt()
 NOTHING = Counts()
-
-_BAD = attrgetter("bad")
 
 
 class Status(StrEnum):
@@ -39,7 +38,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Worst:
-    """The endpoint with the most harm to an objective."""
+    """Endpoint with the most harm to an objective."""
 
     method: str
     name: str
@@ -49,16 +48,16 @@ class Worst:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Judgement of an objective.
+    """Verdict on an objective.
 
     Attributes:
         counts: The judged requests.
         budget_spent: Spent share of the period's budget, 1 for the whole budget; None without a budget, or if no
             request was judged.
         worst: The endpoint with the most harm; None if there is no harm.
-        note: Why the objective is undecided or invalid, or what else to know about the verdict; may be empty.
-        told: The measured value in words, if the number of good requests is not known: `p95 1.80 s`. Then `counts`
-            has all requests as good.
+        note: Why the objective is undecided or invalid, or another remark on the verdict; may be empty.
+        told: The measured value as text if the number of good requests is not known: `p95 1.80 s`. All requests in
+            `counts` are then good.
     """
 
     objective: Objective
@@ -96,17 +95,12 @@ def budget_spent(slo: Slo, objective: Objective, counts: Counts, judged_s: float
     return counts.bad / counts.total / float(objective.budget) * of_period
 
 
-def judge(  # noqa: PLR0913, PLR0917  # all that a verdict rests on
-    slo: Slo,
-    objective: Objective,
-    counts: Counts,
-    judged_s: float,
-    doubt: Doubt = CERTAIN,
-    folded: Counts = NOTHING,
+def judge(  # noqa: PLR0913, PLR0917  # all inputs of a verdict
+    slo: Slo, objective: Objective, counts: Counts, judged_s: float, doubt: Doubt = CERTAIN, folded: Counts = NOTHING
 ) -> Result:
-    """Judge an objective of a file, `judged_s` seconds after the warm-up; `slo.validity` has the rule for a doubt.
+    """Judge an objective of a file `judged_s` seconds after the warm-up; `slo.validity` explains the effect of a doubt.
 
-    `folded` are requests of which it is not known whether the objective matches them, as `Match.uncertain`.
+    `folded` are requests that may or may not fit the objective, those of `Match.uncertain`.
     """
     if not counts.total and slo.warmup_s and judged_s <= 0:
         status, note = Status.UNDECIDED, f"the warm-up of {spoken(slo.warmup_s)} was not over"
@@ -120,14 +114,15 @@ def judge(  # noqa: PLR0913, PLR0917  # all that a verdict rests on
         )
     elif counts.total < slo.min_requests:
         status, note = Status.UNDECIDED, f"{counts.total:,} of the {slo.min_requests:,} requests it takes"
+    elif is_missed(objective, counts):
+        status, note = _missed(slo, objective, counts, doubt)
     else:
-        decide = _missed if is_missed(objective, counts) else _met
-        status, note = decide(slo, objective, counts, doubt)
+        status, note = _met(slo, doubt)
     return Result(objective, counts, status, budget_spent(slo, objective, counts, judged_s), note=note)
 
 
 def _is_decided(objective: Objective, counts: Counts, folded: Counts) -> bool:
-    """Return whether an objective is met, or missed, whichever of the folded requests it matches."""
+    """Return whether the verdict is the same whichever of the folded requests the objective matches."""
     if objective.budget is None:
         return False
     certain = counts.less(folded) if objective.match.covers_folded else counts
@@ -135,15 +130,15 @@ def _is_decided(objective: Objective, counts: Counts, folded: Counts) -> bool:
     return is_missed(objective, best) == is_missed(objective, worst_)
 
 
-def _met(slo: Slo, objective: Objective, counts: Counts, doubt: Doubt) -> tuple[Status, str]:  # noqa: ARG001
+def _met(slo: Slo, doubt: Doubt) -> tuple[Status, str]:
     if doubt.missing:
-        return Status.INVALID, f"met by the requests there are; {doubt.missing}"
+        return Status.INVALID, f"met by the counted requests; {doubt.missing}"
     if not doubt.late:
         return Status.MET, ""
-    made = f"{doubt.made:.0%} of the load"
+    load = f"{doubt.made:.0%} of the load"
     if doubt.made < 1 - slo.tolerance:
-        return Status.UNDECIDED, f"{made}: {doubt.late}"
-    return Status.MET, f"at {made}; the generator was late in {doubt.late_share:.0%} of the run"
+        return Status.UNDECIDED, f"{load}: {doubt.late}"
+    return Status.MET, f"at {load}; the generator was late in {doubt.late_share:.0%} of the run"
 
 
 def _missed(slo: Slo, objective: Objective, counts: Counts, doubt: Doubt) -> tuple[Status, str]:
@@ -159,18 +154,18 @@ def _missed(slo: Slo, objective: Objective, counts: Counts, doubt: Doubt) -> tup
 
 
 def worst(objective: Objective, by_endpoint: Mapping[Endpoint, Counts]) -> Worst | None:
-    """Return the endpoint with the most bad requests; for the mean, that with the most time above the bound."""
+    """Return the endpoint with the most bad requests, or for a mean with the most time above the limit."""
     within_s = float(objective.within_s or 0)
     is_mean = objective.target is None
 
     def excess_s(counts: Counts) -> float:
         return counts.sum_s - within_s * (counts.good + counts.bad)
 
-    harm: Callable[[Counts], float] = excess_s if is_mean else _BAD
+    harm: Callable[[Counts], float] = excess_s if is_mean else attrgetter("bad")
     counts = max(by_endpoint.values(), key=harm, default=Counts())
     if harm(counts) <= 0:
         return None
-    endpoint = next(endpoint for endpoint, each in by_endpoint.items() if each is counts)
+    endpoint = next(endpoint for endpoint, counted in by_endpoint.items() if counted is counts)
     return Worst(*endpoint, counts, (counts.sum_s if is_mean else counts.bad) / counts.total)
 
 
@@ -183,7 +178,7 @@ def overall(results: Iterable[Result], *, is_aborted: bool = False) -> Status:
 
 
 BY_RANK = (Status.MISSED, Status.INVALID, Status.UNDECIDED, Status.MET)
-"""The verdict on a run is the first of these that an objective has."""
+"""The verdict on a run is the first of these statuses that an objective has."""
 
 EXIT_CODES = {
     Status.MET: ExitCode.OK,
@@ -194,7 +189,7 @@ EXIT_CODES = {
 
 
 class _Tally:
-    """The judged requests of one objective."""
+    """Judged requests of one objective."""
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
@@ -202,18 +197,18 @@ class _Tally:
         self.restart({})
 
     def restart(self, before: dict[Endpoint, Counts]) -> None:
-        """Count the requests after these."""
-        self.before = before  # requests of the warm-up, by endpoint
-        self.by_endpoint = dict.fromkeys(before, Counts())  # since then, in the order in which the endpoints came up
+        """Forget the counts, and leave out the requests of the warm-up, by endpoint."""
+        self.before = before
+        self.by_endpoint = dict.fromkeys(before, Counts())  # after the warm-up, in the order of appearance
         self._good = self._bad = 0
         self._sums: tuple[Counts, Worst | None] | None = None
 
     def judges(self, endpoint: Endpoint) -> bool:
-        """Return whether the objective judges an endpoint, if only the requests of some user classes."""
+        """Return whether the objective judges requests of an endpoint, of any user class."""
         return self._match.covers(*endpoint, "")
 
     def put(self, endpoint: Endpoint, series: Sequence[SeriesSnapshot], layout: Layout) -> None:
-        """Count an endpoint again, from all its series."""
+        """Count an endpoint again from all its series."""
         counts, known = count(self.objective, series, layout), self.by_endpoint.get(endpoint, Counts())
         if endpoint in self.before:
             counts = counts.less(self.before[endpoint])
@@ -227,45 +222,36 @@ class _Tally:
         if self._sums is None:
             sum_s = 0.0
             if self.objective.target is None:
-                # Added up anew: from differences the sum would depend on how often it was asked for.
+                # A new sum: rounding errors of differences would depend on the number of updates.
                 sum_s = fsum([counts.sum_s for counts in self.by_endpoint.values()])
             self._sums = Counts(self._good, self._bad, sum_s), worst(self.objective, self.by_endpoint)
         return self._sums
 
 
 class JudgedRequests:
-    """Counts the requests of a run for each objective.
+    """Judged requests of a run for each objective.
 
-    A series that has not changed is the same object as in the last snapshot, so only endpoints with another object are
-    counted again. The result is the same as that of one count of everything.
+    An unchanged series is the same object as in the last snapshot, so only endpoints with a changed object are counted
+    again. The result is the same as that of one count of everything.
     """
 
-    def __init__(self, objectives: Sequence[Objective]) -> None:
-        self._begin(objectives)
-
-    def _begin(self, objectives: Sequence[Objective]) -> None:
+    def __init__(self, objectives: Sequence[Objective], before: bytes = b"") -> None:
         self._objectives = objectives
+        self._before = before  # requests of the warm-up, pickled
+        self._certain = [_Tally(objective) for objective in objectives]
         self._folded = {
             objective.name: _Tally(replace(objective, match=match))
             for objective in objectives
             if (match := objective.match.uncertain) is not None
         }
-        self._own = [_Tally(objective) for objective in objectives]
-        self._tallies = [*self._own, *self._folded.values()]
-        self._before = b""
-        self._forget()
-
-    def __getstate__(self) -> tuple[list[Objective], bytes]:
-        return list(self._objectives), self._before  # all else is counted again
-
-    def __setstate__(self, state: tuple[list[Objective], bytes]) -> None:
-        objectives, before = state
-        self._begin(objectives)
-        self._before = before
+        self._tallies = [*self._certain, *self._folded.values()]
         if before:
             for tally, of_warmup in zip(self._tallies, pickle.loads(before), strict=True):  # noqa: S301  # our own
                 tally.restart(of_warmup)
         self._forget()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return JudgedRequests, (self._objectives, self._before)  # the rest is counted again
 
     def _forget(self) -> None:
         for tally in self._tallies:
@@ -275,18 +261,18 @@ class JudgedRequests:
         self._judging: dict[Endpoint, list[_Tally]] = {}
 
     def restart(self) -> None:
-        """Leave out the requests so far, as those of the warm-up; to be called once."""
+        """Leave out the requests so far, those of the warm-up; call it once at most."""
         before = [tally.by_endpoint for tally in self._tallies]
         for tally in self._tallies:
             tally.restart(tally.by_endpoint)
-        self._before = pickle.dumps(before, protocol=pickle.HIGHEST_PROTOCOL)  # once, since it never changes
+        self._before = pickle.dumps(before, protocol=pickle.HIGHEST_PROTOCOL)  # once, as it never changes
 
     def update(self, requests: RequestsSnapshot) -> None:
-        """Count the requests of the run as they are now."""
+        """Count the requests of a snapshot of the run."""
         series, known = requests.series, self._series
         changed = [*compress(range(len(known)), map(is_not, series, known))]
         if len(series) < len(known) or any(series[at].key != known[at].key for at in changed):
-            self._forget()  # the series of another run, or in another order
+            self._forget()  # series of another run, or in another order
             known, changed = (), []
         for at in range(len(known), len(series)):
             endpoint = series[at].key[:2]
@@ -303,12 +289,12 @@ class JudgedRequests:
 
     def counts(self) -> dict[str, Counts]:
         """Return the judged requests by name of the objective."""
-        return {tally.objective.name: tally.sums()[0] for tally in self._own}
+        return {tally.objective.name: tally.sums()[0] for tally in self._certain}
 
     def results(self, slo: Slo, judged_s: float, doubt: Doubt = CERTAIN) -> tuple[Result, ...]:
-        """Return the judgement of each objective of the file, in their order, as `judge` does."""
+        """Return the verdict on each objective of the file, in their order, as `judge` does."""
         folded = {name: tally.sums()[0] for name, tally in self._folded.items()}
-        sums = ((tally.objective, *tally.sums()) for tally in self._own)
+        sums = ((tally.objective, *tally.sums()) for tally in self._certain)
         return tuple(
             replace(
                 judge(slo, objective, counts, judged_s, doubt, folded.get(objective.name, NOTHING)),

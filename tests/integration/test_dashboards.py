@@ -15,14 +15,13 @@ from urllib.parse import urlencode
 
 import pytest
 
-from dashboards.generate import names
 from locust_otel.slo import file as slo_file
 from locust_otel.slo.rules.dashboards_command import files
 from locust_otel.slo.rules.printer import rule_text
 from tests.backends.servers import Prometheus, free_port
 from tests.e2e.harness import QUICK, SHOP_FAULTS, Distributed, Stage, load, settled
 from tests.e2e.pages import total
-from tests.unit.dashboard_lint import of_variable
+from tests.unit.dashboard_lint import SLO_SERIES, TARGET_LABELS, of_variable
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +42,7 @@ BUCKET_WIDTH = 2 ** (1 / 16) - 1
 """Of a native histogram: 4.4 %."""
 
 MARKED = {(uid.removeprefix("locust-otel-"), "annotation Marks") for uid in DASHBOARDS}
-MARKED |= {("gameday", f"{panel} A") for panel in ("Faults and alerts", "Time to detect", "Faults made", "Faults")}
+MARKED |= {("gameday", f"{panel} A") for panel in ("Faults and alerts", "Time to detect", "Faults started", "Faults")}
 MARKED |= {("gameday", "Faults B")}
 # What a run cannot have: (dashboard, query) by the kind of its histograms and its processes.
 NO_DATA = {
@@ -274,14 +273,14 @@ def test_every_variable_has_values(runs: Runs, kind: str, processes: str) -> Non
 
 def test_series_have_the_labels_they_are_known_by(runs: Runs) -> None:
     """Every SLO series that a dashboard names is there, with the labels it is known by."""
-    asked = {name for d in DASHBOARDS.values() for name in names.SLO_SERIES if f"{name}{{" in json.dumps(d)}
+    asked = {name for d in DASHBOARDS.values() for name in SLO_SERIES if f"{name}{{" in json.dumps(d)}
     asked -= {"ALERTS", "locust_marks_total"}  # an alert may have labels of its own; nothing is marked
     run = runs.by["native", "local"]
     for name in asked:
         form = {"match[]": f'{name}{{run_id="local"}}', "start": repr(run.began), "end": repr(run.ended)}
         series = run.prometheus.api("series", **form)
         assert series, name
-        assert set(series[0]) - {"__name__", *names.TARGET_LABELS} <= set(names.SLO_SERIES[name]), name
+        assert set(series[0]) - {"__name__", *TARGET_LABELS} <= set(SLO_SERIES[name]), name
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,4 +1,4 @@
-"""When the other alerts fire, and when they must not, with the rules of a run of half an hour."""
+"""When the alerts other than the burn rate fire, and when not, with the rules of a run of half an hour."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ _OTHER: Any = {"instance": "127.0.0.1:9647"}
 
 
 def _links(alert: str, dashboard: str) -> dict[str, str]:
-    return {
-        "runbook_url": f"{names.RUNBOOKS}#{alert.lower()}",
-        "dashboard_url": f"http://localhost:3000/d/{dashboard}",
-    }
+    return {"runbook_url": f"{names.RUNBOOKS}#{alert.lower()}", "dashboard_url": f"http://localhost:3000/d/{dashboard}"}
 
 
 def _pushed(run: Run, minutes: int) -> Run:
@@ -27,7 +24,7 @@ def _pushed(run: Run, minutes: int) -> Run:
 
 
 class _Alert:
-    """One alert, as scenarios speak of it."""
+    """One alert, as scenarios need it."""
 
     def __init__(self, name: str, severity: str, labels: dict[str, str] | None = None) -> None:
         self.name = name
@@ -42,38 +39,42 @@ class _Alert:
         name: str,
         *runs: Run,
         fires: dict[int, list[dict[str, str]]],
-        told: Sequence[str] = (),
+        texts: Sequence[str] = (),
         dashboard: str = "",
     ) -> Scenario:
-        """Return a scenario; `told` are summary and description."""
+        """Return a scenario; `texts` are summary and description."""
         annotations = None
-        if told:
-            annotations = {"summary": told[0], "description": told[1], **_links(self.name, dashboard)}
+        if texts:
+            annotations = {"summary": texts[0], "description": texts[1], **_links(self.name, dashboard)}
         return Scenario(name, self.name, runs, fires, annotations=annotations)
+
+    def of_one(self, seconds: int, **changes: float) -> Scenario:
+        """Return a scenario of two runs, of which only the second has these changes."""
+        runs = (Run("a").go(seconds, **_CALM), Run("b", **_OTHER).go(seconds, **{**_CALM, **changes}))
+        return self.scenario("of one run, not of the other", *runs, fires={seconds: self.of("b")})
 
 
 def budget_burn_annotations() -> Iterator[Scenario]:
-    """Yield what the alert of a burning budget tells."""
+    """Yield a scenario with the texts of the alert on burn rates."""
     labels = {"run_id": "a", **OBJECTIVE, "severity": "critical", "sli": "success", "window": "2m"}
     labels["short_window"] = "30s"
     yield Scenario(
-        "what it tells",
+        "its texts",
         names.BUDGET_BURN,
         [Run(warmup_s=0).go(600, **_CALM).go(120, good=95, bad=5)],
         {720: [labels]},
         where={"severity": "critical"},
         annotations={
             "summary": "availability of webshop burns its error budget.",
-            "description": "Over the last 2m requests of run a missed availability 5 times as often as its budget "
-            "allows for (this alert begins at 3); in the last 30s too. At that rate 20 % of the budget for 30 min are "
-            "gone in 2m.",
+            "description": "In run a the burn rate of availability is 5 over the last 2m. It is above the limit of 3 "
+            "over the last 30s too. A burn rate of 3 spends 20 % of the budget for 30 min in 2m.",
             **_links(names.BUDGET_BURN, "locust-otel-slo?var-run_id=a&var-slo=availability"),
         },
     )
 
 
 def budget_exhausted() -> Iterator[Scenario]:
-    """The whole budget of the period is spent."""
+    """Yield scenarios in which the whole budget of the period is spent, or not."""
     alert = _Alert(names.BUDGET_EXHAUSTED, "critical", {**OBJECTIVE, "sli": "success"})
     scenario = alert.scenario
     # 10 % of the requests bad burn at 10: the budget of 1800 s is gone after 180 s.
@@ -83,12 +84,12 @@ def budget_exhausted() -> Iterator[Scenario]:
         fires={150: _NONE, 175: _NONE, 190: alert.of(), 400: alert.of()},
     )
     yield scenario(
-        "what it tells",
+        "its texts",
         Run(warmup_s=0).go(380, good=90, bad=10),
         fires={370: alert.of()},  # 360 s and the warm-up of the file, 10 s
-        told=(
+        texts=(
             "availability of webshop has spent its error budget.",
-            "Run a has used up what availability may miss in 30 min; -100% of the budget are left.",
+            "Run a has spent the error budget of availability for 30 min: -100% of it is left.",
         ),
         dashboard="locust-otel-slo?var-run_id=a&var-slo=availability",
     )
@@ -128,23 +129,25 @@ def budget_exhausted() -> Iterator[Scenario]:
 
 
 def mean_high() -> Iterator[Scenario]:
-    """Requests take too long on average."""
+    """Yield scenarios in which requests take too long on average, or not."""
     alert = _Alert(names.MEAN_HIGH, "warning", {**MEAN, "sli": "mean"})
     scenario = alert.scenario
     yield scenario(
         "slow in both windows",
         Run(warmup_s=0).go(300, **_CALM).go(120, mean=0.75),
         fires={300: _NONE, 420: alert.of()},
-        told=(
-            "webshop is slow on average.",
-            "Over the last 2m requests of run a took 750ms on average, which is more than latency-mean asks for; in "
-            "the last 30s too.",
+        texts=(
+            "The mean response time of webshop is too high.",
+            "Requests of run a took 750ms on average over the last 2m. That is longer than latency-mean allows, and so "
+            "is the average over the last 30s.",
         ),
         dashboard="locust-otel-slo?var-run_id=a&var-slo=latency-mean",
     )
-    yield scenario("exactly what is asked for", Run().go(300, mean=0.5, **_CALM), fires={60: _NONE, 300: _NONE})
+    yield scenario("exactly the threshold", Run().go(300, mean=0.5, **_CALM), fires={60: _NONE, 300: _NONE})
     yield scenario("a little more", Run().go(300, mean=0.501, **_CALM), fires={300: alert.of()})
-    yield scenario("the threshold is the series'", Run().go(300, mean=0.75, threshold=1, **_CALM), fires={300: _NONE})
+    yield scenario(
+        "the threshold comes from its series", Run().go(300, mean=0.75, threshold=1, **_CALM), fires={300: _NONE}
+    )
     yield scenario("no requests", Run().go(300), fires={300: _NONE})
     yield scenario(
         "too few requests",
@@ -171,28 +174,23 @@ def mean_high() -> Iterator[Scenario]:
         Run(**_OTHER).go(300, good=2, mean=3),
         fires={300: _NONE},
     )
-    yield scenario(
-        "of one run, not of the other",
-        Run("a").go(300, **_CALM),
-        Run("b", **_OTHER).go(300, mean=3, **_CALM),
-        fires={300: alert.of("b")},
-    )
+    yield alert.of_one(300, mean=3)
 
 
 def no_data() -> Iterator[Scenario]:
-    """Users are there, and nothing they do is judged."""
+    """Yield scenarios with users whose requests are not judged, or with none."""
     both = _Alert(names.NO_DATA, "warning", OBJECTIVE).of() + _Alert(names.NO_DATA, "warning", MEAN).of()
     alert = _Alert(names.NO_DATA, "warning", OBJECTIVE)
     scenario = alert.scenario
     # 130 s: the warm-up of 10 s, and the long window.
     yield scenario("from the start", Run().go(300), fires={60: _NONE, 130: _NONE, 135: both, 300: both})
     yield scenario(
-        "what it tells",
+        "its texts",
         Run().go(300),
         fires={300: both},
-        told=(
-            "Nothing is judged for {slo} of webshop.",
-            "Users of run a are active, and for 2m none of their requests was one that {slo} judges.",
+        texts=(
+            "No request is judged for {slo} of webshop.",
+            "Run a has users, but {slo} has judged none of their requests for 2m.",
         ),
         dashboard="locust-otel-slo?var-run_id=a&var-slo={slo}",
     )
@@ -212,7 +210,7 @@ def no_data() -> Iterator[Scenario]:
     yield scenario(
         "of one run, not of the other", Run("a").go(300, **_CALM), Run("b", **_OTHER).go(300), fires={
             300: [{**labels, "run_id": "b"} for labels in both]
-        },
+        }
     )  # fmt: skip
     yield scenario(
         "the second run in one process has just begun",
@@ -223,16 +221,16 @@ def no_data() -> Iterator[Scenario]:
 
 
 def slow_requests() -> Iterator[Scenario]:
-    """More than one request of a hundred is slow."""
+    """Yield scenarios in which more than one request in a hundred is slow, or not."""
     alert = _Alert(names.SLOW_REQUESTS, "warning")
     scenario = alert.scenario
     yield scenario(
         "two of a hundred",
         Run().go(300, slow=2, **_CALM),
         fires={300: alert.of()},
-        told=(
+        texts=(
             "Requests of run a are slow.",
-            "2% of the requests in the last 2m took longer than --slow-request; the log of Locust names some of them.",
+            "2% of the requests in the last 2m took longer than --slow-request. Locust's log lists some of them.",
         ),
         dashboard="locust-otel-live?var-run_id=a",
     )
@@ -242,9 +240,7 @@ def slow_requests() -> Iterator[Scenario]:
     yield scenario("few requests", Run().go(300, good=0.8, slow=0.4), fires={300: _NONE})
     yield scenario("a hundred requests are enough", Run().go(300, good=100 / 120, slow=0.4), fires={300: alert.of()})
     yield scenario(
-        "it is over",
-        Run().go(300, slow=2, **_CALM).go(300, slow=0),
-        fires={300: alert.of(), 460: _NONE, 600: _NONE},
+        "it is over", Run().go(300, slow=2, **_CALM).go(300, slow=0), fires={300: alert.of(), 460: _NONE, 600: _NONE}
     )
     yield scenario(
         "the end of the run", Run().go(300, slow=2, **_CALM).stop(100), fires={320: alert.of(), 340: _NONE, 400: _NONE}
@@ -256,16 +252,11 @@ def slow_requests() -> Iterator[Scenario]:
         Run(**_OTHER).go(300, good=1, slow=1),
         fires={300: _NONE},
     )
-    yield scenario(
-        "of one run, not of the other",
-        Run("a").go(300, **_CALM),
-        Run("b", **_OTHER).go(300, slow=5, **_CALM),
-        fires={300: alert.of("b")},
-    )
+    yield alert.of_one(300, slow=5)
 
 
 def failures_spike() -> Iterator[Scenario]:
-    """Requests begin to fail."""
+    """Yield scenarios in which requests begin to fail, or not."""
     alert = _Alert(names.FAILURES_SPIKE, "warning")
     scenario = alert.scenario
     yield scenario(
@@ -274,12 +265,12 @@ def failures_spike() -> Iterator[Scenario]:
         fires={600: _NONE, 630: alert.of(), 660: alert.of()},
     )
     yield scenario(
-        "what it tells",
+        "its texts",
         Run().go(5, good=50, bad=50).go(595, **_CALM).go(120, good=50, bad=50),
         fires={720: alert.of()},
-        told=(
+        texts=(
             "Requests of run a have begun to fail.",
-            "50% of the requests failed in the last 1m, more than 5 times the share of the 10m before.",
+            "50% of the requests failed in the last 1m, more than 5 times the share in the 10m before.",
         ),
         dashboard="locust-otel-live?var-run_id=a",
     )
@@ -326,24 +317,24 @@ def failures_spike() -> Iterator[Scenario]:
 
 
 def generator_saturated() -> Iterator[Scenario]:
-    """The load generator is too slow."""
+    """Yield scenarios in which the load generator is too slow, or not."""
     alert = _Alert(names.GENERATOR_SATURATED, "warning")
     scenario = alert.scenario
     yield scenario(
         "not valid",
         Run().go(60, **_CALM).go(30, valid=0),
         fires={60: _NONE, 65: alert.of(), 90: alert.of()},
-        told=(
+        texts=(
             "The load generator of run a is too slow.",
-            "A process that generates load has no CPU left, or its event loop runs late: the latencies it measures are "
-            "too long. Alerts on latencies and means are kept quiet meanwhile; those on failures are not.",
+            "A process that generates load has no CPU left, or its event loop is late. The latencies that it measures "
+            "are too long. Alertmanager suppresses alerts on latencies and means meanwhile, but no alerts on failures.",
         ),
         dashboard="locust-otel-generator?var-run_id=a",
     )
     yield scenario("valid", Run().go(300, **_CALM), fires={300: _NONE})
     yield scenario("no requests", Run().go(300), fires={300: _NONE})
     yield scenario(
-        "kept up again: what was measured meanwhile is still in the short window of a page",
+        "kept up again: late measurements are still in the short window of a page",
         Run().go(60, valid=0, **_CALM).go(300, valid=1),
         fires={60: alert.of(), 90: alert.of(), 115: alert.of(), 130: _NONE, 360: _NONE},
     )
@@ -351,28 +342,23 @@ def generator_saturated() -> Iterator[Scenario]:
         "the end of the run", Run().go(60, valid=0).stop(200), fires={60: alert.of(), 130: _NONE, 260: _NONE}
     )
     yield scenario("the target vanishes", Run().go(60, valid=0).silent(200), fires={130: _NONE, 260: _NONE})
-    yield scenario(
-        "of one run, not of the other",
-        Run("a").go(60),
-        Run("b", **_OTHER).go(60, valid=0),
-        fires={60: alert.of("b")},
-    )
+    yield alert.of_one(60, valid=0)
     yield scenario("one process of two", Run().go(60), Run(**_OTHER).go(60, valid=0), fires={60: alert.of()})
     yield scenario("workers missing, the others keep up", Run().go(60).go(60, missing=1), fires={90: _NONE, 120: _NONE})
     yield scenario("workers missing, and another is slow", Run().go(60, missing=1, valid=0), fires={60: alert.of()})
 
 
 def worker_missing() -> Iterator[Scenario]:
-    """A worker no longer answers."""
+    """Yield scenarios in which a worker no longer answers, or not."""
     alert = _Alert(names.WORKER_MISSING, "warning")
     scenario = alert.scenario
     yield scenario(
         "one of them, for 10 s",
         Run().go(60, **_CALM).go(60, missing=1),
         fires={60: _NONE, 65: _NONE, 70: _NONE, 75: alert.of(), 120: alert.of()},
-        told=(
+        texts=(
             "Run a has lost workers.",
-            "1 workers no longer answer the master. What they did after their last report is not counted, and the load "
+            "1 workers no longer answer the master. Their requests since the last report are not counted, and the load "
             "is smaller than planned.",
         ),
         dashboard="locust-otel-generator?var-run_id=a",
@@ -386,28 +372,26 @@ def worker_missing() -> Iterator[Scenario]:
     )
     yield scenario("the target vanishes", Run().go(60, missing=1).silent(60), fires={65: _NONE, 120: _NONE})
     yield scenario("it is back", Run().go(60, missing=1).go(60, missing=0), fires={60: alert.of(), 65: _NONE})
-    yield scenario(
-        "of one run, not of the other", Run("a").go(60), Run("b", **_OTHER).go(60, missing=2), fires={60: alert.of("b")}
-    )
+    yield alert.of_one(60, missing=2)
 
 
 def users_below_target() -> Iterator[Scenario]:
-    """There are fewer users than there should be."""
+    """Yield scenarios with fewer users than the target, or not."""
     alert = _Alert(names.USERS_BELOW_TARGET, "warning")
     scenario = alert.scenario
     yield scenario(
         "four of five, for 30 s",
         Run().go(60).go(60, users=8),
         fires={60: _NONE, 65: _NONE, 90: _NONE, 95: alert.of(), 120: alert.of()},
-        told=(
-            "Run a has fewer users than it should.",
-            "80% of the users that were asked for are there, though all were spawned.",
+        texts=(
+            "Run a has fewer users than its target.",
+            "Only 80% of the target number of users are running, although spawning is over.",
         ),
         dashboard="locust-otel-live?var-run_id=a",
     )
     yield scenario("nine of ten", Run().go(120, users=9), fires={60: _NONE, 120: _NONE})
     yield scenario("they are being spawned", Run().go(300, running=0, users=3), fires={60: _NONE, 300: _NONE})
-    yield scenario("none are asked for", Run().go(120, users=0, users_target=0), fires={120: _NONE})
+    yield scenario("the target is 0", Run().go(120, users=0, users_target=0), fires={120: _NONE})
     yield scenario(
         "a worker leaves and the others take over",
         Run().go(60).go(20, users=5).go(60, users=10),
@@ -415,7 +399,7 @@ def users_below_target() -> Iterator[Scenario]:
     )
     yield scenario("the end of the run", Run().go(60, users=5).stop(60), fires={60: alert.of(), 65: _NONE, 120: _NONE})
     yield scenario(
-        "stopped, with the last words of the runner unheard",
+        "stopped, without the last report of the runner",
         Run().go(60).go(60, active=0, users=0),
         fires={95: _NONE, 120: _NONE},
     )
@@ -427,38 +411,35 @@ def users_below_target() -> Iterator[Scenario]:
         Run(**_OTHER).go(60, users=0, users_target=1),
         fires={60: _NONE},
     )
-    yield scenario(
-        "of one run, not of the other", Run("a").go(60), Run("b", **_OTHER).go(60, users=5), fires={60: alert.of("b")}
-    )
+    yield alert.of_one(60, users=5)
 
 
 def telemetry_absent() -> Iterator[Scenario]:
-    """A run goes silent without having ended."""
+    """Yield scenarios in which a run sends no data before its end, or does."""
     alert = _Alert(names.TELEMETRY_ABSENT, "warning")
     scenario = alert.scenario
     yield scenario(
         "the process dies",
         Run().go(60, **_CALM).silent(400),
         fires={60: _NONE, 65: _NONE, 75: _NONE, 80: alert.of(), 300: alert.of()},
-        told=(
-            "Run a has gone silent.",
-            "Its last values said that it goes on, and none have come since: the process has died, or cannot be "
-            "reached.",
+        texts=(
+            "Run a no longer sends data.",
+            "The run was active when its last sample came. The process has died, or it cannot be reached.",
         ),
         dashboard="locust-otel-live?var-run_id=a",
     )
-    yield scenario("after a while it is forgotten", Run().go(60, **_CALM).silent(1200), fires={1000: _NONE})
+    yield scenario("after a while it ends", Run().go(60, **_CALM).silent(1200), fires={1000: _NONE})
     yield scenario(
         "pushes stop: nothing marks the series as stale",
         Run().go(300, **_CALM).silent(700, marked=False),
         fires={300: _NONE, 315: _NONE, 480: alert.of(), 540: alert.of()},
     )
     yield scenario("pushes come once a minute", _pushed(Run(), 10), fires={300: _NONE, 355: _NONE, 595: _NONE})
-    yield scenario("it goes on", Run().go(300, **_CALM), fires={300: _NONE})
+    yield scenario("it is active", Run().go(300, **_CALM), fires={300: _NONE})
     yield scenario("two scrapes fail", Run().go(60).silent(10).go(60), fires={70: _NONE, 80: _NONE, 130: _NONE})
     yield scenario("it is back", Run().go(60).silent(60).go(60), fires={115: alert.of(), 125: _NONE, 180: _NONE})
     yield scenario("the end of the run", Run().go(60).stop(10).silent(400), fires={70: _NONE, 90: _NONE, 300: _NONE})
-    yield scenario("none was there", Run().go(60, active=0).silent(400), fires={90: _NONE, 300: _NONE})
+    yield scenario("no run was active", Run().go(60, active=0).silent(400), fires={90: _NONE, 300: _NONE})
     yield scenario(
         "stopped and started again between two scrapes",
         Run("a").go(60, **_CALM).silent(200),
@@ -480,7 +461,7 @@ def telemetry_absent() -> Iterator[Scenario]:
 
 
 def export_failing() -> Iterator[Scenario]:
-    """No export gets through."""
+    """Yield scenarios in which all exports fail, or not."""
     labels = {"exporter": "otlp", "job": "locust", "instance": "127.0.0.1:9646", "severity": "warning"}
     alert, fires = _Alert(names.EXPORT_FAILING, "warning"), [labels]
     scenario = alert.scenario
@@ -488,8 +469,8 @@ def export_failing() -> Iterator[Scenario]:
         "the collector is dead",
         Run().go(300, exported=0.2).go(120, exported=0, unexported=0.1),
         fires={300: _NONE, 330: _NONE, 420: fires},
-        told=(
-            "Telemetry of 127.0.0.1:9646 does not get through by otlp.",
+        texts=(
+            "Exports of 127.0.0.1:9646 by otlp fail.",
             "12 exports failed in the last 2m, and none succeeded in the last 1m.",
         ),
         dashboard="locust-otel-generator",
@@ -497,7 +478,7 @@ def export_failing() -> Iterator[Scenario]:
     yield scenario("it was never there", Run().go(120, unexported=0.2), fires={10: _NONE, 60: fires, 120: fires})
     yield scenario("all get through", Run().go(300, exported=0.2), fires={300: _NONE})
     yield scenario("some do", Run().go(300, exported=0.2, unexported=0.2), fires={120: _NONE, 300: _NONE})
-    yield scenario("there are none", Run().go(300), fires={300: _NONE})
+    yield scenario("there are no exports", Run().go(300), fires={300: _NONE})
     yield scenario(
         "one failed a minute before the end",
         Run().go(300, exported=0.2).go(5, exported=0, unexported=0.2).go(5, exported=0.2, unexported=0).silent(300),
@@ -522,7 +503,7 @@ def export_failing() -> Iterator[Scenario]:
 
 
 def series_folded() -> Iterator[Scenario]:
-    """Requests are counted under another name."""
+    """Yield scenarios in which requests are counted under _OTHER, or not."""
     labels = {"job": "locust", "instance": "127.0.0.1:9646", "severity": "info"}
     alert, fires = _Alert(names.SERIES_FOLDED, "info"), [labels]
     scenario = alert.scenario
@@ -530,10 +511,10 @@ def series_folded() -> Iterator[Scenario]:
         "some are",
         Run().go(60).go(60, folded=1),
         fires={60: _NONE, 65: fires, 120: fires},
-        told=(
+        texts=(
             "Requests of 127.0.0.1:9646 are counted under the name _OTHER.",
-            "60 requests have names beyond --max-request-names. Are there ids in the names? Give `name=` to the "
-            "client's calls, or raise the limit.",
+            "60 requests have names beyond --max-request-names. If names contain ids, give `name=` to the client's "
+            "calls. If not, raise the limit.",
         ),
         dashboard="locust-otel-generator",
     )
@@ -543,14 +524,14 @@ def series_folded() -> Iterator[Scenario]:
 
 
 def run_active() -> Iterator[Scenario]:
-    """A run goes on."""
+    """Yield scenarios in which a run is active, or not."""
     alert = _Alert(names.RUN_ACTIVE, "none")
     scenario = alert.scenario
     yield scenario(
-        "it goes on",
+        "it is active",
         Run().go(60),
         fires={0: alert.of(), 60: alert.of()},
-        told=("Load test a is running.", "For Alertmanager alone: what is planned load needs no page."),
+        texts=("Load test a is running.", "Lets Alertmanager suppress pages during planned load."),
         dashboard="locust-otel-live?var-run_id=a",
     )
     yield scenario("the end of the run", Run().go(60).stop(60), fires={65: _NONE, 120: _NONE})
@@ -561,5 +542,5 @@ def run_active() -> Iterator[Scenario]:
 
 ALL = (
     budget_burn_annotations, budget_exhausted, mean_high, no_data, slow_requests, failures_spike, generator_saturated,
-    worker_missing, users_below_target, telemetry_absent, export_failing, series_folded, run_active,
+    worker_missing, users_below_target, telemetry_absent, export_failing, series_folded, run_active
 )  # fmt: skip

@@ -21,7 +21,7 @@ class Pair:
     def __init__(self, period: str, pair: Window) -> None:
         self.period = period
         self.long_s, self.short_s = int(pair.long_s), int(pair.short_s)
-        # Fine enough for the short window, and not more: windows of days have many samples.
+        # Just fine enough for the short window: windows of days have many samples.
         self.step_s = max(int(SLOS[period].scrape_interval_s), self.short_s // 6)
         self.limit = float(pair.factor(SLOS[period].period_s)) * _BUDGET
         windows = {"window": span(pair.long_s), "short_window": span(pair.short_s)}
@@ -49,7 +49,7 @@ class Pair:
 
 
 def mix(bad: float) -> dict[str, float]:
-    """Return 200 requests a second, of which a share is bad."""
+    """Return 200 requests per second, of which a share is bad."""
     return {"good": 200 * (1 - bad), "bad": 200 * bad}
 
 
@@ -61,7 +61,7 @@ def every_pair() -> Iterator[Pair]:
 
 
 def of_pair(pair: Pair) -> Iterator[Scenario]:
-    """Yield what must hold for each pair: it fires above its factor, in both windows, and not otherwise."""
+    """Yield scenarios for each pair: it fires if both windows are above its factor, and only then."""
     calm, long_s, short_s, step_s = mix(0), pair.long_s, pair.short_s, pair.step_s
     burns, none = [pair.fired()], list[dict[str, str]]()
     over = 2 * long_s
@@ -71,21 +71,17 @@ def of_pair(pair: Pair) -> Iterator[Scenario]:
         fires={long_s: none, over: burns},
     )
     yield pair.scenario(
-        "exactly at its factor",
-        pair.run().go(over, **mix(pair.limit)),
-        fires={short_s: none, long_s: none, over: none},
+        "exactly at its factor", pair.run().go(over, **mix(pair.limit)), fires={short_s: none, long_s: none, over: none}
     )
     yield pair.scenario(
-        "a little above its factor from the start",
-        pair.run().go(over, **mix(1.01 * pair.limit)),
-        fires={over: burns},
+        "a little above its factor from the start", pair.run().go(over, **mix(1.01 * pair.limit)), fires={over: burns}
     )
     yield pair.scenario(
         "only the short window burns",
         pair.run().go(over, **calm).go(short_s, **mix(1.5 * pair.limit)),
         fires={over + short_s: none},
     )
-    # Long enough for the long window to burn on, when the short one and keep_firing_for are over.
+    # Long enough for the long window to burn after the short window and keep_firing_for have ended.
     ended = over + long_s // 2
     quiet = 2 * short_s + 2 * step_s
     yield pair.scenario(
@@ -96,7 +92,7 @@ def of_pair(pair: Pair) -> Iterator[Scenario]:
 
 
 def of_the_page(pair: Pair) -> Iterator[Scenario]:
-    """Yield what else must hold, for the pair of 2 minutes and 30 seconds, the objective 99 %."""
+    """Yield the other scenarios, for the pair of 2 minutes and 30 seconds and the objective of 99 %."""
     calm, outage, none = mix(0), mix(1), list[dict[str, str]]()
     burns, run = [pair.fired()], pair.run
     yield pair.scenario("a run without requests", run().go(600), fires={5: none, 300: none, 600: none})
@@ -112,32 +108,28 @@ def of_the_page(pair: Pair) -> Iterator[Scenario]:
         fires={10: none, 30: none, 35: burns},
     )
     yield pair.scenario(
-        "enough is what the series says",
+        "the required number of requests comes from its series",
         run().go(30, **mix(0.5), min_requests=1_000_000).go(5, min_requests=100),
         fires={30: none, 35: burns},
     )
     yield pair.scenario(
-        "the budget is what the series says, a smaller objective",
+        "the budget comes from its series, a smaller objective",
         run().go(300, **mix(0.2), objective=0.9),
         fires={300: none},
     )
     yield pair.scenario(
-        "the budget is what the series says, a larger objective",
+        "the budget comes from its series, a larger objective",
         run().go(300, **mix(0.005), objective=0.999),
         fires={300: burns},
     )
     yield pair.scenario(
-        "the end of the run",
-        run().go(300, **outage).stop(120),
-        fires={300: burns, 320: burns, 340: none, 420: none},
+        "the end of the run", run().go(300, **outage).stop(120), fires={300: burns, 320: burns, 340: none, 420: none}
     )
     yield pair.scenario(
-        "the target vanishes",
-        run().go(300, **outage).silent(300),
-        fires={300: burns, 320: burns, 340: none, 600: none},
+        "the target vanishes", run().go(300, **outage).silent(300), fires={300: burns, 320: burns, 340: none, 600: none}
     )
     yield pair.scenario(
-        "one scrape fails in the middle of it",
+        "one scrape fails during an outage",
         run().go(300, **outage).silent(5).go(60, **outage),
         fires={300: burns, 305: burns, 310: burns, 365: burns},
     )

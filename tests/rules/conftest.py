@@ -1,4 +1,4 @@
-"""Promtool for the tests of rules; where it is missing they are skipped, in CI they fail."""
+"""Promtool for the tests of rules; without it they are skipped, and fail in CI."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from tests.backends.needed import need
 
 @pytest.fixture(scope="session", autouse=True)
 def tools() -> None:
-    """Ask for promtool and amtool."""
+    """Require promtool and amtool."""
     need("promtool", "amtool")

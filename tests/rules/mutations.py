@@ -1,6 +1,6 @@
-"""Break each clause of each alert, and see whether a scenario notices: `python -m tests.rules.mutations [ALERT...]`.
+"""Break each clause of each alert, and check that a scenario fails: `python -m tests.rules.mutations [ALERT...]`.
 
-It takes some minutes, so it is no part of `make test`: run it after a change to an alert or to its scenarios.
+It takes some minutes and is not part of `make test`: run it after a change of an alert or its scenarios.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def clauses(expression: str) -> list[str]:
 
 
 def mutants(rule: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield an alert's rule with one thing wrong in it, and what that is."""
+    """Yield descriptions of faults, and the rule of an alert with each fault."""
     expression = rule["expr"]
     parts = clauses(expression)
     for index in range(1, len(parts)):
@@ -48,7 +48,7 @@ def mutants(rule: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def main() -> int:
-    """Say which mutants live, of the alerts that are named or of all; return how many."""
+    """Print which mutants no scenario notices, of the named alerts or of all; return their number."""
     lived = 0
     for batch, scenarios in BATCHES.items():
         alert = scenarios[0].alert
@@ -56,13 +56,13 @@ def main() -> int:
             continue
         rules = rules_of("30m", alert)
         at = next(index for index, rule in enumerate(rules) if "alert" in rule)
-        for what, mutant in mutants(rules[at]):
+        for fault, mutant in mutants(rules[at]):
             if mutant == rules[at]:
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 noticed = failed(scenarios, [*rules[:at], mutant, *rules[at + 1 :]], Path(folder))
             lived += not noticed
-            print(f"{'noticed' if noticed else 'LIVES  '} {batch}: {what}", flush=True)
+            print(f"{'noticed' if noticed else 'LIVES  '} {batch}: {fault}", flush=True)
     return lived
 
 

@@ -1,8 +1,8 @@
-"""Runs as Prometheus sees them, scrape by scrape, and what the rules must make of them.
+"""Runs as Prometheus scrapes them, and the alerts that the rules must raise for them.
 
 A `Run` is built phase by phase: `Run().go(600, good=10).go(60, bad=10)` is ten minutes without a failure and a minute
-in which half of the requests fail. A `Scenario` says which alert fires when, and promtool judges it: its answer does
-not come from anything that was written here.
+in which half of the requests fail. A `Scenario` has the times at which an alert must fire, and promtool evaluates it
+independently of our code.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Run:
         self._sample()
 
     def go(self, seconds: float, **changes: float | None) -> Self:
-        """Go on for a time; what is not named stays as it was."""
+        """Continue for a time; values without a change stay the same."""
         self._now.update(changes)
         for _ in range(round(seconds / self._interval_s)):
             self.now_s += self._interval_s
@@ -74,17 +74,17 @@ class Run:
         return self
 
     def stop(self, seconds: float = 0) -> Self:
-        """Stop: active is 0, counters stand still, the target is still there."""
+        """Stop: active is 0, counters are constant, the target still answers."""
         return self.go(seconds or self._interval_s, active=0, good=0, bad=0, slow=0, users=0, users_target=0, running=0)
 
     def restart(self) -> Self:
-        """Begin all counters at 0 again, as a new process with the same run id does."""
+        """Reset all counters to 0, like a new process with the same run id."""
         self._counts.clear()
         self._start_s = self.now_s
         return self
 
     def silent(self, seconds: float, *, marked: bool = True) -> Self:
-        """Go on unseen: a failed scrape marks all series as stale, a push that does not come marks nothing."""
+        """Continue without samples: a failed scrape marks all series as stale, a missing push marks nothing."""
         count = round(seconds / self._interval_s)
         for values in self._series.values():
             values += ["stale" if marked else "_", *["_"] * (count - 1)]
@@ -123,7 +123,7 @@ class Run:
         add("locust_slo_threshold_seconds", mean, now["threshold"])
         add("locust_slo_min_requests", mean, now["min_requests"])
         add("locust_requests_total", {**endpoint, "outcome": "success"}, counts.get("good", 0))
-        # As it is: a failure series is made at the first failure.
+        # As in a real run, the first failure creates this series.
         add("locust_requests_total", {**endpoint, "outcome": "failure"}, counts.get("bad") or None)
         add("locust_slow_requests_total", endpoint, counts.get("slow", 0))
         add("locust_run_active", run, now["active"])
@@ -141,7 +141,7 @@ class Run:
 
     def _add(self, name: str, labels: Mapping[str, str], value: float | None) -> None:
         key = selector(name, **labels, **self._target)
-        # Samples that were before this series, or this run, are not there.
+        # There are no samples before this series, or before this run.
         at = self.now_s // self._interval_s
         values = self._series.setdefault(key, [])
         values += ["_"] * (at - len(values))
@@ -154,14 +154,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Runs, and when an alert must fire for them.
+    """Runs, and the times at which an alert must fire for them.
 
     Attributes:
         name: What happens, in a few words.
-        fires: By time in seconds the labels of the alerts that fire then; none is an empty list.
-        where: Only alerts with these labels are looked at.
-        annotations: At the last time the alert fires, by name, `{slo}` for that label; None asks for nothing.
-        values: By time in seconds and expression the samples it must have, by labels.
+        fires: By time in seconds the labels of the alerts that fire; an empty list if none does.
+        where: Only alerts with these labels are checked.
+        annotations: Annotations by name when the alert last fires, `{slo}` for that label; None checks nothing.
+        values: By time in seconds and expression the expected samples, by labels.
     """
 
     name: str
@@ -179,7 +179,7 @@ class Scenario:
         return f"{self.period}-{self.alert}-{self.name}".replace(" ", "-")
 
     @staticmethod
-    def _told(labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, Any]:
+    def _alert(labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, Any]:
         slo = labels.get("slo", "")
         return {
             "exp_labels": dict(labels),
@@ -194,10 +194,7 @@ class Scenario:
                 "expr": firing,
                 "eval_time": f"{at}s",
                 "exp_samples": [
-                    {
-                        "labels": selector("ALERTS", alertname=self.alert, alertstate="firing", **labels),
-                        "value": 1,
-                    }
+                    {"labels": selector("ALERTS", alertname=self.alert, alertstate="firing", **labels), "value": 1}
                     for labels in alerts
                 ],
             }
@@ -211,14 +208,14 @@ class Scenario:
             }
             for (at, expression), samples in self.values.items()
         ]
-        told = []
+        alerts_with_texts = []
         if self.annotations is not None:
             at, alerts = next((at, alerts) for at, alerts in reversed(list(self.fires.items())) if alerts)
-            told = [
+            alerts_with_texts = [
                 {
                     "eval_time": f"{at}s",
                     "alertname": self.alert,
-                    "exp_alerts": [self._told(labels, self.annotations) for labels in alerts],
+                    "exp_alerts": [self._alert(labels, self.annotations) for labels in alerts],
                 }
             ]
         return {
@@ -226,12 +223,12 @@ class Scenario:
             "interval": f"{self.interval_s}s",
             "input_series": [series for run in self.runs for series in run.input_series()],
             "promql_expr_test": checks,
-            "alert_rule_test": told,
+            "alert_rule_test": alerts_with_texts,
         }
 
 
 def rules_of(period: str, alert: str) -> list[dict[str, Any]]:
-    """Return an alert's shipped rules, and before them those it stands on: a tenth of the work of all of them."""
+    """Return the shipped rules of an alert, after the rules that it needs: a tenth of the work of all rules."""
     groups = [
         group
         for path in sorted(SHIPPED[period].glob("*.yaml"))
@@ -241,14 +238,14 @@ def rules_of(period: str, alert: str) -> list[dict[str, Any]]:
     assert len(groups) == 1, f"{alert} is in {len(groups)} groups"
     kept: list[dict[str, Any]] = []
     for rule in reversed(groups[0]["rules"]):
-        named = rule.get("record")
-        if rule.get("alert") == alert or (named and any(named in later["expr"] for later in kept)):
+        recorded = rule.get("record")
+        if rule.get("alert") == alert or (recorded and any(recorded in later["expr"] for later in kept)):
             kept.insert(0, rule)
     return kept
 
 
 def failed(scenarios: Sequence[Scenario], rules: list[dict[str, Any]], folder: Path) -> str:
-    """Return what promtool has to say against scenarios of one interval; nothing where all is as it must be."""
+    """Return promtool's complaints about scenarios of one interval; may be empty."""
     (folder / "rules.yaml").write_text(json.dumps({"groups": [{"name": "tested", "rules": rules}]}))  # JSON is YAML
     document = {
         "rule_files": ["rules.yaml"],
@@ -257,5 +254,5 @@ def failed(scenarios: Sequence[Scenario], rules: list[dict[str, Any]], folder: P
     }
     file = folder / "rules.test.yaml"
     file.write_text(json.dumps(document))
-    told = promtool("test", "rules", file)
-    return told.stdout + told.stderr if told.returncode else ""
+    tested = promtool("test", "rules", file)
+    return tested.stdout + tested.stderr if tested.returncode else ""

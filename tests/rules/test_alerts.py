@@ -1,4 +1,4 @@
-"""When each alert fires, and when it must not."""
+"""Tests of the times at which each alert fires, and at which it must not."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ SCENARIOS = [
 ]
 
 
-# Together in one call of promtool: those of an alert with scrapes as far apart.
+# One call of promtool for all scenarios of an alert with the same interval.
 BATCHES: dict[str, list[Scenario]] = {}
-for _one in SCENARIOS:
-    BATCHES.setdefault(f"{_one.period}-{_one.alert}-{_one.interval_s}s", []).append(_one)
+for _scenario in SCENARIOS:
+    BATCHES.setdefault(f"{_scenario.period}-{_scenario.alert}-{_scenario.interval_s}s", []).append(_scenario)
 
 
 @pytest.mark.parametrize("batch", BATCHES)
 def test_alert(batch: str, tmp_path: Path) -> None:
     """An alert fires when it must, with its labels, and only then."""
     scenarios = BATCHES[batch]
-    said = failed(scenarios, rules_of(scenarios[0].period, scenarios[0].alert), tmp_path)
-    assert not said, said
+    complaints = failed(scenarios, rules_of(scenarios[0].period, scenarios[0].alert), tmp_path)
+    assert not complaints, complaints
 
 
 def test_every_alert_has_scenarios() -> None:
-    """For each alert of the rules one scenario has it fire, one says what it tells, two have it silent throughout."""
+    """Each alert has a scenario in which it fires, one with its texts, and two in which it is silent at some time."""
     rules = [
         rule["alert"]
         for path in SHIPPED["30m"].glob("*.yaml")
@@ -45,10 +45,10 @@ def test_every_alert_has_scenarios() -> None:
     ]
     assert len(set(rules)) == 13
     for alert in set(rules):
-        own = [scenario for scenario in SCENARIOS if scenario.alert == alert]
-        assert any(scenario.annotations for scenario in own), alert
-        assert any(any(alerts for alerts in scenario.fires.values()) for scenario in own), alert
-        silent = [scenario for scenario in own if not all(scenario.fires.values())]
+        scenarios = [scenario for scenario in SCENARIOS if scenario.alert == alert]
+        assert any(scenario.annotations for scenario in scenarios), alert
+        assert any(any(alerts for alerts in scenario.fires.values()) for scenario in scenarios), alert
+        silent = [scenario for scenario in scenarios if not all(scenario.fires.values())]
         assert len(silent) >= 2, alert
     assert PAGE.labels == {"severity": "critical", "sli": "success", "window": "2m", "short_window": "30s"}
     assert names.BUDGET_BURN in rules

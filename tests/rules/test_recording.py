@@ -1,4 +1,4 @@
-"""What the recording rules record, to the last digit where they can."""
+"""Tests of the values of the recording rules, exact where possible."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SLO = 'slo="availability"'
 
 
 def recorded(tmp_path: Path, values: dict[tuple[int, str], float | None], *runs: Run) -> None:
-    """Ask promtool whether expressions have these values; None asks for no sample."""
+    """Check with promtool that expressions have these values; None for no sample."""
     samples = {key: {} if value is None else {"{}": value} for key, value in values.items()}
-    said = failed([Scenario("values", BUDGET_EXHAUSTED, runs, values=samples)], RULES, tmp_path)
-    assert not said, said
+    complaints = failed([Scenario("values", BUDGET_EXHAUSTED, runs, values=samples)], RULES, tmp_path)
+    assert not complaints, complaints
 
 
 def only(name: str, *matchers: str) -> str:
@@ -32,12 +32,12 @@ def only(name: str, *matchers: str) -> str:
 
 
 def near(expression: str) -> str:
-    """Return an expression to nine digits: `increase` extrapolates, which is no exact arithmetic."""
+    """Return an expression rounded to nine digits: `increase` extrapolates, which is not exact."""
     return f"round({expression} * 1e9) / 1e9"
 
 
 def test_values_of_a_run(tmp_path: Path) -> None:
-    """Ratios, burn rates, the budget and what is left of it, and means, of two requests bad of a hundred."""
+    """Ratios, burn rates, budgets and means, with two bad requests in a hundred."""
     run = Run(warmup_s=0).go(900, good=98, bad=2)
     recorded(
         tmp_path,
@@ -54,7 +54,7 @@ def test_values_of_a_run(tmp_path: Path) -> None:
             (900, near(only("locust_slo:burn_rate:rate", 'window="30s"'))): 2,
             (900, only("locust_slo:burn_rate:factor", 'severity="critical"', 'window="2m"')): 3,
             (900, only("locust_slo:burn_rate:factor", 'severity="warning"', 'short_window="2m"')): 1.5,
-            # Twice as fast as it may, for 890 of 1,800 s: the file's warm-up is 10 s.
+            # A burn rate of 2 for 890 of 1,800 s: the warm-up of the file is 10 s.
             (900, near(only("locust_slo:error_budget:spent"))): 0.988888889,
             (900, near(only("locust_slo:error_budget:remaining"))): 0.011111111,
             (900, near(only("locust_slo:mean_seconds:to_date"))): 0.1,
@@ -64,8 +64,8 @@ def test_values_of_a_run(tmp_path: Path) -> None:
     )
 
 
-def test_nothing_is_no_share_of_nothing(tmp_path: Path) -> None:
-    """Before the first judged request there is no ratio, no burn rate and no spent budget; the objective is there."""
+def test_no_requests(tmp_path: Path) -> None:
+    """Before the first judged request there is no ratio, burn rate or spent budget, but the objective."""
     recorded(
         tmp_path,
         {
@@ -85,13 +85,13 @@ def test_nothing_is_no_share_of_nothing(tmp_path: Path) -> None:
     ("objective", "budget"),
     [(0.99, 0.01), (0.95, 0.05), (0.9, 0.1), (0.995, 0.005), (0.999, 0.001), (0.9999, 0.0001), (0.999999, 0.000001)],
 )
-def test_the_budget_is_what_was_written(tmp_path: Path, objective: float, budget: float) -> None:
-    """1 - 0.99 reads 0.01 and not 0.010000000000000002, so that spending all of it is noticed."""
+def test_exact_budgets(tmp_path: Path, objective: float, budget: float) -> None:
+    """1 - 0.99 is 0.01 and not 0.010000000000000002: a budget that is spent exactly is noticed."""
     recorded(tmp_path, {(5, only("locust_slo:error_budget:ratio")): budget}, Run().go(5, objective=objective))
 
 
-def test_it_is_added_up_before_it_is_divided(tmp_path: Path) -> None:
-    """Two processes, 1 % of many and all of few: together 20 of 1,010, on average 50.5 %."""
+def test_sums_are_divided(tmp_path: Path) -> None:
+    """Two processes, 1 % of many requests and all of a few: 20 of 1,010, not the average of 50.5 %."""
     many, few = Run(warmup_s=0).go(300, good=198, bad=2), Run(warmup_s=0, instance="b").go(300, bad=2)
     recorded(
         tmp_path,
@@ -105,6 +105,6 @@ def test_it_is_added_up_before_it_is_divided(tmp_path: Path) -> None:
 
 
 def test_a_restarted_process_is_no_recovery(tmp_path: Path) -> None:
-    """Where the counters begin again, the windows still know what they saw before."""
+    """After a reset of the counters the windows still contain earlier requests."""
     run = Run(warmup_s=0).go(60, good=90, bad=10).restart().go(60, good=90, bad=10)
     recorded(tmp_path, {(120, near(only("locust_slo:error_ratio:rate", 'window="2m"'))): 0.1}, run)

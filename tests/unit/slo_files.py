@@ -1,7 +1,6 @@
-"""SLO files: valid ones with what they mean, and broken ones.
+"""SLO files for tests: valid files with their values, and broken files.
 
-Made of a seeded `Random`, since drawing each part by hypothesis costs ten times as long. No tests here; several tests
-take the same files.
+A seeded `Random` makes them: to draw each part by hypothesis takes ten times as long.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import yaml
 from hypothesis import strategies as st
 
 MINIMAL = "service: shop\nobjectives:\n  availability: {sli: success, target: 99%}\n"
-"""The shortest file there is."""
+"""The shortest valid file."""
 
 RUBBISH: tuple[object, ...] = (
     None, True, False, 0, -1, 1, 7, 99, 1e9, 10**30, -0.5, 0.5, 1.5, float("nan"), float("inf"), "", " ", "0", "0s",
@@ -24,7 +23,7 @@ RUBBISH: tuple[object, ...] = (
     "é", "٩٩%", "🦗", "x" * 2_000, "\n", "\x00", "a: b", "{{ x }}", "{found}", "%s", "success", "latency", "mean",
     "critical", [], {}, [None], [[]], [{}], ["", "a"], {"a": "b"}, {"": ""}, {"sli": "success", "target": "99%"},
 )  # fmt: skip
-"""Values that hardly fit anywhere, and some that fit in the wrong place."""
+"""Values that fit almost nowhere, and values that fit elsewhere."""
 
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
 _ODD_BYTES = (
@@ -41,12 +40,12 @@ def name(random: Random) -> str:
 
 
 def text(random: Random) -> str:
-    """Return a request's name, of any characters that YAML can hold."""
+    """Return the name of a request, with any characters of YAML."""
     return "".join(random.choices("/ab 09:#{}[]&*!%'\"\\-?,|>@`é日🦗~=", k=random.randint(1, 30))).strip() or "/"
 
 
 def time(random: Random, milliseconds: int) -> str:
-    """Return a time as people might write it."""
+    """Return a time in one of its forms."""
     style = random.choice(["parts", "spaced", "ms", "seconds"])
     if style == "ms":
         return f"{milliseconds}ms"
@@ -61,7 +60,7 @@ def time(random: Random, milliseconds: int) -> str:
 
 
 def ratio(random: Random, highest: int) -> tuple[str | float, Decimal]:
-    """Return a ratio of up to so many millionths, in percent or plain, and its value."""
+    """Return a ratio of at most `highest` millionths, in percent or plain, and its value."""
     millionths = random.choice([random.randint(1, highest), min(highest, random.choice([10_000, 500_000, 990_000]))])
     value = Decimal(millionths) / 1_000_000
     # A float where YAML makes one of the same digits.
@@ -104,7 +103,7 @@ def _windows(random: Random, scrape_ms: int, period_s: int, lowest: Decimal | No
 
 
 def valid_file(random: Random) -> tuple[Written, Written]:
-    """Return a valid file as values, and what it means."""
+    """Return a valid file, and its values after parsing."""
     scrape_ms = random.choice([5000, 15000, random.randint(1, 60_000)])
     period_s = random.choice([1800, 14400, 604_800, -(-scrape_ms * 8 // 1000) + random.randint(1, 2_000_000)])
     milliseconds = {
@@ -118,13 +117,13 @@ def valid_file(random: Random) -> tuple[Written, Written]:
     meant: Written = {key: Decimal(value) / 1000 for key, value in milliseconds.items()}
     written["service"] = meant["service"] = name(random)
     written["min_requests"] = meant["min_requests"] = random.choice([1, 100, random.randint(1, 10**9)])
-    written["objectives"] = {key: each for key, (each, _) in both.items()}
-    meant["objectives"] = {key: each for key, (_, each) in both.items()}
+    written["objectives"] = {key: text for key, (text, _) in both.items()}
+    meant["objectives"] = {key: values for key, (_, values) in both.items()}
     meant["windows"] = None
     if random.random() < 0.5:
-        targets = [each["target"] for _, each in both.values() if each["target"] is not None]
+        targets = [values["target"] for _, values in both.values() if values["target"] is not None]
         pairs = _windows(random, scrape_ms, period_s, min(targets, default=None))
-        written["windows"], meant["windows"] = [each for each, _ in pairs], [each for _, each in pairs]
+        written["windows"], meant["windows"] = [text for text, _ in pairs], [values for _, values in pairs]
     keys = list(written)
     random.shuffle(keys)
     return {key: written[key] for key in keys}, meant
@@ -143,13 +142,13 @@ def dumped(values: object) -> bytes:
 
 
 def _places(values: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return where anything stands in nested values."""
+    """Return the places of all nested values."""
     items = values.items() if isinstance(values, Mapping) else enumerate(values) if isinstance(values, list) else ()
     return [place for key, value in items for place in ((*path, key), *_places(value, (*path, key)))]
 
 
 def mutated_file(random: Random) -> Written:
-    """Return the values of a valid file of which some are replaced, renamed, removed, wrapped or copied."""
+    """Return a valid file with values replaced, renamed, removed, wrapped or copied."""
     values = valid_file(random)[0]
     for _ in range(random.randint(1, 3)):
         if not (places := _places(values)):
@@ -174,7 +173,7 @@ def mutated_file(random: Random) -> Written:
 
 
 def broken_file(random: Random) -> bytes:
-    """Return the bytes of a file that was mutated as values, as bytes or as lines."""
+    """Return the bytes of a file with changed values, bytes or lines."""
     data = bytearray(dumped(mutated_file(random) if random.random() < 0.6 else valid_file(random)[0]))
     for _ in range(random.randint(0, 3)):
         at = random.randrange(len(data) + 1)
@@ -185,7 +184,7 @@ def broken_file(random: Random) -> bytes:
                 del data[at : at + random.randint(1, 20)]
             case "insert":
                 data[at:at] = random.choice(_ODD_BYTES)
-            case _:  # a line twice, or away
+            case _:  # duplicate or remove a line
                 lines = data.splitlines(keepends=True)
                 if lines:
                     number = random.randrange(len(lines))
@@ -196,10 +195,10 @@ def broken_file(random: Random) -> bytes:
 
 _RANDOMS = st.integers(0, 2**64 - 1).map(Random)
 VALID = _RANDOMS.map(valid_file)
-"""Valid files as values, each with what it means."""
+"""Valid files, each with its values after parsing."""
 
 MUTATED = _RANDOMS.map(mutated_file)
-"""Values of files of which most are broken."""
+"""Files as values, most of them broken."""
 
 BROKEN = _RANDOMS.map(broken_file)
-"""Bytes of files of which most are broken."""
+"""Files as bytes, most of them broken."""

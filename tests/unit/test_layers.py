@@ -78,7 +78,6 @@ SAME_IDEA = {
 
 TOPICS = {
     "exporter/test_parity.py": "the endpoint and OTLP against each other",
-    "slo/test_burn_resolution.py": "how finely burn rates are known",
     "wire/test_hostile.py": "reports that a hostile worker might send",
 }
 """Tests of no single module."""

@@ -1,1 +1,1 @@
-"""What an SLO file becomes for others: recording and alerting rules in PromQL, OpenSLO, Sloth, Grafana dashboards."""
+"""Exports of an SLO file: recording and alerting rules in PromQL, OpenSLO, Sloth; the Grafana dashboards."""

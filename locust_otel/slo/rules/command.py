@@ -1,9 +1,10 @@
-"""`locust-otel rules`: an SLO file as rules for Prometheus, or in the format of others."""
+"""`locust-otel rules`: an SLO file as rules for Prometheus, or in another format."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ def add_to(commands: Any) -> None:
     )
     add = rules.add_argument
     add("slo", metavar="SLO", help="the SLO file")
-    add("-o", "--output", metavar="DIR", help="write the files into this folder; else they are printed")
+    add("-o", "--output", metavar="DIR", type=Path, help="write the files into this folder instead of printing them")
     add(
         "--format", choices=("prometheus", "prometheusrule", "openslo", "sloth"), default="prometheus",
-        help="rules for Prometheus or its Operator, or the objectives as OpenSLO v1 or for Sloth; the rest is told",
+        help="rules for Prometheus or its Operator, or objectives as OpenSLO v1 or for Sloth; lists what is lost",
     )  # fmt: skip
     add("--runbook-url", default=RUNBOOKS, metavar="URL", help="page with a heading for each alert (%(default)s)")
     add("--dashboard-url", default=DASHBOARDS, metavar="URL", help="Grafana's address of dashboards (%(default)s)")
@@ -31,9 +32,9 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write rule files, or an SLO file in the format of others."""
-    from locust_otel.slo.file import load  # noqa: PLC0415  # likewise
-    from locust_otel.slo.rules import exchange  # noqa: PLC0415  # no other command needs it
+    """Write or print the rules, or the SLO file in another format."""
+    from locust_otel.slo.file import load  # noqa: PLC0415  # no other command needs these
+    from locust_otel.slo.rules import exchange  # noqa: PLC0415  # likewise
     from locust_otel.slo.rules.alerting_rules import Links  # noqa: PLC0415  # likewise
     from locust_otel.slo.rules.printer import prometheus_rule, rule_files, rule_text  # noqa: PLC0415  # likewise
 
@@ -46,21 +47,24 @@ def run(options: argparse.Namespace) -> int:
         files = {f"{options.format}.yaml": text}
         for line in lost:
             print(f"lost: {line}", file=sys.stderr)  # noqa: T201
-    elif options.output is None:
-        files = {"": rule_text(slo, links)}
     else:
-        files = rule_files(slo, links)
-    for name, text in files.items():
-        print(text if options.output is None else _written(Path(options.output), name, text))  # noqa: T201
+        files = rule_files(slo, links) if options.output else {"": rule_text(slo, links)}
+    for line in write(options.output, files, "output") if options.output else files.values():
+        print(line)  # noqa: T201
     return ExitCode.OK
 
 
-def _written(folder: Path, name: str, text: str) -> Path:
+def write(folder: Path, files: Mapping[str, str], slug: str) -> list[Path]:
+    """Write files into a folder, which is created if it does not exist, and return their paths.
+
+    Raises:
+        ConfigurationError: The folder cannot be created, or a file cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / name
-        path.write_text(text, encoding="utf-8")
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
         found = f"{str(folder)!r} cannot be written to: {error.strerror}."
-        raise ConfigurationError("--output", found, "Name a folder.", slug="output") from None
-    return path
+        raise ConfigurationError("--output", found, "Name a folder.", slug=slug) from None
+    return [folder / name for name in files]

@@ -8,27 +8,27 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from locust_otel.core.errors import ConfigurationError, ExitCode, LocustOtelError
+from locust_otel.slo.rules.command import write
 
 TOKEN = "GRAFANA_TOKEN"  # noqa: S105  # a name
 """Environment variable with the token of a service account that may write dashboards."""
 
-TIMEOUT_S = 30.0
+_TIMEOUT_S = 30.0
 _HINTS = {
-    401: f"The token in {TOKEN} is not valid here.",
-    403: "The service account of the token may not write dashboards there: give it the role Editor.",
-    404: "Is the address that of a Grafana, its path included?",
-    412: "A dashboard of that name or uid is managed otherwise: by provisioning, or in another folder.",
+    401: f" The token in {TOKEN} is not valid here.",
+    403: " The service account of the token may not write dashboards here: give it the role Editor.",
+    404: " Is this the address of a Grafana, including its path?",
+    412: " Another dashboard has this name or uid: a provisioned one, or one in another folder.",
 }
 
 
 class GrafanaRefused(LocustOtelError):  # noqa: N818
-    """Grafana did not take a dashboard."""
+    """Grafana did not accept a dashboard."""
 
 
 def add_to(commands: Any) -> None:
@@ -40,15 +40,20 @@ def add_to(commands: Any) -> None:
         "service account in the environment variable GRAFANA_TOKEN.",
     )
     where = dashboards.add_mutually_exclusive_group(required=True)
-    where.add_argument("-o", "--output", type=Path, metavar="DIR", help="copy the JSON files there")
-    where.add_argument("--grafana", metavar="URL", help="import them there, replacing those of before")
+    where.add_argument("-o", "--output", type=Path, metavar="DIR", help="copy the JSON files into this folder")
+    where.add_argument("--grafana", metavar="URL", help="import them into this Grafana, replacing earlier ones")
     dashboards.add_argument("--folder", default="", metavar="UID", help="uid of Grafana's folder for them")
     dashboards.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Copy or import them."""
-    for place in copy_to(options.output) if options.output else import_into(options.grafana, options.folder):
+    """Copy or import the dashboards, and print where they are."""
+    if options.output:
+        texts = {file.name: file.read_text("utf-8") for file in files()}
+        places: list[Any] = write(options.output, texts, "dashboards-output")
+    else:
+        places = import_into(options.grafana, options.folder)
+    for place in places:
         print(place)  # noqa: T201
     return ExitCode.OK
 
@@ -60,76 +65,54 @@ def files() -> list[Path]:
     return sorted(folder.glob("*.json"))
 
 
-def copy_to(folder: Path) -> list[Path]:
-    """Copy the dashboards into a folder, which is made where there is none, and return the copies.
-
-    Raises:
-        ConfigurationError: Nothing can be written there.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in files():
-            (folder / file.name).write_bytes(file.read_bytes())
-    except OSError as error:
-        found, remedy = f"{folder}: {error.strerror}.", "Name a folder that can be written to."
-        raise ConfigurationError("--output", found, remedy, slug="dashboards-output") from None
-    return [folder / file.name for file in files()]
-
-
-def import_into(url: str, folder_uid: str = "") -> list[str]:
+def import_into(url: str, folder_uid: str) -> list[str]:
     """Create or replace the dashboards in a Grafana, and return their addresses there.
 
-    Without a folder they go to the one of Grafana's own choice.
+    With an empty uid Grafana chooses the folder.
 
     Raises:
-        ConfigurationError: The URL is none, or `TOKEN` holds no token; nothing has been sent.
-        GrafanaRefused: Grafana is not there or refuses; those sent before are imported.
+        ConfigurationError: The URL or the token in `TOKEN` cannot be used; nothing has been sent.
+        GrafanaRefused: Grafana cannot be reached, or refuses a dashboard; those before are imported.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        found = f"{url!r} is not the address of a Grafana."
-        raise ConfigurationError("--grafana", found, "Write http://localhost:3000.", slug="grafana-url")
-    if parts.username or parts.password:
-        found = "has a user name or a password in it."
-        raise ConfigurationError("--grafana", found, f"Put a token into {TOKEN}.", slug="grafana-secret-in-url")
+    from locust_otel.core import web  # noqa: PLC0415  # only an import needs it
+
+    slug = "grafana-secret-in-url" if "@" in url else "grafana-url"
+    base = web.base_of(url, "--grafana", TOKEN, "http://localhost:3000", slug=slug)
     token = os.environ.get(TOKEN, "").strip()
     if not token:
-        found, remedy = "is not set.", "Put the token of a service account with the role Editor there."
+        found, remedy = "is not set.", "Set it to the token of a service account with the role Editor."
         raise ConfigurationError(TOKEN, found, remedy, slug="grafana-token-missing")
-    if not token.isascii() or not token.isprintable():
-        found = "is no token: it holds characters a header cannot have."
-        raise ConfigurationError(TOKEN, found, "Copy it again.", slug="grafana-token")
-    base = url.rstrip("/")
+    web.header_value(token, TOKEN, slug="grafana-token")
+    parts = urlsplit(base)
     addresses = []
     for file in files():
-        body: dict[str, Any] = {"dashboard": json.loads(file.read_text(encoding="utf-8")), "overwrite": True}
-        if folder_uid:
-            body["folderUid"] = folder_uid
-        answer = _post(f"{base}/api/dashboards/db", body, token)
-        addresses.append(f"{parts.scheme}://{parts.netloc}{answer['url']}")
+        dashboard = json.loads(file.read_text(encoding="utf-8"))
+        body = {"dashboard": dashboard, "overwrite": True} | ({"folderUid": folder_uid} if folder_uid else {})
+        path = _post(f"{base}/api/dashboards/db", json.dumps(body).encode(), dashboard["title"], token)
+        addresses.append(f"{parts.scheme}://{parts.netloc}{path}")
     return addresses
 
 
-def _post(url: str, body: Mapping[str, Any], token: str) -> Mapping[str, Any]:
-    """Send a dashboard, and return what Grafana says of it, with a `url`."""
-    from locust_otel.core import web  # noqa: PLC0415  # no other command needs it
+def _post(url: str, body: bytes, title: str, token: str) -> str:
+    """Send a dashboard, and return its path in Grafana."""
+    from locust_otel.core import web  # noqa: PLC0415  # as above
 
-    title = body["dashboard"]["title"]
     try:
-        reply = web.send(url, json.dumps(body).encode(), authorization=f"Bearer {token}", timeout_s=TIMEOUT_S)
+        reply = web.send(url, body, authorization=f"Bearer {token}", timeout_s=_TIMEOUT_S)
     except web.UnreachableError as error:
-        raise GrafanaRefused(f"{title}: nobody to talk to at {url}: {error.cause}. (grafana-unreachable)") from None
+        raise GrafanaRefused(f"{title}: {url} cannot be reached: {error.cause}. (grafana-unreachable)") from None
     try:
         answer = web.decoded(reply.body)
     except ValueError:
-        answer = reply.body
+        answer = None
+    fields = answer if isinstance(answer, dict) else {}
     if not reply.is_success:
-        is_message = isinstance(answer, dict) and "message" in answer
-        message = str(answer["message"] if is_message else reply.body.decode(errors="replace"))
-        said = " ".join(message.split())[:200].rstrip(".") or "nothing more"
-        parts = (f"{title}: Grafana at {url} answers {reply.status}: {said}.", _HINTS.get(reply.status, ""))
-        raise GrafanaRefused(f"{' '.join(filter(None, parts))} (grafana-refused)")
-    if not isinstance(answer, dict) or not isinstance(answer.get("url"), str):
-        lack = "no JSON" if answer is reply.body else "no url in it"
-        raise GrafanaRefused(f"{title}: what answers at {url} is not Grafana: {lack}. (grafana-answer)")
-    return answer
+        message = str(fields.get("message") or reply.body.decode(errors="replace"))
+        reason = " ".join(message.split())[:200].rstrip(".") or "no reason given"
+        hint = _HINTS.get(reply.status, "")
+        raise GrafanaRefused(f"{title}: Grafana at {url} answers {reply.status}: {reason}.{hint} (grafana-refused)")
+    path = fields.get("url")
+    if not isinstance(path, str):
+        lack = "JSON" if answer is None else "url"
+        raise GrafanaRefused(f"{title}: {url} is not Grafana: its response has no {lack}. (grafana-answer)")
+    return path

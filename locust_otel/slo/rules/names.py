@@ -1,4 +1,4 @@
-"""Names of recording rules and alerts, spelled once: rules make them, dashboards and runbooks refer to them."""
+"""Names of recorded series and of alerts: rules make them, dashboards and runbooks refer to them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ RUNBOOKS = "https://github.com/locust-otel/locust-otel/blob/main/deploy/runbooks
 """A page with a heading for each alert."""
 
 DASHBOARDS = "http://localhost:3000/d"
-"""What stands before the uid of a dashboard in Grafana's address."""
+"""Address of a dashboard in Grafana, without its uid."""
 
 OBJECTIVE = ("run_id", "slo", "slo_service")
-"""Labels that name one objective of one run."""
+"""Labels of one objective of one run."""
 
 ERROR_RATIO = "locust_slo:error_ratio:rate"
 ERROR_RATIO_TO_DATE = "locust_slo:error_ratio:to_date"
@@ -25,22 +25,8 @@ THRESHOLD = "locust_slo:threshold:seconds"
 JUDGED = "locust_slo:judged_requests:to_date"
 INFO = "locust_slo:objective:info"
 
-RECORDED: dict[str, tuple[str, ...]] = {
-    ERROR_RATIO: (*OBJECTIVE, "window"),
-    ERROR_RATIO_TO_DATE: OBJECTIVE,
-    BURN_RATE: (*OBJECTIVE, "window"),
-    BURN_FACTOR: (*OBJECTIVE, "severity", "window", "short_window"),
-    OBJECTIVE_RATIO: OBJECTIVE,
-    BUDGET: OBJECTIVE,
-    BUDGET_SPENT: OBJECTIVE,
-    BUDGET_REMAINING: OBJECTIVE,
-    MEAN: (*OBJECTIVE, "window"),
-    MEAN_TO_DATE: OBJECTIVE,
-    THRESHOLD: OBJECTIVE,
-    JUDGED: OBJECTIVE,
-    INFO: (*OBJECTIVE, "sli", "target", "within", "period"),
-}
-"""What the rules record, and its labels."""
+ALERTS = "ALERTS"
+"""Series in which Prometheus keeps pending and firing alerts: labels of the alert, `alertname` and `alertstate`."""
 
 BUDGET_BURN = "LocustSLOBudgetBurn"
 BUDGET_EXHAUSTED = "LocustSLOBudgetExhausted"

@@ -1,4 +1,4 @@
-"""Tests of the judged counts: against a recount of the plain list of requests."""
+"""Tests of the judged counts, against a recount of the list of requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ THRESHOLDS_S = (0.1, 0.3, 1.1, 2.0)
 
 
 class Request(NamedTuple):
-    """One request; a negative time is none."""
+    """One request; a negative time means no time."""
 
     method: str
     name: str
@@ -53,28 +53,28 @@ def aggregate(requests: list[Request]) -> Load:
 
 def counted(objective: Objective, snapshot: RequestsSnapshot, name: str | None = None) -> Counts:
     """Return the judged requests of all series, or of those with this name."""
-    series = [each for each in snapshot.series if name in {None, each.key.name}]
+    series = [known for known in snapshot.series if name in {None, known.key.name}]
     return count(objective, series, snapshot.layout)
 
 
 @given(_REQUESTS, _MATCHES, st.sampled_from(THRESHOLDS_S), st.booleans())
 def test_against_a_recount(requests: list[Request], match: Match, within_s: float, only_success: bool) -> None:
-    """Each request counts once, as comparing it alone says."""
+    """Each request counts once, as a comparison of this request alone decides."""
     snapshot = aggregate(requests).snapshot()
-    mine = [
+    matching = [
         r for r in requests
         if (not match.names or r.name in match.names) and (not match.methods or r.method in match.methods)
         and (not match.user_classes or r.user_class in match.user_classes)
     ]  # fmt: skip
-    timed = [r for r in mine if r.time_ms >= 0 and not (only_success and r.is_failed)]
+    timed = [r for r in matching if r.time_ms >= 0 and not (only_success and r.is_failed)]
     within = Decimal(str(within_s))
     success = Objective("a", Sli.SUCCESS, Decimal("0.9"), match=match)
     latency = Objective("a", Sli.LATENCY, Decimal("0.9"), within, match, only_success=only_success)
     mean = Objective("a", Sli.MEAN, None, within, match, only_success=only_success)
     for name in ("/a", "/b", None):
-        here = [r for r in mine if name in {None, r.name}]
+        named = [r for r in matching if name in {None, r.name}]
         assert counted(success, snapshot, name) == Counts(
-            sum(not r.is_failed for r in here), sum(r.is_failed for r in here)
+            sum(not r.is_failed for r in named), sum(r.is_failed for r in named)
         )
         times = [r.time_ms / 1000 for r in timed if name in {None, r.name}]
         good = sum(time_s <= within_s for time_s in times)
@@ -85,7 +85,7 @@ def test_against_a_recount(requests: list[Request], match: Match, within_s: floa
 
 @pytest.mark.parametrize("threshold_ms", [1, 100, 250, 300, 1100, 1500, 4999, 123_456])
 def test_exactly_at_the_threshold(threshold_ms: int) -> None:
-    """A request that takes just as long is good, and one of a float more is not."""
+    """A request that takes exactly the threshold is good; one that takes the next larger float is bad."""
     above = math.nextafter(threshold_ms / 1000, math.inf) * 1000
     while above / 1000 <= threshold_ms / 1000:
         above = math.nextafter(above, math.inf)
@@ -97,7 +97,7 @@ def test_exactly_at_the_threshold(threshold_ms: int) -> None:
 
 
 def test_a_threshold_that_is_no_bound() -> None:
-    """Without a bound at the threshold there is no count, rather than one by guess."""
+    """Without a bound at the threshold there is an error instead of an estimate."""
     with pytest.raises(KeyError):
         counted(
             Objective("a", Sli.LATENCY, Decimal("0.9"), Decimal("0.42")),
@@ -112,7 +112,7 @@ def test_nothing_matches() -> None:
 
 
 def test_arithmetic() -> None:
-    """The difference of counts never falls below nothing."""
+    """A difference of counts is never negative."""
     assert Counts(4, 6, 0.75).less(Counts(3, 4, 0.25)) == Counts(1, 2, 0.5)
     assert Counts(1, 0, 0.5).less(Counts(3, 4, 1.0)) == Counts(0, 0, 0.0)
     assert Counts(3, 4).total == 7

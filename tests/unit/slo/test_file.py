@@ -1,4 +1,4 @@
-"""Tests of the SLO file: what it says comes out exactly, and all that is wrong with it is told, each with its line."""
+"""Tests of the SLO file: exact values, and all problems at once, each with its line."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.slo.file import load, parse
 from locust_otel.slo.objectives import Match, Objective, Sli, Slo, Window
+from locust_otel.slo.rules.recording_rules import recording_rules
 from locust_otel.slo.schema import MAX_OBJECTIVES, MAX_WINDOWS
 from tests.unit.slo_files import BROKEN, MINIMAL, VALID, dumped
 
@@ -20,24 +21,24 @@ _THOUSAND = settings(max_examples=1000, deadline=None)
 OBJECTIVE = "objectives: {a: {sli: success, target: 99%}}\n"
 
 
-def of(text: str) -> Slo:
-    """Return what a file of this text says."""
+def parsed(text: str) -> Slo:
+    """Return the objectives of a file."""
     return parse(text.encode(), "slo.yaml")
 
 
-def told(text: str | bytes, name: str = "slo.yaml") -> list[tuple[int, str]]:
-    """Return line and slug of each problem, in the order they are told in."""
+def problems(text: str | bytes, name: str = "slo.yaml") -> list[tuple[int, str]]:
+    """Return line and slug of each problem, in their order."""
     with pytest.raises(ConfigurationError) as caught:
         parse(text.encode() if isinstance(text, str) else text, name)
-    problems = caught.value.problems
-    assert all(problem.where.startswith(f"{name}:") for problem in problems)
-    assert all(problem.found and problem.remedy and "\n" not in str(problem) for problem in problems)
-    return [(int(problem.where[len(name) + 1 :].partition(":")[0]), problem.slug) for problem in problems]
+    errors = caught.value.problems
+    assert all(error.where.startswith(f"{name}:") for error in errors)
+    assert all(error.found and error.remedy and "\n" not in str(error) for error in errors)
+    return [(int(error.where[len(name) + 1 :].partition(":")[0]), error.slug) for error in errors]
 
 
-def test_all_that_can_stand_in_a_file() -> None:
-    """Each key reaches its place; ratios and times are exact decimals."""
-    found = of("""
+def test_all_keys() -> None:
+    """Each key has its place; ratios and times are exact decimals."""
+    slo = parsed("""
 service: webshop
 period: 4h
 scrape_interval: 1500ms
@@ -52,7 +53,7 @@ windows:
   - {severity: critical, long: 5m, short: 1m, budget: 10%}
   - {severity: warning, long: 80m, short: 15m, budget: 0.5}
 """)
-    assert found == Slo(
+    assert slo == Slo(
         service="webshop", period_s=Decimal(14400), scrape_interval_s=Decimal("1.5"), warmup_s=Decimal(90),
         min_requests=250, slow_s=Decimal("2.5"), source="slo.yaml",
         objectives=(
@@ -65,55 +66,49 @@ windows:
             Window("warning", Decimal(4800), Decimal(900), Decimal("0.5")),
         ),
     )  # fmt: skip
-    assert str(found.objectives[0].budget) == "0.0005"
-    assert found.names == {"/api/orders"}
-    assert found.thresholds_s == (2.0,)
+    assert str(slo.objectives[0].budget) == "0.0005"
+    assert slo.names == {"/api/orders"}
+    assert slo.thresholds_s == (2.0,)
 
 
 def test_defaults() -> None:
-    """Service and objectives suffice; a period of half an hour has windows of its own."""
-    found = of(MINIMAL)
-    times = (found.period_s, found.scrape_interval_s, found.warmup_s, found.slow_s)
-    assert [*map(str, times), found.min_requests] == ["1800", "5", "0", "5", 100]
-    assert [(w.severity, str(w.long_s), str(w.short_s), str(w.budget)) for w in found.windows] == [
+    """Service and objectives are enough; a period of half an hour has default windows."""
+    slo = parsed(MINIMAL)
+    times = (slo.period_s, slo.scrape_interval_s, slo.warmup_s, slo.slow_s)
+    assert [*map(str, times), slo.min_requests] == ["1800", "5", "0", "5", 100]
+    assert [(w.severity, str(w.long_s), str(w.short_s), str(w.budget)) for w in slo.windows] == [
         ("critical", "120", "30", "0.2"), ("warning", "600", "150", "0.5"),
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", sorted(Path("locustfiles").glob("slo*.yaml")), ids=lambda path: path.name)
 def test_shipped_files(path: Path) -> None:
-    """The files beside the locustfiles are right, and make the same promises."""
-    found = load(str(path))
-    assert [(o.name, o.target, o.within_s) for o in found.objectives] == [
+    """The files beside the locustfiles are valid, and have the same objectives."""
+    slo = load(str(path))
+    assert [(o.name, o.target, o.within_s) for o in slo.objectives] == [
         ("availability", Decimal("0.99"), None), ("latency-p95", Decimal("0.95"), 2),
         ("latency-mean", None, Decimal("0.5")),
     ]  # fmt: skip
-    assert found.windows
-    assert found.source == path.name
+    assert slo.windows
+    assert slo.source == path.name
 
 
 def test_times_with_blanks() -> None:
-    """A blank between number and unit, or between parts, changes no time."""
-    for text, seconds in (
-        ("30 s", 30),
-        ("1m 30s", 90),
-        ("1 m 30 s", 90),
-        ("' 20s '", 20),
-        ("0.5 m", 30),
-        ("250 ms", 0.25),
-    ):
-        assert of(f"{MINIMAL}warmup: {text}\n").warmup_s == Decimal(str(seconds)), text
+    """Blanks between number and unit, or between parts, are allowed."""
+    times = {"30 s": 30, "1m 30s": 90, "1 m 30 s": 90, "' 20s '": 20, "0.5 m": 30, "250 ms": 0.25}
+    for text, seconds in times.items():
+        assert parsed(f"{MINIMAL}warmup: {text}\n").warmup_s == Decimal(str(seconds)), text
 
 
-def test_texts_of_a_match_stay_as_they_are() -> None:
-    """A request's name may have blanks at its ends, and any characters."""
+def test_texts_of_a_match() -> None:
+    """The name of a request may have any characters, and blanks at its ends."""
     names = (" blank ", "ünïcödé 🦗", "100%", "/a b", '{"x": 1}')
     listed = ", ".join(f"'{name}'" for name in names)
-    found = of(f"service: a\nobjectives: {{a: {{sli: success, target: 99%, match: {{name: [{listed}]}}}}}}\n")
-    assert found.objectives[0].match.names == names
+    slo = parsed(f"service: a\nobjectives: {{a: {{sli: success, target: 99%, match: {{name: [{listed}]}}}}}}\n")
+    assert slo.objectives[0].match.names == names
 
 
-# ------------------------------------------------------------------------------------------------------ what is wrong
+# ------------------------------------------------------------------------------------------------------ problems
 
 
 @pytest.mark.parametrize(
@@ -147,8 +142,8 @@ def test_texts_of_a_match_stay_as_they_are() -> None:
     ],
 )  # fmt: skip
 def test_keys_of_the_file(line: str, slug: str) -> None:
-    """What is wrong with one key of the file is told, in its line, and nothing else is."""
-    assert told(MINIMAL + line + "\n") == [(4, slug)]
+    """A wrong key of the file is one problem, with its line."""
+    assert problems(MINIMAL + line + "\n") == [(4, slug)]
 
 
 @pytest.mark.parametrize(
@@ -192,39 +187,39 @@ def test_keys_of_the_file(line: str, slug: str) -> None:
     ],
 )  # fmt: skip
 def test_objectives(value: str, slug: str) -> None:
-    """What is wrong with an objective is told, in its line, and nothing else is."""
-    assert told(f"service: a\nobjectives:\n  good: {{sli: mean, within: 1s}}\n  a: {value}\n") == [(4, slug)]
+    """A wrong objective is one problem, with its line."""
+    assert problems(f"service: a\nobjectives:\n  good: {{sli: mean, within: 1s}}\n  a: {value}\n") == [(4, slug)]
 
 
 @pytest.mark.parametrize("name", ["''", "é", "a:b", "-a", "a-", "' a'", "a/b", "🦗", '"a\\nb"', "x" * 101])
 def test_names(name: str) -> None:
-    """A name that cannot be a label in good shape is refused, of a service as of an objective."""
-    assert told(f"objectives: {{a: {{sli: mean, within: 1s}}}}\nservice: {name}\n")[0] in {
+    """Names of services and objectives have letters, digits, and . _ - or blanks between them."""
+    assert problems(f"objectives: {{a: {{sli: mean, within: 1s}}}}\nservice: {name}\n")[0] in {
         (2, "slo-name"),
         (2, "slo-type"),
     }
-    assert told(f"service: a\nobjectives:\n  ? {name}\n  : {{sli: mean, within: 1s}}\n") == [(3, "slo-name")]
+    assert problems(f"service: a\nobjectives:\n  ? {name}\n  : {{sli: mean, within: 1s}}\n") == [(3, "slo-name")]
 
 
 def test_duplicates() -> None:
-    """An objective, or a key of one, that is there twice is told with both lines."""
+    """A duplicate objective, or key of an objective, is reported with both lines."""
     text = "service: a\nobjectives:\n  a: {sli: success, target: 99%}\n  b: {sli: mean, within: 1s}\n  a: {sli: mean}\n"
     with pytest.raises(ConfigurationError, match=r"slo.yaml:5: objectives.a: This is there twice, in line 3 too"):
-        of(text)
-    assert told("service: a\nobjectives:\n  a:\n    sli: mean\n    within: 1s\n    within: 2s\n") == [
+        parsed(text)
+    assert problems("service: a\nobjectives:\n  a:\n    sli: mean\n    within: 1s\n    within: 2s\n") == [
         (6, "slo-duplicate-key")
     ]
-    # With blanks at an end the two would be one to whoever strips them.
+    # A reader that strips blanks would take both for one objective.
     text = "service: a\nobjectives:\n  'a ': {sli: mean, within: 1s}\n  a: {sli: mean, within: 2s}\n"
-    assert told(text) == [(3, "slo-name")]
+    assert problems(text) == [(3, "slo-name")]
 
 
 def test_a_pair_of_windows_twice() -> None:
-    """Two pairs of one severity and length are one too many; another severity is another pair."""
+    """Two pairs must not have the same severity and length; another severity is another pair."""
     pair = "  - {severity: %s, long: 2m, short: %s, budget: 20%%}\n"
     windows = "windows:\n" + pair % ("warning", "30s") + pair % ("critical", "30s")
-    assert len(of(MINIMAL + windows).windows) == 2
-    assert told(MINIMAL + windows + pair % ("warning", "20s")) == [(7, "slo-window-twice")]
+    assert len(parsed(MINIMAL + windows).windows) == 2
+    assert problems(MINIMAL + windows + pair % ("warning", "20s")) == [(7, "slo-window-twice")]
 
 
 @pytest.mark.parametrize(
@@ -235,30 +230,30 @@ def test_a_pair_of_windows_twice() -> None:
     ],
 )  # fmt: skip
 def test_a_burn_rate_that_can_never_be_reached(target: str, budget: str, is_reachable: bool) -> None:
-    """With all requests bad the budget burns at 1 / (1 - target): an alert must begin below that."""
+    """The highest burn rate is 1 / (1 - target): the limit of an alert must be below."""
     text = f"service: a\nobjectives: {{a: {{sli: success, target: {target}}}}}\n"
     text += f"windows:\n  - {{severity: warning, long: 2m, short: 30s, budget: {budget}}}\n"
     if is_reachable:
-        assert of(text).windows[0].factor(Decimal(1800)) < 1 / (1 - Decimal(target[:-1]) / 100)
+        assert parsed(text).windows[0].factor(Decimal(1800)) < 1 / (1 - Decimal(target[:-1]) / 100)
     else:
-        assert told(text) == [(4, "slo-window-unreachable")]
+        assert problems(text) == [(4, "slo-window-unreachable")]
 
 
-def test_the_bound_of_the_budget_is_right() -> None:
-    """What the remedy calls for is reachable, and the numbers are written out."""
+def test_the_remedy_for_an_unreachable_burn_rate() -> None:
+    """The remedy is a reachable budget, and the error has the numbers."""
     text = MINIMAL + "period: 4h\nwindows: [{severity: warning, long: 1m, short: 20s, budget: 42%}]\n"
     with pytest.raises(ConfigurationError) as caught:
-        of(text)
+        parsed(text)
     assert (
         "42 % of 4h in 1m is a burn rate of 100.8; with all requests bad, availability burns at 100:"
         in caught.value.found
     )
     assert "less than 41.67 %" in caught.value.remedy
-    of(text.replace("42%", "41.66%"))
+    parsed(text.replace("42%", "41.66%"))
 
 
 def test_all_problems_at_once_in_the_order_of_lines() -> None:
-    """One reading of the file tells everything that is wrong with it, from top to bottom."""
+    """All problems of a file are reported at once, from top to bottom."""
     text = """
 service: a
 perod: 4h
@@ -277,10 +272,10 @@ windows:
         (8, "slo-duplicate-key"), (9, "slo-match-empty"), (11, "slo-window-order"), (11, "slo-window-short"),
         (12, "slo-missing"), (12, "slo-unknown-key"),
     ]  # fmt: skip
-    found = told(text)
-    assert [line for line, _ in found] == sorted(line for line, _ in found)
-    assert sorted(found) == expected
-    assert sorted(told(text, "C: a:b/s: 3.yaml")) == expected
+    lines = [line for line, _ in problems(text)]
+    assert lines == sorted(lines)
+    assert sorted(problems(text)) == expected
+    assert sorted(problems(text, "C: a:b/s: 3.yaml")) == expected
 
 
 @pytest.mark.parametrize(
@@ -296,31 +291,31 @@ windows:
     ],
     ids=["warmup", "period", "windows", "objectives", "window"],
 )
-def test_what_was_refused_is_not_judged_again(text: str) -> None:
-    """Nothing is told of the placeholder that stands where something was refused."""
-    assert len(told(text)) == 1
+def test_a_refused_value_has_one_problem(text: str) -> None:
+    """The placeholder of a refused value causes no other problem."""
+    assert len(problems(text)) == 1
 
 
 def test_too_many() -> None:
-    """Up to 50 objectives and 20 windows; a hundred thousand are refused without a look at each."""
-    each = "  a{}: {{sli: success, target: 99%}}\n"
-    most = "service: a\nobjectives:\n" + "".join(map(each.format, range(MAX_OBJECTIVES)))
-    assert len(of(most).objectives) == MAX_OBJECTIVES
-    assert told(most + each.format("x")) == [(2, "slo-too-many")]
+    """Up to 50 objectives and 20 windows are allowed; thousands are refused without a look at each."""
+    line = "  a{}: {{sli: success, target: 99%}}\n"
+    most = "service: a\nobjectives:\n" + "".join(map(line.format, range(MAX_OBJECTIVES)))
+    assert len(parsed(most).objectives) == MAX_OBJECTIVES
+    assert problems(most + line.format("x")) == [(2, "slo-too-many")]
     pair = "  - {{severity: warning, long: {}s, short: 20s, budget: 20%}}\n"
     windows = MINIMAL + "windows:\n" + "".join(pair.format(100 + n) for n in range(MAX_WINDOWS))
-    assert len(of(windows).windows) == MAX_WINDOWS
-    assert told(windows + pair.format(30)) == [(4, "slo-too-many")]
-    assert told(MINIMAL + "windows: [" + "x," * 5_000 + "]\n") == [(4, "slo-too-many")]
+    assert len(parsed(windows).windows) == MAX_WINDOWS
+    assert problems(windows + pair.format(30)) == [(4, "slo-too-many")]
+    assert problems(MINIMAL + "windows: [" + "x," * 5_000 + "]\n") == [(4, "slo-too-many")]
     many = ",".join(f"a{n}: x" for n in range(5_000))
-    assert told("service: a\nobjectives: {" + many + "}\n") == [(2, "slo-too-many")]
+    assert problems("service: a\nobjectives: {" + many + "}\n") == [(2, "slo-too-many")]
 
 
 def test_an_objective_may_have_any_good_name() -> None:
-    """Names of keys mean nothing special as names of objectives."""
+    """Names of keys are not special as names of objectives."""
     with pytest.raises(ConfigurationError, match="Did you mean within"):
-        of("service: a\nobjectives: {match: {sli: mean, within: 1s, witin: 2s}}\n")
-    assert of("service: a\nobjectives: {objectives: {sli: mean, within: 1s}}\n").objectives[0].name == "objectives"
+        parsed("service: a\nobjectives: {match: {sli: mean, within: 1s, witin: 2s}}\n")
+    assert parsed("service: a\nobjectives: {objectives: {sli: mean, within: 1s}}\n").objectives[0].name == "objectives"
 
 
 @pytest.mark.parametrize(
@@ -334,29 +329,29 @@ def test_an_objective_may_have_any_good_name() -> None:
     ],
 )  # fmt: skip
 def test_no_mapping(data: bytes, problem: tuple[int, str]) -> None:
-    """What is no mapping in one document of plain YAML is refused as a whole."""
-    assert told(data) == [problem]
+    """A file that is not one document of plain YAML with a mapping is refused."""
+    assert problems(data) == [problem]
 
 
-def test_what_a_match_leaves_out() -> None:
-    """`not` takes the same keys; a name with a star in it keeps no series of its own."""
+def test_exclusion() -> None:
+    """`not` has the same keys as a match; a name with `*` needs no series of its own."""
     match = "{name: [/a, /b*], not: {method: TXN, name: [/b/[id]]}}".replace("[id]]", "[id]']").replace("[/b/", "['/b/")
-    found = of(f"service: a\nobjectives: {{a: {{sli: success, target: 99%, match: {match}}}}}\n")
-    assert found.objectives[0].match == Match(names=("/a", "/b*"), exclude=Match(("TXN",), ("/b/[id]",)))
-    assert found.names == {"/a", "/b/[id]"}
+    slo = parsed(f"service: a\nobjectives: {{a: {{sli: success, target: 99%, match: {match}}}}}\n")
+    assert slo.objectives[0].match == Match(names=("/a", "/b*"), exclude=Match(("TXN",), ("/b/[id]",)))
+    assert slo.names == {"/a", "/b/[id]"}
 
 
-def test_objectives_that_are_missing() -> None:
-    """A file without objectives, or a service, says so."""
-    assert told("service: a\n") == [(1, "slo-missing")]
-    assert told("\n\n" + OBJECTIVE) == [(1, "slo-missing")]
-    assert told("service: a\nobjectives: {}\n") == [(2, "slo-empty")]
-    assert told("service: a\nobjectives:\n") == [(2, "slo-type")]
-    assert told("service: a\nobjectives: [a]\n") == [(2, "slo-type")]
+def test_missing_keys() -> None:
+    """A file needs a service and at least one objective."""
+    assert problems("service: a\n") == [(1, "slo-missing")]
+    assert problems("\n\n" + OBJECTIVE) == [(1, "slo-missing")]
+    assert problems("service: a\nobjectives: {}\n") == [(2, "slo-empty")]
+    assert problems("service: a\nobjectives:\n") == [(2, "slo-type")]
+    assert problems("service: a\nobjectives: [a]\n") == [(2, "slo-type")]
 
 
 def test_reading_the_file(tmp_path: Path) -> None:
-    """A file that is not there, or is too large, is refused by name."""
+    """A file that does not exist, or is too large, is refused."""
     with pytest.raises(ConfigurationError, match=r"slo-unreadable"):
         load(str(tmp_path / "none.yaml"))
     large = tmp_path / "large.yaml"
@@ -371,37 +366,39 @@ def test_reading_the_file(tmp_path: Path) -> None:
 @_THOUSAND
 @given(VALID)
 def test_any_valid_file_keeps_its_values(both: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    """Each value of a valid file comes out as it was meant, to the last digit."""
+    """Each value of a valid file is exact."""
     written, meant = both
-    found = parse(dumped(written), "slo.yaml")
-    assert (found.service, found.min_requests) == (meant["service"], meant["min_requests"])
-    assert (found.period_s, found.scrape_interval_s, found.warmup_s, found.slow_s) == (
+    slo = parse(dumped(written), "slo.yaml")
+    assert (slo.service, slo.min_requests) == (meant["service"], meant["min_requests"])
+    assert (slo.period_s, slo.scrape_interval_s, slo.warmup_s, slo.slow_s) == (
         meant["period"], meant["scrape_interval"], meant["warmup"], meant["slow_request"],
     )  # fmt: skip
-    assert {o.name: o for o in found.objectives} == {
+    assert {o.name: o for o in slo.objectives} == {
         name: Objective(
-            name, Sli(each["sli"]), each["target"], each["within"],
-            Match(*(each["match"].get(key, ()) for key in ("method", "name", "user_class"))), each["only"],
+            name, Sli(values["sli"]), values["target"], values["within"],
+            Match(*(values["match"].get(key, ()) for key in ("method", "name", "user_class"))), values["only"],
         )
-        for name, each in meant["objectives"].items()
+        for name, values in meant["objectives"].items()
     }  # fmt: skip
     if meant["windows"] is not None:
-        assert [(w.severity, w.long_s, w.short_s, w.budget) for w in found.windows] == meant["windows"]
-    for window in found.windows:
-        assert window.short_s < window.long_s <= found.period_s
-        factor = window.factor(found.period_s)
-        assert all(factor < 1 / (1 - o.target) for o in found.objectives if o.target is not None)
+        assert [(w.severity, w.long_s, w.short_s, w.budget) for w in slo.windows] == meant["windows"]
+    for window in slo.windows:
+        assert window.short_s < window.long_s <= slo.period_s
+        factor = window.factor(slo.period_s)
+        assert all(factor < 1 / (1 - o.target) for o in slo.objectives if o.target is not None)
 
 
 @_THOUSAND
 @given(BROKEN | st.binary(max_size=200))
 def test_any_broken_file_is_refused_in_words(data: bytes) -> None:
-    """Whatever a file holds, it parses, or is refused with lines and slugs; nothing else is raised."""
+    """Any content has rules, or is refused with lines and slugs; no other error is raised."""
     try:
-        parse(data, "slo.yaml")
+        slo = parse(data, "slo.yaml")
     except ConfigurationError as error:
         for problem in error.problems:
             assert problem.slug.startswith("slo-")
             line = int(problem.where.removeprefix("slo.yaml:").partition(":")[0])
             assert 1 <= line <= data.count(b"\n") + data.count(b"\r") + 1
             assert "Traceback" not in str(problem)
+    else:
+        assert list(recording_rules(slo))

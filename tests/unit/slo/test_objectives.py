@@ -1,4 +1,4 @@
-"""Tests of objectives as values: what they cover, and how they read."""
+"""Tests of objectives as values: the requests that they cover, and their texts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNITS: dict[str, Decimal | int] = {"ms": Decimal("0.001"), "s": 1, "m": 60, "h"
 
 
 def read_back(text: str) -> Decimal:
-    """Return the seconds of a written time, by a reader of our own."""
+    """Return the seconds of a written time."""
     parts = re.findall(r"([0-9.]+) ?([a-z]+)", text)
     assert "".join(number + unit for number, unit in parts) == text.replace(" ", "")
     return sum((Decimal(number) * _UNITS[unit] for number, unit in parts), Decimal(0))
@@ -33,13 +33,13 @@ def read_back(text: str) -> Decimal:
     ],
 )  # fmt: skip
 def test_times(seconds: str, as_span: str, as_spoken: str) -> None:
-    """A time reads as Prometheus writes it, and as people say it."""
+    """A time has a form for Prometheus and a form for people."""
     assert (span(Decimal(seconds)), spoken(Decimal(seconds))) == (as_span, as_spoken)
 
 
 @given(st.integers(0, 366 * 86_400_000))
 def test_any_time_is_read_back(milliseconds: int) -> None:
-    """No written time differs from the seconds it stands for."""
+    """A written time is exactly the given number of seconds."""
     seconds = Decimal(milliseconds) / 1000
     assert read_back(span(seconds)) == read_back(spoken(seconds)) == seconds
 
@@ -56,7 +56,7 @@ def test_any_time_is_read_back(milliseconds: int) -> None:
     ],
 )
 def test_percent(ratio: str, text: str) -> None:
-    """A ratio reads in percent without noise."""
+    """A ratio in percent has no superfluous digits."""
     assert percent(Decimal(ratio)) == text
 
 
@@ -91,12 +91,12 @@ def test_plain() -> None:
     ],
 )
 def test_sentences(objective: Objective, sentence: str) -> None:
-    """An objective reads as one would say it."""
+    """An objective has a sentence for people."""
     assert objective.sentence == sentence
 
 
 def test_match() -> None:
-    """Each key must fit, and of a list one; what is empty takes any."""
+    """A request fits every key, and one text of each; an empty key fits any request."""
     both = Match(methods=("GET",), names=("/a", "/b"))
     assert both.covers("GET", "/a", "x")
     assert both.covers("GET", "/b", "")
@@ -119,14 +119,14 @@ def test_match() -> None:
     ],
 )
 def test_a_star_stands_for_any_characters(text: str, fits: list[str], others: list[str]) -> None:
-    """Nothing else in a text is special; the brackets of `[id]` are not."""
+    """No other character is special, not even the brackets of `[id]`."""
     for names in ((text,), ("/else", text)):
         match = Match(names=names)
         assert [name for name in (*fits, *others) if match.covers("GET", name, "")] == fits
 
 
-def test_what_is_left_out() -> None:
-    """What fits any key of `not` is left out, also of what the other keys take."""
+def test_exclusion() -> None:
+    """A request that fits any key of `not` is left out, even if it fits the other keys."""
     match = Match(names=("/a*",), exclude=Match(methods=("TXN",), names=("/a/[id]",), user_classes=("Admin",)))
     assert match.covers("GET", "/a", "Shopper")
     assert not match.covers("TXN", "/a", "Shopper")
@@ -140,19 +140,19 @@ def test_what_is_left_out() -> None:
 
 
 def test_budget_is_exact() -> None:
-    """A budget is written without the noise of floats."""
+    """A budget has no rounding error of floats."""
     assert str(Objective("a", Sli.SUCCESS, Decimal("0.99")).budget) == "0.01"
     assert Objective("a", Sli.MEAN, None, Decimal(1)).budget is None
 
 
 def test_factor() -> None:
-    """20 % of half an hour's budget in 2 minutes burns 3 times as fast as it may."""
+    """20 % of the budget of half an hour in 2 minutes is a burn rate of 3."""
     assert Window("critical", Decimal(120), Decimal(30), Decimal("0.2")).factor(Decimal(1800)) == 3
     assert str(Window("critical", Decimal(3600), Decimal(300), Decimal(1) / 42).factor(Decimal(604800))) == "4"
 
 
-def test_what_a_file_needs_elsewhere() -> None:
-    """Thresholds are those of latencies only, and lengths of windows come once, in order."""
+def test_properties_of_a_file() -> None:
+    """Only latencies have thresholds, and lengths of windows are unique and sorted."""
     lengths = (("warning", 120, 30), ("critical", 600, 120))
     pairs = tuple(Window(severity, Decimal(long), Decimal(short), Decimal(1)) for severity, long, short in lengths)
     slo = objectives(windows=pairs)

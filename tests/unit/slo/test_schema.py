@@ -1,4 +1,4 @@
-"""Tests of the JSON Schema: an editor and the parser agree."""
+"""Tests of the JSON Schema: editors and the parser agree."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ OF_SEVERAL_KEYS = {
     "slo-warmup", "slo-period-short", "slo-window-short", "slo-window-order", "slo-window-long", "slo-window-twice",
     "slo-window-unreachable",
 }  # fmt: skip
-"""Slugs of what one key says of another, which a schema cannot tell."""
+"""Slugs of relations between keys, which the schema cannot express."""
 OF_NUMBERS = {"slo-ratio", "slo-target-fine", "slo-duration-long", "slo-duration-unit", "slo-count"}
-"""Slugs of numbers that YAML reads otherwise than they are written (1e9, .5), or of more digits than are told apart."""
+"""Slugs of numbers that YAML converts (1e9, .5), or that have too many digits."""
 
 
 def agrees(values: Any) -> bool:
@@ -32,7 +32,7 @@ def agrees(values: Any) -> bool:
 
 
 def test_is_a_schema() -> None:
-    """It is a schema, describes each key, and says nothing of Python."""
+    """The schema is valid, describes each key, and contains no trace of Python."""
     Draft202012Validator.check_schema(json_schema())
     text = json.dumps(json_schema())
     assert '"null"' not in text
@@ -46,7 +46,7 @@ def test_is_a_schema() -> None:
 
 @pytest.mark.parametrize("path", sorted(Path("locustfiles").glob("slo*.yaml")), ids=lambda path: path.name)
 def test_shipped_files(path: Path) -> None:
-    """The shipped files are right in an editor, and name the schema."""
+    """The shipped files are valid in an editor, and name the schema."""
     assert agrees(yaml.safe_load(path.read_text()))
     (named,) = (line.partition("$schema=")[2] for line in path.read_text().splitlines() if "$schema=" in line)
     assert (path.parent / named).is_file()
@@ -55,7 +55,7 @@ def test_shipped_files(path: Path) -> None:
 @settings(max_examples=40, deadline=None)
 @given(VALID)
 def test_valid_files(both: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    """What the parser takes is right in an editor, but for times in a longer form than people write."""
+    """A file that the parser accepts is valid in an editor, except for unusual forms of times."""
     written = yaml.safe_load(dumped(both[0]))
     for error in SCHEMA.iter_errors(written):
         assert error.path[-1] == "period"
@@ -65,7 +65,7 @@ def test_valid_files(both: tuple[dict[str, Any], dict[str, Any]]) -> None:
 @settings(max_examples=100, deadline=None)
 @given(MUTATED)
 def test_what_the_schema_accepts_the_parser_accepts(values: dict[str, Any]) -> None:
-    """What an editor shows no error in is refused for what one key says of another only."""
+    """The parser refuses a file without errors in an editor only for relations between keys."""
     data = dumped(values)
     if not agrees(yaml.safe_load(data)):
         return
@@ -103,7 +103,7 @@ def test_what_the_schema_accepts_the_parser_accepts(values: dict[str, Any]) -> N
     ids=str,
 )  # fmt: skip
 def test_typical_mistakes(change: dict[str, Any]) -> None:
-    """Typical mistakes are refused by the editor as by the parser."""
+    """The editor and the parser refuse typical mistakes."""
     values = {**yaml.safe_load(MINIMAL), **change}
     assert not agrees(values)
     with pytest.raises(ConfigurationError):

@@ -1,4 +1,4 @@
-"""Tests of objectives as people read them."""
+"""Tests of results as text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def results() -> list[Result]:
 
 
 def test_table() -> None:
-    """Each objective is a line with its numbers; text of users is shown as it is."""
+    """Each objective is a line with its numbers; markup in names is shown unchanged."""
     lines = text.written(text.table(results(), has_worst=True)).splitlines()
     assert lines[0].split() == [
         "objective", "asked", "for", "actual", "good", "of", "budget", "spent", "status", "worst", "endpoint", "reason",
@@ -45,16 +45,23 @@ def test_table() -> None:
     assert all(len(line) <= 140 and line == line.rstrip() for line in lines)
 
 
-def test_table_of_a_run_that_goes_on() -> None:
-    """Endpoints are told at the end only, notes always."""
+def test_table_of_a_running_test() -> None:
+    """The table has no endpoints until the end, but always the notes."""
     written = text.written(text.table(results()))
     assert "/slow" not in written
     assert "no request" in written
     assert "worst" not in written
 
 
+def test_a_result_in_words() -> None:
+    """A value that is known as text only has no number of good requests."""
+    result = Result(AVAILABILITY, Counts(1_000), Status.UNDECIDED, told="p95 1.80 s")
+    assert text.actual(result) == "p95 1.80 s"
+    assert "p95 1.80 s 1,000 – undecided" in " ".join(text.written(text.table([result])).split())
+
+
 def test_line() -> None:
-    """All objectives in one line."""
+    """All objectives are in one line."""
     assert text.line(results()) == "availability 99.64 % missed · mean 312 ms met · odd – undecided"
     assert text.line([]) == ""
 
@@ -69,7 +76,7 @@ def test_line() -> None:
     ],
 )  # fmt: skip
 def test_share(good: int, total: int, expected: str) -> None:
-    """Digits go with the number of requests, and one bad request among many is not none."""
+    """More requests have more digits, and one bad request among many is visible."""
     assert text.share(good / total, total) == expected
 
 
@@ -77,12 +84,12 @@ def test_share(good: int, total: int, expected: str) -> None:
     ("sum_s", "expected"), [(3.0, "1.00 s"), (0.9, "300 ms"), (0.03, "10 ms"), (0.015, "5.0 ms"), (0.0, "0.0 ms")]
 )
 def test_means(sum_s: float, expected: str) -> None:
-    """A mean is told in seconds or milliseconds."""
+    """A mean is in seconds or milliseconds."""
     assert text.actual(Result(MEAN, Counts(3, 0, sum_s), Status.MET)) == expected
 
 
 def test_burning() -> None:
-    """A burning pair says how fast, over which windows, and where the alert begins."""
+    """The sentence has both burn rates, both windows, and the limit."""
     window = Window("critical", Decimal(120), Decimal(30), Decimal("0.2"))
     assert text.burning(Burning(AVAILABILITY, window, 99.96, 12.0, 3.0)) == (
         "availability spends its budget 100.0 times as fast as it may over 2m, and 12.0 times over 30s "

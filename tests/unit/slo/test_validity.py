@@ -1,7 +1,8 @@
-"""Tests of what a late generator, and missing workers, mean for a verdict."""
+"""Tests of the effect of a late generator, and of missing workers, on a verdict."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -10,7 +11,7 @@ from locust_otel.slo.counts import Counts
 from locust_otel.slo.objectives import Objective, Sli, Slo
 from locust_otel.slo.validity import Doubt, Load, Validity
 from locust_otel.slo.verdict import Result, Status, judge, overall
-from tests.unit.factories import objectives
+from tests.unit.factories import objectives, rich_snapshot
 
 START = 1_764_000_000.0  # 2025-11-24 16:00:00 UTC
 LATENCY = Objective("latency", Sli.LATENCY, Decimal("0.9"), Decimal("0.3"))
@@ -19,12 +20,12 @@ FULL = Load(10, 10)
 
 
 def slo(warmup_s: int = 0) -> Slo:
-    """Return the two objectives, which judge ten requests and more."""
+    """Return two objectives that require ten requests."""
     return objectives(objectives=(LATENCY, MEAN), warmup_s=Decimal(warmup_s), min_requests=10)
 
 
 def noted(*looks: tuple[float, str], warmup_s: int = 0) -> Validity:
-    """Return what these looks at a run have found: seconds, and reasons separated by blanks."""
+    """Return the validity after these looks at a run: seconds, and reasons separated by blanks."""
     validity = Validity(slo(warmup_s), START)
     for elapsed_s, reasons in looks:
         validity.note(elapsed_s, reasons.split(), {}, FULL)
@@ -32,7 +33,7 @@ def noted(*looks: tuple[float, str], warmup_s: int = 0) -> Validity:
 
 
 def judged(*seconds: tuple[str, int, int], load: Load = FULL) -> Result:
-    """Judge the latency in a run of these seconds: reasons, and the good and bad requests of each."""
+    """Judge the latency in a run of these seconds: reasons, good and bad requests of each."""
     validity, good, bad = Validity(slo(), START), 0, 0
     for elapsed_s, (reasons, more_good, more_bad) in enumerate(seconds, 1):
         good, bad = good + more_good, bad + more_bad
@@ -42,7 +43,7 @@ def judged(*seconds: tuple[str, int, int], load: Load = FULL) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("looks", "said"),
+    ("looks", "text"),
     [
         ([(6, ""), (7, "cpu"), (8, "")], "generator saturated (no CPU left) from 16:00:06 to 16:00:07 UTC: 1 of 9 s"),
         (
@@ -56,98 +57,111 @@ def judged(*seconds: tuple[str, int, int], load: Load = FULL) -> Result:
         ),
     ],
 )
-def test_what_is_said(looks: list[tuple[float, str]], said: str) -> None:
-    """The longest stretch is named with its clock times and reasons, and how many others there were."""
-    assert noted(*looks).doubt(9, {}).late == said
+def test_late(looks: list[tuple[float, str]], text: str) -> None:
+    """The text has the times and reasons of the longest span, and the number of others."""
+    assert noted(*looks).doubt(9, {}).late == text
 
 
-def test_it_was_late_before_it_was_noticed() -> None:
-    """The generator looks back over some seconds, so the last five before it was late are doubtful too."""
+def test_looking_back() -> None:
+    """The generator judges some past seconds, so the last five before it was late count too."""
     validity = noted(*((float(second), "") for second in range(1, 21)), (21, "lag"))
     assert "from 16:00:15 to 16:00:21" in validity.doubt(30, {}).late
 
 
-@pytest.mark.parametrize(("judged_s", "is_told"), [(20, False), (19.9, True)])
-def test_missing_workers_are_tolerated_for_a_tenth(judged_s: float, is_told: bool) -> None:
-    """Two seconds of twenty are a tenth, and no more than that is forgiven."""
+@pytest.mark.parametrize(("judged_s", "is_reported"), [(20, False), (19.9, True)])
+def test_missing_workers_are_tolerated_for_a_tenth(judged_s: float, is_reported: bool) -> None:
+    """Two seconds of twenty, a tenth, are tolerated; a larger share is not."""
     missing = noted((5, ""), (7, "workers"), (8, "")).doubt(judged_s, {}).missing
-    assert missing == ("workers missing from 16:00:05 to 16:00:07 UTC: 2 of 20 s" if is_told else "")
+    assert missing == ("workers missing from 16:00:05 to 16:00:07 UTC: 2 of 20 s" if is_reported else "")
 
 
-def test_the_warm_up_does_not_matter() -> None:
-    """A look within the warm-up is none, and the first one after it reaches back to its end only."""
+def test_the_warm_up_does_not_count() -> None:
+    """A look in the warm-up is ignored, and the first later one reaches back to the end of the warm-up only."""
     doubt = noted((5, "cpu"), (10, "cpu"), (12, "cpu"), warmup_s=11).doubt(1, {})
     assert doubt.late == "generator saturated (no CPU left) from 16:00:11 to 16:00:12 UTC: 1 of 1 s"
 
 
-def test_a_clock_that_stands_still_adds_nothing() -> None:
-    """Two looks at the same moment, or one back, are of no length."""
+def test_looks_without_progress() -> None:
+    """A second look at the same time, or an earlier time, adds nothing."""
     assert noted((5, ""), (5, "cpu"), (4, "cpu")).doubt(5, {}) == Doubt()
 
 
-def test_what_is_met_stays_met() -> None:
-    """Latencies of a late generator are too long, never too short; the verdict says for how long it was late."""
-    result = judged(*[("", 10, 0)] * 20, *[("lag", 9, 1)] * 5)
-    assert result.status is Status.MET
-    assert result.note == "at 100% of the load; the generator was late in 40% of the run"
-
-
-def test_what_is_missed_without_the_late_requests_too_is_missed() -> None:
-    """Lateness changes nothing about it."""
-    result = judged(*[("", 8, 2)] * 20, *[("lag", 0, 10)] * 5)
-    assert result.status is Status.MISSED
-    assert result.note == "in the 60% of the run in which the generator kept up too"
-
-
-def test_what_only_the_late_requests_miss_is_not_valid() -> None:
-    """Both are told: what was measured, and what it is without the late requests."""
-    result = judged(*[("", 10, 0)] * 20, *[("lag", 0, 10)] * 5)
-    assert result.status is Status.INVALID
-    assert result.note.startswith("missed; met in the 60% of the run in which the generator kept up; generator")
+@pytest.mark.parametrize(
+    ("seconds", "status", "note"),
+    [
+        # Latencies of a late generator are never too short: met stays met.
+        (
+            [*[("", 10, 0)] * 20, *[("lag", 9, 1)] * 5], "met",
+            "at 100% of the load; the generator was late in 40% of the run",
+        ),
+        # Missed without the late requests too.
+        (
+            [*[("", 8, 2)] * 20, *[("lag", 0, 10)] * 5], "missed",
+            "in the 60% of the run in which the generator kept up too",
+        ),
+        # Missed because of the late requests only.
+        (
+            [*[("", 10, 0)] * 20, *[("lag", 0, 10)] * 5], "invalid",
+            "missed; met in the 60% of the run in which the generator kept up; generator saturated",
+        ),
+        # Missed by a generator that was always late.
+        (
+            [("cpu", 0, 10)] * 5, "invalid",
+            "missed; 0 requests in the 0% of the run in which the generator kept up; generator saturated",
+        ),
+        # A part of the requests is missing: missed stays missed, and nothing is met.
+        ([("workers", 10, 0)] * 5, "invalid", "met by the counted requests; workers missing from 16:00:00"),
+        ([("workers", 0, 10)] * 5, "missed", ""),
+    ],
+)  # fmt: skip
+def test_verdicts(seconds: list[tuple[str, int, int]], status: str, note: str) -> None:
+    """The verdict takes late requests and missing workers into account, and the note has the reason."""
+    result = judged(*seconds)
+    assert result.status == status
+    assert result.note.startswith(note)
+    assert bool(result.note) == bool(note)
 
 
 def test_requests_since_the_last_look() -> None:
-    """They are those of a late generator, where it was late then."""
+    """Requests since the last look are late if the generator was late at that look."""
     for reasons, late in (("lag", Counts(30, 12)), ("", Counts(0, 0))):
         validity = Validity(slo(), START)
         validity.note(3.0, reasons.split(), {"latency": Counts(30, 5)}, FULL)
         assert validity.doubt(4, {"latency": Counts(30, 12)}).requests == {"latency": late}
 
 
-def test_a_generator_that_was_always_late() -> None:
-    """What is missed then cannot be judged again."""
-    result = judged(*[("cpu", 0, 10)] * 5)
-    assert result.status is Status.INVALID
-    assert result.note.startswith("missed; 0 requests in the 0% of the run in which the generator kept up; ")
-
-
 @pytest.mark.parametrize(
     ("load", "status", "made"),
     [(Load(10, 10), "met", "100%"), (Load(8, 10), "met", "93%"), (Load(1, 10), "undecided", "70%")],
 )
-def test_what_is_met_by_a_part_of_the_load(load: Load, status: str, made: str) -> None:
-    """Users that are not there while the generator is late ask for nothing: below 90 % nothing is met."""
+def test_met_by_a_part_of_the_load(load: Load, status: str, made: str) -> None:
+    """Missing users make no requests while the generator is late: below 90 % of the load nothing is met."""
     result = judged(*[("", 10, 0)] * 10, *[("cpu", 10, 0)] * 5, load=load)
     assert result.status == status
     assert result.note.startswith(f"at {made} of the load; " if status == "met" else f"{made} of the load: ")
 
 
-def test_tasks_that_begin_late_ask_less_often() -> None:
-    """The time by which users with a schedule are late while the generator is, is load that was not made."""
+@pytest.mark.parametrize(("state", "target"), [("running", 10), ("spawning", 4), ("stopped", 4)])
+def test_load(state: str, target: int) -> None:
+    """The target counts only while the run is running: while users are spawned, none of them is missing."""
+    snapshot = rich_snapshot()
+    assert snapshot.run is not None
+    run = replace(snapshot.run, state=state, users={"A": 1, "B": 3}, users_target={"A": 5, "B": 5})
+    workers = tuple(replace(worker, schedule_sum_s=0.5) for worker in snapshot.workers)
+    assert Load.of(replace(snapshot, run=run, workers=workers)) == Load(4, target, 0.5 * len(workers))
+    assert Load.of(replace(snapshot, run=None)) == Load()
+
+
+def test_delays_of_scheduled_tasks() -> None:
+    """The delay of scheduled tasks while the generator is late is missing load."""
     validity = Validity(slo(), START)
     for second in range(1, 11):
         validity.note(float(second), ("lag",) if second > 5 else (), {}, Load(10, 10, 4.0 * max(second - 5, 0)))
     assert validity.doubt(10, {}).made == pytest.approx(0.8)
 
 
-def test_missing_workers() -> None:
-    """What is missed stays missed, and nothing is met: a part of the requests is missing."""
-    assert judged(*[("workers", 10, 0)] * 5).status is Status.INVALID
-    assert judged(*[("workers", 0, 10)] * 5).status is Status.MISSED
-
-
 def test_a_mean_is_judged_again_too() -> None:
-    """Its sum is that of the requests which are left."""
+    """The sum of a mean is that of the requests that were not late."""
     validity = Validity(slo(), START)
     for second in range(1, 11):
         late = second > 7
@@ -169,6 +183,6 @@ def test_a_mean_is_judged_again_too() -> None:
     ],
 )  # fmt: skip
 def test_the_verdict_on_a_run(statuses: str, aborted: bool, expected: str) -> None:
-    """What is missed for certain goes before what is not valid, and that before what is undecided."""
+    """Missed has priority over not valid, and not valid over undecided."""
     results = [Result(LATENCY, Counts(), Status(status)) for status in statuses.split()]
     assert overall(iter(results), is_aborted=aborted) == expected

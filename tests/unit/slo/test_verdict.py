@@ -1,4 +1,4 @@
-"""Tests of the verdict: exact at the bound, never a pass without requests, and against one count of everything."""
+"""Tests of the verdict: exact at the bound, never met without requests, equal to one count of everything."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from locust_otel.core.snapshot import RequestsSnapshot, SeriesKey, SeriesSnapsho
 from locust_otel.slo import verdict
 from locust_otel.slo.counts import Counts, Endpoint, count
 from locust_otel.slo.objectives import Match, Objective, Sli
-from locust_otel.slo.verdict import JudgedRequests, Result, Status, budget_spent, is_missed, judge, worst
+from locust_otel.slo.verdict import JudgedRequests, Result, Status, Worst, budget_spent, is_missed, judge, worst
 from tests.unit.factories import Load, objectives, record
 
-SLO = objectives()  # of 10 requests and more; half an hour
+SLO = objectives()  # requires 10 requests; half an hour
 AVAILABILITY = Objective("a", Sli.SUCCESS, Decimal("0.99"))
 MEAN = Objective("m", Sli.MEAN, None, Decimal("0.5"))
 OBJECTIVES = (
@@ -43,7 +43,7 @@ _COUNTS = st.builds(Counts, st.integers(0, 10**9), st.integers(0, 10**9))
 
 @given(_COUNTS, st.integers(1, 999_999))
 def test_against_fractions(counts: Counts, millionths: int) -> None:
-    """Missed is where bad / total > 1 - target, in exact arithmetic."""
+    """An objective is missed if bad / total > 1 - target, in exact arithmetic."""
     target = Fraction(millionths, 1_000_000)
     objective = Objective("a", Sli.SUCCESS, Decimal(millionths) / 1_000_000)
     expected = bool(counts.total) and Fraction(counts.bad, max(counts.total, 1)) > 1 - target
@@ -55,7 +55,7 @@ def test_against_fractions(counts: Counts, millionths: int) -> None:
 
 @given(st.integers(1, 999_999), st.integers(1, 10**9))
 def test_exactly_at_the_bound(millionths: int, times: int) -> None:
-    """As many bad requests as the budget holds are met, and one more in place of a good one is missed."""
+    """With as many bad requests as the budget allows it is met, with one more it is missed."""
     objective = Objective("a", Sli.LATENCY, 1 - Decimal(millionths) / 1_000_000, Decimal(1))
     at = Counts((1_000_000 - millionths) * times, millionths * times)
     assert not is_missed(objective, at)
@@ -66,40 +66,40 @@ def test_exactly_at_the_bound(millionths: int, times: int) -> None:
     ("sum_s", "expected"), [(49.999, Status.MET), (50.0, Status.MET), (50.001, Status.MISSED), (0.0, Status.MET)]
 )
 def test_mean(sum_s: float, expected: Status) -> None:
-    """A mean at its bound is met; there is no budget of it."""
+    """A mean exactly at its limit is met, and has no budget."""
     result = judge(SLO, MEAN, Counts(100, 0, sum_s), 60)
     assert (result.status, result.actual, result.budget_spent) == (expected, sum_s / 100, None)
 
 
-def test_too_few_requests() -> None:
-    """Below the least number of requests nothing is decided, for better or worse, and it says why."""
-    for counts in (Counts(9, 0), Counts(0, 9)):
-        result = judge(SLO, AVAILABILITY, counts, 60)
-        assert (result.status, result.note) == (Status.UNDECIDED, "9 of the 10 requests it takes")
-    assert judge(SLO, AVAILABILITY, Counts(10, 0), 60).status is Status.MET
-    assert judge(SLO, AVAILABILITY, Counts(0, 10), 60).status is Status.MISSED
+@pytest.mark.parametrize(
+    ("objective", "counts", "warmup_s", "judged_s", "note"),
+    [
+        (AVAILABILITY, Counts(9, 0), 0, 60, "9 of the 10 requests it takes"),
+        (AVAILABILITY, Counts(0, 9), 0, 60, "9 of the 10 requests it takes"),
+        (AVAILABILITY, Counts(), 0, 60, "0 of the 10 requests it takes"),
+        (replace(AVAILABILITY, match=Match(names=("/x",))), Counts(), 0, 60, "no request was judged with name /x"),
+        (AVAILABILITY, Counts(), 10, 0, "the warm-up of 10 s was not over"),
+        (AVAILABILITY, Counts(), 10, 3, "0 of the 10 requests it takes"),
+    ],
+)
+def test_undecided(objective: Objective, counts: Counts, warmup_s: int, judged_s: float, note: str) -> None:
+    """Without the required number of requests the result is undecided, and the note has the reason."""
+    result = judge(objectives(warmup_s=Decimal(warmup_s)), objective, counts, judged_s)
+    assert (result.status, result.note) == (Status.UNDECIDED, note)
+    assert (result.actual is None) == (result.budget_spent is None) == (not counts.total)
 
 
-def test_no_request() -> None:
-    """Nothing judged is undecided and has no value; a match that fits nothing is named."""
-    result = judge(SLO, AVAILABILITY, Counts(), 60)
-    assert (result.status, result.actual, result.budget_spent) == (Status.UNDECIDED, None, None)
-    matched = Objective("a", Sli.SUCCESS, Decimal("0.99"), match=Match(names=("/typo",)))
-    assert judge(SLO, matched, Counts(), 60).note == "no request was judged with name /typo"
-
-
-def test_a_run_within_its_warm_up() -> None:
-    """The note says why nothing was judged."""
-    slo = objectives(warmup_s=Decimal(10))
-    assert judge(slo, AVAILABILITY, Counts(), 0.0).note == "the warm-up of 10 s was not over"
-    assert judge(slo, AVAILABILITY, Counts(), 3.0).note == "0 of the 10 requests it takes"
+@pytest.mark.parametrize(("counts", "status"), [(Counts(10, 0), "met"), (Counts(0, 10), "missed")])
+def test_just_enough_requests(counts: Counts, status: str) -> None:
+    """The required number of requests decides."""
+    assert judge(SLO, AVAILABILITY, counts, 60).status == status
 
 
 BOOKS = Match(names=("/books/*",))
 
 
 @pytest.mark.parametrize(
-    ("match", "own", "folded", "status"),
+    ("match", "counts", "folded", "status"),
     [
         (BOOKS, (200, 0), (0, 0), "met"),
         (BOOKS, (200, 0), (20, 709), "undecided"),
@@ -111,14 +111,14 @@ BOOKS = Match(names=("/books/*",))
         (Match(exclude=Match(names=("/health*",))), (1000, 700), (20, 0), "missed"),
     ],
 )
-def test_requests_that_were_folded(match: Match, own: tuple[int, int], folded: tuple[int, int], status: str) -> None:
-    """What a pattern may match is not guessed: a verdict stands only if it is the same with and without them."""
+def test_requests_that_were_folded(match: Match, counts: tuple[int, int], folded: tuple[int, int], status: str) -> None:
+    """Folded requests decide nothing: the verdict must be the same with and without them."""
     objective = Objective("a", Sli.SUCCESS, Decimal("0.99"), match=match)
-    result = judge(SLO, objective, Counts(*own), 60, folded=Counts(*folded))
-    if own == (0, 0):
+    result = judge(SLO, objective, Counts(*counts), 60, folded=Counts(*folded))
+    if counts == (0, 0):
         status = "undecided"
-    assert (result.status, result.counts) == (status, Counts(*own))
-    if status == "undecided" and own != (0, 0):
+    assert (result.status, result.counts) == (status, Counts(*counts))
+    if status == "undecided" and counts != (0, 0):
         assert result.note.startswith("729 requests that are counted as _OTHER may match too: --group-names")
     mean = Objective("m", Sli.MEAN, None, Decimal(1), match=BOOKS)
     assert judge(SLO, mean, Counts(100, 0, 1.0), 60, folded=Counts(1, 0, 9.0)).status is Status.UNDECIDED
@@ -133,8 +133,8 @@ def test_requests_that_were_folded(match: Match, own: tuple[int, int], folded: t
         (Match(names=("*",)), False),
     ],
 )  # fmt: skip
-def test_which_objectives_know_of_folded_requests(match: Match, is_uncertain: bool) -> None:
-    """Names that are written out are never folded: only a pattern leaves it open, of the methods it takes."""
+def test_uncertain_objectives(match: Match, is_uncertain: bool) -> None:
+    """Names without `*` are never folded, so only a pattern may fit folded requests."""
     objective = Objective("a", Sli.SUCCESS, Decimal("0.99"), match=match)
     load = Load(max_names=2)
     for name, outcome in (("/a", "success"), ("/b1", "success"), (OTHER, "failure")):
@@ -157,23 +157,24 @@ def test_which_objectives_know_of_folded_requests(match: Match, is_uncertain: bo
     ],
 )  # fmt: skip
 def test_budget_spent(counts: Counts, judged_s: float, expected: float | None) -> None:
-    """The budget is that of the period: a run of half of it at the bound spends half."""
+    """The budget is that of the period: a run of half the period, exactly at the bound, spends half."""
     assert budget_spent(SLO, AVAILABILITY, counts, judged_s) == (None if expected is None else pytest.approx(expected))
 
 
-def test_worst_endpoint() -> None:
-    """The worst endpoint has most bad requests, whatever its ratio; for the mean with most time above it."""
-    found = worst(
-        AVAILABILITY, {("GET", "/a"): Counts(0, 3), ("GET", "/b"): Counts(96, 4), ("GET", "/c"): Counts(5, 0)}
-    )
-    assert found is not None
-    assert (found.method, found.name, found.counts, found.value) == ("GET", "/b", Counts(96, 4), 0.04)
-    assert worst(AVAILABILITY, {("GET", "/a"): Counts(3, 0)}) is None
-    assert worst(AVAILABILITY, {}) is None
-    found = worst(MEAN, {("GET", "/a"): Counts(1, 0, 2.0), ("GET", "/b"): Counts(10, 0, 8.0), ("GET", "/c"): Counts(9)})
-    assert found is not None
-    assert (found.name, found.value) == ("/b", 0.8)
-    assert worst(MEAN, {("GET", "/a"): Counts(2, 0, 1.0)}) is None
+@pytest.mark.parametrize(
+    ("objective", "counts", "name", "value"),
+    [
+        (AVAILABILITY, {"/a": Counts(0, 3), "/b": Counts(96, 4), "/c": Counts(5, 0)}, "/b", 0.04),
+        (AVAILABILITY, {"/a": Counts(3, 0)}, None, 0),
+        (AVAILABILITY, {}, None, 0),
+        (MEAN, {"/a": Counts(1, 0, 2.0), "/b": Counts(10, 0, 8.0), "/c": Counts(9)}, "/b", 0.8),
+        (MEAN, {"/a": Counts(2, 0, 1.0)}, None, 0),
+    ],
+)
+def test_worst_endpoint(objective: Objective, counts: dict[str, Counts], name: str | None, value: float) -> None:
+    """The worst endpoint has the most bad requests, or for a mean the most time above the limit."""
+    expected = None if name is None else Worst("GET", name, counts[name], value)
+    assert worst(objective, {("GET", key): counted for key, counted in counts.items()}) == expected
 
 
 def load() -> Load:
@@ -184,13 +185,15 @@ def load() -> Load:
 def by_endpoint(objective: Objective, requests: RequestsSnapshot) -> dict[Endpoint, Counts]:
     """Return the counts by endpoint, each counted alone."""
     return {
-        endpoint: count(objective, [each for each in requests.series if each.key[:2] == endpoint], requests.layout)
-        for endpoint in dict.fromkeys(each.key[:2] for each in requests.series)
+        endpoint: count(
+            objective, [series for series in requests.series if series.key[:2] == endpoint], requests.layout
+        )
+        for endpoint in dict.fromkeys(series.key[:2] for series in requests.series)
     }
 
 
 def expected(now: RequestsSnapshot, before: RequestsSnapshot | None) -> Iterator[tuple[Counts, object]]:
-    """Yield the counts of each objective and its worst endpoint, from whole counts of both moments."""
+    """Yield the counts of each objective and its worst endpoint, from complete counts of both moments."""
     for objective in OBJECTIVES:
         left_out = by_endpoint(objective, before) if before is not None else {}
         since = {e: c.less(left_out.get(e, Counts())) for e, c in by_endpoint(objective, now).items()}
@@ -198,7 +201,7 @@ def expected(now: RequestsSnapshot, before: RequestsSnapshot | None) -> Iterator
         yield Counts(good, bad, math.fsum(c.sum_s for c in since.values())), worst(objective, since)
 
 
-def found(requests: JudgedRequests) -> list[tuple[Counts, object]]:
+def judged_counts(requests: JudgedRequests) -> list[tuple[Counts, object]]:
     """Return the counts of each objective and its worst endpoint."""
     results: tuple[Result, ...] = requests.results(objectives(objectives=OBJECTIVES), 60)
     assert requests.counts() == {result.objective.name: result.counts for result in results}
@@ -215,7 +218,7 @@ _STEPS = st.lists(
 @settings(deadline=None)
 @given(_STEPS)
 def test_against_one_count(steps: list[tuple[SeriesKey, int, float, str]]) -> None:
-    """Counts, sums to the last bit, and worst endpoints are those of one count, after every step."""
+    """Counts, sums to the last bit, and worst endpoints are those of one count, after each step."""
     requests, judged, before = load(), JudgedRequests(OBJECTIVES), None
     for key, number, time_ms, action in steps:
         record(requests, key, [time_ms] * number)
@@ -227,15 +230,15 @@ def test_against_one_count(steps: list[tuple[SeriesKey, int, float, str]]) -> No
         elif action == "pickle":
             judged = pickle.loads(pickle.dumps(judged))  # noqa: S301
             judged.update(snapshot)
-        assert found(judged) == list(expected(snapshot, before))
+        assert judged_counts(judged) == list(expected(snapshot, before))
 
 
-def test_only_what_has_changed_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An endpoint is counted again if one of its series has changed, and only by objectives that judge it."""
+def test_only_changes_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only objectives that judge an endpoint count it again, and only if one of its series has changed."""
     counted: list[tuple[str, list[SeriesKey]]] = []
 
     def noted(objective: Objective, series: list[SeriesSnapshot], layout: object) -> Counts:
-        counted.append((objective.name, [each.key for each in series]))
+        counted.append((objective.name, [one.key for one in series]))
         return Counts(len(series))
 
     monkeypatch.setattr(verdict, "count", noted)
@@ -253,7 +256,7 @@ def test_only_what_has_changed_is_counted(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_older_snapshot() -> None:
-    """The counts are those of the snapshot that came last, whichever is older."""
+    """The counts are those of the last snapshot, even if it is older."""
     requests, judged = load(), JudgedRequests(OBJECTIVES)
     record(requests, KEYS[0], [100, 500])
     older = requests.snapshot()
@@ -262,11 +265,11 @@ def test_an_older_snapshot() -> None:
     newer = requests.snapshot()
     for snapshot in (newer, older, newer):
         judged.update(snapshot)
-        assert found(judged) == list(expected(snapshot, None))
+        assert judged_counts(judged) == list(expected(snapshot, None))
 
 
 def test_series_in_another_order() -> None:
-    """A snapshot whose series stand elsewhere, or are fewer, is counted from the start, without the warm-up."""
+    """A snapshot with fewer series, or another order, is counted from the start, without the warm-up."""
     requests, judged = load(), JudgedRequests(OBJECTIVES)
     for number, key in enumerate(KEYS):
         record(requests, key, [100 * number])
@@ -277,19 +280,19 @@ def test_series_in_another_order() -> None:
         record(requests, key, [70 * number] * number)
     now = requests.snapshot()
     judged.update(now)
-    whole = found(judged)
+    whole = judged_counts(judged)
     assert whole == list(expected(now, before))
     turned = replace(now, series=now.series[3:] + now.series[:3])
     judged.update(turned)
-    assert [counts[:2] for counts, _ in found(judged)] == [counts[:2] for counts, _ in whole]
-    assert [counts.sum_s for counts, _ in found(judged)] == pytest.approx([counts.sum_s for counts, _ in whole])
+    assert [counts[:2] for counts, _ in judged_counts(judged)] == [counts[:2] for counts, _ in whole]
+    assert [counts.sum_s for counts, _ in judged_counts(judged)] == pytest.approx([counts.sum_s for counts, _ in whole])
     fewer = replace(now, series=now.series[:5])
     judged.update(fewer)
-    assert found(judged) == list(expected(fewer, before))
+    assert judged_counts(judged) == list(expected(fewer, before))
 
 
-def test_what_is_pickled() -> None:
-    """The histograms of the run are not pickled again: a successor counts them once."""
+def test_pickling() -> None:
+    """The pickle does not contain the histograms of the run: a copy counts them once."""
     requests, judged = load(), JudgedRequests(OBJECTIVES)
     for key in KEYS:
         record(requests, key, range(1000))

@@ -1,4 +1,4 @@
-"""Tests of the SLO file in the formats of others."""
+"""Tests of the SLO file in the formats of other tools."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from locust_otel.slo.rules.exchange import FORMATS
 TOP = Path(__file__).parents[4]
 SHIPPED = load(str(TOP / "locustfiles/slo.yaml"))
 
-# From the JSON schemas that OpenSLO publishes (schemas/v1/parts of OpenSLO/OpenSLO, read on 2026-11-22). As they stand
-# they cannot be met by any file: they spell ratioMetric "rationMetric", and ask each condition for a key "duration".
+# From the JSON schemas that OpenSLO publishes (schemas/v1/parts of OpenSLO/OpenSLO, read on 2026-11-22). No
+# file can be valid by them: they spell ratioMetric "rationMetric", and require a key "duration" in each condition.
 OPENSLO_NAME = re.compile(r"[a-z0-9][a-z0-9.|/\\-]*[a-z0-9]*")
 OPENSLO_DURATION = re.compile(r"[1-9][0-9]*[mhdwMQY]")
 OPENSLO_NEEDED = {
@@ -50,7 +50,7 @@ def documents(text: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_shipped_file(name: str) -> None:
-    """The file, and what it loses, are as last looked at."""
+    """The file and its losses are those that were reviewed."""
     text, lost = FORMATS[name](SHIPPED)
     golden = TOP / "tests/golden"
     assert text == (golden / f"{name}.yaml").read_text()
@@ -58,8 +58,8 @@ def test_the_shipped_file(name: str) -> None:
 
 
 @pytest.mark.parametrize("slo", [SHIPPED, ODD], ids=["shipped", "odd"])
-def test_openslo_is_what_its_schema_asks_for(slo: Any) -> None:
-    """Each document has what its kind needs, names and durations of the form asked for, and no reference dangles."""
+def test_openslo_follows_its_schema(slo: Any) -> None:
+    """Each document has the keys of its kind, valid names and durations, and references to other documents."""
     found = documents(FORMATS["openslo"](slo)[0])
     names = {(document["kind"], document["metadata"]["name"]) for document in found}
     assert len(names) == len(found)
@@ -95,23 +95,23 @@ def test_openslo_is_what_its_schema_asks_for(slo: Any) -> None:
 
 
 @pytest.mark.parametrize("slo", [SHIPPED, ODD], ids=["shipped", "odd"])
-def test_sloth_is_what_its_specification_asks_for(slo: Any) -> None:
-    """Names are unique and of the form asked for, objectives percentages, and each query has its window."""
-    (found,) = documents(FORMATS["sloth"](slo)[0])
-    assert found["version"] == "prometheus/v1"
-    assert SLOTH_NAME.fullmatch(found["service"])
-    names = [each["name"] for each in found["slos"]]
+def test_sloth_follows_its_specification(slo: Any) -> None:
+    """Names are unique and valid, objectives are percentages, and each query has its window."""
+    (document,) = documents(FORMATS["sloth"](slo)[0])
+    assert document["version"] == "prometheus/v1"
+    assert SLOTH_NAME.fullmatch(document["service"])
+    names = [entry["name"] for entry in document["slos"]]
     assert len(set(names)) == len(names) > 1
-    for each in found["slos"]:
-        assert SLOTH_NAME.fullmatch(each["name"])
-        assert 0 < each["objective"] < 100
-        assert set(each["sli"]["events"]) == {"error_query", "total_query"}
-        assert all(query.count("[{{.window}}]") == 1 for query in each["sli"]["events"].values())
-        assert each["alerting"]["name"]
+    for entry in document["slos"]:
+        assert SLOTH_NAME.fullmatch(entry["name"])
+        assert 0 < entry["objective"] < 100
+        assert set(entry["sli"]["events"]) == {"error_query", "total_query"}
+        assert all(query.count("[{{.window}}]") == 1 for query in entry["sli"]["events"].values())
+        assert entry["alerting"]["name"]
 
 
-def test_seconds_are_rounded_up_and_that_is_told() -> None:
-    """OpenSLO has no seconds: a period of 90 s is two minutes there."""
+def test_seconds_are_rounded_up() -> None:
+    """OpenSLO has no seconds: a period of 90 s becomes two minutes, and the loss is reported."""
     text, lost = FORMATS["openslo"](ODD)
     assert documents(text)[-1]["spec"]["timeWindow"][0]["duration"] == "2m"
     assert any(line.startswith("durations:") for line in lost)
