@@ -28,7 +28,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Lazily: Locust patches sockets and locks when it is imported, which a command that runs no load must not do.
+    # Lazy: the import of Locust patches sockets and locks, which must not happen in commands without load.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415

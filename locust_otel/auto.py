@@ -1,8 +1,8 @@
-"""Load this as a second locustfile where neither the locustfile nor the command can change.
+"""Second locustfile that registers locust-otel if neither your locustfile nor the command `locust` can change.
 
     locust -f locustfile.py,PATH/TO/locust_otel/auto.py
 
-Yours comes first: Locust names the run after the first.
+Put your locustfile first: Locust names the run after it.
 """
 
 import locust_otel

@@ -1,4 +1,4 @@
-"""The commands of `locust-otel`."""
+"""Command line of `locust-otel`: the table of the commands, and their errors and exit codes."""
 
 from __future__ import annotations
 
@@ -25,25 +25,26 @@ COMMANDS = {
     "gameday": "locust_otel.gameday.command",
     "doctor": "locust_otel.review.doctor_command",
 }
-"""The module of each command, whose `add_to` adds its parser, in the order of `--help`."""
+"""Module of each command, in the order of `--help`; its `add_to` adds the parser."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["run"]:  # everything after it is Locust's, --help too
-        return int(import_module(COMMANDS["run"]).run(given[1:]))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["run"]:  # all other arguments are Locust's, including --help
+        return int(import_module(COMMANDS["run"]).run(words[1:]))
     program: list[str] = []
-    if given[:1] == ["mark"] and "--" in given:  # what follows is a command, whatever it looks like
-        at = given.index("--")
-        given, program = given[:at], given[at + 1 :]
-    options = _parser().parse_args(given or ["--help"])
+    if words[:1] == ["mark"] and "--" in words:  # the command after "--" may look like flags
+        at = words.index("--")
+        words, program = words[:at], words[at + 1 :]
+    options = _parser().parse_args(words or ["--help"])
     if program:
         options.program = program
     try:
         code: int = options.command(options)
         sys.stdout.flush()
-    except BrokenPipeError:  # of `| head`: what is left to be written is wanted by nobody
+        return code
+    except BrokenPipeError:  # `| head` has closed the pipe: discard the rest of the output
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
     except ConfigurationError as error:
@@ -53,7 +54,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LocustOtelError as error:
         print(f"locust-otel: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    return code
 
 
 def _parser() -> argparse.ArgumentParser:

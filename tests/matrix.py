@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = ROOT / ".matrix"
 LOWEST_PYTHON = (3, 11)
 
-UNIT = ["tests/unit"]
-RUNS = ["tests/unit", "tests/e2e/test_totals.py"]
+UNIT = ["tests/unit", *(f"tests/integration/test_{name}.py" for name in ("extras", "import", "locustfiles", "web"))]
+RUNS = [*UNIT, "tests/e2e/test_totals.py"]
 
 
 def pythons() -> dict[tuple[int, int], str]:

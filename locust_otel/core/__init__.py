@@ -1,4 +1,4 @@
-"""Words that all rooms share: the metric catalogue, histograms, snapshots, events, errors, YAML files, settings.
+"""Values that all rooms share: the metric catalogue, histograms, snapshots, events, errors, YAML files, settings.
 
-Nothing here runs by itself, and nothing here knows Locust. Each room may import this one; it imports none.
+The modules start nothing and do not import Locust. Every room may import this room, which imports no other room.
 """

@@ -1,4 +1,4 @@
-"""Limits of the series of a run: the methods, names and error types that get series of their own."""
+"""Limits on the number of series of a run: methods, names and error types with their own series."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Iterable
 from locust_otel.core.catalogue import OTHER
 from locust_otel.core.grouping import grouped
 
-MAX_ERROR_TYPES = 64
-"""Distinct values of `error_type` in a run before the rest is counted as `_OTHER`."""
+MAX_ERROR_TYPES = 64  # values of `error_type` in a run; further values are counted as `_OTHER`
 
 
 class Names:
-    """Decides under which method and name a request is counted: `most` of them, and each `kept` name, as themselves.
+    """Methods and names with their own series: the first `most` pairs, and each `kept` name.
 
-    If it `groups`, names that differ in their ids alone are one.
+    With `groups`, names that differ only in ids share one series.
     """
 
     def __init__(self, most: int, kept: Iterable[str] = (), *, groups: bool = False) -> None:
@@ -26,17 +25,17 @@ class Names:
 
     @property
     def all(self) -> frozenset[tuple[str, str]]:
-        """The methods and names that have a series of their own."""
+        """Methods and names with their own series."""
         return frozenset(self._names)
 
     def admit_only(self, names: Iterable[tuple[str, str]]) -> None:
-        """Give series of their own to these methods and names, besides those that have one, and to no others."""
+        """Give these methods and names their own series, besides those that have one, and admit no others."""
         self._names.update(names)
         self._methods.update(method for method, _ in self._names)
         self._most = 0
 
     def admitted(self, method: str, name: str) -> tuple[str, str]:
-        """Return the method and name to count under: the given ones, or `_OTHER` once there are too many."""
+        """Return the method and name to count under: the given ones, or `_OTHER` beyond the limit."""
         if self.groups:
             name = grouped(name)
         if (method, name) in self._names:
@@ -49,16 +48,14 @@ class Names:
 
 
 class ErrorTypes:
-    """Bounds the values of `error_type`."""
+    """Values of `error_type` with their own series."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()
 
     def admitted(self, error_type: str) -> str:
-        """Return the type to count under: the given one, or `_OTHER` once there are too many."""
-        if error_type in self._known:
-            return error_type
-        if len(self._known) >= MAX_ERROR_TYPES:
+        """Return the type to count under: the given one, or `_OTHER` beyond the limit."""
+        if error_type not in self._known and len(self._known) >= MAX_ERROR_TYPES:
             return OTHER
         self._known.add(error_type)
         return error_type

@@ -1,8 +1,7 @@
-"""Every metric this package exports: name, type, unit, labels and help text, spelled once.
+"""Catalogue of all exported metrics: name, type, unit, labels and help text.
 
-Exporters, rules, dashboards and `docs/metrics.md` take them from here. The two names of a metric translate into each
-other by the rules OpenTelemetry states for Prometheus: dots become underscores, the unit is appended in words, and
-`_total` ends a counter.
+Exporters, rules, dashboards and `docs/metrics.md` read it. The Prometheus name follows from the OTLP name by
+OpenTelemetry's rules: dots become underscores, the unit is appended as a word, and a counter ends with `_total`.
 https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/
 """
 
@@ -13,7 +12,7 @@ from enum import Enum
 from functools import cached_property, partial
 
 OTHER = "_OTHER"
-"""Label value that counts all values over a limit, as in OpenTelemetry."""
+"""Label value for all values beyond a limit, as in OpenTelemetry."""
 
 
 class Kind(Enum):
@@ -25,21 +24,21 @@ class Kind(Enum):
 
 
 class Scope(Enum):
-    """Subject of a metric, and so which process exports it: each number has one source.
+    """Subject of a metric; it decides which process exports the metric, so that each number has one source.
 
-    With one merged endpoint the master (or a local run) exports all of them. Where workers export too, each of them
-    has its own `REQUESTS`, `GENERATOR` and `HEALTH`, and the master only `RUN`, `SLO` and its own `HEALTH`.
+    With one merged endpoint the master (or a local run) exports all scopes. If workers export too, each worker exports
+    its own `REQUESTS`, `GENERATOR` and `HEALTH`, and the master only `RUN`, `SLO` and its own `HEALTH`.
     """
 
     REQUESTS = "requests"
     RUN = "run"
     SLO = "objectives"
     GENERATOR = "load generator"
-    HEALTH = "health of the bridge"
+    HEALTH = "health of locust-otel"
 
 
 UNIT_WORDS = {"s": "seconds", "By": "bytes", "1": "ratio"}
-"""Units as names on Prometheus end with them."""
+"""Suffixes of Prometheus names, by unit."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,8 @@ class Metric:
     scope: Scope
     kind: Kind
     otlp: str  # name over OTLP, `locust.request.duration`
-    labels: tuple[str, ...]  # label names in their order; `RUN_INFO` has the user's run labels after them
-    unit: str  # UCUM code, `s`, `By` or `1`; empty without a unit
+    labels: tuple[str, ...]  # label names in order; `RUN_INFO` has the user's run labels after them
+    unit: str  # UCUM code `s`, `By` or `1`; empty without a unit
     help: str  # one sentence, as in the exposition
 
     @cached_property
@@ -79,96 +78,96 @@ _EXPORT = ("exporter", "outcome")
 # A table: kind, name, labels and unit in the first line of each metric, its help in the second.
 # fmt: off
 REQUESTS = _request(_C, "locust.requests", _SERIES, "",
-    "Requests of the run, by outcome as Locust judged it.")
+    "Requests of the run, by the outcome that Locust recorded.")
 REQUEST_DURATION = _request(_H, "locust.request.duration", _SERIES, "s",
-    "Response times, of all requests that have one.")
+    "Response times of all requests that have one.")
 REQUEST_ERRORS = _request(_C, "locust.request.errors", (*_ENDPOINT, "error_type"), "",
-    "Failed requests, by HTTP status from 400 up or else by the class of the exception.")
+    "Failed requests, by HTTP status (400 or above) or else by the class of the exception.")
 SLOW_REQUESTS = _request(_C, "locust.slow_requests", (*_ENDPOINT, "user_class"), "",
-    "Requests slower than --slow-request, failed ones too.")
+    "Requests slower than --slow-request, including failed requests.")
 RESPONSE_BODY = _request(_C, "locust.response.body", _ENDPOINT, "By",
-    "Bytes of response bodies, as far as Locust knows their length.")
+    "Bytes of response bodies whose length Locust knows.")
 USER_ERRORS = _request(_C, "locust.user_errors", ("run_id", "user_class", "error_type"), "",
-    "Exceptions that escaped from a user's task.")
+    "Exceptions that a user's task did not catch.")
 
 USERS = _run(_G, "locust.users", ("run_id", "user_class"), "",
     "Simulated users running now.")
 USERS_TARGET = _run(_G, "locust.users.target", ("run_id", "user_class"), "",
-    "Simulated users asked for; 0 once the run has stopped.")
+    "Requested simulated users; 0 once the run has stopped.")
 RUN_STATE = _run(_G, "locust.run.state", ("run_id", "state"), "",
-    "1 for the state the run is in, 0 for the others.")
+    "1 for the current state of the run, 0 for the others.")
 RUN_INFO = _run(_G, "locust.run.info", ("run_id", "host", "locustfile", "profile", "version"), "",
-    "Always 1; what is run, with Locust's version and the labels of --run-label.")
+    "Always 1; its labels are the host, locustfile, profile, Locust's version and the labels of --run-label.")
 RUN_START = _run(_G, "locust.run.start_time", _RUN, "s",
-    "When the run started, in Unix time.")
+    "Start of the run, in Unix time.")
 RUN_ELAPSED = _run(_G, "locust.run.elapsed", _RUN, "s",
-    "Seconds since the run started; stands still once it has stopped.")
+    "Seconds since the start of the run; constant once the run has stopped.")
 RUN_ACTIVE = _run(_G, "locust.run.active", _RUN, "",
     "1 from the start of the run to its stop, then 0.")
 RUN_VALID = _run(_G, "locust.run.valid", _RUN, "",
-    "1 while the load generator keeps up; 0 while it is too slow for its latencies to be believed.")
+    "1 while the load generator keeps up; 0 while it is too slow to measure valid latencies.")
 RUN_INVALID = _run(_G, "locust.run.invalid", ("run_id", "reason"), "",
-    "1 for each reason for which locust_run_valid is 0: no CPU left, a late event loop, workers missing.")
+    "1 for each reason why locust_run_valid is 0: no free CPU, a late event loop, missing workers.")
 WORKERS = _run(_G, "locust.workers", ("run_id", "state"), "",
-    "Workers by state, as Locust's master sees them.")
+    "Workers by state, as reported by Locust's master.")
 WORKERS_EXPECTED = _run(_G, "locust.workers.expected", _RUN, "",
-    "Workers asked for, or those there and missing where more came.")
+    "Requested workers, or the connected and missing workers if these are more.")
 
 SLO_EVENTS = _slo(_C, "locust.slo.events", (*_OBJECTIVE, "outcome"), "",
     "Requests judged since the warm-up, by objective.")
 SLO_MEAN_SECONDS = _slo(_C, "locust.slo.mean", _OBJECTIVE, "s",
-    "Sum of the durations judged since the warm-up, of objectives on the mean.")
+    "Sum of the durations judged since the warm-up, for objectives on the mean.")
 SLO_MEAN_REQUESTS = _slo(_C, "locust.slo.mean.requests", _OBJECTIVE, "",
-    "Requests judged since the warm-up, of objectives on the mean.")
+    "Requests judged since the warm-up, for objectives on the mean.")
 SLO_OBJECTIVE = _slo(_G, "locust.slo.objective", _OBJECTIVE, "1",
-    "Share of good requests that is asked for.")
+    "Target share of good requests.")
 SLO_THRESHOLD = _slo(_G, "locust.slo.threshold", _OBJECTIVE, "s",
-    "Duration that is asked for: of a request, or on average.")
+    "Target duration, of each request or of the mean.")
 SLO_MIN_REQUESTS = _slo(_G, "locust.slo.min_requests", _OBJECTIVE, "",
-    "Judged requests below which nothing is decided.")
+    "Number of judged requests below which the objective is undecided.")
 SLO_STATUS = _slo(_G, "locust.slo.status", (*_OBJECTIVE, "status"), "",
-    "1 for how the objective stands so far, 0 for the others.")
+    "1 for the current status of the objective, 0 for the others.")
 
 MARKS = _run(_C, "locust.marks", ("run_id", "mark", "kind"), "",
-    "What was marked in the run: faults, deployments, an abort.")
+    "Marks of the run: faults, deployments, an abort.")
 
 WORKER_CPU = _generator(_G, "locust.worker.cpu.utilization", _WORKER, "1",
-    "Share of one CPU core the generating process used over the last second; it can use no more than 1.")
+    "Share of one CPU core that the generating process used over the last second; at most 1.")
 WORKER_MEMORY = _generator(_G, "locust.worker.memory", _WORKER, "By",
     "Resident memory of the generating process.")
 WORKER_USERS = _generator(_G, "locust.worker.users", _WORKER, "",
     "Simulated users on this worker.")
 GENERATOR_LAG = _generator(_H, "locust.generator.lag", _WORKER, "s",
-    "How late the event loop of the generating process wakes up what is due; added to latencies it measures.")
+    "Delay of the event loop of the generating process; the measured latencies include it.")
 SCHEDULE_LAG = _generator(_H, "locust.schedule.lag", _WORKER, "s",
-    "How late tasks of users with constant_pacing or constant_throughput begin; what was asked less often meanwhile.")
+    "Delay of tasks of users with constant_pacing or constant_throughput; these users then send fewer requests.")
 
 EXPORTS = _health(_C, "locust_otel.exports", _EXPORT, "",
-    "Scrapes answered and pushes made, by outcome.")
+    "Scrapes and pushes, by outcome.")
 EXPORT_DURATION = _health(_C, "locust_otel.export", _EXPORT, "s",
-    "Seconds spent on exports, waits for the network included.")
+    "Seconds spent on exports, including waits for the network.")
 LAST_EXPORT = _health(_G, "locust_otel.last_export.timestamp", ("exporter",), "s",
-    "When an export last succeeded, in Unix time.")
+    "Time of the last successful export, in Unix time.")
 REJECTED_POINTS = _health(_C, "locust_otel.rejected_points", ("exporter",), "",
-    "Points and records that the other side took a push without, and said so.")
+    "Data points and log records rejected by the OTLP receiver (partial success).")
 EXPORTER_RESTARTS = _health(_C, "locust_otel.exporter.restarts", (), "",
-    "Times that the exporter process was replaced after it had died.")
+    "Restarts of the exporter process after it died.")
 REPORTS_MERGED = _health(_C, "locust_otel.reports.merged", (), "",
-    "Reports merged into the next one because the exporter had not read the last one yet.")
+    "Reports merged into the next report because the exporter had not read the previous one yet.")
 FOLDED_REQUESTS = _health(_C, "locust_otel.folded_requests", (), "",
-    "Requests counted under the name _OTHER since --max-request-names was reached.")
+    "Requests counted under the name _OTHER because --max-request-names was reached.")
 LISTENER_ERRORS = _health(_C, "locust_otel.listener_errors", (), "",
-    "Events and worker reports this bridge could not make sense of.")
+    "Events and worker reports that locust-otel could not process.")
 SERIES = _health(_G, "locust_otel.series", (), "",
-    "Request series held: method, name, user class and outcome.")
+    "Request series in memory; each is a method, name, user class and outcome.")
 UNRECONCILED = _health(_G, "locust_otel.unreconciled_requests", (), "",
-    "Requests Locust counted in this run less the requests recorded here; anything but 0 is a fault.")
+    "Requests that Locust counted in this run minus the requests recorded here; any value but 0 is a fault.")
 BUILD_INFO = _health(_G, "locust_otel.build_info", ("version", "python_version"), "",
-    "Always 1; versions of this bridge and of Python.")
+    "Always 1; versions of locust-otel and of Python.")
 # fmt: on
 
 CATALOGUE: tuple[Metric, ...] = tuple(m for m in dict(globals()).values() if isinstance(m, Metric))
-"""All of them, in the order of export."""
+"""All metrics, in the order of export."""
 
 RUN_STATES = ("spawning", "running", "stopping", "stopped", "lost")
 WORKER_STATES = ("ready", "spawning", "running", "missing")

@@ -1,7 +1,7 @@
-"""Files that users write in YAML: read with a bound, as plain values, with the line of each key.
+"""YAML files of users: bounded in size, parsed to plain values with the line of each key.
 
-Only plain YAML is read: an anchor can make a bomb of a small file, and a tag an object of a text. Values stay the text
-that was written, `0.99` and `99%` alike, so that models (`core/shape.py`) can be exact and errors can quote them.
+Anchors and tags are refused: anchors can make a small file huge, and tags can create objects. Values stay the text of
+the file, `0.99` as well as `99%`, so that models (`core/shape.py`) can be exact and errors can quote them.
 """
 
 from __future__ import annotations
@@ -15,24 +15,23 @@ import yaml
 from locust_otel.core.errors import ConfigurationError
 
 MAX_BYTES = 1 << 20
-_MAX_DEPTH = 8  # no format here needs more than 6
+_MAX_DEPTH = 8  # the deepest format needs 6
 _NULL = "tag:yaml.org,2002:null"
 
-Place = tuple[str | int, ...]
-"""Position of a value in a document: keys and indices."""
+Place = tuple[str | int, ...]  # position of a value in a document: keys and indices
 
 
 def shown(text: str, limit: int = 60) -> str:
-    """Return a text for an error, cut to `limit` characters."""
+    """Return a text for an error message, cut to `limit` characters."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def is_secret(text: str) -> bool:
-    """Return whether a text may be a key or hash that was pasted where something else belongs."""
+    """Return whether a text may be a key or a password hash, pasted into the wrong place."""
     return len(text) > 200 or "-----" in text or "$2" in text
 
 
-def read(  # noqa: PLR0913  # words for errors
+def read(  # noqa: PLR0913  # texts of errors
     path: Path,
     where: str,
     slug: str,
@@ -43,10 +42,10 @@ def read(  # noqa: PLR0913  # words for errors
 ) -> bytes:
     """Return the content of a file of at most `limit` bytes.
 
-    Errors name `where`, and advise `wanted` if the file cannot be read, `smaller` if it is larger.
+    Errors name `where`. Their remedy is `wanted` if the file cannot be read, and `smaller` if it is too large.
 
     Raises:
-        ConfigurationError: The file cannot be read, or is larger.
+        ConfigurationError: The file cannot be read, or is too large.
     """
     name = "…" if "\n" in str(path) or is_secret(str(path)) else repr(str(path))
     try:
@@ -64,23 +63,23 @@ def compose(data: bytes, where: str, slug: str) -> yaml.Node | None:
     """Return the root node of a YAML document, None for an empty one.
 
     Raises:
-        ConfigurationError: It is no plain YAML document. The error has the line and quotes nothing, since a file may
-            hold secrets.
+        ConfigurationError: The file is not a plain YAML document. The error names the line and quotes nothing, because
+            a file may hold secrets.
     """
     depth = 0
     line = 1
     try:
         text = data.decode("utf-8-sig")
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):  # first: nodes would recurse and multiply aliases
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):  # before nodes, which recurse and expand aliases
             line = event.start_mark.line + 1 if event.start_mark else line
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            str(getattr(event, "value", "")).encode()  # an escape can make half a character, which nobody can send on
+            str(getattr(event, "value", "")).encode()  # fails for an escaped lone surrogate
             if depth > _MAX_DEPTH or getattr(event, "anchor", None) or getattr(event, "tag", None):
-                found = f"Anchors, aliases, tags and more than {_MAX_DEPTH} levels are not read."
+                found = f"Anchors, aliases, tags and more than {_MAX_DEPTH} levels are not supported."
                 remedy = "Write the value out; quote a text that starts with &, * or !."
                 raise ConfigurationError(f"{where}:{line}", found, remedy, slug=f"{slug}-not-plain")
         return yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last ones: escapes and numbers out of range
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two: escapes and numbers out of range
         if isinstance(error, UnicodeDecodeError):
             line = 1 + data.count(b"\n", 0, error.start)
         elif mark := getattr(error, "problem_mark", None):
@@ -91,7 +90,7 @@ def compose(data: bytes, where: str, slug: str) -> yaml.Node | None:
 
 
 class _Mapping(dict[str, Any]):
-    """A mapping of a document, with its place."""
+    """Mapping of a document, with its place."""
 
     def __init__(self, place: Place) -> None:
         super().__init__()
@@ -99,15 +98,15 @@ class _Mapping(dict[str, Any]):
 
 
 class Document:
-    """The values of a YAML file, the line of each, and the problems found so far.
+    """Values of a YAML file, their lines, and the problems so far.
 
     Attributes:
-        values: Mappings, lists, texts and None as the file has them; None for an empty file. Of a key that is there
-            twice, the first value.
+        values: Mappings, lists, texts and None as in the file; None for an empty file. A duplicate key has its first
+            value.
     """
 
     def __init__(self, name: str, data: bytes, slug: str, printed: Callable[[str], str] | None = None) -> None:
-        """Parse a file; `printed` makes a key fit for errors, where keys may be secrets."""
+        """Parse a file; `printed` returns a key for errors, without secrets."""
         self._name = name
         self._slug = slug
         self._printed = printed or _printed
@@ -116,24 +115,27 @@ class Document:
         self.values = self._value(compose(data, name, slug), ())
 
     def where(self, place: Place, line: int | None = None) -> str:
-        """Return file, line and key of a value, or of the nearest one around it: `slo.yaml:7: objectives.fast`."""
-        known = place
-        while known not in self._lines:
-            known = known[:-1]
+        """Return file, line and key of a value: `slo.yaml:7: objectives.fast`.
+
+        A missing value has the line of the nearest mapping or list around it.
+        """
+        nearest = place
+        while nearest not in self._lines:
+            nearest = nearest[:-1]
         keys = ".".join(self._printed(str(key)) for key in place)
-        return f"{self._name}:{line or self._lines[known]}" + (f": {keys}" if place else "")
+        return f"{self._name}:{line or self._lines[nearest]}" + (f": {keys}" if place else "")
 
     def refuse(self, place: Place, found: str, remedy: str, slug: str, line: int | None = None) -> None:
-        """Add a problem; `line` if it is not the value's."""
+        """Add a problem; `line` replaces the line of the value."""
         self.problems.append(ConfigurationError(self.where(place, line), found, remedy, slug=f"{self._slug}-{slug}"))
 
     def raise_problems(self) -> None:
-        """Raise the problems, if there are any, as one error: by line, and those of other files behind."""
+        """Raise all problems as one error, if there are any: by line, problems of other files last."""
         if self.problems:
             raise ConfigurationError.of(sorted(self.problems, key=self._line))
 
     def _line(self, problem: ConfigurationError) -> tuple[bool, int]:
-        # The line is behind the name, which may have colons of its own.
+        # The line follows the name, which may contain colons.
         line = problem.where[len(self._name) + 1 :].partition(":")[0]
         is_here = problem.where.startswith(f"{self._name}:") and line.isdigit()
         return not is_here, int(line) if is_here else 0
@@ -155,8 +157,8 @@ class Document:
             name = str(key.value) if isinstance(key, yaml.ScalarNode) else "?"
             line = key.start_mark.line + 1
             if name in values:
-                found = f"This is there twice, in line {self._lines[*place, name]} too."
-                remedy = "Keep one of them, or give the other a name of its own."
+                found = f"This key is a duplicate of line {self._lines[*place, name]}."
+                remedy = "Keep one of them, or rename the other."
                 self.refuse((*place, name), found, remedy, "duplicate-key", line)
             else:
                 self._lines[*place, name] = line

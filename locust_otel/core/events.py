@@ -1,4 +1,4 @@
-"""Events of a run for log collectors, and a limit of their rate."""
+"""Events of a run for log collectors, and a rate limit for them."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class Event:
     """One event."""
 
     name: str  # one of the names above
-    body: str  # a sentence for people
+    body: str  # one sentence for people
     severity: str = "INFO"  # or `WARN`, `ERROR`
-    attributes: Mapping[str, str | int | float] = field(default_factory=dict)  # the body for machines
+    attributes: Mapping[str, str | int | float] = field(default_factory=dict)  # the same facts for machines
     timestamp: float = field(default_factory=time)  # Unix time in seconds
     trace_id: str = ""  # 32 hex digits, or empty
     span_id: str = ""  # 16 hex digits, or empty
 
 
 class RateLimit:
-    """Allows a burst, and one a second in the long run."""
+    """Rate limit of one event a second after a burst."""
 
     def __init__(self, burst: float = 10, clock: Callable[[], float] = monotonic) -> None:
         self._burst = burst
@@ -42,7 +42,7 @@ class RateLimit:
         self._checked = clock()
 
     def allows(self) -> bool:
-        """Return whether one more is allowed now, and count it if so."""
+        """Return whether another event is allowed now, and count it if so."""
         now = self._clock()
         self._allowance = min(self._allowance + (now - self._checked), self._burst)
         self._checked = now

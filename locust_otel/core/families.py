@@ -1,10 +1,12 @@
 """Families of points from a snapshot, for every format and protocol.
 
-A family is a metric of the catalogue with its points. Both are generated one after the other: nothing is held twice.
+A family is a metric of the catalogue with its points. Families and points are generated one by one, so that no number
+is in memory twice.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,30 +30,23 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class HistogramPoint:
-    """One histogram.
-
-    Attributes:
-        counts: By index of the bounds of `layout`, where there are any.
-        sum: Sum of what was counted, in the unit of the metric.
-        exemplars: By index into the classic view.
-        source: Source of the numbers; the same object again means the same numbers. None if unknown.
-    """
+    """One histogram."""
 
     labels: tuple[str, ...]
     layout: Layout
-    counts: Mapping[int, int]
-    sum: float
-    exemplars: Mapping[int, Exemplar]
-    source: SeriesSnapshot | None = None
+    counts: Mapping[int, int]  # by index of the bounds of `layout`, without zeros
+    sum: float  # of the counted values, in the unit of the metric
+    exemplars: Mapping[int, Exemplar]  # by index into the classic view
+    source: SeriesSnapshot | None = None  # source of the numbers; the same object means the same numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A metric and its points, to be read once; there may be none."""
+    """A metric and its points, which can be read once and may be empty."""
 
     metric: Metric
-    label_names: tuple[str, ...]  # those of the metric, and for `locust_run_info` the user's own after them
-    start_time: float  # when its counters and histograms were 0, in Unix time: the start of the run or of the process
+    label_names: tuple[str, ...]  # labels of the metric; for `locust_run_info` the user's labels after them
+    start_time: float  # Unix time at which counters and histograms were 0: the start of the run or of the process
     points: Iterator[Point | HistogramPoint]
 
 
@@ -65,8 +60,6 @@ def families(snapshot: Snapshot, scopes: frozenset[Scope] = ALL_SCOPES) -> Itera
 
 
 _Draft = tuple[Metric, tuple[str, ...], Iterator[Point | HistogramPoint]]
-_Values = Iterable[tuple[tuple[str, ...], float]]
-"""Labels and value of each point of a counter or gauge."""
 
 
 def _all(snapshot: Snapshot) -> Iterator[_Draft]:
@@ -75,7 +68,10 @@ def _all(snapshot: Snapshot) -> Iterator[_Draft]:
     if run is not None:
         yield from _requests(run)
         yield from _run(run, snapshot.invalid_reasons)
-    yield from _workers(snapshot, run_id)
+    if snapshot.workers_expected is not None:
+        states = snapshot.worker_states
+        yield _plain(catalogue.WORKERS, (((run_id, state), states.get(state, 0)) for state in WORKER_STATES))
+        yield _plain(catalogue.WORKERS_EXPECTED, [((run_id,), snapshot.workers_expected)])
     if run is not None:
         if run.slo is not None:
             yield from _slo(run_id, run.slo)
@@ -84,24 +80,23 @@ def _all(snapshot: Snapshot) -> Iterator[_Draft]:
     yield from _health(snapshot)
 
 
-def _plain(metric: Metric, values: _Values) -> _Draft:
+def _plain(metric: Metric, values: Iterable[tuple[tuple[str, ...], float]]) -> _Draft:
+    """Return a counter or gauge from the labels and the value of each point."""
     return metric, metric.labels, (Point(labels, value) for labels, value in values)
 
 
 def _requests(run: RunSnapshot) -> Iterator[_Draft]:
     run_id, requests = run.run_id, run.requests
-    # Outcomes side by side: a ratio of failures needs both, so both are there from the first request on, at 0.
     totals: dict[tuple[str, ...], int] = {}
-    pairs: dict[tuple[str, ...], list[SeriesSnapshot]] = {}
-    body_bytes: dict[tuple[str, ...], int] = {}
+    slow, body_bytes = defaultdict[tuple[str, ...], int](int), defaultdict[tuple[str, ...], int](int)
     for series in requests.series:
-        method, name, user_class, outcome = series.key
-        pair, endpoint = (run_id, method, name, user_class), (run_id, method, name)
-        for possible in OUTCOMES:
-            totals.setdefault((*pair, possible), 0)
-        totals[*pair, outcome] = series.total
-        pairs.setdefault(pair, []).append(series)
-        body_bytes[endpoint] = body_bytes.get(endpoint, 0) + series.body_bytes
+        labels = (run_id, *series.key)
+        # A failure ratio needs both outcomes, so both have a point from the first request on.
+        for outcome in OUTCOMES:
+            totals.setdefault((*labels[:-1], outcome), 0)
+        totals[labels] = series.total
+        slow[labels[:-1]] += requests.slow(series)
+        body_bytes[labels[:-2]] += series.body_bytes
     yield _plain(catalogue.REQUESTS, totals.items())
     yield (
         catalogue.REQUEST_DURATION,
@@ -109,7 +104,7 @@ def _requests(run: RunSnapshot) -> Iterator[_Draft]:
         (HistogramPoint((run_id, *s.key), requests.layout, s.counts, s.sum_s, s.exemplars, s) for s in requests.series),
     )
     yield _plain(catalogue.REQUEST_ERRORS, (((run_id, *key), count) for key, count in requests.errors.items()))
-    yield _plain(catalogue.SLOW_REQUESTS, ((pair, sum(map(requests.slow, both))) for pair, both in pairs.items()))
+    yield _plain(catalogue.SLOW_REQUESTS, slow.items())
     yield _plain(catalogue.RESPONSE_BODY, body_bytes.items())
     yield _plain(catalogue.USER_ERRORS, (((run_id, *key), count) for key, count in requests.user_errors.items()))
 
@@ -130,7 +125,7 @@ def _run(run: RunSnapshot, invalid_reasons: frozenset[str]) -> Iterator[_Draft]:
 
 def _slo(run_id: str, slo: tuple[ObjectivePoint, ...]) -> Iterator[_Draft]:
     def plain(metric: Metric, value: Callable[[ObjectivePoint], float | None]) -> _Draft:
-        """Return a metric with a point for each objective that has a value."""
+        """Return a metric with one point for each objective that has a value."""
         values = ((labels(point), value(point)) for point in slo)
         return _plain(metric, ((names, number) for names, number in values if number is not None))
 
@@ -147,14 +142,6 @@ def _slo(run_id: str, slo: tuple[ObjectivePoint, ...]) -> Iterator[_Draft]:
     yield plain(catalogue.SLO_MIN_REQUESTS, lambda p: p.min_requests)
     statuses = (((*labels(p), status), status == p.status) for p in slo for status in SLO_STATUSES)
     yield _plain(catalogue.SLO_STATUS, statuses)
-
-
-def _workers(snapshot: Snapshot, run_id: str) -> Iterator[_Draft]:
-    if snapshot.workers_expected is None:
-        return
-    states = snapshot.worker_states
-    yield _plain(catalogue.WORKERS, (((run_id, state), states.get(state, 0)) for state in WORKER_STATES))
-    yield _plain(catalogue.WORKERS_EXPECTED, [((run_id,), snapshot.workers_expected)])
 
 
 def _generator(workers: Sequence[WorkerSnapshot], run_id: str) -> Iterator[_Draft]:

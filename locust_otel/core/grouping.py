@@ -1,4 +1,4 @@
-"""Ids in request names: names that differ in their ids alone, and the one name for them."""
+"""Ids in request names: groups of names that differ only in ids, and the name of a group."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-_PART = re.compile(r"(?<=[/=])[^/?&=#;]+")
-"""A segment of a path, or the value of a parameter."""
-
+_PART = re.compile(r"(?<=[/=])[^/?&=#;]+")  # segment of a path, or value of a parameter
 _ID = re.compile(r"[0-9]+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}", re.IGNORECASE)
-_LEAST = 3
-"""Fewest names that make a group."""
+_MIN_NAMES = 3  # in a group
 
 
 class Alike(NamedTuple):
-    """Names of one method that differ in their ids alone."""
+    """Names of one method that differ only in ids."""
 
     method: str
-    name: str  # the one that all of them should have
+    name: str  # recommended name for all of them
     names: list[str]
 
     @property
@@ -31,7 +28,7 @@ class Alike(NamedTuple):
 def grouped(name: str) -> str:
     """Return a name with `[id]` for each segment and each value that is a number, a UUID or a long hex number.
 
-    A name without a slash is no path, and stays as it is.
+    A name without a slash is not a path and is returned unchanged.
     """
     if "/" not in name:
         return name
@@ -39,9 +36,9 @@ def grouped(name: str) -> str:
 
 
 def alike(names: Iterable[tuple[str, str]]) -> list[Alike]:
-    """Return the groups of three and more names, by method and name, that differ in their ids alone; largest first."""
+    """Return the groups of at least three names, by method and name, that differ only in ids; largest group first."""
     groups: dict[tuple[str, str], list[str]] = {}
     for method, name in names:
         groups.setdefault((method, grouped(name)), []).append(name)
-    found = [Alike(*key, members) for key, members in groups.items() if len(members) >= _LEAST]
-    return sorted(found, key=lambda group: -len(group.names))
+    large = (Alike(*key, members) for key, members in groups.items() if len(members) >= _MIN_NAMES)
+    return sorted(large, key=lambda group: -len(group.names))

@@ -1,15 +1,15 @@
-"""Bounds and what is read from counts between them.
+"""Histograms: bounds, and the views and quantiles of the counts between them.
 
-Rules that hold throughout:
+Invariants:
 
 - A layout has one sorted list of upper bounds in seconds, inclusive as in Prometheus and OpenTelemetry:
   `counts[i]` is the number of requests with `bounds[i - 1] < duration <= bounds[i]`, found by one `bisect_left`.
-- Counts are a mapping that holds only buckets with requests: of 379 buckets a series has some 20. Index `len(bounds)`
-  is what lies above the last bound.
+- Counts are a mapping that holds only buckets with requests: a series uses some 20 of 379 buckets. Index `len(bounds)`
+  counts the requests above the last bound.
 - `bounds[0] == 0.0`, so `counts[0]` holds durations of exactly zero.
-- The list is the union of three families: base-2 exponential edges of scale 4 (from 0.1 ms to 10 min), the classic
-  edges, and the thresholds of the user's objectives. Every view below adds whole counts up, so what is said about an
-  edge or a threshold is exact; only a quantile inside a bucket is an estimate.
+- The bounds are the union of three lists: base-2 exponential edges of scale 4 (from 0.1 ms to 10 min), the classic
+  edges, and the thresholds of the user's objectives. Every view adds up whole counts, so a count at an edge or a
+  threshold is exact. Only a quantile inside a bucket is an estimate.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate, pairwise
 
@@ -27,16 +26,16 @@ SCALE = 4
 """Scale of the exponential edges: bucket i ends at `2 ** (i / 16)` seconds, 4.4 % apart."""
 
 LOWEST_INDEX = -212
-"""Exponential index of the first bucket; it ends at 0.1026 ms and takes everything in (0, 0.1026 ms]."""
+"""Exponential index of the first edge, 0.1026 ms; the first bucket is (0, 0.1026 ms]."""
 
 HIGHEST_INDEX = 148
-"""Exponential index of the last edge, 609 s; what lies above it is counted in bucket `HIGHEST_INDEX + 1`."""
+"""Exponential index of the last edge, 609 s; longer durations are counted in bucket `HIGHEST_INDEX + 1`."""
 
 CLASSIC_EDGES = (
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
     15.0, 30.0, 60.0,
 )  # fmt: skip
-"""Seconds. OpenTelemetry's advice for HTTP durations, and three more for load tests that time out late.
+"""Seconds. OpenTelemetry's advice for HTTP durations, and three edges more for load tests with long timeouts.
 https://opentelemetry.io/docs/specs/semconv/http/http-metrics/"""
 
 QUANTILE_ERROR = 2 ** (1 / 2 ** (SCALE + 1)) - 1
@@ -45,52 +44,40 @@ QUANTILE_ERROR = 2 ** (1 / 2 ** (SCALE + 1)) - 1
 
 @dataclass(frozen=True, slots=True)
 class Exponential:
-    """Counts between exponential edges, as OTLP and native histograms carry them.
+    """Counts between exponential edges, in the shape of OTLP and native histograms.
 
-    Attributes:
-        zero_count: Durations of exactly zero.
-        offset: Exponential index of `counts[0]`; that bucket is `(2 ** (offset / 16), 2 ** ((offset + 1) / 16)]`,
-            the numbering of OpenTelemetry.
-        counts: One count a bucket, without leading or trailing zeros; empty where nothing was measured.
+    As in OpenTelemetry, `counts[0]` is for durations in `(2 ** (offset / 16), 2 ** ((offset + 1) / 16)]`.
     """
 
-    zero_count: int
-    offset: int
-    counts: tuple[int, ...]
+    zero_count: int  # durations of exactly zero
+    offset: int  # exponential index of `counts[0]`
+    counts: tuple[int, ...]  # one for each bucket, without leading or trailing zeros; empty if nothing was measured
 
 
 @lru_cache(maxsize=1)
 def exponential_edges() -> tuple[float, ...]:
-    """Return `2 ** (i / 16)` for the indexes of this module, rounded down to a float.
+    """Return `2 ** (i / 16)` from `LOWEST_INDEX` to `HIGHEST_INDEX`, rounded down to a float.
 
-    Rounded down, because a float then lies at or below its edge exactly when it lies at or below the true,
-    irrational one.
+    Rounding down keeps comparisons exact: a float is at or below the rounded edge exactly when it is at or below the
+    true, irrational edge.
     """
     return tuple(_root_below(index) for index in range(LOWEST_INDEX, HIGHEST_INDEX + 1))
 
 
 def _root_below(index: int) -> float:
-    steps = 2**SCALE
-    edge: float = 2.0 ** (index / steps)
-    power = Fraction(2) ** index
-    while Fraction(edge) ** steps > power:
-        edge = math.nextafter(edge, 0.0)
-    while Fraction(math.nextafter(edge, math.inf)) ** steps <= power:
-        edge = math.nextafter(edge, math.inf)
-    return edge
+    shift = 52 - (index >> SCALE)  # the root gets the 53 bits of a float
+    root = 1 << (index + (shift << SCALE))
+    for _ in range(SCALE):
+        root = math.isqrt(root)  # exact: the root of a rounded-down root is rounded down too
+    return math.ldexp(root, -shift)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the bounds lie, and every view of counts between them.
+    """Bounds of histograms, and the views of counts between them; `layout` makes one for each set of thresholds."""
 
-    Made by `layout`, which gives one object for the same thresholds. Attributes:
-        bounds: Upper bounds in seconds, sorted, distinct.
-        classic_bounds: The bounds of the classic view: classic edges and thresholds, without `+Inf`.
-    """
-
-    bounds: tuple[float, ...]
-    classic_bounds: tuple[float, ...]
+    bounds: tuple[float, ...]  # upper bounds in seconds, sorted, distinct
+    classic_bounds: tuple[float, ...]  # bounds of the classic view: classic edges and thresholds, without `+Inf`
     _classic: tuple[int, ...] = field(repr=False, compare=False)  # index of the classic bucket, by index of the bound
     _exponential: tuple[int, ...] = field(repr=False, compare=False)  # likewise the exponential index
     _midpoints: tuple[float, ...] = field(repr=False, compare=False)
@@ -103,7 +90,7 @@ class Layout:
         return tuple(accumulate(buckets))
 
     def exponential(self, counts: Mapping[int, int]) -> Exponential:
-        """Return the counts between exponential edges; the top bucket takes what lies above 10 minutes."""
+        """Return the counts between exponential edges; the top bucket holds all durations above 10 minutes."""
         place, zero_count = self._exponential, counts.get(0, 0)
         placed = [(place[index], count) for index, count in counts.items() if index]
         if not placed:
@@ -115,10 +102,10 @@ class Layout:
         return Exponential(zero_count, offset, tuple(buckets))
 
     def above(self, counts: Mapping[int, int], threshold_s: float) -> int:
-        """Return how many lie above a threshold, exactly.
+        """Return the exact number of durations above a threshold.
 
         Raises:
-            KeyError: The threshold is none of the bounds.
+            KeyError: The threshold is not a bound.
         """
         last = bisect_left(self.bounds, threshold_s)
         if last == len(self.bounds) or self.bounds[last] != threshold_s:
@@ -126,28 +113,28 @@ class Layout:
         return sum(count for index, count in counts.items() if index > last)
 
     def quantile(self, counts: Mapping[int, int], q: float) -> float | None:
-        """Return the q-quantile in seconds, or None where nothing was measured.
+        """Return the q-quantile in seconds, with q in [0, 1]; None if nothing was measured.
 
-        It is the geometric midpoint of the bucket that holds the value of rank `ceil(q * n)`, with q in [0, 1], and so
-        within `QUANTILE_ERROR` of it.
+        It is the geometric midpoint of the bucket with the value of rank `ceil(q * n)`, and so within `QUANTILE_ERROR`
+        of that value.
         """
         if not counts:
             return None
         indexes = sorted(counts)
-        up_to = list(accumulate(counts[index] for index in indexes))
-        rank = min(max(math.ceil(q * up_to[-1]), 1), up_to[-1])
-        return self._midpoints[indexes[bisect_left(up_to, rank)]]
+        cumulative = list(accumulate(counts[index] for index in indexes))
+        rank = min(max(math.ceil(q * cumulative[-1]), 1), cumulative[-1])
+        return self._midpoints[indexes[bisect_left(cumulative, rank)]]
 
 
 def difference(new: Mapping[int, int], old: Mapping[int, int]) -> dict[int, int]:
-    """Return by how much counts have grown since the old ones, where they have."""
+    """Return the growth of counts since the old ones, without zeros."""
     return {index: more for index, count in new.items() if (more := count - old.get(index, 0))}
 
 
-def joined(several: Iterable[Mapping[int, int]]) -> Counter[int]:
-    """Return the sum of several counts."""
+def joined(parts: Iterable[Mapping[int, int]]) -> Counter[int]:
+    """Return the sum of several counts, by index."""
     result = Counter[int]()
-    for counts in several:
+    for counts in parts:
         result.update(counts)
     return result
 

@@ -1,7 +1,7 @@
-"""Marks of a run: what may be marked, how a mark is asked for over HTTP, and how that is answered.
+"""Marks of a run: their limits, and the HTTP request and response that make one.
 
-A mark tells those who read the curves that something happened: a fault was injected, a version was deployed. It is a
-text of one line and of a kind. A run has a limited number of different ones.
+A mark shows an event in the curves of a run: an injected fault, a deployment. It has a text of one line and a kind.
+The number of different marks in a run is limited.
 """
 
 from __future__ import annotations
@@ -14,86 +14,69 @@ from typing import Any, NamedTuple
 from locust_otel.core.catalogue import OTHER
 from locust_otel.core.errors import LocustOtelError
 
-MAX_TEXT = 200
-"""Characters of a mark; what is longer is cut."""
-
-MAX_DISTINCT = 100
-"""Different pairs of mark and kind in a run; further ones are counted together."""
-
-MAX_SINGLE = 1000
-"""Marks of a run that are kept one by one, with their times; further ones are only counted."""
-
-START, END = "-start", "-end"
-"""What follows the kind where a mark is the start and the end of something that lasts: `fault-start`, `fault-end`."""
-
-ABORT_KIND = "abort"
-"""Kind of the mark of what has ended a run."""
-
-ABORT_TEXT = "slo-abort "
-"""Start of the mark of --slo-abort, from which `check` knows that the run was aborted."""
+MAX_TEXT = 200  # characters of a mark; longer texts are cut
+MAX_DISTINCT = 100  # pairs of mark and kind in a run; further pairs are counted together
+MAX_SINGLE = 1000  # marks of a run that are stored with their times; further marks are only counted
+DEFAULT_KIND = "mark"
+START, END = "-start", "-end"  # suffixes of the kind for an event with a duration: `fault-start`, `fault-end`
+ABORT_KIND = "abort"  # kind of the mark for the abort of a run
+ABORT_TEXT = "slo-abort "  # prefix of the mark of --slo-abort; `check` detects an aborted run by it
 
 MARK_PATH = "/-/mark"
-"""Where a run may be marked over HTTP, beside `/metrics`: a POST of `{"mark": "db killed", "kind": "fault"}`."""
+"""Path to mark a run over HTTP, beside `/metrics`: a POST of `{"mark": "db killed", "kind": "fault"}`."""
 
 MAX_BODY_BYTES = 4096
-
-SERVICE = "locust-otel"
-"""Name that the load test gives itself at this path."""
-
-TOKEN_VARIABLE = "LOCUST_OTEL_MARK_TOKEN"  # noqa: S105  # the name of a variable
-"""Environment variable with the token that clients on other machines must send to mark."""
-
-DEFAULT_KIND = "mark"
+SERVICE = "locust-otel"  # name of the service in responses of this path
+TOKEN_VARIABLE = "LOCUST_OTEL_MARK_TOKEN"  # noqa: S105  # variable with the token that remote clients must send
 
 _KIND = re.compile(r"[a-z0-9_-]{1,30}")
 _EXAMPLE = '{"mark": "db primary killed", "kind": "fault"}'
-_KEYS = frozenset({"mark", "kind"})
 
 
 class MarkError(LocustOtelError, ValueError):
-    """A mark or its kind cannot be used."""
+    """Invalid mark or kind."""
 
 
 class Marked(NamedTuple):
-    """The run that was marked, and the Unix time in seconds."""
+    """Run that was marked, and Unix time of the mark in seconds."""
 
     run_id: str
     time: float
 
 
 def cleaned(text: object, kind: object) -> tuple[str, str]:
-    """Return a mark and its kind as they are kept.
+    """Return a mark and its kind as they are stored.
 
     Raises:
-        MarkError: The text is none or empty, or the kind is no word of at most 30 small letters, digits, `_` and `-`.
+        MarkError: The text is not a text or is empty, or the kind is not 1 to 30 letters a-z, digits, `_` and `-`.
     """
     if not isinstance(text, str):
         raise MarkError(f"A mark is a text, not a {type(text).__name__}.")
     if not isinstance(kind, str) or not _KIND.fullmatch(kind):
         shown = repr(kind[:40]) if isinstance(kind, str) else f"a {type(kind).__name__}"
-        raise MarkError(f"{shown} is no kind: write a word of 1 to 30 letters a-z, digits, '_' and '-', such as fault.")
-    # A locustfile may hand over lone surrogates, which no exporter can write.
-    shown = text[: 4 * MAX_TEXT].encode("utf-8", "replace").decode()
-    words = "".join(letter if letter.isprintable() else " " for letter in shown).split()
+        raise MarkError(f"{shown} is not a kind: write 1 to 30 letters a-z, digits, '_' and '-', such as fault.")
+    # A locustfile may pass lone surrogates, which cannot be exported.
+    encodable = text[: 4 * MAX_TEXT].encode("utf-8", "replace").decode()
+    words = "".join(letter if letter.isprintable() else " " for letter in encodable).split()
     mark = " ".join(words)[:MAX_TEXT].rstrip()
     if not mark:
-        raise MarkError("The mark is empty: say in a few words what happened.")
+        raise MarkError("The mark is empty: describe the event in a few words.")
     if kind == ABORT_KIND and mark.startswith(ABORT_TEXT):
-        raise MarkError(f"{ABORT_TEXT.strip()!r} is what --slo-abort marks by itself: choose other words.")
+        raise MarkError(f"{ABORT_TEXT.strip()!r} is reserved for --slo-abort: choose other words.")
     return mark, kind
 
 
 def folded(known: Mapping[tuple[str, str], int], mark: str, kind: str) -> tuple[str, str]:
-    """Return what a mark is counted as in a run that knows these: itself, or one of the others."""
+    """Return the mark and kind to count under: the given ones, or `_OTHER` if `known` is full."""
     return (mark, kind) if (mark, kind) in known or len(known) < MAX_DISTINCT else (OTHER, OTHER)
 
 
 Mark = Callable[[object, object], Marked | None]
-"""Marks a text of a kind: returns None if no run is active, raises MarkError if they cannot be used."""
+"""Function that marks the run with a text and a kind: returns None without an active run, may raise MarkError."""
 
 
 class MarkAnswer(NamedTuple):
-    """The answer: HTTP status, body, and the body's type."""
+    """Response: HTTP status, body and content type."""
 
     status: int
     body: str
@@ -101,9 +84,9 @@ class MarkAnswer(NamedTuple):
 
 
 def answered(body: bytes | None, content_type: str, mark: Mark) -> MarkAnswer:
-    """Mark what a request asks for, and return the answer.
+    """Handle a request for a mark, and return the response.
 
-    The body is None if there is none, it is too long, or its length was not sent. Its type may have parameters.
+    `body` is None if the request has no body, no length, or too long a body. `content_type` may have parameters.
     """
     try:
         values = _decoded(body, content_type)
@@ -111,12 +94,12 @@ def answered(body: bytes | None, content_type: str, mark: Mark) -> MarkAnswer:
     except MarkError as error:
         return MarkAnswer(400, f"{error}\n")
     if marked is None:
-        return MarkAnswer(409, "No run goes on that could be marked.\n")
+        return MarkAnswer(409, "No run is active.\n")
     return MarkAnswer(200, json.dumps(marked._asdict()) + "\n", "application/json")
 
 
 def _decoded(body: bytes | None, content_type: str) -> dict[str, Any]:
-    """Return the object in the body of a request, which has a `mark`.
+    """Return the JSON object of a body; it has a `mark`.
 
     Raises:
         MarkError: The body is not such an object.
@@ -131,6 +114,6 @@ def _decoded(body: bytes | None, content_type: str) -> dict[str, Any]:
         raise MarkError(f"The body is not JSON; send {_EXAMPLE}.") from None
     if not isinstance(values, dict) or "mark" not in values:
         raise MarkError(f'Send an object with a "mark": {_EXAMPLE}.')
-    if unknown := sorted(values.keys() - _KEYS):
-        raise MarkError(f'{unknown[0][:40]!r} is not known here; "mark" and "kind" are.')
+    if unknown := sorted(values.keys() - {"mark", "kind"}):
+        raise MarkError(f'{unknown[0][:40]!r} is unknown; the keys are "mark" and "kind".')
     return values

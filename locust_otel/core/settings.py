@@ -1,7 +1,7 @@
-"""The flags: options, environment variables and `locust.conf`, as Locust's own parser reads them, become values.
+"""Values of the flags, from Locust's parser (command line, environment variables, `locust.conf`) or the environment.
 
-Options stay plain text in Locust's namespace, since Locust sends that to every worker by msgpack. What the files that
-they name hold is read by the exporter.
+Options stay plain text in Locust's namespace, which Locust sends to every worker in msgpack. The exporter reads the
+files that flags name.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from locust_otel.core.errors import ConfigurationError
@@ -26,56 +27,49 @@ _SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SWITCH = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
 _T = TypeVar("_T")
 
-Values = Mapping[str, Any]
-"""Given values by the names of the options: text, a list of texts, or None; as the wire carries them."""
+Values = Mapping[str, Any]  # given values by option name: a text, a list of texts, or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
-    """Our flags, read but for the files that they name."""
+    """Values of the flags, without the files that they name."""
 
     port: int | None = DEFAULT_PORT  # None where `/metrics` is off
-    port_is_named: bool = False  # whether the user named it; such a port is never replaced by another
+    port_is_named: bool = False  # whether the user chose it; such a port is never replaced by another
     host: str = "127.0.0.1"
     linger_s: float | None = None  # longest time that `/metrics` stays up at exit; None for `auto`
-    run_id: str | None = None  # the given one, or None for one made at the start of the run
+    run_id: str | None = None  # None for an id made at the start of the run
     run_labels: Mapping[str, str] = field(default_factory=dict)  # labels for `locust_run_info`
     slow_s: float | None = None  # seconds above which a request is slow; None without the flag
-    max_names: int = DEFAULT_MAX_NAMES  # methods and names with series of their own
-    group_names: bool = False  # whether names that differ in their ids alone are one
-    from_workers: bool = False  # whether workers serve their own numbers
-    trace_ratio: float | None = None  # share of requests whose `traceparent` says sampled; None to send none
-    slo_abort: bool = False  # whether a burning critical pair ends the run
-    gc_freeze: bool = True  # whether what was loaded before the first run is left out of garbage collections
+    max_names: int = DEFAULT_MAX_NAMES  # methods and names with their own series
+    group_names: bool = False  # whether names that differ only in ids share a series
+    from_workers: bool = False  # whether workers serve their own metrics
+    trace_ratio: float | None = None  # share of requests with a sampled `traceparent`; None to send no header
+    slo_abort: bool = False  # whether a burning critical pair of windows ends the run
+    gc_freeze: bool = True  # whether garbage collections skip objects from before the first run
 
 
 _DEFAULTS = Flags()
 
 
 class Reader:
-    """Reads values one by one, and collects every problem.
-
-    Attributes:
-        problems: All problems so far.
-    """
+    """Reader of values that collects all `problems`."""
 
     def __init__(self, values: Values) -> None:
         self._values = values
         self.problems: list[ConfigurationError] = []
 
     def is_given(self, dest: str) -> bool:
-        """Return whether there is a value."""
+        """Return whether an option has a value."""
         return self._values.get(dest) not in (None, "", [])
 
-    def read(self, dest: str, parse: Callable[[Any], _T], otherwise: _T) -> _T:
-        """Return the value as `parse` returns it; `otherwise` where there is none, or it is refused."""
-        if not self.is_given(dest):
-            return otherwise
+    def read(self, dest: str, parse: Callable[[Any], _T], default: _T) -> _T:
+        """Return the parsed value of an option; `default` if it has no value or `parse` refuses it."""
         try:
-            return parse(self._values[dest])
+            return parse(self._values[dest]) if self.is_given(dest) else default
         except ConfigurationError as problem:
             self.problems.append(problem)
-            return otherwise
+            return default
 
     def flags(self) -> dict[str, Any]:
         """Return the fields of `Flags`."""
@@ -87,19 +81,19 @@ class Reader:
 
 
 def values_of(options: object, given: Mapping[str, object] | None = None) -> dict[str, Any]:
-    """Return the values that an options namespace of Locust holds.
+    """Return the values of the options in a namespace of Locust.
 
-    None, or a namespace without our options (an embedded use), falls back to the environment variables and the
-    defaults. Given settings, by the names of our options, win over both.
+    Options that the namespace lacks (Locust as a library, or None) come from environment variables. `given` values, by
+    option name, override both.
     """
     return {option.dest: _value(option, options, given or {}) for option in OPTIONS}
 
 
 def flags_of(values: Values) -> Flags:
-    """Return the flags, for a process that reads no files.
+    """Return the flags, without the files that they name.
 
     Raises:
-        ConfigurationError: Something cannot be used; it has all problems.
+        ConfigurationError: A value is not valid; the error has all problems.
     """
     reader = Reader(values)
     fields = reader.flags()
@@ -109,7 +103,7 @@ def flags_of(values: Values) -> Flags:
 
 
 def new_run_id(now: datetime | None = None) -> str:
-    """Return an identity for a run: its start in UTC and four hex digits, `2026-11-22T07-17-03Z-3f9a`."""
+    """Return an id for a run: its start in UTC and four hex digits, `2026-11-22T07-17-03Z-3f9a`."""
     start = now or datetime.now(UTC)
     return f"{start:%Y-%m-%dT%H-%M-%SZ}-{secrets.token_hex(2)}"
 
@@ -118,13 +112,13 @@ def duration(text: object, where: str) -> float:
     """Return seconds from `500ms`, `5s`, `2m`, `1h`, or a number of seconds.
 
     Raises:
-        ConfigurationError: It is none of these.
+        ConfigurationError: The value is not a time.
     """
     match = _DURATION.fullmatch(str(text).strip())
     if match is None:
         remedy = "Write 500ms, 5s, 2m, or a number of seconds."
         raise ConfigurationError(where, f"{text!r} is not a time.", remedy, slug="time")
-    # Rounded, since 0.001 has no exact float: 1100ms is 1.1 s and not 1.1000000000000001 s.
+    # Rounded, because 0.001 has no exact float: 1100ms is 1.1 s and not 1.1000000000000001 s.
     return round(float(match[1]) * _SECONDS[match[2]], 9)
 
 
@@ -134,9 +128,7 @@ def _value(option: Option, options: object, given: Mapping[str, object]) -> Any:
     if hasattr(options, option.dest):
         return getattr(options, option.dest)
     text = os.environ.get(option.env_var)
-    if text is None:
-        return option.default
-    return [item.strip() for item in text.strip("[]").split(",")] if option.is_list else text
+    return [item.strip() for item in text.strip("[]").split(",")] if text is not None and option.is_list else text
 
 
 def _word(value: object) -> str:
@@ -162,25 +154,23 @@ def _run_labels(value: Any) -> dict[str, str]:
     labels: dict[str, str] = {}
     for item in items:
         name, equals, text = str(item).partition("=")
-        wrong = remedy = slug = ""
         if not equals or not _LABEL_NAME.fullmatch(name):
-            wrong, slug = f"{item!r} is not a label.", "run-label"
-            remedy = "Write name=value, the name of letters, digits and underscores: --run-label git_sha=3f9a2c1."
-        elif name in _RESERVED_LABELS or name.startswith("__"):
-            wrong, slug = f"the label {name!r} is reserved.", "run-label-reserved"
-            remedy = f"Choose another name: run_{name.strip('_')}=..."
-        elif name in labels:
-            wrong, remedy, slug = f"{name!r} is given twice.", "Give each label once.", "run-label-twice"
-        if wrong:
-            raise ConfigurationError("--run-label", wrong, remedy, slug=slug)
+            remedy = "Write name=value with letters, digits and underscores in the name: --run-label git_sha=3f9a2c1."
+            raise ConfigurationError("--run-label", f"{item!r} is not a label.", remedy, slug="run-label")
+        if name in _RESERVED_LABELS or name.startswith("__"):
+            found, remedy = f"the label {name!r} is reserved.", f"Choose another name: run_{name.strip('_')}=..."
+            raise ConfigurationError("--run-label", found, remedy, slug="run-label-reserved")
+        if name in labels:
+            found, remedy = f"{name!r} is given twice.", "Give each label once."
+            raise ConfigurationError("--run-label", found, remedy, slug="run-label-twice")
         labels[name] = text
     return labels
 
 
 class _Rule(NamedTuple):
-    """One flag: the field that it sets, and the text of a refusal.
+    """Rule of one flag: the field that it sets, and the error for a value that is not valid.
 
-    A value is refused if `parse` raises `ValueError` or `KeyError`, or if `is_valid` is false for the result.
+    A value is not valid if `parse` raises `ValueError` or `KeyError`, or if `is_valid` is false for the result.
     """
 
     flag: str
@@ -201,7 +191,9 @@ class _Rule(NamedTuple):
         raise ConfigurationError(self.flag, f"{value!r} {self.wrong}", self.remedy, slug=slug)
 
 
-# A table: flag and field in the first line, then the parser and the check, then the text of a refusal.
+_switch = partial(_Rule, wrong="is not true or false.", remedy="Write true or false.", slug="switch")
+
+# A table: flag and field in the first line, then the parser and the check, then the texts of the error.
 # fmt: off
 _RULES = (
     _Rule("--prometheus-port", "port",
@@ -224,17 +216,11 @@ _RULES = (
     _Rule("--max-request-names", "max_names",
         _whole, lambda number: 1 <= number <= 100_000,
         "is not a number of names.", "Give a whole number from 1 to 100000."),
-    _Rule("--group-names", "group_names",
-        lambda value: _SWITCH[_word(value)], lambda _: True,
-        "is not known.", "Write true or false.", "switch"),
+    _switch("--group-names", "group_names", lambda value: _SWITCH[_word(value)]),
     _Rule("--export-from", "from_workers",
         lambda value: {"master": False, "workers": True}[_word(value)], lambda _: True,
-        "is not known.", "Give master or workers."),
-    _Rule("--slo-abort", "slo_abort",
-        lambda value: _SWITCH[_word(value)], lambda _: True,
-        "is not known.", "Write true or false.", "switch"),
-    _Rule("--no-gc-freeze", "gc_freeze",
-        lambda value: not _SWITCH[_word(value)], lambda _: True,
-        "is not known.", "Write true or false.", "switch"),
+        "is not master or workers.", "Give master or workers."),
+    _switch("--slo-abort", "slo_abort", lambda value: _SWITCH[_word(value)]),
+    _switch("--no-gc-freeze", "gc_freeze", lambda value: not _SWITCH[_word(value)]),
 )
 # fmt: on

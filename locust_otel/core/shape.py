@@ -1,10 +1,12 @@
-"""Models of the files that users write in YAML: every problem of a file at once, and a JSON Schema for editors."""
+"""Models of YAML files of users: all problems of a file at once, and a JSON Schema for editors."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import reduce
+from operator import getitem
 from typing import Any, ClassVar, Self, TypeVar, get_args, get_origin
 
 from pydantic import (
@@ -23,20 +25,19 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from locust_otel.core.documents import Document, Place, shown
 
 _KINDS = {"list": "a list", "string": "a text", "bool": "true or false"}
-"""By the first word of pydantic's error: the kind of value that belongs there."""
+"""Expected kind of value, by the first word of pydantic's error type."""
 
-Problem = tuple[Place, str, str, str]
-"""Place, finding, remedy, and the slug without the document's."""
+Problem = tuple[Place, str, str, str]  # place, finding, remedy, and slug without the prefix of the document
 
 
 def refused(slug: str, found: str, remedy: str) -> PydanticCustomError:
     """Return the error of a value that cannot be used."""
-    # Values of the file are in the context, and not in the template, where a brace would be a placeholder.
+    # Values of the file go into the context: in the template a brace would be a placeholder.
     return PydanticCustomError(slug, "{found}", {"found": found, "remedy": remedy})
 
 
 def required_text(value: object, wanted: str) -> str:
-    """Return a value that must be a text; `wanted` names it: `a time`."""
+    """Return a value that must be a text; the error calls it `wanted`: `a time`."""
     if isinstance(value, str):
         return value
     raise refused("type", *_no_text(value, wanted))
@@ -44,11 +45,11 @@ def required_text(value: object, wanted: str) -> str:
 
 def _no_text(value: object, wanted: str) -> tuple[str, str]:
     kind = "nothing" if value is None else "a list" if isinstance(value, list) else "a mapping"
-    return f"There is {kind} where {wanted} belongs.", f"Write {wanted}."
+    return f"There is {kind} instead of {wanted}.", f"Write {wanted}."
 
 
 def at_most(most: int, too_many: str = "are too many") -> BeforeValidator:
-    """Return a validator of the length of a list or mapping, which runs before a million items are validated."""
+    """Return a validator of the length of a list or mapping; it runs before the items are validated."""
 
     def check(value: object) -> object:
         if isinstance(value, dict | list) and len(value) > most:
@@ -59,11 +60,11 @@ def at_most(most: int, too_many: str = "are too many") -> BeforeValidator:
 
 
 class Shape(BaseModel):
-    """The model of a mapping: no key but its own, and a value behind each.
+    """Model of a mapping: unknown keys and keys without a value are refused.
 
     Attributes:
-        EXAMPLES: By required key, a value for the error of its absence.
-        HAS_LOOSE_KEYS: Whether the rest of the mapping is of use if one key is refused.
+        EXAMPLES: Example values of required keys, for the error of a missing key.
+        HAS_LOOSE_KEYS: Whether the rest of the mapping stays usable if one key is refused.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,7 +75,7 @@ class Shape(BaseModel):
 
     @property
     def place(self) -> Place:
-        """Its position in the document; empty for the whole document, and for a placeholder."""
+        """Position in the document; empty for the whole document, and for a placeholder."""
         return self._place
 
     @classmethod
@@ -84,15 +85,15 @@ class Shape(BaseModel):
 
     @classmethod
     def unknown_key(cls, key: str) -> tuple[str, str, str]:
-        """Return finding, remedy and slug of a key that is none of this mapping's."""
+        """Return finding, remedy and slug of an unknown key."""
         keys = ", ".join(cls.fields())
         near = difflib.get_close_matches(key, cls.fields(), 1)
         remedy = f"Did you mean {near[0]}? The keys are {keys}." if near else f"Use {keys}."
-        return "This key is not known here.", remedy, "unknown-key"
+        return "This key is unknown.", remedy, "unknown-key"
 
     @classmethod
     def missing_key(cls, key: str) -> tuple[str, str, str]:
-        """Return finding, remedy and slug of a required key that is not there."""
+        """Return finding, remedy and slug of a required key that is missing."""
         return f"{key} is missing.", f"Add {key}: {cls.EXAMPLES.get(key, '…')}.", "missing"
 
     @model_validator(mode="wrap")
@@ -105,8 +106,8 @@ class Shape(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _is_there(cls, value: object) -> object:
-        if value is None:  # a forgotten value could change the meaning of the file: judge other requests than meant
-            raise refused("type", "There is nothing behind this key.", "Write a value, or leave the key out.")
+        if value is None:  # an empty `match` would judge all requests
+            raise refused("type", "This key has no value.", "Write a value, or leave the key out.")
         return value
 
 
@@ -118,14 +119,14 @@ def validated(
 ) -> tuple[_ShapeT, set[Place]]:
     """Return the values of a document as a model, and the places that were left out.
 
-    A refused value becomes a problem of the document. It is left out, with the item of a list or mapping that it
-    belongs to or else with its key of the file, so that the caller can check the rest as well.
+    A refused value becomes a problem of the document. It is left out together with the item of the list or mapping
+    around it, or else with its top-level key, so that the caller can check the rest as well.
 
-    `placeholders` has values for required keys of the file that are missing or left out, `wanted` the remedy for a
-    file that is no mapping.
+    `placeholders` has values for required keys that are missing or left out; `wanted` is the remedy for a file that is
+    not a mapping.
 
     Raises:
-        ConfigurationError: The file is no mapping.
+        ConfigurationError: The file is not a mapping.
     """
     values = document.values
     if not isinstance(values, dict):
@@ -139,28 +140,22 @@ def validated(
         details = error.errors(include_url=False)
     left_out = set()
     for detail in details:
-        # "[key]" marks a name in the location of a mapping's key.
+        # pydantic adds "[key]" to the location of a mapping's key.
         place = tuple(part for part in detail["loc"] if part != "[key]")
         owner, unit = _around(model, place)
         document.refuse(place, *_words(detail, owner))
         left_out.add(unit)
-    for unit in sorted(left_out, reverse=True):  # from the end: indices stay right
-        _remove(values, unit)
+    for *around, last in sorted(left_out, reverse=True):  # from the end, so that indices stay valid
+        parent: Any = reduce(getitem, around, values)
+        if isinstance(parent, dict):
+            parent.pop(last, None)  # None: a required key that is missing
+        else:
+            del parent[last]
     return model.model_validate({**placeholders, **{key: value for key, value in values.items() if value}}), left_out
 
 
-def _remove(values: Any, place: Place) -> None:
-    *around, last = place
-    for part in around:
-        values = values[part]
-    if isinstance(values, list):
-        del values[int(last)]
-    else:
-        values.pop(last, None)  # None: a required key that is missing
-
-
 def _around(model: type[Shape], place: Place) -> tuple[type[Shape], Place]:
-    """Return the model of the mapping around a place, and what to leave out if the place is refused."""
+    """Return the model of the mapping around a place, and the place to leave out if this one is refused."""
     owner, unit, is_item = model, 1, False
     for length, part in enumerate(place, 1):
         owner = model
@@ -187,18 +182,18 @@ def _words(detail: ErrorDetails, owner: type[Shape]) -> tuple[str, str, str]:
         return owner.missing_key(key) if kind == "missing" else owner.unknown_key(key)
     if kind == "too_short":
         is_required = owner.fields()[key].is_required()
-        return "There is none.", "Add one." if is_required else "Add one, or leave the key out.", "empty"
+        return "This is empty.", "Add an item." if is_required else "Add an item, or leave the key out.", "empty"
     if kind == "literal_error":
         choices, value = context["expected"].replace("'", "").replace(", ", " or "), detail["input"]
         if isinstance(value, str):
-            return f"{shown(value)} is not known here.", f"Write {choices}.", "choice"
+            return f"{shown(value)} is not a known value.", f"Write {choices}.", "choice"
         return *_no_text(value, choices), "type"
     wanted = _KINDS.get(kind.partition("_")[0], "a mapping")
     return f"This is not {wanted}.", f"Write {wanted}.", "type"
 
 
 def json_schema(model: type[Shape], written: Callable[[Decimal], str]) -> dict[str, Any]:
-    """Return the JSON Schema of a file, for editors; `written` writes the default of a decimal as users do."""
+    """Return the JSON Schema of a file, for editors; `written` formats the default of a decimal as users write it."""
     schema = model.model_json_schema()
     for shape in (schema, *schema["$defs"].values()):
         shape["properties"] = {key: _for_editors(value, written) for key, value in shape["properties"].items()}
@@ -206,7 +201,7 @@ def json_schema(model: type[Shape], written: Callable[[Decimal], str]) -> dict[s
 
 
 def _for_editors(value: dict[str, Any], written: Callable[[Decimal], str]) -> dict[str, Any]:
-    """Return the schema of a value without what only Python has: None, titles, decimals, empty defaults."""
+    """Return the schema of a value without the parts that only Python needs: None, titles, decimals, empty defaults."""
     choices = [choice for choice in value.get("anyOf", ()) if choice != {"type": "null"}]
     result = {key: choices if key == "anyOf" else item for key, item in value.items() if key != "title"}
     if len(choices) == 1:

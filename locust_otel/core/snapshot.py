@@ -1,7 +1,7 @@
-"""Frozen values: all that is known at one moment.
+"""Snapshots: frozen values of everything that a process has measured so far.
 
-A snapshot shares no mutable state with the run it was taken of, so outputs may render it in threads of their own, and
-two outputs of one snapshot cannot disagree. A series that has not changed is the same object as in the last snapshot.
+A snapshot shares no mutable state with its run, so outputs may render it in their own threads, and two outputs of one
+snapshot always agree. An unchanged series is the same object as in the last snapshot.
 """
 
 from __future__ import annotations
@@ -32,27 +32,21 @@ class ErrorKey(NamedTuple):
 
 
 class Exemplar(NamedTuple):
-    """One request of a bucket that can be followed into the trace it belongs to.
-
-    It ended at `timestamp`, in Unix time; `trace_id` has 32 and `span_id` 16 hex digits.
-    """
+    """One request of a bucket, with its trace."""
 
     duration_s: float
-    trace_id: str
-    span_id: str
-    timestamp: float
+    trace_id: str  # 32 hex digits
+    span_id: str  # 16 hex digits
+    timestamp: float  # end of the request, in Unix time
 
 
 @dataclass(frozen=True, slots=True)
 class SlowRequest:
-    """One request above the threshold, with times and ids as in `Exemplar`; the ids may be empty.
-
-    `status` is the HTTP status, or the class of the exception; empty where there is neither.
-    """
+    """One slow request, with times and ids as in `Exemplar`; the ids may be empty."""
 
     key: SeriesKey
     duration_s: float
-    status: str
+    status: str  # HTTP status or class of the exception; empty if there is neither
     trace_id: str
     span_id: str
     timestamp: float
@@ -60,23 +54,15 @@ class SlowRequest:
 
 @dataclass(frozen=True, slots=True)
 class SeriesSnapshot:
-    """All requests so far of one method, name, user class and outcome.
-
-    Attributes:
-        counts: Requests by index of the layout's bounds, where there are any; never changed again.
-        measured: The sum of `counts`.
-        unmeasured: Requests without a usable duration, which `counts` leaves out.
-        sum_s: Sum of the measured durations in seconds.
-        exemplars: At most one a bucket, by index into the classic view.
-    """
+    """All requests so far of one method, name, user class and outcome."""
 
     key: SeriesKey
-    counts: Mapping[int, int]
-    measured: int
-    unmeasured: int
-    sum_s: float
+    counts: Mapping[int, int]  # requests by index of the layout's bounds, without zeros; never changed
+    measured: int  # sum of `counts`
+    unmeasured: int  # requests without a usable duration, which are not in `counts`
+    sum_s: float  # sum of the measured durations in seconds
     body_bytes: int
-    exemplars: Mapping[int, Exemplar] = field(default_factory=dict)
+    exemplars: Mapping[int, Exemplar] = field(default_factory=dict)  # one a bucket, by index into the classic view
 
     @property
     def total(self) -> int:
@@ -88,25 +74,18 @@ class SeriesSnapshot:
 class WorkerSnapshot:
     """State of one generating process.
 
-    Attributes:
-        worker: Host and index, `host-0`.
-        cpu_ratio: Share of one core in [0, 1] and a little above; None before the first measurement.
-        memory_bytes: Resident memory; None before the first measurement.
-        lag_counts: How late its event loop was, by index of the bounds of `layout()`.
-        lag_sum_s: Sum of those delays in seconds.
-        reasons: Why its latencies cannot be believed, of `catalogue.INVALID_REASONS`; empty where they can.
-        schedule_counts: Tasks of users with `constant_pacing` or `constant_throughput`, by how late they began,
-            likewise; empty where nothing has a schedule.
-        schedule_sum_s: Sum of those delays in seconds.
+    Its delays are those of its event loop (`lag`), and those of tasks of users with `constant_pacing` or
+    `constant_throughput` (`schedule`; empty without such users): counts by index of the bounds of `layout()`, and their
+    sum in seconds.
     """
 
-    worker: str
-    cpu_ratio: float | None
-    memory_bytes: int | None
+    worker: str  # host and index, `host-0`
+    cpu_ratio: float | None  # share of one core in [0, 1] and a little above; None before the first measurement
+    memory_bytes: int | None  # resident memory; None before the first measurement
     users: int
     lag_counts: Mapping[int, int]
     lag_sum_s: float
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()  # of `catalogue.INVALID_REASONS`: why its latencies are not valid
     schedule_counts: Mapping[int, int] = field(default_factory=dict)
     schedule_sum_s: float = 0.0
 
@@ -127,7 +106,7 @@ class RequestsSnapshot:
         return sum(series.total for series in self.series)
 
     def slow(self, series: SeriesSnapshot) -> int:
-        """Return how many of a series were slow."""
+        """Return the number of slow requests of a series."""
         return self.layout.above(series.counts, self.slow_s)
 
 
@@ -140,42 +119,32 @@ class ObjectivePoint:
     target: float | None  # share of good requests, in (0, 1); None for an objective on the mean
     within_s: float | None  # seconds; None for an objective on success
     min_requests: int
-    good: int  # judged requests that keep it; for the mean all that have a duration
-    bad: int  # judged requests that do not
+    good: int  # judged requests that meet it; for the mean all requests with a duration
+    bad: int  # judged requests that do not meet it
     sum_s: float  # sum of the judged durations in seconds, for the mean
     status: str  # one of `catalogue.SLO_STATUSES`
 
 
 @dataclass(frozen=True, slots=True)
 class RunSnapshot:
-    """State of a run.
-
-    Attributes:
-        info: Labels of `locust_run_info` besides `run_id`.
-        state: One of `catalogue.RUN_STATES`.
-        start_time: Unix time in seconds.
-        elapsed_s: Seconds from start to now, or to its stop.
-        users, users_target: Running users, and those asked for, by class.
-        marks: How often each mark and kind was marked.
-        slo: Its objectives; None without an SLO file.
-    """
+    """State of a run."""
 
     run_id: str
-    info: Mapping[str, str]
-    state: str
+    info: Mapping[str, str]  # labels of `locust_run_info` besides `run_id`
+    state: str  # one of `catalogue.RUN_STATES`
     active: bool
-    start_time: float
-    elapsed_s: float
-    users: Mapping[str, int]
-    users_target: Mapping[str, int]
+    start_time: float  # Unix time in seconds
+    elapsed_s: float  # seconds from the start to now, or to the stop
+    users: Mapping[str, int]  # running users by class
+    users_target: Mapping[str, int]  # requested users by class
     requests: RequestsSnapshot
-    marks: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    slo: tuple[ObjectivePoint, ...] | None = None
+    marks: Mapping[tuple[str, str], int] = field(default_factory=dict)  # number of marks by text and kind
+    slo: tuple[ObjectivePoint, ...] | None = None  # None without an SLO file
 
 
 @dataclass(frozen=True, slots=True)
 class ExportCount:
-    """Exports of one exporter with one outcome, and the seconds they took."""
+    """Number and seconds of the exports of one exporter with one outcome."""
 
     exporter: str
     outcome: str
@@ -185,7 +154,7 @@ class ExportCount:
 
 @dataclass(frozen=True, slots=True)
 class HealthSnapshot:
-    """State of the bridge itself."""
+    """State of locust-otel itself."""
 
     exports: tuple[ExportCount, ...]
     last_exports: Mapping[str, float]
@@ -200,19 +169,19 @@ class HealthSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything one process knows at one moment."""
+    """Everything that one process has measured so far."""
 
     time: float  # Unix time in seconds
-    process_start_time: float  # when this process began to measure, in Unix time
+    process_start_time: float  # Unix time at which this process began to measure
     run: RunSnapshot | None  # the current or last run; None before the first
     worker_states: Mapping[str, int]  # number of workers by state; empty in a local run
     workers_expected: int | None  # None in a local run
     workers: tuple[WorkerSnapshot, ...]
     health: HealthSnapshot
-    is_final: bool = False  # whether the run is over and nothing will be added to it
+    is_final: bool = False  # whether the run is over and complete
 
     @property
     def invalid_reasons(self) -> frozenset[str]:
-        """Reasons why the current numbers are not valid; empty if they are."""
+        """Reasons why the current latencies are not valid; empty if they are."""
         missing = ("workers",) if self.worker_states.get("missing") else ()
         return frozenset(chain(missing, *(worker.reasons for worker in self.workers)))

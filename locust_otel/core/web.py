@@ -1,6 +1,6 @@
-"""HTTP requests of our commands to servers that the user has named: proxies and certificates are the environment's.
+"""HTTP requests of the commands to servers of the user, with the proxies and certificates of the environment.
 
-It is `urllib`, not `requests`, which would send credentials of `~/.netrc`, and trusts its own list of certificates.
+It uses `urllib`. `requests` would send credentials of `~/.netrc` and trust its own list of certificates.
 """
 
 from __future__ import annotations
@@ -16,34 +16,20 @@ from locust_otel.core.errors import ConfigurationError, LocustOtelError
 JSON = "application/json"
 
 
-class _AnyStatus(urllib.request.HTTPErrorProcessor):
-    """Returns each response as it came. A redirect would take the credentials to another host, and a POST to a GET."""
-
-    def http_response(self, request: Any, response: Any) -> Any:  # noqa: ARG002  # the base's signature
-        """Return the response."""
-        return response
-
-    https_response = http_response
-
-
 class Reply(NamedTuple):
-    """The status and the body of a response; the body is cut one byte above the limit of its request."""
+    """Status and body of a response; the body is cut one byte above the limit of the request."""
 
     status: int
     body: bytes
 
     @property
     def is_success(self) -> bool:
-        """Success: a status from 200 to 299."""
+        """True for a status from 200 to 299."""
         return 200 <= self.status < 300
 
 
 class UnreachableError(LocustOtelError):
-    """No response came; the text is the system's (`Connection refused`), else the name of the error.
-
-    Attributes:
-        cause: The error.
-    """
+    """Request without a response because of `cause`; the text is the system's (`Connection refused`) or its name."""
 
     def __init__(self, error: BaseException) -> None:
         reason = getattr(error, "reason", None)
@@ -51,7 +37,7 @@ class UnreachableError(LocustOtelError):
         super().__init__(getattr(self.cause, "strerror", None) or type(self.cause).__name__)
 
 
-def send(  # noqa: PLR0913  # all that requests differ in
+def send(  # noqa: PLR0913  # requests differ in all of these
     url: str,
     body: bytes | None = None,
     *,
@@ -61,18 +47,22 @@ def send(  # noqa: PLR0913  # all that requests differ in
     max_bytes: int = 64 << 20,
     uses_proxy: bool = True,
 ) -> Reply:
-    """Send a GET, or with a body a POST, to a URL of http or https, and return the response, whatever its status.
+    """Send a GET, or with a body a POST, to a URL of http or https, and return the response of any status.
 
     An empty `authorization` is not sent, and no error contains it. Each part of the response may take `timeout_s`.
-    `uses_proxy` is for the proxy that the environment names.
+    `uses_proxy` decides about the proxy of the environment.
 
     Raises:
-        UnreachableError: There is no server, or its response is not HTTP.
+        UnreachableError: The server does not answer, or its response is not HTTP.
     """
     headers = {"Accept": JSON, "Content-Type": body and content_type, "Authorization": authorization}
     present = {name: value for name, value in headers.items() if value}
     request = urllib.request.Request(url, body, present)  # noqa: S310  # callers take http and https only
-    opener = urllib.request.build_opener(_AnyStatus(), urllib.request.ProxyHandler(None if uses_proxy else {}))
+    # `build_opener` would follow redirects, which leaks credentials and turns a POST into a GET.
+    opener = urllib.request.OpenerDirector()
+    handlers = urllib.request.HTTPHandler, urllib.request.HTTPSHandler, urllib.request.UnknownHandler
+    for handler in (urllib.request.ProxyHandler(None if uses_proxy else {}), *(make() for make in handlers)):
+        opener.add_handler(handler)
     try:
         with opener.open(request, timeout=timeout_s) as response:
             return Reply(response.status, response.read(max_bytes + 1))
@@ -84,7 +74,7 @@ def decoded(body: bytes) -> Any:
     """Return the value of a JSON text.
 
     Raises:
-        ValueError: It is no JSON, or nested too deeply.
+        ValueError: The text is not JSON, or is nested too deeply.
     """
     try:
         return json.loads(body)
@@ -93,7 +83,7 @@ def decoded(body: bytes) -> Any:
 
 
 def is_server(url: str) -> bool:
-    """Return whether a URL names a server: http or https, a host, and a port that can be one."""
+    """Return whether a URL names a server: http or https, a host, and a valid port or no port."""
     try:
         parts = urlsplit(url)
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -102,22 +92,22 @@ def is_server(url: str) -> bool:
 
 
 def base_of(url: str, flag: str, variable: str, example: str, *, slug: str) -> str:
-    """Return the URL of a server, which a flag holds, as a base for paths.
+    """Return the URL of a server, the value of a flag, as a base for paths.
 
     Raises:
-        ConfigurationError: It is no base, or it holds credentials, which belong into an environment variable.
+        ConfigurationError: The URL is not a base, or contains credentials instead of an environment variable.
     """
     if not is_server(url) or not url.isascii() or not url.isprintable() or set("@?# ") & set(url):
-        found = "Credentials do not belong in a URL." if "@" in url else f"{url[:200]!r} is not the URL of a server."
+        found = "The URL contains credentials." if "@" in url else f"{url[:200]!r} is not the URL of a server."
         raise ConfigurationError(flag, found, f"Write {example}; credentials go into {variable}.", slug=slug)
     return url.rstrip("/")
 
 
 def header_value(value: str, variable: str, *, slug: str) -> str:
-    """Return the value of an `Authorization` header, which an environment variable holds; it may be empty.
+    """Return the value of an `Authorization` header, the value of an environment variable; it may be empty.
 
     Raises:
-        ConfigurationError: It cannot be the value of a header; no error quotes it.
+        ConfigurationError: The value is not valid in a header; the error does not quote it.
     """
     if not value.isascii() or not value.isprintable():
         found, remedy = "The value is not one line of ASCII.", "Write the value of the header: Bearer TOKEN."

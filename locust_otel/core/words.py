@@ -1,13 +1,13 @@
-"""Durations and verdicts as people read them, the same in every table, page and picture."""
+"""Formats of durations and verdicts, the same in every table, page and picture."""
 
 from __future__ import annotations
 
 SIGNS = {"met": "✅", "missed": "❌", "undecided": "❔", "invalid": "⚠️"}
-"""By the status of an objective."""
+"""Sign of each status of an objective."""
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration as people read it: `1.80 s`, `312 ms`, `4.1 ms`; a dash for None."""
+    """Return a duration as text: `1.80 s`, `312 ms`, `4.1 ms`; a dash for None."""
     if seconds is None:
         return "–"
     if seconds >= 1:
@@ -16,7 +16,7 @@ def duration(seconds: float | None) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Return the time since a start as a clock shows it: `1:05`, `2:01:05`."""
+    """Return the time since a start in the format of a clock: `1:05`, `2:01:05`."""
     hours, minutes, rest = _hours_minutes_seconds(seconds)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 

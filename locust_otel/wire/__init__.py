@@ -1,5 +1,5 @@
-"""The codec: reports of requests, messages between the plugin and the exporter, and the intervals of a run record.
+"""Codec of reports of requests, of messages between plugin and exporter, and of the intervals of a run record.
 
-Values are cumulative, so a report that is lost, repeated or late does no harm. What arrives is checked before it is
-used. The plugin and the exporter write and read it; `review` reads records with it. It may import `core` only.
+Values are cumulative, so a lost, repeated or late report does no harm. Received data is checked before use. The plugin
+and the exporter use all of it, `review` reads records with it. This room may import `core` only.
 """

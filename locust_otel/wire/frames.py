@@ -1,7 +1,7 @@
-"""Messages on the socket between plugin and exporter, in msgpack one after the other.
+"""Messages on the socket between plugin and exporter: a stream of msgpack values.
 
-Each message is a list whose first item is one of the names below. Both sides are of the same installation, so there is
-no version to agree on; what comes from a worker, which may be of another one, is `wire.report`.
+Each message is a list that starts with one of the names below. Both sides are of the same installation, so messages
+have no version. Reports of workers, whose version may differ, are in `wire.report`.
 """
 
 from __future__ import annotations
@@ -13,50 +13,48 @@ import msgpack
 
 from locust_otel.core.errors import LocustOtelError
 
-MAX_BYTES = 256 * 1024 * 1024
-"""Length of what may wait to be read; a longer message is none of ours."""
-
-_MAX_ITEMS = 1 << 22  # of a list; msgpack allocates it before it has the items
+MAX_BYTES = 256 * 1024 * 1024  # of a message
+_MAX_ITEMS = 1 << 22  # of a list; msgpack allocates the list before it has the items
 
 # From the plugin to the exporter.
-SETTINGS = "settings"  # {…}: the first message, answered by READY or REFUSED
+SETTINGS = "settings"  # {…}: first message; the answer is READY or REFUSED
 BEGIN = "begin"  # {…}: a run begins
 REPORT = "report"  # source, bytes: a report of this process
-WORKER = "worker"  # source, requests that Locust counted, [bytes …] or None: a report of a worker, as it came
-STATUS = "status"  # {…}: what Locust's runner says now
+WORKER = "worker"  # source, requests that Locust counted, [bytes …] or None: a report of a worker, unchanged
+STATUS = "status"  # {…}: current state of Locust's runner
 MARK = "mark"  # run_id, text, kind, Unix time
-EVENT = "event"  # an event, as `wire.report` carries it
+EVENT = "event"  # an event, encoded by `wire.report`
 STOPPED = "stopped"  # run_id, monotonic seconds: the run has stopped
-FINISH = "finish"  # run_id, seconds of grace or None: nothing more will be reported of the run
-ASK = "ask"  # number, question, argument: answered by ANSWER
-STOP = "stop"  # end
-HURRY = "hurry"  # a further signal: wait for nobody
+FINISH = "finish"  # run_id, seconds of grace or None: the run has no further reports
+ASK = "ask"  # number, question, argument; the answer is ANSWER
+STOP = "stop"  # stop the exporter
+HURRY = "hurry"  # another signal came: stop without waiting
 
 # From the exporter to the plugin.
 READY = "ready"  # {…}
 REFUSED = "refused"  # [[where, found, remedy, slug] …]
-KEPT = "kept"  # number of messages that the checkpoint holds
-NAMES = "names"  # source, run_id, [[method, name] …]: these have series of their own, and no others
+KEPT = "kept"  # number of messages in the checkpoint
+NAMES = "names"  # source, run_id, [[method, name] …]: the only names with their own series
 ABORT = "abort"  # run_id: stop the run
 LOG = "log"  # logger, level, text
 SAY = "say"  # text for standard output
 ANSWER = "answer"  # number, value
-MARKED = "marked"  # text, kind: what was marked at the endpoint of a worker
-DONE = "done"  # all is said; the exporter ends
+MARKED = "marked"  # text, kind: a mark made at the endpoint of a worker
+DONE = "done"  # last message; the exporter exits
 
 
 class FrameError(LocustOtelError):
-    """What came is no message of ours."""
+    """Received bytes that are not a message."""
 
 
 def packed(*message: Any) -> bytes:
-    """Return a message as it is sent."""
+    """Return the bytes of a message."""
     data: bytes = msgpack.packb(message, unicode_errors="surrogatepass")
     return data
 
 
 class Frames:
-    """Takes bytes as they come, and gives the messages that are whole."""
+    """Decoder of a stream of messages."""
 
     def __init__(self) -> None:
         self._unpacker = msgpack.Unpacker(
@@ -65,10 +63,10 @@ class Frames:
         )  # fmt: skip
 
     def feed(self, data: bytes) -> Iterator[list[Any]]:
-        """Take some bytes, and yield the messages that they complete.
+        """Take bytes, and yield the messages that they complete.
 
         Raises:
-            FrameError: They are none; what comes after them is lost.
+            FrameError: The bytes are not a message; the rest of the stream is lost.
         """
         try:
             self._unpacker.feed(data)
@@ -79,4 +77,4 @@ class Frames:
         except FrameError:
             raise
         except Exception as error:  # msgpack raises many kinds
-            raise FrameError(f"a message that is no msgpack: {error!r}") from error
+            raise FrameError(f"a message that is not msgpack: {error!r}") from error

@@ -1,17 +1,17 @@
-r"""The format of a run record, version 2.
+r"""Format of a run record, version 2.
 
 A record is `RUN_ID.jsonl.gz`: JSON Lines in ASCII inside gzip, flushed after the first line and after each interval
-(Z_SYNC_FLUSH). The process that writes it may be killed at any moment: a reader uses every line that ends with a
-newline. Another process then continues the file with a gzip member of its own.
+(Z_SYNC_FLUSH). The writing process may be killed at any moment: a reader uses every line that ends with a newline.
+Another process then continues the file with a new gzip member.
 
-Each line is an object of one of the classes below; its `type` is the class's tag. The first line is the only `run`, the
-last line of a complete record is the only `end`, and the others are in the order in which things happened.
+Each line is an object of one of the classes below; its `type` is the tag of the class. The first line is the only
+`run`, the last line of a complete record is the only `end`, and the other lines are in order of time.
 
-Requests, errors, bytes and delays are cumulative since the start of the run, and an interval holds only those that
-have changed since the interval before. Times are seconds since the start of the run, except `start_time`, which is
-Unix time. An interval takes a second, or longer if the file could not be written.
+Requests, errors, bytes and delays are cumulative since the start of the run. An interval holds only those that have
+changed since the previous interval. Times are seconds since the start of the run, except `start_time`, which is Unix
+time. An interval takes a second, or longer if the file could not be written.
 
-A reader of version 2 ignores keys that it does not know, and refuses types and versions that it does not know.
+A reader of version 2 ignores unknown keys, and refuses unknown types and versions.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ from locust_otel.wire.report import Gaps, Reason
 FORMAT = "locust-otel-record"
 VERSION = 2
 SUFFIX = ".jsonl.gz"
-
-INTERVAL_S = 1.0
-"""Seconds from one interval to the next."""
+INTERVAL_S = 1.0  # from one interval to the next
 
 Total = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Time = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
@@ -40,7 +38,7 @@ Status = Annotated[str, Meta(pattern=rf"\A(?:{'|'.join(SLO_STATUSES)})\Z")]
 
 
 class RecordError(LocustOtelError):
-    """A run record cannot be read; the message ends with a stable slug, `record-version`."""
+    """Unreadable run record; the message ends with a stable slug, `record-version`."""
 
     def __init__(self, where: str, found: str, slug: str) -> None:
         self.slug = f"record-{slug}"
@@ -48,16 +46,16 @@ class RecordError(LocustOtelError):
 
 
 class RunFacts(Struct, kw_only=True):
-    """Facts of a run that are known when it begins."""
+    """Facts of a run that are known at its start."""
 
     run_id: str
     start_time: Time
-    interval_s: Time = INTERVAL_S  # that an interval takes, as a rule
+    interval_s: Time = INTERVAL_S  # usual length of an interval
     info: dict[str, str]  # labels of `locust_run_info`
-    settings: dict[str, Any]  # that the numbers of the run depend on
+    settings: dict[str, Any]  # settings that change the numbers of the run
     versions: dict[str, str]  # of locust-otel and Python
-    instance: str | None  # host and port of /metrics; None if it was not served
-    slow_s: Time  # a request that takes longer is slow
+    instance: str | None  # host and port of /metrics; None without /metrics
+    slow_s: Time  # time above which a request is slow
 
 
 class SloFile(Struct):
@@ -68,30 +66,30 @@ class SloFile(Struct):
 
 
 class RunLine(RunFacts, tag="run", kw_only=True):
-    """First line."""
+    """First line of a record."""
 
     format: str = FORMAT
     version: int = VERSION
-    thresholds_s: list[Time]  # edges of the histogram that were asked for
-    bounds: list[float]  # all its edges: counts[i] lies in (bounds[i - 1], bounds[i]], and one more above the last
-    lag_bounds: list[float]  # the same of the histogram of delays
+    thresholds_s: list[Time]  # requested edges of the histogram
+    bounds: list[float]  # all edges: counts[i] is for (bounds[i - 1], bounds[i]], the last count for longer durations
+    lag_bounds: list[float]  # all edges of the histogram of delays
     slo: SloFile | None
 
 
 class SeriesLine(Struct, tag="series"):
-    """Keys of new series; the first key of the record is series 0, and so on."""
+    """Keys of new series, numbered from 0 in the order of the record."""
 
     keys: list[SeriesKey]
 
 
 class ErrorsLine(Struct, tag="errors"):
-    """Keys of new kinds of errors, counted likewise."""
+    """Keys of new kinds of errors, numbered likewise."""
 
     keys: list[ErrorKey]
 
 
 class Mark(Struct, tag="mark", frozen=True):
-    """Something that happened; seconds since the start of the run."""
+    """Mark of the run."""
 
     time_s: Time = field(name="at")
     mark: str
@@ -99,7 +97,7 @@ class Mark(Struct, tag="mark", frozen=True):
 
 
 class RecordedEvent(Struct, tag="event", frozen=True):
-    """An event of the run; seconds since its start."""
+    """Event of the run."""
 
     time_s: Time = field(name="at")
     name: str
@@ -109,7 +107,7 @@ class RecordedEvent(Struct, tag="event", frozen=True):
 
 
 class WarmLine(Struct, tag="warm"):
-    """The warm-up is over, and the interval before this line ended with it."""
+    """End of the warm-up, which is the end of the interval before this line."""
 
     at: Time
 
@@ -124,36 +122,36 @@ class Judgement(Struct, frozen=True):
 
 
 class WorkerLine(Struct):
-    """State of one generating process at the end of an interval; it is not known before the first measurement."""
+    """State of one generating process at the end of an interval."""
 
     worker: str
-    cpu: Time | None  # share of one core
-    memory: Total | None  # bytes, resident
+    cpu: Time | None  # share of one core; None before the first measurement
+    memory: Total | None  # resident bytes; None before the first measurement
     users: Total
-    reasons: tuple[Reason, ...]  # why its latencies cannot be believed
-    is_new: bool  # whether its delays count from 0 again
+    reasons: tuple[Reason, ...]  # reasons why its latencies are not valid
+    is_new: bool  # whether its delays start from 0 again
     lag_sum_s: Time
     lag: Gaps  # delays of its event loop
-    schedule_sum_s: Time = 0.0  # by which tasks with a schedule have begun late, since the start of the run
+    schedule_sum_s: Time = 0.0  # delays of tasks with a schedule since the start of the run
 
 
 class IntervalFacts(Struct, kw_only=True):
     """Facts of an interval that do not depend on the intervals before."""
 
     start_s: Time = field(name="from")
-    end_s: Time = field(name="to")  # later
+    end_s: Time = field(name="to")  # greater than `from`
     state: State
-    elapsed_s: Time  # from the start of the run to here, or to its stop
+    elapsed_s: Time  # from the start of the run to the end of the interval, or to the stop
     users: dict[str, Total]  # running users by class at the end
-    users_target: dict[str, Total]  # users asked for by class
+    users_target: dict[str, Total]  # requested users by class
     worker_states: dict[str, Total] | None  # number of workers by state; None in a local run
     workers_expected: Total | None  # None in a local run
     slo: dict[str, Judgement] | None  # by objective; None without an SLO file
-    locust_total: Total | None  # requests that Locust has counted so far; None where it counts none
+    locust_total: Total | None  # requests that Locust has counted so far; None if it does not count
 
 
 class IntervalLine(IntervalFacts, tag="interval", kw_only=True):
-    """Interval, with the numbers that have changed in it."""
+    """Interval, with the numbers that changed in it."""
 
     series: list[tuple[Total, Total, Time, Total, Gaps]]  # series, unmeasured, seconds, bytes of bodies, counts
     errors: list[tuple[Total, Total]]  # error, count
@@ -176,10 +174,10 @@ class Verdict(TypedDict):
 
 
 class EndLine(Struct, tag="end"):
-    """Last line."""
+    """Last line of a complete record."""
 
     at: Time
-    state: State  # stopped; or lost, if Locust's process ended without stopping the run
+    state: State  # `stopped`; or `lost` if Locust's process ended before the run was stopped
     recorded: Total
     locust_total: Total | None  # None if Locust does not count
     is_aborted: bool  # whether --slo-abort has ended the run

@@ -25,7 +25,7 @@ HEADER = (
 
 
 def slo(objectives: str, *, warmup: str = "0", min_requests: int = 1) -> Slo:
-    """Return an SLO file with objectives as YAML writes them in braces."""
+    """Return an SLO file with objectives in the flow style of YAML."""
     text = f"service: shop\nperiod: 30m\nwarmup: {warmup}\nmin_requests: {min_requests}\nobjectives: {{{objectives}}}\n"
     return parse(text.encode(), "slo.yaml")
 
@@ -49,7 +49,7 @@ def row(
 
 
 def csv_file(*rows: str) -> str:
-    """Return a file of such lines."""
+    """Return a CSV file of Locust with these lines."""
     return "\r\n".join([",".join(HEADER), *rows]) + "\r\n"
 
 
@@ -58,7 +58,7 @@ def json_file(*requests: tuple[str, str, Sequence[float | None], int]) -> str:
     stats = RequestStats()
     for method, name, times, failures in requests:
         for time in times:
-            stats.log_request(method, name, time, 10)  # type: ignore[arg-type]  # what it is given
+            stats.log_request(method, name, time, 10)  # type: ignore[arg-type]  # None for requests without a time
         for _ in range(failures):
             stats.log_error(method, name, "broken")
     return json.dumps(stats.serialize_stats())

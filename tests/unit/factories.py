@@ -1,4 +1,4 @@
-"""Small makers of what several tests need: users, events, aggregates, snapshots."""
+"""Factories for tests: users, events, loads, snapshots, and the samples of an exposition."""
 
 from __future__ import annotations
 
@@ -52,22 +52,22 @@ class Shopper(User):
 
 
 class Admin(User):
-    """Another one."""
+    """Another simulated user."""
 
 
 @lru_cache(maxsize=1)
 def environment() -> Environment:
-    """Return an environment of Locust that runs nothing."""
+    """Return an environment of Locust without a runner."""
     return Environment(user_classes=[Shopper, Admin])
 
 
 def user(user_class: type[User] = Shopper) -> User:
-    """Return a user, as Locust makes them."""
+    """Return a user in the environment."""
     return user_class(environment())
 
 
 def fire(listener: Callable[..., None], events: Iterable[Mapping[str, Any]], *greenlet_args: object) -> None:
-    """Fire events at the listener from a greenlet with these arguments, and raise what the listener raises."""
+    """Fire events at the listener in a greenlet with these arguments; assert that the listener raises nothing."""
     raised: list[BaseException] = []
 
     def guarded(**event: Any) -> None:
@@ -89,7 +89,7 @@ def fire(listener: Callable[..., None], events: Iterable[Mapping[str, Any]], *gr
 
 
 def event(**changes: Any) -> dict[str, Any]:
-    """Return a request event as Locust's own clients fire it: a success of 12 ms."""
+    """Return a request event of Locust's own clients: a success of 12 ms."""
     return {
         "request_type": "GET", "name": "/", "response_time": 12, "response_length": 100, "response": None,
         "exception": None, "context": {}, "start_time": 1.0, "url": "http://shop/", **changes,
@@ -97,7 +97,7 @@ def event(**changes: Any) -> dict[str, Any]:
 
 
 class Load:
-    """Requests on their whole way: counted as in Locust's process, reported, and merged as in the exporter."""
+    """Requests that are counted as in Locust's process, reported, and merged as in the exporter."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class Load:
         self._source = source
 
     def of(self, key: SeriesKey) -> Series:
-        """Return a series, to whose `pending` requests may be added."""
+        """Return a series; tests may add requests to its `pending` list."""
         series = self.requests.of(key)
         self.requests.dirty[series] = None
         return series
@@ -125,18 +125,18 @@ class Load:
             self.requests.count_error(method, name, error_type)
 
     def count_user_error(self, user_class: str, error_type: str, count: int = 1) -> None:
-        """Count exceptions of tasks."""
+        """Count exceptions of users' tasks."""
         for _ in range(count):
             self.requests.count_user_error(user_class, error_type)
 
     def tally(self) -> None:
-        """Count and report all that is pending."""
+        """Count, report and merge all pending requests."""
         self.requests.tally()
         for piece in (*self._reporter.pieces(), self._reporter.last(None)):
             self.merged.merge(self._source, decode(piece))
 
     def snapshot(self) -> RequestsSnapshot:
-        """Return what the exporter knows."""
+        """Return the snapshot of the exporter."""
         self.tally()
         return self.merged.snapshot()
 
@@ -146,7 +146,7 @@ class Load:
 
 
 def record(aggregate: Load, key: SeriesKey, times_ms: Iterable[float], length: int = 0) -> None:
-    """Put requests into a series without a recorder."""
+    """Add requests to a series."""
     pending = aggregate.of(key).pending
     for time_ms in times_ms:
         pending += (time_ms, length)
@@ -161,7 +161,7 @@ def totals(requests: RequestsSnapshot) -> dict[tuple[str, ...], int]:
 def worker(
     name: str = "host-0", *, lags_s: Iterable[float] = (0.001,), late_s: Iterable[float] = (), **changes: Any
 ) -> WorkerSnapshot:
-    """Return how a generating process might be: with these delays of its loop, and of its users' schedules."""
+    """Return a generating process with these delays of its event loop and of its users' schedules."""
     lags, late = list(lags_s), list(late_s)
     values: dict[str, Any] = {"cpu_ratio": 0.25, "memory_bytes": 64_000_000, "users": 7, **changes}
     if late:
@@ -175,7 +175,7 @@ def _counted(seconds: Iterable[float]) -> Counter[int]:
 
 
 def health(**changes: Any) -> HealthSnapshot:
-    """Return a bridge's health with no value that is zero."""
+    """Return a health in which no value is zero."""
     values: dict[str, Any] = {
         "exports": (ExportCount("prometheus", "success", 5, 0.125), ExportCount("prometheus", "failure", 2, 0.5)),
         "last_exports": {"prometheus": 1_764_000_123.5},
@@ -201,7 +201,7 @@ def snapshot(
     workers_expected: int | None = None,
     **run_changes: Any,
 ) -> Snapshot:
-    """Return what a process with this load knows; with None, before its first run."""
+    """Return the snapshot of a process with this load, or with None before its first run."""
     run = None
     if aggregate is not None:
         values: dict[str, Any] = {
@@ -231,7 +231,7 @@ def snapshot(
 
 
 def rich_load() -> Load:
-    """Return a load in which nothing is zero: outcomes, errors, slow ones, bodies, user errors, the fold."""
+    """Return a load in which no number is zero: outcomes, errors, slow requests, bodies, user errors."""
     aggregate = Load(slow_s=2.0, max_names=5, thresholds_s=(0.3,))
     record(aggregate, SeriesKey("GET", "/", "Shopper", "success"), [1, 12, 12.5, 299.9, 300, 2500], 1_000)
     record(aggregate, SeriesKey("GET", "/", "Shopper", "failure"), [5, 70_000], 10)
@@ -260,12 +260,12 @@ def objectives(**changes: Any) -> Slo:
 
 
 def judged(aggregate: Load) -> Standing:
-    """Return how the objectives stand after these requests, in a run without a warm-up."""
+    """Return the state of the objectives after these requests, in a run without a warm-up."""
     return Progress(objectives(), 1_764_000_000.25).judge(aggregate.snapshot(), 61.5)
 
 
 MARKS = {("deploy v2", "deployment"): 2}
-"""What was marked in a run where nothing is zero."""
+"""Marks of `rich_snapshot`."""
 
 
 def rich_snapshot() -> Snapshot:
@@ -282,17 +282,17 @@ def rich_snapshot() -> Snapshot:
 
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-"""Value by sample name and labels; `le` as a number, since one side writes 1 and the other 1.0."""
+"""Values by sample name and labels; `le` is a number, because parsers return 1 or 1.0."""
 
 
 def sample_key(name: str, labels: Mapping[str, str]) -> tuple[str, frozenset[tuple[str, str]]]:
-    """Return a key of `Samples`; a label without a value is none."""
+    """Return a key of `Samples`; a label with an empty value is left out."""
     texts = {k: repr(float(v)) if k == "le" else v for k, v in labels.items() if v != ""}
     return name, frozenset(texts.items())
 
 
 def expected_samples(taken: Snapshot, scopes: frozenset[Scope] = ALL_SCOPES) -> Samples:
-    """Return the samples that a snapshot's families stand for, with buckets counted one request at a time."""
+    """Return the samples of a snapshot's families, with buckets counted independently of the layout."""
     samples: Samples = {}
     for family in families(taken, scopes):
         name = family.metric.name
@@ -312,7 +312,7 @@ def expected_samples(taken: Snapshot, scopes: frozenset[Scope] = ALL_SCOPES) -> 
 
 
 def parsed_samples(text: str, *, openmetrics: bool) -> Samples:
-    """Return what prometheus_client's parser reads; a sample that comes twice is an error."""
+    """Return the samples that prometheus_client's parser reads; a duplicate sample is an error."""
     samples: Samples = {}
     for family in (parse_openmetrics if openmetrics else parse_text)(text):
         for sample in family.samples:

@@ -1,4 +1,4 @@
-"""A load test that takes marks over HTTP, without all the rest of it."""
+"""Server of marks for tests."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from locust_otel.exporter.endpoint.request import Answer, Request
 
 
 class Marks:
-    """A server that takes marks at a free port, and what was marked.
+    """Server of marks on a free port.
 
     Attributes:
-        run_id: The run that goes on; None for none.
-        server: What serves.
-        marking: What answers.
+        made: Marks so far.
+        run_id: The active run, or None.
+        server: The HTTP server.
+        marking: The handler of the requests.
     """
 
     def __init__(self) -> None:
@@ -28,11 +29,11 @@ class Marks:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Port of the server."""
         return self.server.server_port
 
     def mark(self, text: object, kind: object) -> Marked | None:
-        """Mark it, where a run goes on."""
+        """Mark the active run."""
         pair = cleaned(text, kind)
         if self.run_id is None:
             return None
@@ -40,7 +41,7 @@ class Marks:
         return Marked(self.run_id, 1_764_000_001.5)
 
     def start(self, *, token: str = "") -> Marks:
-        """Serve."""
+        """Start the server."""
         self.marking = Marking(self.mark, lambda: self.run_id, token)
         self.server.answer = self.answer  # type: ignore[attr-defined]
         Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
@@ -51,13 +52,13 @@ class Marks:
         return self.marking.answer(request, body) if request.path == MARK_PATH else Answer.text(404, "Not found\n")
 
     def stop(self) -> None:
-        """Stop."""
+        """Stop the server."""
         self.server.shutdown()
         self.server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # the name is given
+    def do_GET(self) -> None:  # name of the base class
         headers = {name.lower(): value for name, value in self.headers.items()}
         server: Any = self.server
         request = Request(self.command, self.path, headers, self.client_address[0], port=server.server_port)

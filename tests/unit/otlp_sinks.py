@@ -32,7 +32,7 @@ Answer = bytes | Callable[[Any], None]
 
 @dataclass(frozen=True)
 class Received:
-    """One request that a sink received; header names are in lower case."""
+    """Request that a receiver got; header names are in lower case."""
 
     path: str
     headers: Mapping[str, str]
@@ -72,7 +72,7 @@ class HttpSink:
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """Port of the server."""
         return int(self._server.server_port)
 
     @property
@@ -115,7 +115,7 @@ def target(endpoint: str, **changes: Any) -> Target:
 
 @dataclass
 class GrpcSink:
-    """A gRPC collector; `answer` gets request and context, and returns a response or aborts."""
+    """gRPC receiver; `answer` gets request and context, and returns a response or aborts."""
 
     url: str
     received: list[tuple[Any, dict[str, str]]] = field(default_factory=list)
@@ -206,7 +206,7 @@ class Decoded:
 
     @property
     def value(self) -> float:
-        """Value of a number, count of a histogram."""
+        """Value of a number, or count of a histogram."""
         kind = self.point.DESCRIPTOR.name
         return float(
             getattr(self.point, self.point.WhichOneof("value")) if kind == "NumberDataPoint" else self.point.count

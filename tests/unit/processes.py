@@ -1,4 +1,4 @@
-"""Both processes for tests, without a process: Locust's with a link that keeps what is said, and an exporter for it."""
+"""Locust's process and the exporter for tests, in one process: a link that keeps messages, and an exporter."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def environment(runner: Any = None, **options: Any) -> Any:
 
 
 class FakeRunner:
-    """A runner of Locust, as far as the plugin looks at it.
+    """Runner of Locust with the attributes that the plugin uses.
 
     Attributes:
-        heard: What Locust does with each of our messages.
-        sent: Messages that were sent over Locust's own connection: name, data, and to which client.
+        heard: Listeners of messages, by name.
+        sent: Messages over Locust's own connection: name, data, and client.
     """
 
     client_id: str
@@ -74,7 +74,7 @@ class FakeRunner:
             self.reported_user_classes_count = {"Shopper": 3}
 
     def add_worker(self, client_id: str, state: str = "running") -> None:
-        """Have a worker connect."""
+        """Connect a worker."""
         self.clients[client_id] = LocustWorker(client_id, state=state)
 
     def get_worker_index(self, client_id: str) -> int:
@@ -82,7 +82,7 @@ class FakeRunner:
         return list(self.clients).index(client_id)
 
     def register_message(self, name: str, listener: Callable[..., None]) -> None:
-        """Have a message heard."""
+        """Register the listener of a message."""
         self.heard[name] = listener
 
     def send_message(self, name: str, data: Any = None, client_id: str | None = None) -> None:
@@ -91,17 +91,17 @@ class FakeRunner:
 
 
 def sent(data: Any) -> Any:
-    """Return what comes out at the other end of Locust's wire."""
+    """Return the data after the way over Locust's connection."""
     return Message.unserialize(Message("stats", data, "host_1").serialize()).data
 
 
 class FakeLink(Link):
-    """The exporter, seen from Locust's process: everything said is kept.
+    """Link to an exporter that keeps all messages.
 
     Attributes:
-        said: The messages, as they arrive.
+        said: Messages, as they arrive.
         room: Whether the exporter reads.
-        answers: What it answers to questions; to others it does not.
+        answers: Answers to questions; other questions time out.
     """
 
     is_usable = True
@@ -115,7 +115,7 @@ class FakeLink(Link):
 
     @property
     def has_room(self) -> bool:
-        """Whether the exporter reads."""
+        """True if the exporter reads."""
         return self.room
 
     def send(self, *message: Any) -> None:
@@ -130,7 +130,7 @@ class FakeLink(Link):
         return self.answers[question]
 
     def close(self, interrupted: Callable[[float], bool]) -> None:  # noqa: ARG002
-        """Note the end."""
+        """Keep the message of the end."""
         self.said.append([frames.STOP])
 
     def names(self) -> list[str]:
@@ -144,10 +144,10 @@ class FakeLink(Link):
 
 
 class Exporter:
-    """An exporter without a process: a session, and what takes in messages.
+    """Exporter without a process: a session, and the intake of messages.
 
     Attributes:
-        told: What it tells Locust's process.
+        told: Messages to Locust's process.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class Exporter:
         self.intake = Intake(self.session, self.slow_log)
 
     def successor(self) -> Exporter:
-        """Return an exporter that goes on with what this one has saved."""
+        """Return an exporter that continues with the saved state of this one."""
         made = copy(self)
         state: State = pickle.loads(self.session.saved())  # noqa: S301  # our own
         made.session = Session(self.session.settings, self.session.origin, self.session.tell, state)
@@ -177,7 +177,7 @@ class Exporter:
 
     @property
     def ready(self) -> dict[str, Any]:
-        """What it says when it is ready."""
+        """Message of the exporter when it is ready."""
         settings, slo = self.session.settings, self.session.settings.slo
         return {
             "url": None, "received": 0, "has_slo": slo is not None, "slow_s": settings.slow_s,
@@ -200,7 +200,7 @@ class Exporter:
         return self.session.run
 
     def take(self, *messages: list[Any]) -> None:
-        """Take in messages of Locust's process, each as it arrives."""
+        """Take in messages of Locust's process."""
         takes: dict[str, Callable[..., object]] = {
             frames.BEGIN: self.intake.begin, frames.REPORT: self.intake.report, frames.WORKER: self.intake.worker,
             frames.STATUS: self.intake.status, frames.MARK: self.intake.mark, frames.EVENT: self.intake.event,
@@ -212,7 +212,7 @@ class Exporter:
 
 
 class Master:
-    """A master and the exporter beside it."""
+    """Master and its exporter."""
 
     def __init__(self, workers: Collection[str] = (), *, slo: Slo | None = None, **given: Any) -> None:
         self.exporter = Exporter(is_master=True, slo=slo, **given)
@@ -224,16 +224,16 @@ class Master:
         self.node = MasterNode(self.environment, flags(**given), self.link)
 
     def begin(self) -> Run:
-        """Begin a run, here and in the exporter."""
+        """Begin a run in the master and in the exporter."""
         return self.exporter.begin(self.node.start_run().run_id)
 
     def hear(self, client_id: str, data: dict[str, Any]) -> None:
-        """Take a report of a worker, and hand it to the exporter."""
+        """Take a report of a worker, and pass it to the exporter."""
         self.node.on_worker_report(client_id, data)
         self.deliver()
 
     def deliver(self) -> Snapshot:
-        """Have the exporter take in all that was said, and tell names; return what it knows."""
+        """Pass all messages to the exporter and its names back; return its snapshot."""
         self.exporter.take(*self.link.said)
         self.link.said.clear()
         for name, *arguments in self.exporter.told:
@@ -244,7 +244,7 @@ class Master:
 
 
 class Worker:
-    """A worker that has no exporter of its own."""
+    """Worker without its own exporter."""
 
     def __init__(self, client_id: str = "host_1", index: int = 0, **given: Any) -> None:
         self.client_id = client_id
@@ -254,27 +254,27 @@ class Worker:
         self.node = WorkerNode(self.environment, flags(**given), Link())
 
     def begin(self, master: Master) -> None:
-        """Begin the master's run, as Locust's order to spawn users says."""
+        """Begin the master's run, with the options that Locust sends with the order to spawn users."""
         options = sent(vars(master.environment.parsed_options))
         self.environment.parsed_options = Namespace(**options)
         self.environment.stats.clear_all()
         self.node.start_run()
 
     def request(self, count: int = 1, **fields: Any) -> None:
-        """Have a user make requests, which Locust counts too."""
+        """Make requests of a user, which Locust counts too."""
         fire(self.node.recorder.on_request, [event(**fields)] * count, user())
         for _ in range(count):
             self.environment.stats.log_request("GET", "/", 12, 100)
 
     def report(self) -> dict[str, Any]:
-        """Return the report that Locust makes every three seconds, as it arrives."""
+        """Return the report that Locust sends every three seconds, as it arrives."""
         data = {"stats_total": self.environment.stats.total.get_stripped_report()}
         self.node.on_report_to_master(data)
         result: dict[str, Any] = sent(data)
         return result
 
     def report_to(self, master: Master) -> None:
-        """Report, and take what the master has to say."""
+        """Report, and take the messages of the master."""
         master.hear(self.client_id, self.report())
         for name, data, _ in [message for message in master.runner.sent if message[2] == self.client_id]:
             self.runner.heard[name](msg=SimpleNamespace(data=data), environment=None)
@@ -282,7 +282,7 @@ class Worker:
 
 
 class LocalProcess:
-    """A local Locust process that runs one user, without its events."""
+    """Local Locust process with one user, without Locust's events."""
 
     def __init__(self, *, has_slo: bool = False, is_headless: bool = True, **options: Any) -> None:
         self.link = FakeLink(Exporter(slo=objectives() if has_slo else None).ready)
@@ -295,7 +295,7 @@ class LocalProcess:
         self.bridge = Bridge(self.node, self.life)
 
     def said(self) -> list[str]:
-        """Return what was said since the last look: names, with the run where there is one."""
+        """Return the messages since the last call: names, with the run if there is one."""
         told = [message for message in self.link.said if message[0] != frames.REPORT]
         self.link.said.clear()
         runs = {frames.BEGIN, frames.STATUS}
@@ -305,5 +305,5 @@ class LocalProcess:
         ]
 
     def marks(self) -> list[list[str]]:
-        """Return the marks that were told: text and kind."""
+        """Return the marks that were sent: text and kind."""
         return [message[2:4] for message in self.link.said if message[0] == frames.MARK]

@@ -34,7 +34,7 @@ Written = dict[str, Any]
 
 
 def name(random: Random) -> str:
-    """Return a name that an objective may have."""
+    """Return a valid name of an objective."""
     middle = "".join(random.choices("abcXYZ019._ -", k=random.randint(0, 20)))
     return random.choice("abcXYZ019") + (middle + random.choice("abcXYZ019") if middle else "")
 
@@ -130,7 +130,7 @@ def valid_file(random: Random) -> tuple[Written, Written]:
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes no anchors."""
+    """Dumper without anchors."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002  # of the base class
         return True

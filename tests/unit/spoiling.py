@@ -1,4 +1,4 @@
-"""Spoils values that are otherwise good: one place within them is changed."""
+"""Changes of single values within nested values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def paths(value: object, most: int | None = None, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return the way to every value within a value; of each list to as many items at the most."""
+    """Return the paths of all values within a value; of each list only for the first `most` items."""
     items: Sequence[tuple[Any, Any]] = ()
     if isinstance(value, dict):
         items = list(value.items())
@@ -18,12 +18,12 @@ def paths(value: object, most: int | None = None, path: tuple[Any, ...] = ()) ->
 
 
 def changed(good: Any, path: Sequence[Any], value: object) -> Any:
-    """Return a value with one value in it changed."""
+    """Return a copy of a value with another value at a path."""
     if not path:
         return value
-    spoilt = copy.deepcopy(good)
-    place: Any = spoilt
+    copied = copy.deepcopy(good)
+    place: Any = copied
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
-    return spoilt
+    return copied

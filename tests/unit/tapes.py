@@ -1,4 +1,4 @@
-"""Makers of run records: a run that is recorded interval by interval, without a run."""
+"""Run records for tests, written interval by interval without a run."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def first_line(run: RunSnapshot, slo: SloFile | None = None) -> RunLine:
 
 
 class Tape:
-    """A run and its record.
+    """Run and its record.
 
     Attributes:
         aggregate: The requests of the run.
         progress: Its objectives; None without an SLO file.
         sizes: Size of the file after each flush.
-        taken: What each interval ended with.
+        taken: Snapshot at the end of each interval.
     """
 
     def __init__(self, folder: Path, aggregate: Load, slo: Slo | None = None, **changes: Any) -> None:
@@ -75,11 +75,11 @@ class Tape:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """Path of the record."""
         return Path(self.writer.written.stored.path)
 
     def snapshot(self, elapsed_s: float, **changes: Any) -> Snapshot:
-        """Return how the run stands."""
+        """Return a snapshot of the run."""
         if self.progress is not None:
             changes["slo"] = self.progress.judge(self.aggregate.snapshot(), elapsed_s).points()
         taken = snapshot(self.aggregate, **{"elapsed_s": elapsed_s, **self.changes, **changes})
@@ -88,7 +88,7 @@ class Tape:
     def interval(
         self, end_s: float, *, marks: tuple[Mark, ...] = (), events: tuple[RecordedEvent, ...] = (), **changes: Any
     ) -> None:
-        """Record what happened since the last interval; objectives are looked at as well."""
+        """Record an interval, and judge the objectives."""
         is_warm = False
         if self.progress is not None:
             is_cold = self.progress.is_warming_up
@@ -103,7 +103,7 @@ class Tape:
         self.sizes.append(self.path.stat().st_size)
 
     def end(self, state: str = "stopped") -> None:
-        """Record the end."""
+        """Record the end of the run."""
         last = self.taken[-1].run
         assert last is not None
         standing = None if self.progress is None else self.progress.judge(self.aggregate.snapshot(), last.elapsed_s)
@@ -137,7 +137,7 @@ def packed(path: Path, entries: list[dict[str, Any]]) -> Path:
 
 
 def facts(requests: RequestsSnapshot) -> dict[SeriesKey, tuple[Any, ...]]:
-    """Return what is known of each series that has requests."""
+    """Return the numbers of each series with requests."""
     return {
         s.key: (dict(s.counts), s.measured, s.unmeasured, s.sum_s, s.body_bytes) for s in requests.series if s.total
     }

@@ -1,4 +1,4 @@
-"""Tests of the files of `deploy/`: each by its published schema, and all of them against each other."""
+"""Tests of the files in `deploy/`: their published schemas, and their agreement with each other."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read(path: Path) -> Any:
 
 
 def name_of(value: object) -> str:
-    """Name a test by the kind and name of its document."""
+    """Return the id of a test: kind and name of its document."""
     return f"{value['kind']}-{value['metadata']['name']}" if isinstance(value, dict) else ""
 
 
@@ -41,32 +41,32 @@ def name_of(value: object) -> str:
 
 
 def test_compose_is_valid() -> None:
-    """The compose file satisfies the schema of the Compose specification, with its variables and without."""
+    """The compose file satisfies the schema of the Compose specification, with and without its variables."""
     schema = get_builtin_schema("vendor.compose-spec")
     validator = jsonschema.validators.validator_for(schema)(schema)
     validator.validate(COMPOSE)
     validator.validate(read(DEPLOY / "compose.yaml"))
-    with pytest.raises(jsonschema.ValidationError):  # it does find a fault that is planted
+    with pytest.raises(jsonschema.ValidationError):  # a planted fault
         validator.validate({**COMPOSE, "services": {"shop": {"imag": "x"}}})
 
 
 def test_images_are_pinned() -> None:
-    """Every image that is not built here names a full version."""
+    """Every image of others has a full version."""
     foreign = [service["image"] for name, service in SERVICES.items() if name not in OURS]
     assert len(foreign) == 4
     assert all(re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+", image) for image in foreign)
 
 
 def test_ports_are_published_on_loopback_only() -> None:
-    """Nothing of the stack is reachable from another machine."""
+    """The stack is not reachable from other machines."""
     published = [port for service in SERVICES.values() for port in service.get("ports", ())]
     assert published
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
-def test_no_secret_stands_in_a_file() -> None:
-    """No variable, header or key that carries a secret has a value in any file of `deploy/`."""
-    found = [
+def test_no_secrets() -> None:
+    """No variable, header or key for a secret has a value in a file of `deploy/`."""
+    secrets = [
         (path.name, line)
         for path in DEPLOY.rglob("*")
         if path.is_file() and path.suffix in (".yaml", ".yml")
@@ -76,11 +76,11 @@ def test_no_secret_stands_in_a_file() -> None:
             line,
         )
     ]
-    assert found == []
+    assert secrets == []
 
 
-def test_what_is_waited_for_is_there_and_can_be_healthy() -> None:
-    """Each dependency is a service, and one that is waited for until it is healthy has a health check."""
+def test_dependencies() -> None:
+    """Each dependency is a service; it has a health check if another service waits for its health."""
     for name, service in SERVICES.items():
         for other, condition in service.get("depends_on", {}).items():
             assert other in SERVICES, (name, other)
@@ -90,7 +90,7 @@ def test_what_is_waited_for_is_there_and_can_be_healthy() -> None:
 
 
 def test_each_service_has_limits() -> None:
-    """Each service is bounded in memory and CPU, and all of them together fit on a laptop."""
+    """Each service has limits of memory and CPU; all services together need less than 5 GiB."""
     limits = {name: service["deploy"]["resources"]["limits"] for name, service in SERVICES.items()}
     assert all(float(limit["cpus"]) <= 1 for limit in limits.values())
     scale = {"M": 1, "G": 1024}
@@ -99,14 +99,14 @@ def test_each_service_has_limits() -> None:
 
 
 def test_our_services_are_confined() -> None:
-    """Processes of our image have no capability and cannot write; the rest have no capability either."""
+    """No service has capabilities, and containers of our image are read-only."""
     assert all(service["cap_drop"] == ["ALL"] for service in SERVICES.values())
     assert all(SERVICES[name]["read_only"] for name in OURS)
     assert all(int(SERVICES[name]["stop_grace_period"][:-1]) > LINGER_S for name in ("master", "worker"))
 
 
-def test_what_is_mounted_is_there() -> None:
-    """Each file and folder of the host that is mounted is in the checkout; named volumes are declared."""
+def test_mounts() -> None:
+    """Each mounted file and folder is in the checkout; named volumes are declared."""
     for service in SERVICES.values():
         for volume in service.get("volumes", ()):
             source = volume.split(":")[0]
@@ -115,7 +115,7 @@ def test_what_is_mounted_is_there() -> None:
 
 @pytest.mark.parametrize("name", ["master", "worker"])
 def test_locust_understands_the_services(name: str) -> None:
-    """Each flag and variable of a Locust service is one of Locust's or ours."""
+    """Each flag and variable of a Locust service exists."""
     service = SERVICES[name]
     command = deploy.command(service)
     assert command[:2] == ["locust-otel", "run"]
@@ -126,7 +126,7 @@ def test_locust_understands_the_services(name: str) -> None:
 
 
 def test_the_services_find_each_other() -> None:
-    """Addresses in flags, variables and configurations name a service and a port that it listens on."""
+    """Addresses in flags, variables and configurations are services and their ports."""
     shop = deploy.command(SERVICES["shop"])
     environment = SERVICES["master"]["environment"]
     assert environment["LOCUST_HOST"] == f"http://shop:{shop[shop.index('--port') + 1]}"
@@ -141,7 +141,7 @@ def test_the_services_find_each_other() -> None:
 
 
 def test_prometheus_differs_by_addresses_only() -> None:
-    """The configuration of the compose file is the shipped one with other targets."""
+    """The configuration of the compose file is the shipped configuration with other targets."""
     own, shipped = (read(DEPLOY / "prometheus" / name) for name in ("compose.yml", "prometheus.yml"))
     for config in (own, shipped):
         config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = []
@@ -150,7 +150,7 @@ def test_prometheus_differs_by_addresses_only() -> None:
 
 
 def test_the_webhooks_are_received() -> None:
-    """The receiver listens where the shipped Alertmanager configuration sends to, on Alertmanager's own loopback."""
+    """The receiver has the address of the shipped Alertmanager configuration, on Alertmanager's loopback."""
     config = read(DEPLOY / "alertmanager" / "alertmanager.yml")
     urls = {urlsplit(hook["url"]).netloc for one in config["receivers"] for hook in one.get("webhook_configs", ())}
     service = SERVICES["notifications"]
@@ -159,7 +159,7 @@ def test_the_webhooks_are_received() -> None:
 
 
 def test_grafana_is_provisioned() -> None:
-    """Data sources and dashboards are where Grafana looks, and rates span the scrape interval of the SLO file."""
+    """Grafana has the data sources and dashboards, and the scrape interval of the SLO file."""
     folder, service = DEPLOY / "grafana" / "provisioning", SERVICES["grafana"]
     sources = read(folder / "datasources" / "locust-otel.yaml")["datasources"]
     interval = read(DEPLOY / "prometheus" / "compose.yml")["global"]["scrape_interval"]
@@ -174,8 +174,8 @@ def test_grafana_is_provisioned() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((DEPLOY / "otel-collector").glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_collector_knows_its_variables(path: Path) -> None:
-    """Each variable of a Collector configuration has a default, or the compose file hands it on."""
+def test_variables_of_the_collector(path: Path) -> None:
+    """Each variable of a Collector configuration has a default or a value in the compose file."""
     given = set(SERVICES["collector"]["environment"])
     for name, default in re.findall(r"\$\{env:(\w+)(:-[^}]*)?\}", path.read_text()):
         assert default or name in given, name
@@ -185,7 +185,7 @@ def test_the_collector_knows_its_variables(path: Path) -> None:
 
 
 def test_the_image_is_pinned_and_not_root() -> None:
-    """Its base is a full version, its user a number that is not 0, and its health check asks our endpoint."""
+    """The image has a base with a full version, a user that is not root, and a health check of our endpoint."""
     parser = deploy.dockerfile()
     last: dict[str, str] = {step["instruction"]: step["value"] for step in parser.structure}
     assert re.search(r"PYTHON=python:\d+\.\d+\.\d+-slim-\w+$", parser.structure[_first(parser, "ARG")]["value"])
@@ -200,20 +200,20 @@ def _first(parser: Any, instruction: str) -> int:
 
 
 def test_the_image_has_grpc() -> None:
-    """What it builds and what it installs has the extra."""
+    """The image builds and installs the extra `grpc`."""
     steps = [step["value"] for step in deploy.dockerfile().structure if step["instruction"] == "RUN"]
     assert [re.findall(r"'(?:locust-otel|\.)\[(\w+)\]'", step) for step in steps] == [["grpc"], ["grpc"]]
 
 
 def test_the_image_sets_options_only() -> None:
-    """Each variable of Locust's or ours in the image is one that is read."""
+    """Each variable of Locust or locust-otel in the image is an option."""
     own = {name for name in deploy.image_environment() if name.startswith("LOCUST")}
     assert own
     assert own <= deploy.variables()
 
 
-def test_what_the_image_copies_is_let_through() -> None:
-    """Each source of a COPY exists, and `.dockerignore` lets it (or what the wheel needs of it) through."""
+def test_copied_files() -> None:
+    """Each source of a COPY exists, and `.dockerignore` allows it or its files for the wheel."""
     allowed = [line[1:] for line in (TOP / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     for step in deploy.dockerfile().structure:
         if step["instruction"] == "COPY":
@@ -230,7 +230,7 @@ def test_what_the_image_copies_is_let_through() -> None:
 
 @pytest.mark.parametrize(("path", "document"), DOCUMENTS, ids=name_of)
 def test_kubernetes_documents_are_valid(path: Path, document: dict[str, Any]) -> None:
-    """Each satisfies Kubernetes' own schema without an unknown field; those of the Operator have its shape."""
+    """Each document satisfies Kubernetes' schema without unknown fields, or has the shape of the Operator."""
     if document["apiVersion"] != OPERATOR:
         kubernetes_validate.validate(document, "1.31", strict=True)
         return
@@ -243,16 +243,16 @@ def test_kubernetes_documents_are_valid(path: Path, document: dict[str, Any]) ->
         assert all(set(group) == {"name", "interval", "rules"} for group in document["spec"]["groups"])
 
 
-def test_a_fault_in_a_document_is_found() -> None:
-    """The validator does refuse a field that is misspelled."""
+def test_misspelled_fields() -> None:
+    """The validator refuses a misspelled field."""
     document = next(one for _, one in DOCUMENTS if one["kind"] == "Deployment")
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate({**document, "specs": {}}, "1.31", strict=True)
 
 
 @pytest.mark.parametrize("path", deploy.kustomizations(), ids=lambda path: str(path.parent.relative_to(TOP)))
-def test_what_a_kustomization_names_is_there(path: Path) -> None:
-    """Each resource, component and file exists; a folder is a kustomization, and no file lies outside of its own."""
+def test_kustomizations(path: Path) -> None:
+    """Each resource, component and file exists; a folder is a kustomization, and files are inside its folder."""
     document = read(path)
     for name in [*document.get("resources", ()), *document.get("components", ())]:
         target = path.parent / name
@@ -280,7 +280,7 @@ def pod(workload: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("path", "workload"), WORKLOADS, ids=name_of)
 def test_pods_are_confined_and_bounded(path: Path, workload: dict[str, Any]) -> None:
-    """Not root, no capability, nothing writable, no token, memory limited, and the image without a tag of its own."""
+    """Pods are not root, have no capability, token or writable folder, have limits, and take the tag of the image."""
     spec = pod(workload)
     (container,) = spec["containers"]
     assert spec["securityContext"]["runAsNonRoot"] is True
@@ -301,7 +301,7 @@ def test_pods_are_confined_and_bounded(path: Path, workload: dict[str, Any]) -> 
     ("path", "workload"), [one for one in WORKLOADS if one[1]["metadata"]["name"] != "shop"], ids=name_of
 )
 def test_locust_understands_the_pods(path: Path, workload: dict[str, Any]) -> None:
-    """Each flag is one of Locust's or ours, probes and ports agree, and the grace is longer than drain and linger."""
+    """Flags exist, probes and ports agree, and the grace period is longer than the shutdown."""
     spec = pod(workload)
     (container,) = spec["containers"]
     assert container["args"][0] == "run"
@@ -321,7 +321,7 @@ def test_locust_understands_the_pods(path: Path, workload: dict[str, Any]) -> No
 
 
 def test_jobs_end() -> None:
-    """A Job is not tried again, ends at a deadline, and its pod stays for its exit code to be read."""
+    """A Job has no retries and a deadline, and keeps its pod with the exit code."""
     jobs = [one for _, one in WORKLOADS if one["kind"] == "Job"]
     assert len(jobs) == 2
     for job in jobs:
@@ -331,7 +331,7 @@ def test_jobs_end() -> None:
 
 
 def test_settings_are_options_and_count_the_workers() -> None:
-    """The settings of the pods are Locust's or ours, and expect as many workers as there are."""
+    """The settings of the pods are options, and expect the number of workers of the Job or Deployment."""
     (generator,) = read(KUBERNETES / "base" / "kustomization.yaml")["configMapGenerator"]
     settings = dict(literal.split("=", 1) for literal in generator["literals"])
     assert set(settings) <= deploy.variables()
@@ -345,7 +345,7 @@ def test_settings_are_options_and_count_the_workers() -> None:
 
 
 def test_selectors_ports_and_names_agree() -> None:
-    """Services select pods that have their ports, the ServiceMonitor a Service with its port, and policies pods."""
+    """Services select pods with their ports, the ServiceMonitor selects a Service, and policies select pods."""
     labels = {
         (one["kind"], one["metadata"]["name"]): one["spec"]["template"]["metadata"]["labels"] for _, one in WORKLOADS
     }
@@ -375,7 +375,7 @@ def _labels(workload: dict[str, Any]) -> dict[str, str]:
 
 
 def test_the_prometheus_rule_is_the_shipped_rules() -> None:
-    """Its groups are those of the rule files, one by one."""
+    """Its groups are those of the rule files."""
     (rule,) = [one for _, one in DOCUMENTS if one["kind"] == "PrometheusRule"]
     files = sorted((DEPLOY / "prometheus" / "rules" / "30m").glob("*.yaml"))
     shipped = [group for path in files for group in read(path)["groups"]]

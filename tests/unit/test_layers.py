@@ -1,22 +1,18 @@
-"""Tests of the house: which room may import which, which library is imported where, and what things are called."""
+"""Tests of the structure of the package: imports between rooms, imports of libraries, and names."""
 
 from __future__ import annotations
 
-import argparse
 import ast
 import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import locust_otel
-from locust_otel.cli import COMMANDS
-from tests.unit.test_import import run
 
 PACKAGE = "locust_otel"
 ROOT = Path(locust_otel.__file__).parent
@@ -34,10 +30,10 @@ ROOMS: dict[str, set[str]] = {
     "project": {"core", "slo"},
     "demo": {"core", "wire", "slo", "plugin", "exporter", "review", "gameday", "project"},
 }
-"""What each room may import besides itself."""
+"""Rooms that each room may import besides itself."""
 
 DOORS: dict[str, set[str]] = {"__init__": {"core", "plugin"}, "auto": set(), "cli": {"core"}}
-"""Modules of no room, and what each may import; `cli` loads the commands of the rooms by their names."""
+"""Modules outside the rooms, and the rooms that each may import; `cli` loads the commands by their names."""
 
 LIBRARIES: dict[str, set[str]] = {
     "locust": {"plugin", "demo", "cli"},
@@ -62,10 +58,7 @@ LIBRARIES: dict[str, set[str]] = {
     "scipy": {"review.analysis"},
     "matplotlib": {"review.report.pictures"},
 }
-"""Where each library may be imported: a room, a folder or a module."""
-
-BESIDE_LOCUST = ("core", "wire", "slo", "exporter", "review", "gameday", "project")
-"""Rooms that run without Locust: in the exporter's process, or in a command."""
+"""Rooms, folders or modules that may import each library."""
 
 SAME_IDEA = {
     "__init__",
@@ -74,17 +67,17 @@ SAME_IDEA = {
     "schema",  # the shape of a YAML file
     "settings",  # what the user asked for
 }
-"""Names of modules that several rooms may have."""
+"""Names of modules that several rooms may use."""
 
 TOPICS = {
     "exporter/test_parity.py": "the endpoint and OTLP against each other",
     "wire/test_hostile.py": "reports that a hostile worker might send",
 }
-"""Tests of no single module."""
+"""Tests that do not belong to one module."""
 
 
 def modules() -> dict[str, Path]:
-    """Return the modules of the package by their name within it; the examples that a wheel has are left out."""
+    """Return the modules of the package by their names in it, without the examples of a wheel."""
     return {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
         for path in sorted(ROOT.rglob("*.py"))
@@ -98,12 +91,12 @@ FOLDERS = sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.rglob("__in
 
 @cache
 def tree(path: Path) -> ast.Module:
-    """Return a file, parsed."""
+    """Return the syntax tree of a file."""
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def imported(path: Path, module: str) -> Iterator[tuple[str, str]]:
-    """Yield what a module imports, in functions too: the dotted name, and the name taken from it if any."""
+    """Yield the imports of a module, also in functions: the dotted name, and the name imported from it if any."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
@@ -116,10 +109,10 @@ def imported(path: Path, module: str) -> Iterator[tuple[str, str]]:
             yield from ((base, alias.name) for alias in node.names)
 
 
-def own(path: Path, module: str) -> Iterator[tuple[str, str]]:
-    """Yield what a module imports of the package: the module, and the name taken from it if any.
+def internal(path: Path, module: str) -> Iterator[tuple[str, str]]:
+    """Yield the imports from the package: the module, and the name imported from it if any.
 
-    The root is left out: it has lazy names only.
+    Imports of the root, which has only lazy names, are left out.
     """
     for base, name in imported(path, module):
         if base.split(".")[0] != PACKAGE:
@@ -133,34 +126,34 @@ def own(path: Path, module: str) -> Iterator[tuple[str, str]]:
 
 
 def room(module: str) -> str:
-    """Return the room of a module, or the door that it is."""
+    """Return the room of a module, or the module itself if it is outside the rooms."""
     return module.partition(".")[0]
 
 
 def is_within(module: str, places: set[str]) -> bool:
-    """Return whether a module is one of these places, or in one of them."""
+    """Return whether a module is one of these places, or is in one of them."""
     return any(module == place or module.startswith(f"{place}.") for place in places)
 
 
 def test_the_rooms_are_those_of_the_table() -> None:
-    """At the top of the package are the rooms and the doors, and nothing else."""
+    """The top of the package has only the rooms and the doors."""
     assert {room(name) for name in MODULES} == {*ROOMS, *DOORS}
     assert {path.stem for path in ROOT.glob("*.py")} == set(DOORS)
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_room_imports_only_what_it_may(name: str) -> None:
-    """A module imports its own room and those of the table; of another room no private name."""
+    """A module imports only its own room and the rooms of the table, and no private names of other rooms."""
     allowed = {room(name), *(ROOMS | DOORS)[room(name)]}
-    for other, taken in own(MODULES[name], name):
+    for other, taken in internal(MODULES[name], name):
         assert room(other) in allowed, f"{name} imports {other}"
         is_private = any(part.startswith("_") for part in (*other.split("."), taken))
         assert not is_private or room(other) == room(name), f"{name} imports {other}: {taken}"
 
 
-def test_no_module_imports_itself_by_way_of_others() -> None:
-    """Modules can be read in the order of their imports: there is no cycle, in functions neither."""
-    edges = {name: {other for other, _ in own(path, name)} - {name} for name, path in MODULES.items()}
+def test_no_import_cycles() -> None:
+    """Imports have no cycles, also in functions."""
+    edges = {name: {other for other, _ in internal(path, name)} - {name} for name, path in MODULES.items()}
     while True:
         ends = {name for name, others in edges.items() if not others & set(edges)} | set(edges).difference(
             *edges.values()
@@ -172,7 +165,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 
 
 def test_each_library_has_its_places() -> None:
-    """A library is imported where the design has a place for it, and none that has no place."""
+    """A library is imported only in its places of the table."""
     wrong = []
     for name, path in MODULES.items():
         for library in sorted({base.split(".")[0] for base, _ in imported(path, name)}):
@@ -183,28 +176,8 @@ def test_each_library_has_its_places() -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("name", BESIDE_LOCUST)
-def test_what_runs_beside_locust_loads_nothing_of_it(name: str) -> None:
-    """With all modules of a room loaded, and so all that they import, there is neither Locust nor gevent."""
-    names = [f"{PACKAGE}.{module}" for module in MODULES if room(module) == name and not module.endswith("__main__")]
-    code = (
-        f"import importlib, json, sys\nfor name in {names!r}:\n    importlib.import_module(name)\n"
-        "print(json.dumps(sorted({'locust', 'gevent', 'greenlet', 'zope'} & set(sys.modules))))"
-    )
-    assert run(code) == []
-
-
-def test_each_room_holds_its_commands() -> None:
-    """Each module with a command is in the table of the commands, under the name that its parser has."""
-    assert {f"{PACKAGE}.{name}" for name in MODULES if name.endswith("command")} == set(COMMANDS.values())
-    for name, module in COMMANDS.items():
-        commands = argparse.ArgumentParser().add_subparsers()
-        import_module(module).add_to(commands)
-        assert list(commands.choices) == [name]
-
-
 def test_homonyms() -> None:
-    """Two modules, or two public classes, have one name only where they are the same idea."""
+    """Two modules, or two public classes, share a name only if they are the same idea."""
     places = defaultdict(list)
     for name, path in MODULES.items():
         if path.stem not in SAME_IDEA:
@@ -212,11 +185,11 @@ def test_homonyms() -> None:
         for node in tree(path).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places[f"class {node.name}"].append(name)
-    assert {what: names for what, names in places.items() if len(names) > 1} == {}
+    assert {homonym: names for homonym, names in places.items() if len(names) > 1} == {}
 
 
 def test_tests_mirror_the_package() -> None:
-    """Each unit test lies where its module lies, and has its name."""
+    """Each unit test has the folder and the name of its module."""
     strays = [
         str(path.relative_to(TESTS))
         for path in sorted(TESTS.rglob("test_*.py"))
@@ -227,8 +200,8 @@ def test_tests_mirror_the_package() -> None:
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_a_room_says_what_it_is_for(folder: str) -> None:
-    """The `__init__` of a room is a paragraph and no code, so that to load one module loads no others."""
+def test_docstrings_of_rooms(folder: str) -> None:
+    """The `__init__` of a room is a paragraph without code, so that the import of a module imports no other module."""
     module = tree(ROOT / folder / "__init__.py")
     assert len(module.body) == 1
     text = ast.get_docstring(module) or ""
@@ -238,7 +211,7 @@ def test_a_room_says_what_it_is_for(folder: str) -> None:
 
 
 def test_the_map_names_every_room() -> None:
-    """The map of CONTRIBUTING.md has a line for each room and each folder in one, and for none that is gone."""
+    """The map of CONTRIBUTING.md has a line for each room and each of its folders, and no other lines."""
     text = (REPOSITORY / "CONTRIBUTING.md").read_text("utf-8")
     section = text.partition("## Where things are")[2].partition("\n## ")[0]
     named = re.findall(r"^\| `([a-z_/]+)/` \|", section, re.MULTILINE)
@@ -247,8 +220,8 @@ def test_the_map_names_every_room() -> None:
         assert (ROOT / path).exists() or (REPOSITORY / path).exists(), path
 
 
-def test_the_test_sees_imports(tmp_path: Path) -> None:
-    """The reading of imports finds each kind of them, in functions and under `if` too."""
+def test_imports_are_recognised(tmp_path: Path) -> None:
+    """`internal` and `imported` find each kind of import, also in functions and under `if`."""
     path = tmp_path / "run.py"
     path.write_text(
         "import locust_otel\nimport locust_otel.plugin.bridge\nfrom locust_otel import core, register\n"
@@ -257,16 +230,16 @@ def test_the_test_sees_imports(tmp_path: Path) -> None:
         "if TYPE_CHECKING:\n    from locust_otel.demo.shop import ShopProcess\n",
         encoding="utf-8",
     )
-    assert list(own(path, "exporter.page")) == [
+    assert list(internal(path, "exporter.page")) == [
         ("plugin.bridge", ""), ("core", ""), ("exporter.session", ""), ("exporter.process", ""),
         ("exporter.run", "Run"), ("exporter.run", "_hidden"), ("cli", "main"), ("demo.shop", "ShopProcess"),
     ]  # fmt: skip
     assert ("locust.env", "") in list(imported(path, "run"))
 
 
-def test_durations_come_from_clocks_that_nobody_sets() -> None:
-    """No difference is taken of wall-clock times, which a step of the clock falsifies; but with a date in a header."""
-    found = []
+def test_durations_use_monotonic_clocks() -> None:
+    """No code subtracts wall-clock times, which may jump; the exception is a date in an HTTP header."""
+    differences = []
     for path in sorted(ROOT.rglob("*.py")):
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Sub):
@@ -277,5 +250,5 @@ def test_durations_come_from_clocks_that_nobody_sets() -> None:
                     if isinstance(call, ast.Call)
                 }
                 if names & {"time", "time.time", "time_ns", "time.time_ns", "datetime.now"}:
-                    found.append(f"{path.relative_to(ROOT)}: {ast.unparse(node)}")
-    assert found == ["exporter/otlp/sender.py: parsedate_to_datetime(text).timestamp() - time()"]
+                    differences.append(f"{path.relative_to(ROOT)}: {ast.unparse(node)}")
+    assert differences == ["exporter/otlp/sender.py: parsedate_to_datetime(text).timestamp() - time()"]

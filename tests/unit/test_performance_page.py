@@ -1,4 +1,4 @@
-"""The page of figures, and its pictures."""
+"""Tests of the performance page, its pictures, and the trends of the soak test."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ KNOWN = json.loads((DOCS / "performance.json").read_text())
 
 
 @pytest.mark.parametrize("name", page.files(KNOWN))
-def test_page_is_made_of_what_was_measured(name: str) -> None:
-    """Page and pictures say what `performance.json` has, and nothing else."""
+def test_page_is_up_to_date(name: str) -> None:
+    """Page and pictures are generated from `performance.json`."""
     assert (DOCS / name).read_text() == page.files(KNOWN)[name], "run python -m tests.bench.report --page"
 
 
-def test_picture_is_well_formed_and_says_what_it_shows() -> None:
-    """A picture is XML with a title and a description, and its points lie where the axes say."""
+def test_picture() -> None:
+    """A picture is XML with a title and a description, and its points match the axes."""
     text = svg("A & B", "Words <here>", [Panel("y", "x", {"up": [(0.0, 0.0), (10.0, 100.0)]})])
     tree = ElementTree.fromstring(text)  # noqa: S314  # our own
     name = "{http://www.w3.org/2000/svg}"
@@ -41,8 +41,8 @@ def _look(at_s: float, rss: float) -> soak.Look:
     )  # fmt: skip
 
 
-def test_soak_tells_what_grows() -> None:
-    """Half a MiB a minute is growth, half a MiB once is none; the first minute is not looked at."""
+def test_trends_of_the_soak() -> None:
+    """Half a MiB a minute is growth, half a MiB once is not; the first minute is ignored."""
     times = [30.0 * number for number in range(1, 21)]
     growing = soak.trends([_look(at_s, 100 + at_s / 120) for at_s in times])
     flat = soak.trends([_look(at_s, 100.0 if at_s >= 60 else 50.0) for at_s in times])

@@ -1,4 +1,4 @@
-"""Tests of the load shapes: how many users at which moment, and which shape Locust takes."""
+"""Tests of the load shapes: their users over time, and the choice of a shape."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def shapes(monkeypatch: pytest.MonkeyPatch, **environment: str) -> dict[str, Any
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    _, found = load_locustfile(str(FILE))
-    return {type(shape).__name__: shape for shape in found}
+    _, instances = load_locustfile(str(FILE))
+    return {type(shape).__name__: shape for shape in instances}
 
 
 def users(shape: Any, monkeypatch: pytest.MonkeyPatch, *seconds: float) -> list[int | None]:
-    """Return the users a shape asks for at these moments; None where it ends."""
+    """Return the users of a shape at these times; None after its end."""
     result = []
     for second in seconds:
         monkeypatch.setattr(shape, "get_run_time", lambda second=second: second)
@@ -41,25 +41,25 @@ def users(shape: Any, monkeypatch: pytest.MonkeyPatch, *seconds: float) -> list[
     ],
 )
 def test_users(name: str, expected: list[int | None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each shape has its users at its moments, and ends with its time."""
+    """Each shape has its users over time, and ends."""
     offered = shapes(monkeypatch, SHAPE=name, SHAPE_USERS="160", SHAPE_TIME="90")
-    assert [each.lower() for each in offered] == [name]
+    assert [title.lower() for title in offered] == [name]
     (shape,) = offered.values()
     assert users(shape, monkeypatch, 0, 25, 72, 80, 89, 91) == expected
 
 
-def test_the_spike_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All users are there from two fifths to three fifths of the time."""
+def test_spike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The spike lasts from two fifths to three fifths of the time."""
     shape = shapes(monkeypatch, SHAPE_USERS="100", SHAPE_TIME="100")["Spike"]
     assert users(shape, monkeypatch, 39, 41, 59, 61) == [25, 100, 100, 25]
 
 
 def test_all_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a choice all are offered, and the steps come first: Locust takes them."""
+    """Without a choice the file has all shapes; Locust uses the first, the steps."""
     assert list(shapes(monkeypatch)) == ["Steps", "Ramp", "Spike", "Soak"]
 
 
-def test_an_unknown_shape_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shape that is none is refused by name."""
+def test_unknown_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown shape is an error with the names of the shapes."""
     with pytest.raises(ValueError, match=r"SHAPE=stairs is none of steps, ramp"):
         shapes(monkeypatch, SHAPE="stairs")

@@ -17,7 +17,7 @@ Latency = Callable[[Floats, Floats], Floats]
 
 
 def stairs(high: int, length_s: int = 360, count: int = 8, step_s: int = 40) -> Floats:
-    """Return users that climb in steps and stay at the top."""
+    """Return numbers of users that rise in steps and stay at the highest step."""
     step = np.minimum(np.arange(length_s) // step_s, count - 1)
     result: Floats = np.round(high * (step + 1) / count).astype(np.float64)
     return result

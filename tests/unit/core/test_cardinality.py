@@ -1,4 +1,4 @@
-"""Tests of how many series a run may have."""
+"""Tests of the limits on the number of series of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from locust_otel.core.catalogue import OTHER
 
 
 def test_names_fold_once_there_are_too_many() -> None:
-    """The first pairs of method and name keep series of their own; later names become `_OTHER` under a known method."""
+    """The first pairs of method and name keep their own series; later names become `_OTHER` under a known method."""
     names = Names(2)
     assert names.admitted("GET", "/a") == ("GET", "/a")
     assert names.admitted("POST", "/a") == ("POST", "/a")
@@ -19,8 +19,8 @@ def test_names_fold_once_there_are_too_many() -> None:
     assert names.all == {("GET", "/a"), ("POST", "/a")}
 
 
-def test_names_that_are_grouped() -> None:
-    """Names that differ in their ids alone take one place."""
+def test_grouped_names() -> None:
+    """Names that differ only in ids share one series."""
     names = Names(2, groups=True)
     assert {names.admitted("GET", f"/items/{n}") for n in range(9)} == {("GET", "/items/[id]")}
     assert names.admitted("GET", "/") == ("GET", "/")
@@ -29,7 +29,7 @@ def test_names_that_are_grouped() -> None:
 
 
 def test_admit_only() -> None:
-    """The given names get series, earlier ones keep theirs, and no other is admitted though there is room."""
+    """The given names get series, earlier names keep theirs, and no other name is admitted below the limit."""
     names = Names(100)
     names.admitted("GET", "/mine")
     names.admit_only([("GET", "/a"), ("PUT", "/b")])
@@ -41,7 +41,7 @@ def test_admit_only() -> None:
 
 
 def test_names_of_objectives_are_kept() -> None:
-    """A name of an objective is never folded, with any method, however many others there are."""
+    """A name of an objective is never folded, for any method and any number of other names."""
     names = Names(1, ["/kept"])
     assert names.admitted("GET", "/a") == ("GET", "/a")
     assert names.admitted("GET", "/b") == ("GET", OTHER)
@@ -63,7 +63,7 @@ def test_error_types_are_bounded() -> None:
 
 
 def test_a_copy_decides_the_same() -> None:
-    """Both are part of what a successor of the exporter gets."""
+    """Both survive pickling, because a restarted exporter continues with a copy."""
     names, types = Names(1, ["/kept"]), ErrorTypes()
     names.admitted("GET", "/a")
     for number in range(MAX_ERROR_TYPES):

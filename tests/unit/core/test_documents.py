@@ -1,4 +1,4 @@
-"""Tests of documents: plain YAML as texts with lines, and everything else refused within a bound."""
+"""Tests of documents: plain YAML with line numbers, and the refusal of everything else."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from locust_otel.core.errors import ConfigurationError
 
 
 def document(text: str | bytes) -> Document:
-    """Return a document of this text."""
+    """Return a document with this text."""
     return Document("a.yaml", text.encode() if isinstance(text, str) else text, "x")
 
 
 def refused(text: str | bytes) -> tuple[str, str]:
-    """Return where and under which slug a text is refused."""
+    """Return the place and the slug of the error for a text."""
     with pytest.raises(ConfigurationError) as caught:
         document(text)
     assert "secret" not in str(caught.value)
@@ -24,7 +24,7 @@ def refused(text: str | bytes) -> tuple[str, str]:
 
 
 def test_values_stay_as_they_were_written() -> None:
-    """Nothing is made of a text, whatever YAML would; only what is not there is None."""
+    """Values are the text of the file, not YAML numbers, booleans or dates; only a missing value is None."""
     text = "a: 0.990\nb: 1:30\nc: yes\nd: '99%'\ne: 2026-11-22\nf:\ng: ~\nh: '~'\n"
     text += "i: [1, null]\nj: {k: 0x10}\nl: |\n  m\n"
     assert document(text).values == {
@@ -35,45 +35,57 @@ def test_values_stay_as_they_were_written() -> None:
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing", "---", "~", "null\n", "\ufeff"])
 def test_an_empty_file(text: str) -> None:
-    """A file of nothing is None."""
+    """A file without a value is None."""
     assert document(text).values is None
 
 
 def test_a_byte_order_mark_and_windows_lines() -> None:
-    """What editors on Windows write is read, and its lines are counted."""
-    found = document(b"\xef\xbb\xbfa: b\r\nc: d\r\n")
-    assert found.values == {"a": "b", "c": "d"}
-    assert found.where(("c",)) == "a.yaml:2: c"
+    """Files of Windows editors are read, with correct lines."""
+    parsed = document(b"\xef\xbb\xbfa: b\r\nc: d\r\n")
+    assert parsed.values == {"a": "b", "c": "d"}
+    assert parsed.where(("c",)) == "a.yaml:2: c"
 
 
 def test_where() -> None:
-    """A place has its own line, and what is not there that of the nearest thing around it."""
-    found = document("a:\n  b:\n    - c\n    - d: 1\n      e: 2\n")
-    assert found.where(()) == "a.yaml:1"
-    assert found.where(("a", "b", 1, "e")) == "a.yaml:5: a.b.1.e"
-    assert found.where(("a", "b", 1, "f", "g")) == "a.yaml:4: a.b.1.f.g"
-    assert found.where(("x",)) == "a.yaml:1: x"
+    """A place has its line; a missing place has the line of the nearest mapping or list around it."""
+    parsed = document("a:\n  b:\n    - c\n    - d: 1\n      e: 2\n")
+    assert parsed.where(()) == "a.yaml:1"
+    assert parsed.where(("a", "b", 1, "e")) == "a.yaml:5: a.b.1.e"
+    assert parsed.where(("a", "b", 1, "f", "g")) == "a.yaml:4: a.b.1.f.g"
+    assert parsed.where(("x",)) == "a.yaml:1: x"
 
 
 def test_keys_in_errors_are_short_and_on_one_line() -> None:
-    """A key that is long, or has a line break, does not make an error hard to read."""
-    found = document('"a\\nb": 1\n? ' + "x" * 5_000 + "\n: 2\n")
-    assert found.where(("a\nb",)) == "a.yaml:1: 'a\\nb'"
-    assert len(found.where(("x" * 5_000,))) < 150
+    """Keys in errors are at most 100 characters, without line breaks."""
+    parsed = document('"a\\nb": 1\n? ' + "x" * 5_000 + "\n: 2\n")
+    assert parsed.where(("a\nb",)) == "a.yaml:1: 'a\\nb'"
+    assert parsed.where(("x" * 5_000,)) == f"a.yaml:2: {'x' * 99}…"
 
 
 def test_duplicate_keys() -> None:
-    """A key that is there twice is told with both lines, and the first value stays."""
-    found = document("a: 1\nb:\n  c: 2\n  c: {d: 1}\na: 3\n")
-    assert found.values == {"a": "1", "b": {"c": "2"}}
-    assert [(p.where, p.slug) for p in found.problems] == [
+    """A duplicate key is a problem with both lines, and keeps its first value."""
+    parsed = document("a: 1\nb:\n  c: 2\n  c: {d: 1}\na: 3\n")
+    assert parsed.values == {"a": "1", "b": {"c": "2"}}
+    assert [(p.where, p.slug) for p in parsed.problems] == [
         ("a.yaml:4: b.c", "x-duplicate-key"), ("a.yaml:5: a", "x-duplicate-key"),
     ]  # fmt: skip
-    assert "line 1" in found.problems[1].found
+    assert "line 1" in parsed.problems[1].found
 
 
-def test_keys_that_are_no_text() -> None:
-    """A list as a key has no name."""
+def test_problems_are_raised_by_line() -> None:
+    """One error has all problems in the order of the lines, and problems of other files last."""
+    parsed = document("a: 1\nb: 2\n")
+    parsed.raise_problems()
+    parsed.problems.append(ConfigurationError("b.yaml:1", "7 is wrong.", "Write 8.", slug="other"))
+    for key in "ba":
+        parsed.refuse((key,), "7 is wrong.", "Write 8.", key)
+    with pytest.raises(ConfigurationError) as caught:
+        parsed.raise_problems()
+    assert [problem.where for problem in caught.value.problems] == ["a.yaml:1: a", "a.yaml:2: b", "b.yaml:1"]
+
+
+def test_keys_that_are_not_text() -> None:
+    """A list as a key has the name `?`."""
     assert document("? [a]\n: b\n").values == {"?": "b"}
 
 
@@ -89,8 +101,8 @@ BOMB = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}]\n" for a, b in 
     ],
     ids=lambda value: repr(value)[:20],
 )  # fmt: skip
-def test_what_is_not_plain(text: str, line: int) -> None:
-    """Anchors, aliases, tags and deep nesting are refused where they begin, before they can do harm."""
+def test_not_plain(text: str, line: int) -> None:
+    """Anchors, aliases, tags and deep nesting are refused at the line where they start."""
     assert refused(text) == (f"a.yaml:{line}", "x-not-plain")
 
 
@@ -104,13 +116,13 @@ def test_what_is_not_plain(text: str, line: int) -> None:
     ],
     ids=lambda value: repr(value)[:20],
 )  # fmt: skip
-def test_what_is_no_yaml(text: str | bytes, line: int) -> None:
-    """What is not one YAML document in UTF-8 is refused with a line, and nothing of it is quoted."""
+def test_not_yaml(text: str | bytes, line: int) -> None:
+    """Anything but one YAML document in UTF-8 is refused with a line, and the error quotes nothing."""
     assert refused(text) == (f"a.yaml:{line}", "x-syntax")
 
 
 def test_reading(tmp_path: Path) -> None:
-    """A file is read up to a mebibyte, and not beyond."""
+    """A file may have 1 MiB and not a byte more."""
     path = tmp_path / "a.yaml"
     path.write_bytes(b"x" * MAX_BYTES)
     assert len(read(path, "here", "x")) == MAX_BYTES
@@ -121,8 +133,8 @@ def test_reading(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["none", ".", "a\x00b", "x" * 5_000, "-----BEGIN KEY-----\nabc"])
-def test_what_cannot_be_read(tmp_path: Path, name: str) -> None:
-    """What is no readable file is refused, in a short line that shows no pasted key."""
+def test_unreadable_files(tmp_path: Path, name: str) -> None:
+    """An unreadable path is refused in a short line that does not quote a pasted key."""
     with pytest.raises(ConfigurationError) as caught:
         read(tmp_path / name, "here", "x")
     assert caught.value.slug == "x-unreadable"

@@ -1,4 +1,4 @@
-"""Tests of events: what one is, and a bounded rate."""
+"""Tests of events and of their rate limit."""
 
 from __future__ import annotations
 
@@ -10,42 +10,36 @@ from locust_otel.core.events import Event, RateLimit
 
 
 def test_defaults() -> None:
-    """An event is of now, for information, without attributes and trace, and cannot be changed."""
+    """An event has the current time and the severity INFO; attributes are not shared between events."""
     before = time()
     event = Event("locust.run.start", "text")
     assert before <= event.timestamp <= time()
     assert (event.severity, dict(event.attributes), event.trace_id, event.span_id) == ("INFO", {}, "", "")
-    with pytest.raises(AttributeError):
-        event.body = "other"  # type: ignore[misc]
     assert Event("a", "b").attributes is not event.attributes
 
 
 class Clock:
-    """A clock to turn."""
+    """Clock of a test."""
 
     now = 50.0
 
     def __call__(self) -> float:
-        """Return what it shows."""
+        """Return the time."""
         return self.now
 
 
-def test_rate() -> None:
-    """A burst of ten, then one a second, and after a long pause again no more than the burst."""
+def test_burst() -> None:
+    """The limit allows ten events, then one a second, and after a long pause ten again."""
     clock = Clock()
     rate = RateLimit(clock=clock)
-    assert [rate.allows() for _ in range(12)] == [True] * 10 + [False] * 2
-    clock.now += 0.5
-    assert not rate.allows()
-    clock.now += 0.5
-    assert [rate.allows(), rate.allows()] == [True, False]
-    clock.now += 3600
-    assert [rate.allows() for _ in range(12)] == [True] * 10 + [False] * 2
+    for pause_s, allowed, refused in ((0, 10, 2), (0.5, 0, 1), (0.5, 1, 1), (3600, 10, 2)):
+        clock.now += pause_s
+        assert [rate.allows() for _ in range(allowed + refused)] == [True] * allowed + [False] * refused
 
 
 @pytest.mark.parametrize("burst", [1, 10, 50])
-def test_rate_in_the_long_run(burst: float) -> None:
-    """Over an hour of steady demand the burst and one a second are allowed; refused ones count for nothing."""
+def test_long_run(burst: float) -> None:
+    """Steady demand over an hour is allowed the burst and one event a second; refused events do not count."""
     clock = Clock()
     rate = RateLimit(burst, clock)
     allowed = 0

@@ -1,4 +1,4 @@
-"""Tests of the families: every number of a snapshot, under the right name and labels, once."""
+"""Tests of the families: every number of a snapshot, with its name and labels."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tests.unit.factories import Load, health, record, rich_load, rich_snapshot,
 
 
 def values(taken: Snapshot, scopes: frozenset[Scope] = ALL_SCOPES) -> dict[str, dict[tuple[str, ...], float]]:
-    """Return value by name and label values; of a histogram how many it counted."""
-    found: dict[str, dict[tuple[str, ...], float]] = {}
+    """Return the values by name and label values; the value of a histogram is its count."""
+    by_name: dict[str, dict[tuple[str, ...], float]] = {}
     for family in families(taken, scopes):
-        points = found.setdefault(family.metric.name, {})
+        points = by_name.setdefault(family.metric.name, {})
         for point in family.points:
             assert len(point.labels) == len(family.label_names)
             assert point.labels not in points
             points[point.labels] = sum(point.counts.values()) if isinstance(point, HistogramPoint) else point.value
-    return found
+    return by_name
 
 
 def test_values_of_a_rich_snapshot() -> None:
-    """Each number of the snapshot comes out under the right labels."""
+    """Each number of the snapshot has its name and labels."""
     expected: Mapping[str, dict[tuple[str, ...], float]] = {
         "locust_requests_total": {
             ("run-1", "GET", "/", "Shopper", "success"): 6,
@@ -108,7 +108,7 @@ def test_values_of_a_rich_snapshot() -> None:
 
 
 def test_sums_are_those_of_the_requests() -> None:
-    """The sum of a histogram is that of the durations in seconds."""
+    """The sum of a histogram is the sum of its durations in seconds."""
     sums = {
         (family.metric, *point.labels): point.sum
         for family in families(rich_snapshot())
@@ -123,62 +123,63 @@ def test_sums_are_those_of_the_requests() -> None:
 
 
 def test_before_the_first_run() -> None:
-    """Before the first run there is our own health, the workers, and nothing of requests or a run."""
+    """Before the first run there are health and workers, but no requests and no run."""
     taken = snapshot(None, workers=(worker(),), worker_states={"ready": 1}, workers_expected=2)
-    found = values(taken)
-    assert found["locust_workers"]["", "ready"] == 1
-    assert found["locust_workers_expected"] == {("",): 2}
-    assert found["locust_worker_users"] == {("", "host-0"): 7}
-    assert found["locust_otel_series"] == {(): 0}
-    assert not [name for name in found if name.startswith(("locust_request", "locust_run", "locust_users"))]
+    exported = values(taken)
+    assert exported["locust_workers"]["", "ready"] == 1
+    assert exported["locust_workers_expected"] == {("",): 2}
+    assert exported["locust_worker_users"] == {("", "host-0"): 7}
+    assert exported["locust_otel_series"] == {(): 0}
+    assert not [name for name in exported if name.startswith(("locust_request", "locust_run", "locust_users"))]
 
 
-def test_a_local_run_has_no_workers() -> None:
-    """In a local run the state of workers is absent, and its own process is there as the generator."""
-    found = values(snapshot(rich_load(), workers=(worker(),)))
-    assert not {"locust_workers", "locust_workers_expected"} & found.keys()
-    assert found["locust_worker_users"] == {("run-1", "host-0"): 7}
+def test_a_local_run_without_slo_file() -> None:
+    """A local run has no worker states and its own process as the generator; no SLO file means no objectives."""
+    exported = values(snapshot(rich_load(), workers=(worker(),)))
+    assert not [name for name in exported if name.startswith(("locust_workers", "locust_slo_"))]
+    assert exported["locust_worker_users"] == {("run-1", "host-0"): 7}
 
 
-def test_what_is_not_measured_is_absent() -> None:
-    """A number that is not known yet has no point; it is not 0."""
+def test_unmeasured_values_are_absent() -> None:
+    """A value without a measurement has no point instead of 0."""
     taken = snapshot(rich_load(), workers=(worker(cpu_ratio=None, memory_bytes=None),))
     taken = dataclasses.replace(taken, health=health(unreconciled=None, last_exports={}))
-    found = values(taken)
-    assert found["locust_worker_cpu_utilization_ratio"] == {}
-    assert found["locust_worker_memory_bytes"] == {}
-    assert found["locust_otel_last_export_timestamp_seconds"] == {}
-    assert "locust_otel_unreconciled_requests" not in found
+    exported = values(taken)
+    assert exported["locust_worker_cpu_utilization_ratio"] == {}
+    assert exported["locust_worker_memory_bytes"] == {}
+    assert exported["locust_otel_last_export_timestamp_seconds"] == {}
+    assert "locust_otel_unreconciled_requests" not in exported
 
 
-def test_measured_zeros_are_there() -> None:
-    """A CPU of 0 and nothing unreconciled are numbers, not holes."""
+def test_measured_zeros_are_present() -> None:
+    """Measured zeros have points."""
     taken = snapshot(Load(slow_s=5, max_names=5), workers=(worker(cpu_ratio=0.0, users=0),))
     taken = dataclasses.replace(taken, health=health(unreconciled=0))
-    found = values(taken)
-    assert found["locust_worker_cpu_utilization_ratio"] == {("run-1", "host-0"): 0}
-    assert found["locust_otel_unreconciled_requests"] == {(): 0}
-    assert found["locust_requests_total"] == {}
+    exported = values(taken)
+    assert exported["locust_worker_cpu_utilization_ratio"] == {("run-1", "host-0"): 0}
+    assert exported["locust_otel_unreconciled_requests"] == {(): 0}
+    assert exported["locust_requests_total"] == {}
 
 
-def test_one_slow_generator_makes_a_run_invalid() -> None:
+@pytest.mark.parametrize(("reasons", "is_valid"), [((), 1), (("lag",), 0)])
+def test_one_slow_generator_makes_a_run_invalid(reasons: tuple[str, ...], is_valid: int) -> None:
     """A run is valid while each of its generators keeps up."""
-    taken = snapshot(rich_load(), workers=(worker(), worker("host-1", reasons=("lag",))))
-    assert values(taken)["locust_run_valid"] == {("run-1",): 0}
+    taken = snapshot(rich_load(), workers=(worker(), worker("host-1", reasons=reasons)))
+    assert values(taken)["locust_run_valid"] == {("run-1",): is_valid}
 
 
 @pytest.mark.parametrize("state", ["spawning", "running", "stopping", "stopped", "lost"])
 def test_state_and_activity(state: str) -> None:
-    """One state is 1 and the others are 0; a run that stopped, or was lost, is not active."""
+    """The current state is 1 and the others are 0."""
     is_active = state not in {"stopped", "lost"}
-    found = values(snapshot(rich_load(), state=state, active=is_active))
-    assert {labels[1] for labels, value in found["locust_run_state"].items() if value} == {state}
-    assert len(found["locust_run_state"]) == 5
-    assert found["locust_run_active"] == {("run-1",): int(is_active)}
+    exported = values(snapshot(rich_load(), state=state, active=is_active))
+    assert {labels[1] for labels, value in exported["locust_run_state"].items() if value} == {state}
+    assert len(exported["locust_run_state"]) == 5
+    assert exported["locust_run_active"] == {("run-1",): int(is_active)}
 
 
 def test_run_labels_of_the_user() -> None:
-    """The labels a user gave stand on the info metric, and on no other."""
+    """The user's labels are labels of the info metric only."""
     info = {"host": "h", "locustfile": "f", "profile": "", "version": "2.47", "git_sha": "3f9a", "team": "a b"}
     for family in families(snapshot(rich_load(), info=info)):
         if family.metric.name == "locust_run_info":
@@ -188,13 +189,8 @@ def test_run_labels_of_the_user() -> None:
             assert family.label_names == family.metric.labels
 
 
-def test_without_an_slo_file_no_objectives() -> None:
-    """Without an SLO file nothing is said of objectives."""
-    assert not [name for name in values(snapshot(rich_load())) if name.startswith("locust_slo_")]
-
-
 def test_a_failure_alone_has_its_success_at_zero() -> None:
-    """A ratio needs both outcomes: the one that never happened is there at 0."""
+    """An outcome without requests has a point at 0, because a failure ratio needs both outcomes."""
     aggregate = Load(slow_s=5, max_names=5)
     record(aggregate, SeriesKey("GET", "/", "", "failure"), [1])
     assert values(snapshot(aggregate))["locust_requests_total"] == {
@@ -205,12 +201,21 @@ def test_a_failure_alone_has_its_success_at_zero() -> None:
 
 @pytest.mark.parametrize("scopes", [ALL_SCOPES, MASTER_SCOPES, WORKER_SCOPES, frozenset({Scope.HEALTH})], ids=len)
 def test_scopes(scopes: frozenset[Scope]) -> None:
-    """A process exports the metrics of its scopes, all of them, and no others."""
-    found = [family.metric for family in families(rich_snapshot(), scopes)]
-    assert found == [metric for metric in CATALOGUE if metric.scope in scopes]
+    """A process exports all metrics of its scopes, and no others."""
+    exported = [family.metric for family in families(rich_snapshot(), scopes)]
+    assert exported == [metric for metric in CATALOGUE if metric.scope in scopes]
 
 
 def test_with_workers_exporting_each_number_has_one_source() -> None:
-    """What the master and what the workers export share only what each says of itself."""
+    """Master and workers share only the scope of their own health."""
     assert {Scope.HEALTH} == MASTER_SCOPES & WORKER_SCOPES
     assert MASTER_SCOPES | WORKER_SCOPES == ALL_SCOPES
+
+
+@pytest.mark.parametrize("has_run", [True, False])
+def test_start_times(has_run: bool) -> None:
+    """Metrics of a run start with the run, and metrics of health with the process, like all before the first run."""
+    source = snapshot(rich_load() if has_run else None, workers=(worker(),))
+    starts = {family.metric: family.start_time for family in families(source)}
+    assert starts[catalogue.WORKER_USERS] == (1_764_000_000.25 if has_run else 1_763_999_990.5)
+    assert starts[catalogue.LISTENER_ERRORS] == 1_763_999_990.5

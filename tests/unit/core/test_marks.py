@@ -1,4 +1,4 @@
-"""Tests of marks: texts, kinds, how many different ones, and how a mark is asked for over HTTP."""
+"""Tests of marks: texts, kinds, the limit of different marks, and requests over HTTP."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-import locust_otel
 from locust_otel.core.marks import MAX_BODY_BYTES, Marked, MarkError, answered, cleaned, folded
 
 JSON = "application/json"
@@ -27,40 +26,40 @@ JSON = "application/json"
     ],
 )
 def test_texts(text: str, mark: str) -> None:
-    """A mark is one line of at most 200 characters that every exporter can write."""
+    """A mark is one line of at most 200 printable characters."""
     assert cleaned(text, "note") == (mark, "note")
 
 
 @pytest.mark.parametrize("text", ["", " \n\t", "\x00", None, 7, ["db"], b"db"])
-def test_no_text(text: object) -> None:
-    """What is empty or no text is refused."""
+def test_invalid_texts(text: object) -> None:
+    """An empty text, or a value that is not a text, is refused."""
     with pytest.raises(MarkError, match=r"empty|is a text, not a"):
         cleaned(text, "note")
 
 
 @pytest.mark.parametrize("kind", ["fault", "a", "_", "-", "x" * 30, "fault-start", "v2_0"])
 def test_kinds(kind: str) -> None:
-    """A kind is a short word."""
+    """A kind has 1 to 30 letters a-z, digits, `_` and `-`."""
     assert cleaned("db", kind) == ("db", kind)
 
 
 @pytest.mark.parametrize("kind", ["", "Fault", "two words", "x" * 31, "fault\n", "häng", "a.b", None, 3, ["fault"]])
-def test_no_kind(kind: object) -> None:
-    """Anything else is refused with what would be right."""
-    with pytest.raises(MarkError, match="write a word of 1 to 30 letters"):
+def test_invalid_kinds(kind: object) -> None:
+    """Anything else is refused; the error says how to write a kind."""
+    with pytest.raises(MarkError, match="write 1 to 30 letters"):
         cleaned("db", kind)
 
 
-def test_the_mark_of_an_abort_is_kept_for_it() -> None:
-    """Nobody can mark what a verdict takes for the end of a run by --slo-abort."""
+def test_the_mark_of_an_abort_is_reserved() -> None:
+    """Users cannot make the mark by which a verdict detects --slo-abort."""
     with pytest.raises(MarkError, match="--slo-abort"):
         cleaned("slo-abort availability", "abort")
     assert cleaned("slo-abort availability", "note") == ("slo-abort availability", "note")
     assert cleaned("I stopped it", "abort") == ("I stopped it", "abort")
 
 
-def test_a_hundred_different_ones() -> None:
-    """The hundred first pairs are counted by themselves, also later; all others together."""
+def test_limit_of_different_marks() -> None:
+    """The first hundred pairs are counted separately, all others together."""
     known: dict[tuple[str, str], int] = {}
     for number in [*range(150), 3, 149]:
         pair = folded(known, f"mark {number // 2}", "ab"[number % 2])
@@ -70,49 +69,37 @@ def test_a_hundred_different_ones() -> None:
     assert known["mark 1", "b"] == 2
 
 
-def test_without_a_run() -> None:
-    """The package's own `mark` refuses what is none, and marks nothing where no run goes on."""
-    assert locust_otel.mark("db primary killed", kind="fault") is False
-    with pytest.raises(locust_otel.MarkError):
-        locust_otel.mark("db primary killed", kind="Fault!")
-
-
 class Marks:
-    """Takes marks while a run is active."""
+    """Marks of an active run."""
 
-    def __init__(self, *, is_active: bool = True) -> None:
-        self.made: list[tuple[str, str]] = []
-        self.is_active = is_active
+    def __init__(self) -> None:
+        self.pairs: list[tuple[str, str]] = []
 
-    def mark(self, text: object, kind: object) -> Marked | None:
-        """Mark it."""
-        pair = cleaned(text, kind)
-        if not self.is_active:
-            return None
-        self.made.append(pair)
+    def mark(self, text: object, kind: object) -> Marked:
+        """Mark the run."""
+        self.pairs.append(cleaned(text, kind))
         return Marked("run-1", 1_764_000_001.5)
 
 
-@pytest.mark.parametrize("kind", [JSON, f"{JSON}; charset=utf-8", "Application/JSON"])
-def test_a_mark_over_http(kind: str) -> None:
-    """A mark is made, and answered with the run and the time."""
+@pytest.mark.parametrize(
+    ("body", "content_type", "pair"),
+    [
+        (b'{"mark": "db killed", "kind": "fault"}', JSON, ("db killed", "fault")),
+        (b'{"mark": "db killed", "kind": "fault"}', f"{JSON}; charset=utf-8", ("db killed", "fault")),
+        (b'{"mark": "lunch"}', "Application/JSON", ("lunch", "mark")),
+    ],
+)
+def test_a_mark_over_http(body: bytes, content_type: str, pair: tuple[str, str]) -> None:
+    """The response has the run and the time; the default kind is `mark`."""
     marks = Marks()
-    status, body, content_type = answered(b'{"mark": "db killed", "kind": "fault"}', kind, marks.mark)
-    assert (status, json.loads(body), content_type) == (200, {"run_id": "run-1", "time": 1_764_000_001.5}, JSON)
-    assert marks.made == [("db killed", "fault")]
-
-
-def test_the_kind_is_optional() -> None:
-    """Without a kind it is a mark."""
-    marks = Marks()
-    assert answered(b'{"mark": "lunch"}', JSON, marks.mark).status == 200
-    assert marks.made == [("lunch", "mark")]
+    status, text, answer_type = answered(body, content_type, marks.mark)
+    assert (status, json.loads(text), answer_type) == (200, {"run_id": "run-1", "time": 1_764_000_001.5}, JSON)
+    assert marks.pairs == [pair]
 
 
 def test_over_http_without_a_run() -> None:
-    """Where no run is active there is nothing to mark."""
-    answer = answered(b'{"mark": "x"}', JSON, Marks(is_active=False).mark)
-    assert answer == (409, "No run goes on that could be marked.\n", "text/plain")
+    """Without an active run the response is 409."""
+    assert answered(b'{"mark": "x"}', JSON, lambda *_: None) == (409, "No run is active.\n", "text/plain")
 
 
 @pytest.mark.parametrize(
@@ -124,17 +111,17 @@ def test_over_http_without_a_run() -> None:
         (b'"text"', JSON, 'Send an object with a "mark"'),
         (b'{"kind": "fault"}', JSON, 'Send an object with a "mark"'),
         (b'{"mark": ""}', JSON, "The mark is empty"),
-        (b'{"mark": "x", "kind": "Two Words"}', JSON, "'Two Words' is no kind: write a word"),
-        (b'{"mark": "x", "time": 5}', JSON, "'time' is not known here"),
+        (b'{"mark": "x", "kind": "Two Words"}', JSON, "'Two Words' is not a kind: write 1 to 30"),
+        (b'{"mark": "x", "time": 5}', JSON, "'time' is unknown"),
         (None, JSON, f"Send a body of at most {MAX_BODY_BYTES} bytes"),
         (b'{"mark": "x"}', "text/plain", "with Content-Type: application/json"),
         (b'{"mark": "x"}', "", "with Content-Type: application/json"),
     ],
 )
-def test_what_cannot_be_marked_over_http(body: bytes | None, kind: str, sentence: str) -> None:
-    """It is a 400 with one sentence that says why, and nothing is marked."""
+def test_invalid_requests(body: bytes | None, kind: str, sentence: str) -> None:
+    """The response is 400 with the problem in one line, and the run is not marked."""
     marks = Marks()
     status, text, content_type = answered(body, kind, marks.mark)
     assert (status, content_type, text.count("\n")) == (400, "text/plain", 1)
     assert sentence in text
-    assert marks.made == []
+    assert marks.pairs == []

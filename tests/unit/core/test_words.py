@@ -1,4 +1,4 @@
-"""Tests of durations in words."""
+"""Tests of durations as text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from locust_otel.core import words
     ],
 )  # fmt: skip
 def test_duration(seconds: float | None, text: str) -> None:
-    """A duration has the digits that matter."""
+    """A duration has two or three digits, or tenths of a millisecond."""
     assert words.duration(seconds) == text
 
 
@@ -27,5 +27,5 @@ def test_duration(seconds: float | None, text: str) -> None:
     ],
 )  # fmt: skip
 def test_clock_and_length(seconds: float, clock: str, length: str) -> None:
-    """Both are rounded to a second, and have hours only from one hour on."""
+    """Both are rounded to a second, and have hours from one hour on."""
     assert (words.clock(seconds), words.length(seconds)) == (clock, length)

@@ -204,7 +204,7 @@ def test_names(name: str) -> None:
 def test_duplicates() -> None:
     """A duplicate objective, or key of an objective, is reported with both lines."""
     text = "service: a\nobjectives:\n  a: {sli: success, target: 99%}\n  b: {sli: mean, within: 1s}\n  a: {sli: mean}\n"
-    with pytest.raises(ConfigurationError, match=r"slo.yaml:5: objectives.a: This is there twice, in line 3 too"):
+    with pytest.raises(ConfigurationError, match=r"slo.yaml:5: objectives.a: This key is a duplicate of line 3"):
         parsed(text)
     assert problems("service: a\nobjectives:\n  a:\n    sli: mean\n    within: 1s\n    within: 2s\n") == [
         (6, "slo-duplicate-key")

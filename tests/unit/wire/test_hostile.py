@@ -1,4 +1,4 @@
-"""Properties of the two decoders of strangers' bytes: workers' reports in the exporter, and answers of sinks."""
+"""Properties of the two decoders of untrusted bytes: reports of workers, and answers of OTLP receivers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GOOD: list[Any] = [
         "vitals": [0.5, 1000, ["cpu"], 0.25, {2: 4}, 0.5, {2: 4}],
     },
 ]  # fmt: skip
-"""A piece of a report, before it is packed."""
+"""Piece of a report, before encoding."""
 
 ODD = st.one_of(
     st.none(), st.booleans(), st.text(max_size=3), st.binary(max_size=3),
@@ -44,13 +44,13 @@ ODD = st.one_of(
 
 
 def packed(piece: object) -> bytes:
-    """Return a piece as it is sent."""
+    """Return the bytes of a piece."""
     data: bytes = msgpack.packb(piece)
     return data
 
 
-def test_the_good_report_is_taken() -> None:
-    """What the other tests spoil is merged as it is: 4 + 1 requests, and what went wrong on the worker."""
+def test_a_valid_report() -> None:
+    """`GOOD`, which the other tests change, is merged: 4 + 1 requests, and the errors of the worker."""
     assert hostile([packed(GOOD)]).counters() == {
         "requests": 5, "errors": 3, "user_errors": 2, "bytes": 10, "listener_errors": 2,
     }  # fmt: skip
@@ -73,7 +73,7 @@ def test_the_good_report_is_taken() -> None:
 @example((6, "events", 0, "timestamp"), 2**40)
 @example((6, "slow", 0, "timestamp"), 2**40)
 def test_no_report_stops_the_exporter(path: tuple[Any, ...], value: object) -> None:
-    """A report with one value spoilt lowers no counter and breaks no export, and the next good one is merged."""
+    """A report with one changed value lowers no counter and breaks no export, and the next valid report is merged."""
     master = hostile([packed(changed(GOOD, path, value))])
     master.tell([packed(GOOD)])
     assert master.counters()["requests"] >= 5
@@ -82,9 +82,9 @@ def test_no_report_stops_the_exporter(path: tuple[Any, ...], value: object) -> N
 
 @settings(max_examples=40, deadline=None)
 @given(st.recursive(ODD, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner)))
-def test_anything_may_come_instead_of_a_report(part: object) -> None:
-    """What is no report at all is refused, counted, and stops nothing; as part of a report, or as a piece."""
-    if part is not None and part != []:  # a worker without locust-otel, and one that has nothing to say
+def test_any_value_instead_of_a_report(part: object) -> None:
+    """Any value instead of a report, of its pieces or of a piece is refused and counted."""
+    if part is not None and part != []:  # None: a worker without locust-otel; []: a report without pieces
         assert hostile(part).counters()["listener_errors"] == 1
     assert hostile([part]).counters()["listener_errors"] == 1
     assert hostile([packed(part)]).counters()["listener_errors"] == 1
@@ -92,8 +92,8 @@ def test_anything_may_come_instead_of_a_report(part: object) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=60), st.integers(0, len(packed(GOOD)) - 1), st.binary(min_size=1, max_size=3))
-def test_any_bytes_may_come_instead_of_a_piece(data: bytes, at: int, patch: bytes) -> None:
-    """Bytes of any kind, and good ones of which some were changed, raise nothing and break nothing."""
+def test_any_bytes_instead_of_a_piece(data: bytes, at: int, patch: bytes) -> None:
+    """Any bytes, and valid bytes with changes, raise nothing and break nothing."""
     hostile([data])
     good = packed(GOOD)
     hostile([good[:at] + patch + good[at + len(patch) :]])
@@ -101,15 +101,15 @@ def test_any_bytes_may_come_instead_of_a_piece(data: bytes, at: int, patch: byte
 
 
 @pytest.mark.parametrize("version", [0, VERSION + 1, "1", None])
-def test_another_version_says_so(version: object, caplog: pytest.LogCaptureFixture) -> None:
-    """A report in another version's format is refused, told of once, and counted each time."""
+def test_another_version(version: object, caplog: pytest.LogCaptureFixture) -> None:
+    """A report of another version is refused and counted each time, and logged once."""
     part = [packed(changed(GOOD, (0,), version))]
     master = hostile(part)
     master.tell(part)
     assert master.counters()["listener_errors"] == 2
     assert master.counters()["requests"] == 0
     (record,) = caplog.records
-    assert f"version {VERSION} is read here: install the same locust-otel on both" in record.getMessage()
+    assert f"instead of {VERSION}: install the same locust-otel on both" in record.getMessage()
 
 
 PARTIAL = ExportMetricsServiceResponse(
@@ -133,21 +133,21 @@ HEADERS = st.sampled_from(
     st.one_of(st.binary(max_size=60), st.just(PARTIAL), st.just(b"5\r\nabcde\r\n0\r\n\r\n")),
     st.integers(0, 400),
 )
-def test_any_answer_of_a_sink_is_judged(status: bytes, headers: list[bytes], body: bytes, cut: int) -> None:
-    """An answer of whatever bytes, cut off wherever, is an outcome whose every field can be used and printed."""
+def test_any_answer_of_a_receiver(status: bytes, headers: list[bytes], body: bytes, cut: int) -> None:
+    """Any HTTP answer, cut off anywhere, is an outcome with printable fields in their ranges."""
     answer((b"HTTP/1.1 " + b"\r\n".join([status, *headers]) + b"\r\n\r\n" + body)[: cut or None])
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200))
-def test_bytes_that_are_no_answer(data: bytes) -> None:
-    """Bytes that are no HTTP at all are never taken for a push that arrived."""
+def test_bytes_that_are_not_http(data: bytes) -> None:
+    """Bytes that are not HTTP are never a successful push."""
     outcome = answer(data)
     assert outcome is None or not outcome.ok
 
 
-def test_a_whole_answer_is_read() -> None:
-    """The function that is fuzzed reads what a sink says: seven points rejected, and why in one line."""
+def test_a_valid_answer() -> None:
+    """The outcome of a partial success has seven rejected points, and the reason in one line."""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: %d\r\n\r\n" % len(PARTIAL)
     outcome = answer(head + PARTIAL)
     assert outcome is not None

@@ -1,4 +1,4 @@
-"""Tests of the codec of reports: what was told is what is read, and what makes no sense is refused."""
+"""Tests of the codec of reports: every part arrives, and malformed reports are refused."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ GOOD: list[Any] = [VERSION, "run-1", LAYOUT, [SERIES], [[["GET", "/", "500"], 3]
 
 
 def test_a_whole_report() -> None:
-    """Every part of it arrives."""
+    """Every part of a report arrives."""
     assert decode(encode(*GOOD[1:])) == Piece(
         run_id="run-1",
         layout=LAYOUT,
@@ -66,13 +66,13 @@ def test_a_whole_report() -> None:
 
 
 def test_an_empty_piece() -> None:
-    """A piece may be of no run, and hold nothing."""
+    """A piece may have no run and no series."""
     assert decode(encode("", 0, [])) == Piece("", 0, (), (), (), None)
 
 
 @pytest.mark.parametrize("text", [*ODD_TEXTS, "\udc80"], ids=ascii)
 def test_texts(text: str) -> None:
-    """Names and kinds of errors are any texts."""
+    """Names and kinds of errors may be any text."""
     series = [text, text, text, 0, 0, 0, 0, [], {}]
     piece = decode(encode(text, 1, [series], [[[text, text, text], 1]], [[[text, text], 1]]))
     assert piece.run_id == text
@@ -81,8 +81,8 @@ def test_texts(text: str) -> None:
     assert piece.user_errors == (((text, text), 1),)
 
 
-def test_what_is_not_known_yet() -> None:
-    """CPU and memory before the first measurement, and the difference where Locust counts nothing."""
+def test_unknown_values() -> None:
+    """CPU and memory are None before the first measurement, and the difference is None if Locust does not count."""
     report = changed(GOOD, (6, "missing"), None)
     report[6]["vitals"][:2] = [None, None]
     tail = decode(msgpack.packb(report)).tail
@@ -95,21 +95,21 @@ def test_what_is_not_known_yet() -> None:
 
 @given(st.dictionaries(st.integers(0, 400), st.integers(1, 10**12)), st.randoms(use_true_random=False))
 def test_counts(counts: dict[int, int], random_: random.Random) -> None:
-    """They survive the way there and back, in whatever order they were touched, and however often."""
+    """Counts survive encoding, in any order of the indexes and with duplicates."""
     touched = [*counts, *counts]
     random_.shuffle(touched)
     assert decode_counts(msgpack.unpackb(msgpack.packb(encode_counts(counts, touched)))) == counts
 
 
 def test_gaps() -> None:
-    """Each gap is the distance to the bucket before, from -1; only what was touched is told."""
+    """A gap is the distance to the previous bucket, which starts at -1; only the given indexes are sent."""
     assert encode_counts({2: 5, 3: 1, 4: 7}, [2, 4]) == [3, 5, 2, 7]
     assert encode_counts({0: 9, 4: 7}, [0]) == [1, 9]
     assert encode_counts({}, []) == []
 
 
-def test_fingerprints_tell_layouts_apart() -> None:
-    """Layouts with other bounds have other fingerprints, the same ones the same."""
+def test_fingerprints() -> None:
+    """Layouts have the same fingerprint exactly if they have the same bounds."""
     assert fingerprint(layout([5.0])) == fingerprint(layout([5.0, 2.5]))  # a classic edge adds no bound
     assert len({fingerprint(layout([threshold])) for threshold in (5.0, 5.1, 0.3)}) == 3
 
@@ -118,25 +118,25 @@ def test_fingerprints_tell_layouts_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "version"),
+    ("message", "version"),
     [
         ([VERSION + 1, "run-1"], VERSION + 1), ([0], 0), ({"v": 2, "runs": []}, 2), (["1"], "str"),
         ([None], "NoneType"), ([], "list"), ({}, "NoneType"), (7, 7), (None, "NoneType"), ("text", "str"),
         ([[1]], "list"),
     ],
 )  # fmt: skip
-def test_another_version_says_so(told: object, version: object) -> None:
-    """The sentence has the version that came, the one that is read, and what to do."""
+def test_another_version(message: object, version: object) -> None:
+    """The error has both versions and the remedy."""
     with pytest.raises(ReportError) as caught:
-        decode(msgpack.packb(told))
+        decode(msgpack.packb(message))
     assert str(caught.value) == (
-        f"a report of version {version}; version {VERSION} is read here: install the same locust-otel on both"
+        f"a report of version {version} instead of {VERSION}: install the same locust-otel on both"
     )
 
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x97\x03", b"\x91\x03\x00", None, 7, [], {}, "text"], ids=repr)
-def test_no_report_at_all(data: Any) -> None:
-    """What is no msgpack, or not even bytes, is refused."""
+def test_not_a_report(data: Any) -> None:
+    """Anything but msgpack is refused."""
     with pytest.raises(ReportError):
         decode(data)
 
@@ -162,7 +162,8 @@ PLACES: list[tuple[tuple[int | str, ...], Any]] = [
     ((3, 0, 5), TIMES),
     ((3, 0, 6), [*(count for count in COUNTS if count != 2**48), 2**56]),
     ((3, 0, 7), GAPS),
-    ((3, 0, 8), [7, "x", [], {1: [0.01, TRACE_ID, SPAN_ID]}, *({count: SERIES[-1][1]} for count in COUNTS[:-1])]),
+    ((3, 0, 8), [7, "x", [], {1: [0.01, TRACE_ID, SPAN_ID]}, {1: [0.01, "", "", 100.0]},
+                 *({count: SERIES[-1][1]} for count in COUNTS[:-1])]),
     ((3, 0, 8, 1, 0), TIMES),
     ((3, 0, 8, 1, 1), TRACES),
     ((3, 0, 8, 1, 2), [trace for trace in TRACES if trace != TRACE_ID]),
@@ -200,16 +201,16 @@ PLACES: list[tuple[tuple[int | str, ...], Any]] = [
 
 
 @pytest.mark.parametrize(("path", "values"), PLACES, ids=lambda value: str(value) if type(value) is tuple else "")
-def test_values_that_make_no_sense(path: tuple[int | str, ...], values: list[object]) -> None:
-    """Each of them, alone in a report that is good otherwise, is a `ReportError`."""
+def test_invalid_values(path: tuple[int | str, ...], values: list[object]) -> None:
+    """Each invalid value in a valid report is a `ReportError`."""
     for value in values:
         with pytest.raises(ReportError):
             decode(msgpack.packb(changed(GOOD, path, value)))
 
 
 @pytest.mark.parametrize("message", [None, 7, ["x"], {}, encode_event(EVENT) | {"severity": "FATAL"}])
-def test_events_that_make_no_sense(message: object) -> None:
-    """An event alone, as the plugin sends it, is checked likewise."""
+def test_events(message: object) -> None:
+    """A single event of the plugin is checked in the same way."""
     assert decode_event(encode_event(EVENT)) == EVENT
     with pytest.raises(ReportError):
         decode_event(message)
