@@ -17,7 +17,7 @@ class _Active(NamedTuple):
 
 
 class ActiveFaults:
-    """The active faults, at most one of a name; activating it again replaces it.
+    """The active faults, at most one with each name; activating it again replaces it.
 
     Times are seconds of any monotonic clock, the same for all calls. Each activation starts its own sequence of random
     numbers from the seed and the fault's name.
@@ -33,7 +33,7 @@ class ActiveFaults:
         self._active[fault.name] = _Active(fault, now_s, rng)
 
     def clear(self, name: str | None = None) -> bool:
-        """End one fault, or all; return whether there was any to end."""
+        """End one fault, or all; return whether one was active."""
         if name is not None:
             return self._active.pop(name, None) is not None
         was_active = bool(self._active)
@@ -65,11 +65,11 @@ class ActiveFaults:
         return (active for active in self._active.values() if active.fault.concerns(route))
 
     def hold_s(self, now_s: float) -> float:
-        """Return for how many seconds from now nothing may begin or end."""
+        """Return the seconds from now in which no request may begin or end."""
         return max((active.fault.hold_s(now_s - active.since_s) for active in self._active.values()), default=0)
 
     def forced_status(self, route: str) -> int | None:
-        """Return the status a fault answers this request with, or None."""
+        """Return the status that a fault forces on this request, or None."""
         statuses = (active.fault.forced_status(active.rng) for active in self._concerning(route))
         return next((status for status in statuses if status is not None), None)
 
@@ -79,6 +79,6 @@ class ActiveFaults:
 
     def refuses(self) -> bool:
         """Return whether the next request is closed without an answer."""
-        # All are asked, so that each one's random numbers go on whatever the others say.
+        # All faults are asked: each draws a random number for each request.
         answers = [active.fault.refuses(active.rng) for active in self._active.values()]
         return any(answers)

@@ -1,11 +1,11 @@
-"""The faults of the demo shop: their effects on a request, as plain arithmetic.
+"""The faults of the demo shop: their effects on a request, as arithmetic.
 
-A fault neither sleeps nor reads a clock: it takes a `RequestContext`, with the age of the fault in it, and returns
-seconds, connections or a status. Randomness comes from a generator handed in, so that the n-th
-request a fault sees meets the same fate for the same seed.
+A fault neither sleeps nor reads a clock: it takes a `RequestContext`, with the age of the fault, and returns seconds,
+connections or a status. Random numbers come from a generator in the arguments: the same seed has the same effect on the
+n-th request.
 """
 
-# ruff: noqa: ARG002  # a fault overrides one of the hooks and uses what it needs of the arguments
+# ruff: noqa: ARG002, D102  # a fault overrides a method of `ShopFault`, and needs some of its arguments only
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class RequestContext:
     """The properties of a request that a fault depends on."""
 
     age_s: float  # since the fault was activated
-    in_flight: int  # requests that the shop works on or keeps waiting, this one included
-    service_s: float  # drawn for the request, without any fault
+    in_flight: int  # requests in the shop, working or waiting, including this one
+    service_s: float  # service time of the request without a fault
 
 
 def _number(default: float, unit: str, meaning: str, low: float, high: float = math.inf) -> Any:
@@ -40,24 +40,24 @@ def _route(default: str = "") -> Any:
 
 @dataclass(frozen=True, slots=True)
 class ShopFault:
-    """Base of the faults: changes nothing. Its fields are its parameters."""
+    """Base of the faults, without an effect. The fields of a fault are its parameters."""
 
     name: ClassVar[str] = ""
 
     def work_s(self, context: RequestContext) -> float:
-        """Return the seconds of service added while a worker is held: they cost capacity."""
+        """Return the seconds added while a worker is held; they reduce the capacity."""
         return 0.0
 
     def delay_s(self, context: RequestContext, rng: random.Random) -> float:
-        """Return the seconds the answer comes later with no worker held: capacity stays."""
+        """Return the seconds added while no worker is held; the capacity stays the same."""
         return 0.0
 
     def hold_s(self, age_s: float) -> float:
-        """Return for how many seconds from now no request may begin or end."""
+        """Return the seconds from now in which no request may begin or end."""
         return 0.0
 
     def forced_status(self, rng: random.Random) -> int | None:
-        """Return the HTTP status to answer with in place of the real one, or None."""
+        """Return the HTTP status that replaces the real one, or None."""
         return None
 
     def pool_size(self, normal: int) -> int:
@@ -65,7 +65,7 @@ class ShopFault:
         return normal
 
     def refuses(self, rng: random.Random) -> bool:
-        """Return whether this request's connection is closed without an answer."""
+        """Return whether the connection of this request is closed without an answer."""
         return False
 
     def concerns(self, route: str) -> bool:
@@ -75,15 +75,14 @@ class ShopFault:
 
 @dataclass(frozen=True, slots=True)
 class Latency(ShopFault):
-    """Every answer comes later, as behind a slow network."""
+    """Every answer is delayed, as by a slow network."""
 
     name: ClassVar[str] = "latency"
     added_s: float = _number(0.5, "s", "seconds added to every answer", 0)
-    jitter_s: float = _number(0.0, "s", "and up to so many more or fewer, evenly spread", 0)
+    jitter_s: float = _number(0.0, "s", "seconds more or less than that at most, evenly distributed", 0)
     route: str = _route()
 
     def delay_s(self, context: RequestContext, rng: random.Random) -> float:
-        """Return `added_s` ± `jitter_s`, never below 0."""
         if not self.jitter_s:
             return self.added_s
         return max(0.0, self.added_s + rng.uniform(-self.jitter_s, self.jitter_s))
@@ -91,27 +90,25 @@ class Latency(ShopFault):
 
 @dataclass(frozen=True, slots=True)
 class Errors(ShopFault):
-    """A share of the requests is answered with an error, after the usual time."""
+    """A share of the requests fails, after the usual time."""
 
     name: ClassVar[str] = "errors"
     ratio: float = _number(0.1, "ratio", "share of requests that fail", 0, 1)
-    status: int = _number(500, "HTTP status", "what they are answered with", 400, 599)
+    status: int = _number(500, "HTTP status", "HTTP status of their answers", 400, 599)
     route: str = _route()
 
     def forced_status(self, rng: random.Random) -> int | None:
-        """Return `status` for `ratio` of the requests."""
         return self.status if rng.random() < self.ratio else None
 
 
 @dataclass(frozen=True, slots=True)
 class PoolCliff(ShopFault):
-    """The database pool shrinks: nothing is seen below its new capacity, a collapse above."""
+    """The database pool shrinks: no effect below its new capacity, a collapse above it."""
 
     name: ClassVar[str] = "pool-cliff"
-    connections: int = _number(1, "connections", "size of the pool, while that is smaller than usual", 1)
+    connections: int = _number(1, "connections", "size of the pool, if smaller than usual", 1)
 
     def pool_size(self, normal: int) -> int:
-        """Return the smaller of both sizes."""
         return min(self.connections, normal)
 
 
@@ -120,7 +117,7 @@ class Stall(ShopFault):
     """Everything stops at regular intervals, as in a long garbage collection: a sawtooth."""
 
     name: ClassVar[str] = "stall"
-    period_s: float = _number(20.0, "s", "from one stall to the next; the first comes after one period", 0.001)
+    period_s: float = _number(20.0, "s", "time from one stall to the next; the first comes after one period", 0.001)
     duration_s: float = _number(3.0, "s", "length of a stall, below period_s", 0)
 
     def __post_init__(self) -> None:
@@ -128,7 +125,6 @@ class Stall(ShopFault):
             raise ValueError(f"duration_s {self.duration_s:g} is not below period_s {self.period_s:g}")
 
     def hold_s(self, age_s: float) -> float:
-        """Return the seconds left of the present stall, 0 between stalls."""
         if age_s < self.period_s:
             return 0.0
         return max(0.0, self.duration_s - age_s % self.period_s)
@@ -136,53 +132,49 @@ class Stall(ShopFault):
 
 @dataclass(frozen=True, slots=True)
 class SlowEndpoint(ShopFault):
-    """One route needs longer on its worker; under load the others feel it in the queue."""
+    """One route holds its worker longer; under load the other routes wait in the queue."""
 
     name: ClassVar[str] = "slow-endpoint"
     route: str = _route("/api/orders")
-    factor: float = _number(10.0, "factor", "on the route's service time", 1)
-    added_s: float = _number(0.0, "s", "seconds added on top", 0)
+    factor: float = _number(10.0, "factor", "factor on the route's service time", 1)
+    added_s: float = _number(0.0, "s", "seconds added to that", 0)
 
     def work_s(self, context: RequestContext) -> float:
-        """Return `service_s * (factor - 1) + added_s`."""
         return context.service_s * (self.factor - 1) + self.added_s
 
 
 @dataclass(frozen=True, slots=True)
 class Saturation(ShopFault):
-    """Time grows linearly with the requests in flight; throughput cannot pass 1 / `per_request_s`."""
+    """Response time grows linearly with the requests in flight; throughput stays below 1 / `per_request_s`."""
 
     name: ClassVar[str] = "saturation"
     per_request_s: float = _number(0.01, "s", "seconds added for each request in flight", 0)
     route: str = _route()
 
     def delay_s(self, context: RequestContext, rng: random.Random) -> float:
-        """Return `per_request_s` times the requests in flight."""
         return self.per_request_s * context.in_flight
 
 
 @dataclass(frozen=True, slots=True)
 class Leak(ShopFault):
-    """Every answer is a little later than the one before: a slow drift."""
+    """Response time grows slowly with time."""
 
     name: ClassVar[str] = "leak"
     per_minute_s: float = _number(0.1, "s/min", "seconds added for each minute since activation", 0)
     route: str = _route()
 
     def delay_s(self, context: RequestContext, rng: random.Random) -> float:
-        """Return `per_minute_s` times the minutes since activation."""
         return self.per_minute_s * context.age_s / 60
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse(ShopFault):
-    """Connections are closed without an answer: clients see a connection error."""
+    """Connections are closed without an answer: clients get a connection error."""
 
     name: ClassVar[str] = "refuse"
     ratio: float = _number(1.0, "ratio", "share of requests refused", 0, 1)
 
     def refuses(self, rng: random.Random) -> bool:
-        """Return True for `ratio` of the requests."""
         return rng.random() < self.ratio
 
 
@@ -192,11 +184,11 @@ FAULTS: Mapping[str, type[ShopFault]] = {
 
 
 def build(name: str, parameters: Mapping[str, object]) -> ShopFault:
-    """Make a fault from its name and parameters; those left out take their defaults.
+    """Make a fault from its name and parameters; the others have their defaults.
 
     Raises:
         ConfigurationError: Unknown name (`fault-name`), unknown parameter (`fault-parameter`), or a value
-            of the wrong type or out of range (`fault-value`). The message lists what would be right.
+            of the wrong type or out of range (`fault-value`). The message lists the valid ones.
     """
     kind = FAULTS.get(name)
     if kind is None:
@@ -213,11 +205,11 @@ def build(name: str, parameters: Mapping[str, object]) -> ShopFault:
     try:
         return kind(**values)
     except ValueError as error:
-        raise _error(name, f"{error}.", "Change one.") from None
+        raise _error(name, f"{error}.", "Change one of them.") from None
 
 
 def parse(text: str) -> ShopFault:
-    """Make a fault from `NAME` or `NAME:key=value,key=value`, as the command line has it.
+    """Make a fault from `NAME` or `NAME:key=value,key=value`, the form of the command line.
 
     Raises:
         ConfigurationError: As `build`; also for a part without `=` (`fault-parameter`).
@@ -239,12 +231,15 @@ def _value(name: str, field: dataclasses.Field[Any], value: object) -> object:
             return value
         raise _error(name, f"{field.name} {value!r} is not a route.", f"Write one of {', '.join(SERVICES)}.")
     low, high = field.metadata["low"], field.metadata["high"]
-    number = _finite(value)
-    if number is None or not low <= number <= high or (kind is int and not number.is_integer()):
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]  # from JSON
+    except (ValueError, TypeError, OverflowError):
+        number = math.nan
+    if not (math.isfinite(number) and low <= number <= high) or (kind is int and not number.is_integer()):
         span = f"from {low:g} up" if high == math.inf else f"from {low:g} to {high:g}"
-        what = "a whole number" if kind is int else "a number"
+        number_kind = "a whole number" if kind is int else "a number"
         remedy = f"Its unit is {field.metadata['unit']}, its default {field.default:g}."
-        raise _error(name, f"{field.name} {value!r} is not {what} {span}.", remedy)
+        raise _error(name, f"{field.name} {value!r} is not {number_kind} {span}.", remedy)
     return kind(number)
 
 
@@ -252,18 +247,8 @@ def _error(name: str, found: str, remedy: str, *, slug: str = "fault-value") -> 
     return ConfigurationError(f"fault {name}", found, remedy, slug=slug)
 
 
-def _finite(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
 def available() -> list[dict[str, object]]:
-    """Describe every fault: name, summary, and each parameter with unit, default and meaning."""
+    """Return each fault with name, summary and parameters, and each parameter with unit, default and meaning."""
     return [
         {
             "name": kind.name,

@@ -1,11 +1,9 @@
-"""The service times of the demo shop by route, and the load it can carry: the documented figures.
+"""The service times of the demo shop by route, and its capacity: the documented figures.
 
 A request holds one worker for `app + database` seconds and, for the database part of it, one connection.
 Both are drawn from lognormal distributions with the means below, so the capacity of a mix of routes is
 
     min(workers / mean(app + database), connections / mean(database))    requests/s
-
-Nothing here sleeps or opens a socket.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ DB_CONNECTIONS = 8
 """Connections in the database pool, by default."""
 
 QUEUE_TIMEOUT_S = 5.0
-"""Seconds a request waits for a worker, and again for a connection, before it is answered with 503."""
+"""Seconds that a request waits for a worker, and then for a connection, before the answer is 503."""
 
 QUERY_MEAN_S = 0.003
 """Mean seconds of one database query."""
@@ -37,7 +35,7 @@ class Service:
     method: str
     app_mean_s: float  # on a worker, without the database
     sigma: float  # standard deviation of the logarithm of those seconds; 0.4 puts p99 at 2.3 times the mean
-    queries: int  # of `QUERY_MEAN_S` each, made one after the other on one connection
+    queries: int  # of `QUERY_MEAN_S` each, one after the other on one connection
 
     @property
     def db_mean_s(self) -> float:
@@ -56,7 +54,7 @@ SERVICES: Mapping[str, Service] = {
     "/admin/reports/monthly": Service("GET", 0.090, 0.5, queries=8),
     "/api/mobile/feed": Service("GET", 0.015, 0.4, queries=2),
 }
-"""Each route of the shop by its template, as `/_stats` and the faults spell it."""
+"""The routes of the shop by their templates, which `/_stats` and the faults use too."""
 
 WEBSHOP_MIX: Mapping[str, float] = {"/api/products": 5, "/api/products/[id]": 3, "/api/cart": 1, "/api/orders": 1}
 """Task weights of `locustfiles/webshop.py`; the one login of each user is left out."""
@@ -65,7 +63,7 @@ WEBSHOP_MIX: Mapping[str, float] = {"/api/products": 5, "/api/products/[id]": 3,
 def capacity_rps(
     mix: Mapping[str, float], *, workers: int = WORKERS, db_connections: int = DB_CONNECTIONS, time_scale: float = 1.0
 ) -> float:
-    """Return the requests/s beyond which the shop's queues grow, for a mix of routes.
+    """Return the requests/s above which the shop's queues grow, for a mix of routes.
 
     An upper bound: where workers and connections are both nearly busy, they wait for each other. Measured
     with 100 clients the shop reaches 98 % of it for `WEBSHOP_MIX`: 473 of 482 requests/s on the defaults,
@@ -84,7 +82,7 @@ def capacity_rps(
 
 
 class LatencyModel:
-    """Draws service times: for the same seed the same sequence on each route, whatever happens on the others."""
+    """Draws service times: the same seed has the same sequence on each route, independent of the other routes."""
 
     def __init__(self, seed: int, time_scale: float = 1.0) -> None:
         self._time_scale = time_scale

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -14,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from locust_otel.core.words import clock, duration
-from locust_otel.demo.webhook import Message
+from locust_otel.demo.webhook import Message, messages
 from locust_otel.slo.counts import Counts
 from locust_otel.slo.objectives import Objective, Slo, spoken
 from locust_otel.slo.text import line as slo_line
@@ -22,23 +21,23 @@ from locust_otel.slo.text import table as slo_table
 from locust_otel.slo.verdict import Result, Status, Worst
 
 SHOWN = 6
-"""Messages of the webhook that are shown below the alerts; all are kept."""
+"""Number of the webhook's last messages that are shown below the alerts."""
 
 _STYLES = {"firing": "bold red", "pending": "yellow", "resolved": "green"}
-_IDENTITY = ("alertname", "severity", "slo", "run_id", "window", "instance", "exporter")
+_TITLE = ("alertname", "severity", "slo")
 
 PLAIN_INTERVAL_S = 5.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines without a terminal."""
 
 Row = Mapping[str, Any]
-"""One endpoint, or all of them, as the live page has it: `requests` and `failures` since the start, `rate` in requests
-a second, `p50_s` and the like in seconds; None where there was no request lately."""
+"""One endpoint, or all of them, as on the live page: `requests` and `failures` since the start, `rate` in requests a
+second, `p50_s` and so on in seconds; None without a recent request."""
 
 
 class LiveView:
-    """Shows the values of the live page: as a table in a terminal, else as a line every `PLAIN_INTERVAL_S`.
+    """Shows the values of the live page: as a table in a terminal, with `below` under it, else as lines.
 
-    What `below` returns is drawn below the table.
+    A line is printed every `PLAIN_INTERVAL_S`.
     """
 
     def __init__(
@@ -49,26 +48,25 @@ class LiveView:
         self._run_time_s = run_time_s
         self._run_id = ""
         self._next_line_s = 0.0
-        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._live = Live(console=console, auto_refresh=False)
 
     def start(self) -> None:
-        """Begin to draw."""
-        if self._live is not None:
+        """Start to draw."""
+        if self._console.is_terminal:
             self._live.start()
 
     def stop(self) -> None:
-        """Leave the last table on the screen."""
-        if self._live is not None:
-            self._live.stop()
+        """Stop drawing; the last table stays on the screen."""
+        self._live.stop()
 
     def show(self, page: Mapping[str, Any], slo: Slo | None) -> None:
-        """Draw the values of the live page, which `bridge.ask("page")` returns; nothing before the run."""
+        """Draw the values of the live page, as `bridge.ask("page")` returns them; nothing before the run."""
         run = page["run"]
         if run is None:
             return
         if run["id"] != self._run_id:
             self._run_id, self._next_line_s = run["id"], 0.0
-        if self._live is not None:
+        if self._live.is_started:
             self._live.update(self._screen(page, slo), refresh=True)
         elif run["elapsed_s"] >= self._next_line_s:
             self._next_line_s = run["elapsed_s"] + PLAIN_INTERVAL_S
@@ -88,7 +86,7 @@ class LiveView:
 
 
 def results(page: Mapping[str, Any], slo: Slo) -> tuple[Result, ...]:
-    """Return how the objectives of an SLO file stand, by the values of the live page."""
+    """Return the results of the objectives of an SLO file, by the values of the live page."""
     by_name = {objective["name"]: objective for objective in page["slo"]["objectives"]}
     return tuple(_result(objective, by_name[objective.name]) for objective in slo.objectives)
 
@@ -121,12 +119,12 @@ def _line(run: Mapping[str, Any], total: Row) -> str:
 
 
 def table(page: Mapping[str, Any]) -> Table:
-    """Return the endpoints as a table, with their sum: lately while the run is active, else as a whole."""
+    """Return the endpoints and their sum as a table: recent rates while the run is active, else those of the run."""
     result = Table(box=None, pad_edge=False, header_style="dim")
     result.add_column("method", no_wrap=True, min_width=6)
     result.add_column("name", ratio=1, overflow="ellipsis", no_wrap=True)
-    lately = f"last {page['recent_s']:.0f} s: req/s" if page["recent_s"] is not None else "req/s"
-    for column in ("requests", "failed", "", lately, "p50", "p95", "p99"):
+    rate = f"last {page['recent_s']:.0f} s: req/s" if page["recent_s"] is not None else "req/s"
+    for column in ("requests", "failed", "", rate, "p50", "p95", "p99"):
         result.add_column(column, justify="right", no_wrap=True)
     for row in (*page["endpoints"], page["total"]):
         failed = Text(_share(row), style="red" if row["failures"] else "dim")
@@ -145,67 +143,40 @@ def _share(row: Row) -> str:
     return f"{row['failures'] / row['requests']:.1%}" if row["requests"] else "–"
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """One alert that Prometheus holds, `pending` or `firing`; the labels of its key tell it from others."""
-
-    key: tuple[str, ...]
-    state: str
-    since: datetime
-    summary: str
-
-    @property
-    def title(self) -> str:
-        """Name, severity and objective."""
-        return " ".join(filter(None, self.key[:3]))
-
-
-def alerts(document: Mapping[str, Any]) -> list[Alert]:
-    """Return the alerts of Prometheus' `/api/v1/alerts`, firing ones first; those that notify nobody are left out."""
-    result = [
-        Alert(
-            tuple(alert["labels"].get(label, "") for label in _IDENTITY),
-            alert["state"],
-            datetime.fromisoformat(alert["activeAt"]),
-            alert["annotations"].get("summary", ""),
-        )
-        for alert in document["data"]["alerts"]
-        if alert["labels"].get("severity") != "none"
-    ]
-    return sorted(result, key=lambda alert: (alert.state != "firing", alert.key))
-
-
 class Board:
-    """Keeps what is known, and what of it is new."""
+    """Keeps the alerts of Prometheus and the messages of the webhook, and the lines on their changes."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
-        self._alerts: list[Alert] = []
+        self._alerts: list[Mapping[str, Any]] = []
         self._news: deque[str] = deque()
 
-    def got(self, message: Message) -> None:
-        """Take what the webhook got."""
-        self.messages.append(message)
-        self._news.append(f"webhook  {message.line}")
+    def take(self, payload: Any) -> None:
+        """Add the messages of a webhook's payload, which has just come."""
+        for message in messages(payload, datetime.now(UTC)):
+            self.messages.append(message)
+            self._news.append(f"webhook  {message.line}")
 
-    def update(self, now: Iterable[Alert], at: datetime) -> None:
-        """Take the alerts that Prometheus holds now."""
-        before = {alert.key: alert for alert in self._alerts}
-        self._alerts = list(now)
+    def update(self, alerts: Iterable[Mapping[str, Any]], at: datetime) -> None:
+        """Replace the alerts by those that Prometheus' `/api/v1/alerts` has now; severity `none` is left out."""
+        ended = {_key(alert): alert for alert in self._alerts}
+        shown = [alert for alert in alerts if alert["labels"].get("severity") != "none"]
+        self._alerts = sorted(shown, key=lambda alert: (alert["state"] != "firing", _title(alert)))
         for alert in self._alerts:
-            known = before.pop(alert.key, None)
-            if known is None or known.state != alert.state:
-                self._news.append(f"alert    {at:%H:%M:%S}Z  {alert.state}  {alert.title}  {alert.summary}")
-        for gone in before.values():
-            self._news.append(f"alert    {at:%H:%M:%S}Z  over  {gone.title}")
+            known = ended.pop(_key(alert), None)
+            if known is None or known["state"] != alert["state"]:
+                summary = alert["annotations"].get("summary", "")
+                self._news.append(f"alert    {at:%H:%M:%S}Z  {alert['state']}  {_title(alert)}  {summary}")
+        for alert in ended.values():
+            self._news.append(f"alert    {at:%H:%M:%S}Z  over  {_title(alert)}")
 
     def news(self) -> Iterator[str]:
-        """Yield what has changed since the last call, a line each."""
+        """Yield the changes since the last call, a line each."""
         while self._news:
             yield self._news.popleft()
 
     def screen(self, at: datetime) -> Iterator[RenderableType]:
-        """Yield what stands below the live table."""
+        """Yield the part below the live table: the alerts with their age, and the last messages."""
         yield Text()
         if not self._alerts:
             yield Text("alerts: none is pending or firing", style="dim")
@@ -214,16 +185,26 @@ class Board:
             for column in ("alert", "severity", "objective", "state", "for"):
                 table.add_column(column, no_wrap=True)
             for alert in self._alerts:
-                state = Text(alert.state, style=_STYLES.get(alert.state, ""))
-                table.add_row(*alert.key[:3], state, f"{max(0, (at - alert.since).total_seconds()):.0f} s")
+                state = Text(alert["state"], style=_STYLES.get(alert["state"], ""))
+                age_s = (at - datetime.fromisoformat(alert["activeAt"])).total_seconds()
+                names = (alert["labels"].get(label, "") for label in _TITLE)
+                table.add_row(*names, state, f"{max(0, age_s):.0f} s")
             yield table
         yield from self.notifications(SHOWN)
 
     def notifications(self, last: int = 0) -> Iterator[RenderableType]:
-        """Yield what the webhook got, all of it or the last so many."""
+        """Yield the messages of the webhook: the last ones, or with 0 all of them."""
         shown = self.messages[-last:]
         if not shown:
             yield Text("webhook: nothing has come", style="dim")
         for message in shown:
             style = _STYLES.get(message.status, "")
             yield Text(f"webhook  {message.line}", style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _key(alert: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
+    return frozenset(alert["labels"].items())
+
+
+def _title(alert: Mapping[str, Any]) -> str:
+    return " ".join(filter(None, (alert["labels"].get(label) for label in _TITLE)))

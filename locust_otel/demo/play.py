@@ -1,4 +1,4 @@
-"""`locust-otel demo`: the shop, a load test against it with the bridge on, and at the end the counts of all three."""
+"""`locust-otel demo`: the shop, a load test against it, and at the end the counts of shop, Locust and plugin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import locust.main  # first of all: it patches sockets and locks, and what is imported before keeps the unpatched ones
+import locust.main  # first: modules that are imported before it keep the unpatched sockets and locks
 
 import gevent  # isort: skip
 from rich.console import Console, RenderableType
@@ -38,13 +38,13 @@ from locust_otel.slo.file import load as load_slo
 from locust_otel.slo.objectives import Slo
 
 FRAME_S = 0.5
-"""Seconds between two drawings; one takes some milliseconds of the load's event loop."""
+"""Seconds between two drawings; each takes some milliseconds of the load's event loop."""
 
 _VERDICTS = (ExitCode.MISSED, ExitCode.UNDECIDED, ExitCode.NOT_VALID)
 
 
 class _Demo:
-    """The part of a demo that runs inside of Locust: it shows the run."""
+    """The part of a demo inside Locust, which shows the run."""
 
     def __init__(self, console: Console, run_time_s: float, slo: Slo, stack: Stack | None, *, is_opened: bool) -> None:
         self.bridge: Bridge | None = None
@@ -56,7 +56,7 @@ class _Demo:
         self._drawing: gevent.Greenlet | None = None
 
     def on_init(self, environment: Any, **_: object) -> None:
-        """Show the run, in the process that knows all of it."""
+        """Show the run, in the process that has all requests."""
         if isinstance(environment.runner, locust.runners.WorkerRunner):
             return
         self.bridge = bridge = locust_otel.attach(environment)
@@ -71,7 +71,7 @@ class _Demo:
         self._drawing = gevent.spawn(self._draw, bridge)
 
     def on_quitting(self, **_: object) -> None:
-        """Leave the terminal to what comes after."""
+        """Stop drawing."""
         if self._drawing is not None:
             self._drawing.kill()
             self._drawing = None
@@ -100,7 +100,9 @@ def run(options: Namespace) -> int:
         parse_fault(fault)
     run_time_s = duration(options.run_time, "--run-time")
     if run_time_s < 1:
-        raise ConfigurationError("--run-time", f"{options.run_time!r} is no run.", "Give 1s or more.", slug="run-time")
+        raise ConfigurationError(
+            "--run-time", f"{options.run_time!r} is too short.", "Write 1s or more.", slug="run-time"
+        )
     slo_file = options.slo or str(shipped("locustfiles/slo.yaml"))
     slo = load_slo(slo_file)
     servers = None
@@ -108,7 +110,7 @@ def run(options: Namespace) -> int:
         options.prometheus_port = str(metrics_port(options.prometheus_port))
         servers = find("--stack")
     console = Console(highlight=False)
-    if not console.is_terminal:  # a file or a pipe has no width; the tables need this much
+    if not console.is_terminal:  # a file or a pipe has no width; the tables need this one
         console = Console(width=110, highlight=False)
     with ExitStack() as ends, tempfile.TemporaryDirectory(prefix="locust-otel-demo-") as folder:
         stack = None
@@ -125,12 +127,12 @@ def run(options: Namespace) -> int:
             locust_otel.register()
             locust.events.init.add_listener(demo.on_init)
             locust.events.quitting.add_listener(demo.on_quitting)
-            here, code = os.getpid(), int(ExitCode.OK)
+            main_pid, code = os.getpid(), int(ExitCode.OK)
             try:
                 locust.main.main()
             except SystemExit as ended:
                 code = ended.code if isinstance(ended.code, int) else 1
-                if os.getpid() != here:  # a worker that --processes has forked off
+                if os.getpid() != main_pid:  # a worker, forked by --processes
                     os._exit(code)
             if demo.bridge is None or code == ExitCode.BAD_CONFIGURATION or not report.exists():
                 if log.exists():
@@ -138,16 +140,16 @@ def run(options: Namespace) -> int:
                 return code
             _conclude(console, demo.bridge, report, running)
             if stack is not None:
-                console.print("\n[bold]what the webhook got[/bold]")
+                console.print("\n[bold]messages of the webhook[/bold]")
                 console.print(*stack.board.notifications(), sep="\n")
-    # A demo that has shown a fault has not failed; with objectives of one's own it is a test like any other.
+    # The demo succeeds if it shows a fault; with the user's own objectives it is a test like any other.
     return code if options.slo or code not in _VERDICTS else _forgiven(console, code)
 
 
 def _forgiven(console: Console, code: int) -> ExitCode:
-    """Say that the demo's own objectives do not decide the exit code, and return that of a pass."""
+    """Print that the demo's own objectives do not decide the exit code, and return that of success."""
     if code:
-        longer = " A run of -t 60s has requests enough." if code == ExitCode.UNDECIDED else ""
+        longer = " A run of -t 60s has enough requests." if code == ExitCode.UNDECIDED else ""
         console.print(
             f"\nWith --slo FILE the exit code would be {code}; the demo's own objectives leave it at 0.{longer}"
         )
@@ -155,7 +157,7 @@ def _forgiven(console: Console, code: int) -> ExitCode:
 
 
 def _locust_arguments(options: Namespace, url: str, run_time_s: float, report: Path, log: Path | None) -> list[str]:
-    # A checkout with an empty cart fails on purpose; a demo that has shown it has not failed.
+    # A checkout with an empty cart fails on purpose: it must not decide the exit code.
     flags = {
         "--locustfile": shipped("locustfiles/webshop.py"),
         "--host": url,
@@ -167,7 +169,7 @@ def _locust_arguments(options: Namespace, url: str, run_time_s: float, report: P
         "--json-file": report.with_suffix(""),  # Locust appends .json
         "--slo": options.slo or shipped("locustfiles/slo.yaml"),
         "--processes": options.processes,
-        "--logfile": log,  # lines in between would break the table
+        "--logfile": log,  # log lines would break the table
         "--prometheus-port": options.prometheus_port,
         "--run-record": options.run_record,
     }
@@ -176,7 +178,7 @@ def _locust_arguments(options: Namespace, url: str, run_time_s: float, report: P
 
 
 def _conclude(console: Console, bridge: Bridge, report: Path, running: shop.ShopProcess) -> None:
-    """Print the endpoints of the whole run, and what Locust, the bridge and the shop have counted, side by side."""
+    """Print the endpoints of the whole run, and the counts of Locust, the bridge and the shop."""
     page = bridge.ask("page")
     if page is None or page["run"] is None:
         return
@@ -189,11 +191,11 @@ def _conclude(console: Console, bridge: Bridge, report: Path, running: shop.Shop
     }
     console.print()
     console.print(page_table(page))
-    table = Table("", title="who counted what", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table("", title="counts compared", title_justify="left", title_style="bold", box=None, pad_edge=False)
     for column in ("requests", "failed"):
         table.add_column(column, justify="right")
-    for who, (requests, failed) in counts.items():
-        table.add_row(who, f"{requests:,}", f"{failed:,}")
+    for side, (requests, failed) in counts.items():
+        table.add_row(side, f"{requests:,}", f"{failed:,}")
     console.print()
     console.print(table)
     all_agree = len(set(counts.values())) == 1

@@ -1,4 +1,4 @@
-"""Limited places in the demo shop, workers and database connections, and the queue before them."""
+"""Pools of the demo shop, of workers and of database connections, with a queue for each."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from contextlib import contextmanager
 import gevent
 from gevent.event import AsyncResult
 
-_MAX_OVERSLEPT_S = 0.05  # a machine that stood still is not made up for
+_MAX_OVERSLEPT_S = 0.05  # after a pause of the whole machine, sleeps stay as they are
 
 
 class Pool:
-    """A semaphore in order of arrival whose size can change while it is in use."""
+    """A semaphore that serves in order of arrival; its size can change while it is in use."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._in_use = 0
-        self._waiting: deque[AsyncResult] = deque()  # the result is when the request got its place
+        self._waiting: deque[AsyncResult] = deque()  # the result is the time at which the request got its place
         self._overslept_s = 0.0
 
     @contextmanager
@@ -47,10 +47,10 @@ class Pool:
         return False
 
     def occupy(self, seconds: float) -> None:
-        """Sleep on a place taken.
+        """Sleep while holding a place.
 
-        The loop wakes about 1 ms late, a quarter of a short query: what one sleep took too long the next
-        ones take less, at most half of each, so that the capacity stays what `latency` documents.
+        The loop wakes about 1 ms late, a quarter of a short query. The next sleeps are shorter by that time, by at most
+        half of each, so that the capacity is that of `latency`.
         """
         if seconds <= 0:
             return
@@ -61,7 +61,7 @@ class Pool:
         self._oversleep(time.monotonic() - started_s - (seconds - paid_s))
 
     def resize(self, size: int) -> None:
-        """Change the size; places taken beyond it stay taken until given back."""
+        """Change the size; places beyond it stay occupied until they are given back."""
         self._size = size
         self._admit()
 

@@ -1,4 +1,4 @@
-"""The demo shop: a small web shop to load, to break, and to compare counts with.
+"""The process of the demo shop: a small web shop with faults on request and its own counts.
 
 `python -m locust_otel.demo.shop --port 8765` runs it in the foreground; `start()` runs it beside a program:
 
@@ -6,7 +6,7 @@
         ...  # load shop.url
         print(shop.stats()["total"])
 
-It is a process of its own, so that it does not share a loop with the load generator it checks.
+It is a process of its own: it must not share a loop with the load generator that it checks.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from locust_otel.core.errors import ConfigurationError, ExitCode, LocustOtelError
+from locust_otel.core.options import number
 from locust_otel.demo.latency import DB_CONNECTIONS, QUEUE_TIMEOUT_S, WORKERS
 from locust_otel.project.servers import end
 
@@ -48,8 +49,8 @@ class ShopError(LocustOtelError):
 class ShopProcess:
     """A running demo shop; a context manager that stops it.
 
-    Its `url` is `http://127.0.0.1:PORT`, without a slash at the end. The methods that ask the shop something raise
-    OSError if it does not answer.
+    Its `url` is `http://127.0.0.1:PORT`, without a slash at the end. The methods that call the shop raise OSError if it
+    does not answer.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], url: str) -> None:
@@ -71,7 +72,7 @@ class ShopProcess:
         return self._call("GET", "/_faults")
 
     def inject(self, name: str, **parameters: float | str) -> None:
-        """Activate a fault; raises `urllib.error.HTTPError` 400, an OSError, if the shop knows no such fault."""
+        """Activate a fault; raises `urllib.error.HTTPError` 400, an OSError, if the fault is unknown."""
         self._call("POST", "/_faults", {"name": name, **parameters})
 
     def clear_faults(self) -> None:
@@ -79,7 +80,7 @@ class ShopProcess:
         self._call("DELETE", "/_faults")
 
     def stop(self) -> int:
-        """End the process and return its exit code, 0 unless it had to be killed; may be called again."""
+        """End the process and return its exit code, 0 unless it was killed; may be called again."""
         code = end(self._process, _STOP_TIMEOUT_S)
         if self._process.stdout is not None:
             self._process.stdout.close()
@@ -93,7 +94,7 @@ class ShopProcess:
 
     def _call(self, method: str, path: str, document: object = None) -> dict[str, Any]:
         body = None if document is None else json.dumps(document).encode()
-        # No proxy of the environment may stand between us and 127.0.0.1.
+        # Without the proxy of the environment: the shop is on 127.0.0.1.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         request = urllib.request.Request(self.url + path, body, method=method)  # noqa: S310  # our own URL
         with opener.open(request, timeout=_CONTROL_TIMEOUT_S) as response:
@@ -104,12 +105,12 @@ class ShopProcess:
 def start(*, port: int = 0, faults: Iterable[str] = (), **flags: float) -> ShopProcess:
     """Start the shop as a process of its own and return it once it listens.
 
-    The process ends with `stop()`, or by itself when the calling process is gone. A Ctrl-C in the terminal
-    does not reach it: the load against it may still be draining. `flags` are others of the shop's command: `seed`,
-    `workers`, `db_connections`, `queue_timeout`, `time_scale`.
+    The process ends with `stop()`, or when the calling process is gone. It does not get the Ctrl-C of a terminal: the
+    load may still be finishing. `flags` are other flags of the shop's command: `seed`, `workers`, `db_connections`,
+    `queue_timeout`, `time_scale`.
 
     Raises:
-        ShopError: The process ended, or did not listen within 20 s; what was wrong is on its standard error.
+        ShopError: The process ended, or did not listen within 20 s; the reason is on its standard error.
     """
     command = [sys.executable, "-m", "locust_otel.demo.shop", f"--parent-pid={os.getpid()}", f"--port={port}"]
     command += [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
@@ -135,7 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from locust_otel.demo.faults import parse  # noqa: PLC0415
     from locust_otel.demo.shop_server import Shop, serve  # noqa: PLC0415
 
-    _allow_many_sockets()
+    # Each simulated user needs a socket: the usual soft limit of 1,024 files allows for a thousand users.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 65_536)) if hard > 0 else soft, hard))
     shop = Shop(
         seed=options.seed,
         workers=options.workers,
@@ -154,8 +157,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{options.host}, port {options.port}: {error}. Free it or choose another.", file=sys.stderr)  # noqa: T201
         return ExitCode.BAD_CONFIGURATION
     done = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        gevent.signal_handler(number, done.set)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(signum, done.set)
     print(f"{_READY}http://{options.host}:{server.server_port}", flush=True)  # noqa: T201
     while not done.wait(_PARENT_POLL_S):
         if options.parent_pid is not None and os.getppid() != options.parent_pid:
@@ -167,33 +170,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m locust_otel.demo.shop",
-        description="A small web shop that counts its requests and can be given faults.",
+        description="A small web shop that counts its requests and has faults on request.",
     )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 in a container (default %(default)s)")
     add("--port", type=int, default=DEFAULT_PORT, help="0 takes a free one (default %(default)s)")
-    add("--seed", type=int, default=1, help="service times, faults and tokens follow from it")
-    add("--workers", type=_at_least_one, default=WORKERS, help="requests served at once (default %(default)s)")
-    add("--db-connections", type=_at_least_one, default=DB_CONNECTIONS, help="database pool (default %(default)s)")
+    add("--seed", type=int, default=1, help="seed of service times, faults and tokens (default %(default)s)")
+    add("--workers", type=number, default=WORKERS, help="requests served at once (default %(default)s)")
+    add("--db-connections", type=number, default=DB_CONNECTIONS, help="database pool (default %(default)s)")
     add("--queue-timeout", type=float, default=QUEUE_TIMEOUT_S, help="s in a queue before a 503 (%(default)s)")
     add("--time-scale", type=float, default=1.0, help="factor on all service times; 0: answer at once")
-    active = "active from the start; repeatable"
-    add("--fault", action="append", default=[], metavar="NAME[:k=v,...]", help=active)
+    add("--fault", action="append", default=[], metavar="NAME[:k=v,...]", help="active from the start; repeatable")
     add("--parent-pid", type=int, help="end when this parent process is gone")
     return parser
-
-
-def _at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
-
-
-def _allow_many_sockets() -> None:
-    # One socket a simulated user: the usual soft limit of 1,024 would end at a thousand users.
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 65_536)) if hard > 0 else soft, hard))
 
 
 if __name__ == "__main__":

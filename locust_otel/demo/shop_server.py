@@ -1,13 +1,12 @@
-"""The demo shop as a WSGI application on gevent: queues, faults, and its own exact count of what it answered.
+"""The demo shop as a WSGI application on gevent: queues, faults, and exact counts of its answers.
 
-A request takes a worker, works, takes a database connection, queries, and gives both back; what the
-storefront answers is decided at the end of it. Requests are counted when their answer is made, whether or not the
-client still waits for it. Control routes (`/_stats`, `/_faults`, `/healthz`) neither queue nor count.
+A request takes a worker, works, takes a database connection, queries, and gives both back; then the storefront makes
+the answer. A request is counted when its answer is made, even if the client has gone. Control routes (`/_stats`,
+`/_faults`, `/healthz`) neither queue nor count.
 """
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 from collections import Counter
@@ -23,33 +22,41 @@ from locust_otel.demo import faults as fault_models
 from locust_otel.demo.active import ActiveFaults
 from locust_otel.demo.latency import DB_CONNECTIONS, QUEUE_TIMEOUT_S, SERVICES, WORKERS, LatencyModel
 from locust_otel.demo.pool import Pool
-from locust_otel.demo.storefront import ShopAnswer, ShopRequest, Storefront, error_answer, json_answer, template_of
+from locust_otel.demo.storefront import (
+    ShopAnswer,
+    ShopRequest,
+    Storefront,
+    error_answer,
+    json_answer,
+    json_object,
+    template_of,
+)
 
 UNKNOWN_ROUTE = "(unknown)"
-"""The name in `/_stats` of every path that is no route."""
+"""The name in `/_stats` of all paths that are not routes."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
-_BACKLOG = 2048  # a thousand users may connect within one turn of the loop
+_BACKLOG = 2048  # a thousand users may connect in one iteration of the loop
 
 
 class _Ledger:
-    """The shop's own count, exact: the other side of what a load generator reports."""
+    """The shop's own exact counts, to compare with those of a load generator."""
 
     def __init__(self) -> None:
         self.refused = 0
         self._requests: Counter[tuple[str, str, int]] = Counter()
-        # Requests, seconds of service, seconds, and the longest.
+        # Requests, seconds of service, seconds in all, and the longest.
         self._routes: dict[str, tuple[int, float, float, float]] = {}
 
     def record(self, method: str, route: str, status: int, *, elapsed_s: float, service_s: float) -> None:
-        """Count one answer, with the seconds since its request was read and those of service among them."""
+        """Count one answer, with the seconds since its request was read, and its seconds of service."""
         self._requests[method, route, status] += 1
         count, sum_service_s, sum_s, max_s = self._routes.get(route, (0, 0.0, 0.0, 0.0))
         self._routes[route] = (count + 1, sum_service_s + service_s, sum_s + elapsed_s, max(max_s, elapsed_s))
 
     def document(self, in_flight: int) -> dict[str, object]:
-        """Return what `GET /_stats` shows; lists are empty before the first request."""
+        """Return the document of `GET /_stats`; its lists are empty before the first request."""
         return {
             "requests": [
                 {"method": method, "route": route, "status": status, "count": count}
@@ -104,13 +111,13 @@ class Shop:
         self._database.resize(self.faults.pool_size(self._db_connections))
 
     def clear(self, name: str | None = None) -> bool:
-        """End one fault, or all; return whether there was any to end."""
+        """End one fault, or all; return whether one was active."""
         was_active = self.faults.clear(name)
         self._database.resize(self.faults.pool_size(self._db_connections))
         return was_active
 
     def refuse(self, path: str) -> bool:
-        """Decide, and count, whether this request's connection is closed without an answer."""
+        """Return whether the connection of this request is closed without an answer, and count it."""
         if path.startswith("/_") or not self.faults.refuses():
             return False
         self._ledger.refused += 1
@@ -157,7 +164,9 @@ class Shop:
                     return error_answer(503, "no database connection became free in time"), app_s
                 self._database.occupy(db_s)
             self._hold()
-        _sleep(self.faults.delay_s(route, time.monotonic(), self._in_flight, drawn_s))
+        delay_s = self.faults.delay_s(route, time.monotonic(), self._in_flight, drawn_s)
+        if delay_s > 0:
+            gevent.sleep(delay_s)
         status = self.faults.forced_status(route)
         if status is not None:
             return error_answer(status, "injected fault"), app_s + db_s
@@ -165,7 +174,7 @@ class Shop:
 
     def _hold(self) -> None:
         while (seconds := self.faults.hold_s(time.monotonic())) > 0:
-            _sleep(seconds)
+            gevent.sleep(seconds)
 
     def _control(self, method: str, path: str, environ: dict[str, Any]) -> ShopAnswer:
         head, _, name = path.removeprefix("/").partition("/")
@@ -184,11 +193,8 @@ class Shop:
 
     def _change_faults(self, method: str, name: str, environ: dict[str, Any]) -> ShopAnswer:
         if method == "POST":
-            try:
-                document = json.loads(environ["wsgi.input"].read())
-            except ValueError:
-                document = None
-            if not isinstance(document, dict):
+            document = json_object(environ["wsgi.input"].read())
+            if document is None:
                 return error_answer(400, "the body must be a JSON object", slug="fault-body")
             kind = str(document.pop("name", ""))
             try:
@@ -201,14 +207,9 @@ class Shop:
         return json_answer(200, {"active": active, "available": fault_models.available()})
 
 
-def _sleep(seconds: float) -> None:
-    if seconds > 0:
-        gevent.sleep(seconds)
-
-
 class _Handler(WSGIHandler):  # type: ignore[misc]  # gevent ships no types
     def __init__(self, sock: Any, *args: Any) -> None:
-        # Headers and body leave in two writes; without this the second waits for the client's delayed ACK.
+        # Headers and body are two writes; without this the second one waits for the client's delayed ACK.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().__init__(sock, *args)
 
@@ -220,7 +221,7 @@ class _Handler(WSGIHandler):  # type: ignore[misc]  # gevent ships no types
 
 
 def serve(shop: Shop, port: int, host: str = "127.0.0.1") -> Any:
-    """Return a started gevent server of the shop; its `server_port` is the port, also for 0.
+    """Return a started gevent server of the shop, with its `server_port`; port 0 takes a free one.
 
     Raises:
         OSError: The port is taken, or the address is not of this machine.

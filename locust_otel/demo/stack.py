@@ -1,7 +1,7 @@
 """`locust-otel demo --stack`: a real Prometheus and Alertmanager beside the demo, with the shipped configuration.
 
-They listen on free ports of 127.0.0.1, keep their data in a folder that goes with them, look once a second, and are
-ended by their own process ids. The rules are made from the SLO file of the demo.
+They listen on free ports of 127.0.0.1, keep their data in a temporary folder, scrape and evaluate once a second, and
+end with the demo. The rules are made from the SLO file of the demo.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ import yaml
 from locust_otel.core import web
 from locust_otel.core.errors import ConfigurationError
 from locust_otel.core.options import DEFAULT_PORT, LAST_PORT
-from locust_otel.demo import webhook
-from locust_otel.demo.live import Board, alerts
+from locust_otel.demo.live import Board
+from locust_otel.gameday.alertmanager import Webhook
 from locust_otel.project.files import shipped
 from locust_otel.project.servers import alertmanager, prometheus, started
 from locust_otel.slo.file import load
 from locust_otel.slo.rules.printer import rule_files
 
 INTERVAL_S = 1
-"""Seconds between two scrapes and between two evaluations; a demo has no time for the five of the shipped files."""
+"""Seconds between two scrapes and between two evaluations; the 5 s of the shipped files are too long for a demo."""
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
+    """Return a free port of 127.0.0.1."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
 
 def metrics_port(wanted: str | None) -> int:
-    """Return the port for `/metrics`, which Prometheus is told before the demo begins.
+    """Return the port for `/metrics`, which Prometheus must know before the demo starts.
 
     Raises:
-        ConfigurationError: It is off, no number, or none is free (`stack-port`).
+        ConfigurationError: It is off or not a port, or no port is free (`stack-port`).
     """
     if wanted is not None:
         if not wanted.isdecimal() or not 0 < int(wanted) < 65_536:
-            found, remedy = f"{wanted!r} leaves --stack nothing to scrape.", "Give a port, or leave it out."
+            found, remedy = f"{wanted!r} is not a port that --stack can scrape.", "Give a port, or omit the flag."
             raise ConfigurationError("--prometheus-port", found, remedy, slug="stack-port")
         return int(wanted)
     for port in range(DEFAULT_PORT, LAST_PORT + 1):
@@ -59,7 +59,7 @@ def metrics_port(wanted: str | None) -> int:
 
 
 def prometheus_configuration(target: str, alertmanager: str) -> dict[str, Any]:
-    """Return the shipped configuration with these addresses, and the pace of a demo."""
+    """Return the shipped configuration with these addresses, and the intervals of a demo."""
     config: dict[str, Any] = yaml.safe_load(shipped("deploy/prometheus/prometheus.yml").read_text())
     config["global"] |= {"scrape_interval": f"{INTERVAL_S}s", "evaluation_interval": f"{INTERVAL_S}s"}
     config["rule_files"] = ["rules/*.yaml"]
@@ -78,7 +78,7 @@ def alertmanager_configuration(webhook: str) -> dict[str, Any]:
 
 
 class Stack(NamedTuple):
-    """The running servers: the alerts that are known, and the URL of each server by its name."""
+    """The running servers: the board with their alerts, and the URL of each server by its name."""
 
     board: Board
     urls: Mapping[str, str]
@@ -88,7 +88,7 @@ class Stack(NamedTuple):
 def running(servers: Mapping[str, Path], slo: str, port: int) -> Iterator[Stack]:
     """Run Prometheus, Alertmanager and a receiver of webhooks for as long as the context lasts.
 
-    The servers are those that were found, the rules are made from the SLO file, and the port is that of `/metrics`.
+    `servers` has the programs by name, `slo` is the path of the SLO file, and `port` the port of `/metrics`.
 
     Raises:
         ServerError: A server did not start.
@@ -97,14 +97,14 @@ def running(servers: Mapping[str, Path], slo: str, port: int) -> Iterator[Stack]
     stack = Stack(Board(), {server: f"http://{address}" for server, address in addresses.items()})
     with ExitStack() as ends:
         folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="locust-otel-stack-")))
-        receiver = webhook.serve(stack.board.got)
-        ends.callback(receiver.stop, timeout=0)
+        webhook = Webhook(stack.board.take)
+        ends.callback(webhook.close)
         (folder / "rules").mkdir()
         for name, text in rule_files(dataclasses.replace(load(slo), scrape_interval_s=Decimal(INTERVAL_S))).items():
             (folder / "rules" / name).write_text(text)
         for name, configuration in {
             "prometheus": prometheus_configuration(f"127.0.0.1:{port}", addresses["alertmanager"]),
-            "alertmanager": alertmanager_configuration(f"127.0.0.1:{receiver.server_port}"),
+            "alertmanager": alertmanager_configuration(f"127.0.0.1:{webhook.server_port}"),
         }.items():
             (folder / f"{name}.yml").write_text(yaml.safe_dump(configuration, sort_keys=False))
         for name, command in {"alertmanager": alertmanager, "prometheus": prometheus}.items():
@@ -117,10 +117,10 @@ def running(servers: Mapping[str, Path], slo: str, port: int) -> Iterator[Stack]
 
 
 def _watch(stack: Stack) -> None:
-    """Ask Prometheus for its alerts, again and again; while it does not answer, the board keeps what it has."""
+    """Ask Prometheus for its alerts every `INTERVAL_S`; while it does not answer, the board keeps its alerts."""
     while True:
         with suppress(web.UnreachableError, ValueError):
             reply = web.send(f"{stack.urls['prometheus']}/api/v1/alerts", timeout_s=5, uses_proxy=False)
             if reply.is_success:
-                stack.board.update(alerts(web.decoded(reply.body)), datetime.now(UTC))
+                stack.board.update(web.decoded(reply.body)["data"]["alerts"], datetime.now(UTC))
         gevent.sleep(INTERVAL_S)

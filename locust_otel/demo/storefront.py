@@ -1,4 +1,4 @@
-"""The answers of the demo shop: its routes, sessions and carts. No time passes here and no socket is open."""
+"""The answers of the demo shop: its routes, sessions and carts, without time and sockets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 PASSWORD = "locust"  # noqa: S105  # the demo's only one, for every user name
 API_KEY = "demo-key"
 PRODUCTS = 1000
-"""Product ids go from 1 to this number."""
+"""Product ids are 1 to this number."""
 
 _PRODUCT_PATH = "/api/products/"
 _PRODUCT_ROUTE = "/api/products/[id]"
@@ -49,8 +49,17 @@ def json_answer(status: int, document: object) -> ShopAnswer:
 
 
 def error_answer(status: int, error: str, **more: str) -> ShopAnswer:
-    """Return an answer whose JSON body says what is wrong."""
+    """Return an answer with the error in a JSON body."""
     return json_answer(status, {"error": error, **more})
+
+
+def json_object(body: bytes) -> dict[str, object] | None:
+    """Return the JSON object of a request's body; None for other bodies."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def template_of(path: str) -> tuple[str, str]:
@@ -78,10 +87,10 @@ _NO_TOKEN = error_answer(401, "log in at POST /api/login and send the bearer tok
 
 
 class Storefront:
-    """Sessions, carts and pages; the session tokens follow from the seed."""
+    """Sessions, carts and pages; the seed determines the session tokens."""
 
     def __init__(self, seed: int) -> None:
-        self._rng = random.Random(f"{seed}:tokens")  # noqa: S311  # reproducible; nothing here is worth stealing
+        self._rng = random.Random(f"{seed}:tokens")  # noqa: S311  # reproducible; they protect nothing
         self._carts: dict[str, dict[int, int]] = {}
         products = json_answer(200, {"products": [_product(n) for n in range(1, 21)], "total": PRODUCTS})
         dashboard = json_answer(200, {"orders_today": 128, "revenue_cents": 734_200, "visitors": 5_310})
@@ -110,7 +119,7 @@ class Storefront:
         return self._pages_with_token[route](request)
 
     def _login(self, request: ShopRequest) -> ShopAnswer:
-        body = _fields(request)
+        body = json_object(request.body)
         if body is None:
             return _NOT_JSON
         if not body.get("username") or body.get("password") != PASSWORD:
@@ -126,7 +135,7 @@ class Storefront:
         return json_answer(200, _product(number))
 
     def _add_to_cart(self, request: ShopRequest) -> ShopAnswer:
-        body = _fields(request)
+        body = json_object(request.body)
         if body is None:
             return _NOT_JSON
         product_id, quantity = body.get("product_id"), body.get("quantity", 1)
@@ -166,11 +175,3 @@ class Storefront:
 
 def _token(request: ShopRequest) -> str:
     return request.authorization.removeprefix("Bearer ")
-
-
-def _fields(request: ShopRequest) -> dict[str, object] | None:
-    try:
-        document = json.loads(request.body)
-    except ValueError:
-        return None
-    return document if isinstance(document, dict) else None

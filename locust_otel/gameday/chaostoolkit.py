@@ -1,10 +1,11 @@
-"""For Chaos Toolkit: a control that marks each action on the load test's run, and probes for alerts and the verdict.
+"""Extensions of Chaos Toolkit: a control that marks each action on the load test's run, probes for alerts and verdict.
 
     "controls": [{"name": "marks", "provider": {
         "type": "python", "module": "locust_otel.gameday.chaostoolkit",
         "arguments": {"metrics": "http://127.0.0.1:9646/metrics"}}}]
 
-It imports nothing of Chaos Toolkit, which calls it by name. A mark that cannot be set ends no experiment: it is logged.
+Chaos Toolkit calls this module by name; the module imports nothing of it. If a mark cannot be set, the control logs a
+warning, and the experiment continues.
 https://chaostoolkit.org/reference/extending/create-control-extension/
 """
 
@@ -21,14 +22,14 @@ from locust_otel.review.prometheus import Prometheus, of_run
 from locust_otel.slo.rules.promql import selector
 from locust_otel.slo.verdict import BY_RANK
 
-logger = logging.getLogger("chaostoolkit")  # where the user of `chaos run` looks
+logger = logging.getLogger("chaostoolkit")  # the log of `chaos run`
 
 DEFAULT_METRICS = "http://127.0.0.1:9646/metrics"
 _POLL_S = 0.5
 
 
 def before_activity_control(context: Mapping[str, Any], metrics: str = DEFAULT_METRICS, **_: object) -> None:
-    """Mark the start of an action; a probe changes nothing, and has no mark."""
+    """Mark the start of an action; probes are not marked."""
     _mark(context, FAULT_START, metrics)
 
 
@@ -46,12 +47,12 @@ def _mark(context: Mapping[str, Any], kind: str, metrics: str) -> None:
         logger.warning(marker.problem)
 
 
-def alert_is(  # noqa: PLR0913, PLR0917  # an experiment names them
+def alert_is(  # noqa: PLR0913, PLR0917  # they are the arguments in an experiment
     prometheus: str, alert: str, state: str = "firing", run_id: str = "", severity: str = "", wait_s: float = 0.0
 ) -> bool:
-    """Probe whether an alert is `firing`, `pending` or `inactive`, and wait for that.
+    """Probe whether an alert is `firing`, `pending` or `inactive`, and wait for it up to `wait_s` seconds.
 
-    An empty severity accepts any; an empty run_id accepts any, and alerts without this label.
+    An empty severity accepts any; an empty run_id accepts any, and alerts without the label.
 
     Raises:
         ConfigurationError: Prometheus does not answer.
@@ -69,7 +70,7 @@ def alert_is(  # noqa: PLR0913, PLR0917  # an experiment names them
 
 
 def verdict(prometheus: str, run_id: str) -> str:
-    """Probe the verdict on a run: `met`, `missed`, `undecided` or `invalid`, the worst of its objectives.
+    """Probe the verdict on a run, the worst of its objectives: `met`, `missed`, `undecided` or `invalid`.
 
     Raises:
         ConfigurationError: Prometheus does not answer.

@@ -1,8 +1,8 @@
-"""Plays a game day: starts the load, and injects and undoes the faults at their times.
+"""The conductor of a game day: starts the load, and injects and undoes the faults at their times.
 
-Whatever ends it (its plan, Ctrl-C, SIGTERM, the stop condition, the end of the load, a bug), the same `finally` undoes
-each active fault, and then ends the load. A signal is only noted, and acted upon between two steps of the loop: none
-interrupts an undo.
+However the game day ends (by plan, Ctrl-C, SIGTERM, the stop condition, the end of the load, a bug), the same `finally`
+undoes each active fault, and then ends the load. A signal is only noted, and handled between two steps of the loop: it
+never interrupts an undo.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from locust_otel.core import catalogue
 from locust_otel.core.errors import LocustOtelError
 from locust_otel.gameday.history import start_of
 from locust_otel.gameday.injection import Faults, Journal
-from locust_otel.gameday.judge import Done
+from locust_otel.gameday.judge import InjectedFault
 from locust_otel.gameday.load import Child, arguments
 from locust_otel.gameday.mark_client import FAULT_END, FAULT_START, MarkSender
 from locust_otel.gameday.observer import Observer
@@ -33,11 +33,14 @@ from locust_otel.gameday.view import GameDayView
 from locust_otel.review.prometheus import Prometheus, of_run
 
 TICK_S = 0.1
-LAST_WORDS_S = 30.0
-"""Time for a load to end by itself after its run time: scrapers get the final values."""
+LOAD_END_S = 30.0
+"""Time for a load to end by itself after its run time: scrapers fetch the final values."""
 
 STARTUP_S = 90.0
 """Time for Prometheus to see the run: Locust starts, and a scrape comes."""
+
+SETTLE_S = 6.0
+"""Time for Prometheus to store the end of the run, and to evaluate its alerts once or twice more."""
 
 GRACE_S = 1.0
 """Time for an answer that is still due when the game day is over."""
@@ -47,11 +50,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class GameDayFailed(LocustOtelError):  # noqa: N818
-    """A game day did not begin: there is nothing to judge."""
-
-
-class Unanswered(GameDayFailed):
-    """A call to a server had no answer when the game day was over."""
+    """A game day did not begin, so there is nothing to judge; or a server did not answer before its end."""
 
 
 class _Aborted(Exception):  # noqa: N818
@@ -75,13 +74,13 @@ class Conductor:
     begin: float = field(default=0.0, init=False)  # Unix time of the start of the run, once it is known
     _signal: str = field(default="", init=False)
     _child: Child | None = field(default=None, init=False)
-    _done: dict[str, Done] = field(default_factory=dict, init=False)
+    _injected: dict[str, InjectedFault] = field(default_factory=dict, init=False)
     _notes: list[str] = field(default_factory=list, init=False)
     # Start of the run on the monotonic clock; that of this process until the run is seen.
     _began: float = field(default_factory=time.monotonic, init=False)
 
     def play(self) -> Played:
-        """Play the game day, and return what was done.
+        """Play the game day, and return what happened.
 
         Raises:
             GameDayFailed: The run did not start, or Prometheus does not see it; no fault was injected.
@@ -110,15 +109,15 @@ class Conductor:
                 finally:
                     self._clear_up()
         return Played(
-            self.run_id, tuple(self._done.values()), aborted, tuple(left), tuple(self._notes),
+            self.run_id, tuple(self._injected.values()), aborted, tuple(left), tuple(self._notes),
             tuple(self.observer.silences),
         )  # fmt: skip
 
     def answer(self, ask: Callable[[], _T], grace_s: float = GRACE_S) -> _T:
-        """Return what a call to a server returns, in a thread of its own: it may hang.
+        """Return the result of a call to a server, which runs in a thread of its own: it may hang.
 
         Raises:
-            Unanswered: The game day has been over for `grace_s`, and there is no answer.
+            GameDayFailed: The game day has been over for `grace_s`, and there is no answer.
         """
         future: Future[_T] = Future()
 
@@ -136,7 +135,9 @@ class Conductor:
             if future.done():
                 return future.result()
             left_s = left_s - TICK_S if self._over else grace_s
-        raise Unanswered(f"{self.server.url}, or another server asked, gives no answer: {self._over} is over.")
+        raise GameDayFailed(
+            f"A server ({self.server.url}, or another one) did not answer before the end: {self._over}."
+        )
 
     @property
     def _over(self) -> str:
@@ -144,6 +145,11 @@ class Conductor:
         if self._signal or self.stop_after_s is None or self._now_s < self.stop_after_s:
             return self._signal
         return f"--stop-after {self.stop_after_s:g} s"
+
+    @property
+    def _now_s(self) -> float:
+        """Seconds since the start of the run."""
+        return time.monotonic() - self._began
 
     def _note_signal(self, number: int, _: FrameType | None) -> None:
         self._signal = self._signal or signal.Signals(number).name
@@ -161,7 +167,7 @@ class Conductor:
 
     def _wait_for_run(self) -> float:
         """Return the start of the run, once Prometheus sees it."""
-        why = "it has no series of it"
+        problem = "it has no series of it"
         deadline = time.monotonic() + STARTUP_S
         while time.monotonic() < deadline and not self._over:
             if self._child is not None and self._child.code is not None:
@@ -169,14 +175,14 @@ class Conductor:
             try:
                 begin = self.answer(lambda: start_of(self.server, self.run_id, "1d"))
             except LocustOtelError as error:
-                begin, why = None, str(error)
+                begin, problem = None, str(error)
             if begin is not None:
                 return begin
             time.sleep(TICK_S)
         ended = f"Ended before the first fault: {self._over}. " if self._over else ""
         raise GameDayFailed(
-            f"{ended}Prometheus at {self.server.url} does not see run {self.run_id}: {why}. Does it scrape the run's "
-            "port?"
+            f"{ended}Prometheus at {self.server.url} does not see run {self.run_id}: {problem}. Does it scrape the "
+            "run's port?"
         )
 
     def _marker(self) -> MarkSender:
@@ -191,13 +197,8 @@ class Conductor:
         return MarkSender(url)
 
     def _mark(self, marker: MarkSender, name: str, kind: str) -> None:
-        with suppress(Unanswered):
+        with suppress(GameDayFailed):
             self.answer(lambda: marker.mark(name, kind))
-
-    @property
-    def _now_s(self) -> float:
-        """Seconds since the start of the run."""
-        return time.monotonic() - self._began
 
     def _play_steps(self, faults: Faults, marker: MarkSender) -> None:
         for step in self.day.steps:
@@ -212,18 +213,19 @@ class Conductor:
         end_s = float(self.day.end_s)
         self._wait(end_s, is_last=True)
         if self._child is not None and self._child.code is None:
-            self._wait(end_s + LAST_WORDS_S, is_last=True)
+            self._wait(end_s + LOAD_END_S, is_last=True)
 
     def _wait(self, until_s: float, *, is_last: bool = False) -> None:
-        """Wait for a time of the run; after the last fault only until the load is done."""
+        """Wait for a time of the run; after the last fault only until the load has ended."""
         shown_s = -1.0
         while self._now_s < until_s and not (is_last and self._is_load_done()):
-            reason = self._reason_to_stop()
-            if reason:
+            if not self._over and self._child is not None and self._child.code is not None:
+                raise _Aborted(f"the load ended before its time, with exit code {self._child.code}")
+            if reason := self._over or self.observer.must_stop():
                 raise _Aborted(reason)
             if self._now_s - shown_s >= 0.5:
                 shown_s = self._now_s
-                self.view.show(shown_s, self.observer.seen)
+                self.view.show(shown_s, self.observer.latest)
             time.sleep(TICK_S)
         if self._signal or (self._over and not is_last):
             raise _Aborted(self._over)
@@ -234,35 +236,26 @@ class Conductor:
             return False
         return self._child.code >= 0 and self._now_s >= float(self.day.load.run_time) - 2
 
-    def _reason_to_stop(self) -> str:
-        """Return why the game day must end early; empty if it need not."""
-        if self._over:
-            return self._over
-        if self._child is not None and self._child.code is not None:
-            return f"the load ended before its time, with exit code {self._child.code}"
-        return self.observer.must_stop()
-
     def _inject(self, step: StepShape, faults: Faults, marker: MarkSender) -> bool:
         """Inject the fault of a step, and return whether its command succeeded."""
         name = step.fault.name
         self.view.say(f"fault {name}")
-        self._done[name] = Done(name, time.time())
+        self._injected[name] = InjectedFault(name, time.time())
         self._mark(marker, name, FAULT_START)
         failed = faults.inject(step.fault)
         if failed:
-            failed = f"its command did not do it: {failed}"
-            self._done[name] = replace(self._done[name], failed=failed)
+            failed = f"its command failed: {failed}"
+            self._injected[name] = replace(self._injected[name], failed=failed)
             self.view.say(f"fault {name}: {failed}")
-        if marker.problem:
+        if marker.problem and marker.problem not in self._notes:
             self.view.say(marker.problem)
             self._notes.append(marker.problem)
-            marker.problem = ""
         return not failed
 
     def _note_end(self, name: str, *, is_undone: bool) -> None:
-        if name in self._done and self._done[name].ended_at is None:
-            self._done[name] = replace(self._done[name], ended_at=time.time())
-        self.view.say(f"undone {name}" if is_undone else f"undo {name} FAILED: it stays broken")
+        if name in self._injected and self._injected[name].ended_at is None:
+            self._injected[name] = replace(self._injected[name], ended_at=time.time())
+        self.view.say(f"undone {name}" if is_undone else f"undo {name} FAILED: the fault is still active")
 
     def _clear_up(self) -> None:
         try:
@@ -276,10 +269,10 @@ class Conductor:
             self.journal.close()
 
     def _settle(self) -> None:
-        """Wait until Prometheus has the end of the run, and its alerts have had an evaluation or two."""
-        deadline = time.monotonic() + 6.0
+        """Wait until no alert is pending or firing, at most `SETTLE_S`."""
+        deadline = time.monotonic() + SETTLE_S
         while time.monotonic() < deadline and not self._over:
             time.sleep(TICK_S * 5)
-            self.view.show(self._now_s, self.observer.seen)
-            if not self.observer.seen.alerts:
+            self.view.show(self._now_s, self.observer.latest)
+            if not self.observer.latest.alerts:
                 return

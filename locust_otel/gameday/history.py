@@ -1,7 +1,7 @@
-"""A run as Prometheus has stored it, counters at every scrape and alerts at every evaluation; or by its record.
+"""The history of a run: from Prometheus, counters at each scrape and alerts at each evaluation; or from its record.
 
-Samples are read as they were stored, at their own times, not at the steps of a range query: a time in the scorecard is
-that of a scrape or of an evaluation.
+Samples are read as they were stored, at their own times, and not at the steps of a range query: a time in the scorecard
+is that of a scrape or of an evaluation.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Episode(NamedTuple):
     labels: Mapping[str, str]
     pending_at: float  # when its condition first held
     firing_at: float | None  # when it first fired; None if it never did
-    resolved_at: float | None  # the first evaluation without it; None if it goes on
+    resolved_at: float | None  # the first evaluation without it; None if it is still active
 
     @property
     def name(self) -> str:
@@ -49,16 +49,16 @@ class StoredMark(NamedTuple):
 
 @dataclass(frozen=True)
 class History:
-    """A run as it was observed.
+    """The observed values of a run.
 
     Attributes:
-        end: Unix time of the last sample that was asked for.
+        end: Unix time up to which samples were asked for.
         interval_s: Median time from scrape to scrape.
         counts: Judged requests to date by objective, by Unix time of the scrape.
         failed: Unix time of the scrape, failed requests to date, and all requests to date.
         elapsed_s: Seconds from the start of the run to its stop, or to its last sample.
         scrapes: Unix times at which there was a sample of the run.
-        rules: Alerts that Prometheus has rules for; None if it does not say.
+        rules: Alerts that Prometheus has rules for; None if it does not list them.
         is_valid: Whether the load generator kept up.
         sees_alerts: Whether the source has alerts.
     """
@@ -76,7 +76,7 @@ class History:
     is_valid: bool = True
     sees_alerts: bool = True
 
-    def gap(self, begin: float, end: float) -> bool:
+    def has_gap(self, begin: float, end: float) -> bool:
         """Return whether samples are missing between two times, so that an alert may have come and gone unseen."""
         if not self.sees_alerts:
             return True
@@ -91,12 +91,14 @@ def start_of(server: Prometheus, run_id: str, lookback: str = "7d") -> float | N
     Raises:
         ConfigurationError: Prometheus does not answer.
     """
-    samples = server.query(f"max_over_time({of_run(catalogue.RUN_START.name, run_id)}[{lookback}])")
+    samples = server.latest(of_run(catalogue.RUN_START.name, run_id), lookback)
     return max((value for _, value in samples), default=None)
 
 
 def observed(server: Prometheus, run_id: str, begin: float, end: float, own_alerts: Iterable[str] = ()) -> History:
-    """Return what is known of a run between two Unix times.
+    """Return the history of a run between two Unix times, by Prometheus.
+
+    `own_alerts` are alerts of the user's rules, which may lack the label `run_id`.
 
     Raises:
         ConfigurationError: Prometheus does not answer.
@@ -116,14 +118,20 @@ def observed(server: Prometheus, run_id: str, begin: float, end: float, own_aler
     rules = server.alert_rules()
     events = by_exporter(catalogue.SLO_EVENTS, stored(catalogue.SLO_EVENTS))
     requests = by_exporter(catalogue.REQUESTS, stored(catalogue.REQUESTS))
-    sizes = {exporter: _size(series) for exporter, series in requests.items()}
+    sizes = {exporter: _size(group) for exporter, group in requests.items()}
     exporters, _ = exporters_of_requests(sizes, by_exporter(catalogue.RUN_ACTIVE, active))
     return History(
         begin=begin,
         end=end,
         interval_s=interval_s,
-        counts=_counts(max(events.values(), key=_size, default=[])),
-        failed=_failed([series for exporter in exporters for series in requests[exporter]]),
+        counts={
+            at: {slo: Counts(totals[slo, "good"], totals[slo, "bad"]) for slo, _ in totals}
+            for at, totals in _totals(max(events.values(), key=_size, default=[]), "slo", "outcome")
+        },
+        failed=[
+            (at, totals["failure",], totals.total())
+            for at, totals in _totals([series for exporter in exporters for series in requests[exporter]], "outcome")
+        ],
         elapsed_s=max((value for series in stored(catalogue.RUN_ELAPSED) for _, value in series.samples), default=0.0),
         scrapes=scrapes,
         episodes=episodes(alerts, end, interval_s),
@@ -168,14 +176,14 @@ def _interval(times: Sequence[float]) -> float | None:
     return median(after - before for before, after in pairwise(times)) if len(times) > 2 else None
 
 
-def _size(several: Iterable[SampleSeries]) -> int:
-    return sum(len(series.samples) for series in several)
+def _size(group: Iterable[SampleSeries]) -> int:
+    return sum(len(series.samples) for series in group)
 
 
-def _totals(several: Iterable[SampleSeries], *labels: str) -> Iterator[tuple[float, Counter[tuple[str, ...]]]]:
-    """Yield the sums of counters by labels at each time that one has a sample; the others keep their last value."""
+def _totals(group: Iterable[SampleSeries], *labels: str) -> Iterator[tuple[float, Counter[tuple[str, ...]]]]:
+    """Yield the sums of counters by labels at the time of each sample; the others keep their last value."""
     by_time: dict[float, list[tuple[int, tuple[str, ...], int]]] = {}
-    for position, series in enumerate(several):
+    for position, series in enumerate(group):
         key = tuple(series.labels.get(label, "") for label in labels)
         for at, value in series.samples:
             by_time.setdefault(at, []).append((position, key, int(value)))
@@ -188,31 +196,18 @@ def _totals(several: Iterable[SampleSeries], *labels: str) -> Iterator[tuple[flo
         yield at, totals
 
 
-def _counts(several: Iterable[SampleSeries]) -> dict[float, dict[str, Counts]]:
-    return {
-        at: {slo: Counts(totals[slo, "good"], totals[slo, "bad"]) for slo, _ in totals}
-        for at, totals in _totals(several, "slo", "outcome")
-    }
-
-
-def _failed(several: Iterable[SampleSeries]) -> list[tuple[float, int, int]]:
-    return [(at, totals["failure",], totals.total()) for at, totals in _totals(several, "outcome")]
-
-
-def _marks(several: Iterable[SampleSeries]) -> list[StoredMark]:
-    """Return the marks of a run, each once: a run that is both scraped and pushed has them twice."""
+def _marks(group: Iterable[SampleSeries]) -> list[StoredMark]:
+    """Return each mark of a run once: Prometheus stores it twice if the run is both scraped and pushed."""
     fullest = {
         (series.labels.get("mark", ""), series.labels.get("kind", "")): series.samples
-        for series in sorted(several, key=lambda series: len(series.samples))
+        for series in sorted(group, key=lambda series: len(series.samples))
     }
-    marks = []
-    for (name, kind), samples in fullest.items():
-        before = 0.0
-        for at, value in samples:
-            if value > before:
-                marks.append(StoredMark(at, name, kind))
-            before = value
-    return sorted(marks)
+    return sorted(
+        StoredMark(at, name, kind)
+        for (name, kind), samples in fullest.items()
+        for (_, before), (at, value) in pairwise([(0.0, 0.0), *samples])
+        if value > before
+    )
 
 
 def episodes(alerts: Iterable[SampleSeries], end: float, interval_s: float) -> list[Episode]:
@@ -229,7 +224,7 @@ def episodes(alerts: Iterable[SampleSeries], end: float, interval_s: float) -> l
     for labels, states in times.items():
         moments = sorted(states)
         begins = [0, *(i for i in range(1, len(moments)) if moments[i] - moments[i - 1] > GAP * step_s)]
-        for first, after in zip(begins, [*begins[1:], len(moments)], strict=True):
+        for first, after in pairwise([*begins, len(moments)]):
             part = moments[first:after]
             firing = next((at for at in part if states[at]), None)
             is_over = part[-1] + GAP * step_s < end

@@ -1,4 +1,4 @@
-"""One expectation against what was observed: kept, broken or undecided, and the reason."""
+"""The judge of expectations: kept, broken or undecided by the observed alerts, and the reason."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from locust_otel.gameday.alertmanager import Notice
 from locust_otel.gameday.history import GAP, Episode, History
-from locust_otel.gameday.observer import Notice
 from locust_otel.gameday.schema import ExpectShape
 
 
 class ExpectationOutcome(Enum):
-    """Outcome of an expectation: undecided if the data cannot tell."""
+    """The outcome of an expectation; undecided if the data does not suffice."""
 
     KEPT = "kept"
     BROKEN = "broken"
@@ -25,48 +25,48 @@ _NO_DATA = "Prometheus has no data of the run for part of that time"
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class InjectedFault:
     """A fault as it was injected; Unix times."""
 
     name: str
-    begun_at: float | None = None  # None if it was never injected
-    ended_at: float | None = None  # None if its end is not known
+    begun_at: float | None = None  # None if it was not injected
+    ended_at: float | None = None  # None if its end is unknown
     failed: str = ""  # reason why its command failed; empty if it did not
 
     @property
     def lasted_s(self) -> float | None:
-        """Seconds from start to end; None if one of them is not known."""
+        """Seconds from start to end; None if one of them is unknown."""
         return since(self.ended_at, self.begun_at)
 
 
 @dataclass(frozen=True, slots=True)
 class AlertTimes:
-    """The course of an alert that fired; seconds from the start of the fault, None for what was not seen."""
+    """The times of an alert that fired; seconds from the start of the fault, None for what was not seen."""
 
     pending_s: float
     firing_s: float
-    arrived_s: float | None  # until Alertmanager showed it
-    notified_s: float | None  # until the webhook got it
+    arrived_s: float | None  # until Alertmanager listed it
+    notified_s: float | None  # until the webhook received it
     inhibited: str  # names of the alerts and silences that suppressed it; empty if none did
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectationResult:
-    """An expectation, its outcome and the reason; with the first alert that fired, if one did."""
+    """An expectation, its outcome and the reason; with the first alert that fired, if any."""
 
     expectation: ExpectShape
     outcome: ExpectationOutcome
-    why: str
+    reason: str
     alert: AlertTimes | None = None
 
 
 def since(at: float | None, begin: float | None) -> float | None:
-    """Return the seconds between two times; None if one of them is not known."""
+    """Return the seconds between two times; None if one of them is unknown."""
     return None if at is None or begin is None else at - begin
 
 
 def matching(expectation: ExpectShape, episodes: Iterable[Episode]) -> list[Episode]:
-    """Return the alerts of an expectation that fired."""
+    """Return the fired alerts that an expectation names."""
     return [
         episode
         for episode in episodes
@@ -80,32 +80,32 @@ def matching(expectation: ExpectShape, episodes: Iterable[Episode]) -> list[Epis
 class Judge:
     """Judges expectations by the history of a run and by the notices of Alertmanager.
 
-    Where one of the servers did not answer for part of the time that an expectation needs, it is not broken.
+    An expectation is not broken if one of the servers did not answer for part of the time that it covers.
     """
 
     history: History
     notices: Sequence[Notice]
-    has_told: bool  # whether Alertmanager or its notifications were watched; else an alert counts from when it fires
+    sees_notices: bool  # whether Alertmanager or its notifications were watched; else an alert counts when it fires
     silences: Sequence[tuple[float, float]] = ()  # Unix times from and until when Alertmanager did not answer
 
-    def result(self, expectation: ExpectShape, done: Done, until: float) -> ExpectationResult:
-        """Judge an expectation; alerts from `until` on, the Unix time of the next fault or of the end, do not count."""
-        begun_at, rules = done.begun_at, self.history.rules
-        if begun_at is None or done.failed:
-            return ExpectationResult(expectation, UNDECIDED, done.failed or "the fault was never made")
+    def result(self, expectation: ExpectShape, fault: InjectedFault, until: float) -> ExpectationResult:
+        """Judge an expectation by the alerts before `until`, the Unix time of the next fault or of the end."""
+        begun_at, rules = fault.begun_at, self.history.rules
+        if begun_at is None or fault.failed:
+            return ExpectationResult(expectation, UNDECIDED, fault.failed or "the fault was not injected")
         alerts = matching(expectation, self.history.episodes)
         if rules is not None and expectation.name not in rules and not alerts:
-            return ExpectationResult(expectation, UNDECIDED, "Prometheus has no such rule")
-        own = sorted((alert for alert in alerts if begun_at <= _firing_at(alert) < until), key=_firing_at)
-        if own:
-            times = self.times(own[0], begun_at)
-            return ExpectationResult(expectation, *self._judge_fired(expectation, own, times, done), times)
+            return ExpectationResult(expectation, UNDECIDED, "Prometheus has no rule for it")
+        fired = sorted((alert for alert in alerts if begun_at <= _firing_at(alert) < until), key=_firing_at)
+        if fired:
+            times = self.times(fired[0], begun_at)
+            return ExpectationResult(expectation, *self._judge_fired(expectation, fired, times, fault), times)
         if any(_firing_at(alert) < begun_at < (alert.resolved_at or float("inf")) for alert in alerts):
-            return ExpectationResult(expectation, UNDECIDED, "it was firing before the fault began")
-        return ExpectationResult(expectation, *self._judge_silent(expectation, begun_at, done, until))
+            return ExpectationResult(expectation, UNDECIDED, "it was firing before the fault")
+        return ExpectationResult(expectation, *self._judge_silent(expectation, begun_at, fault, until))
 
     def times(self, episode: Episode, begun_at: float) -> AlertTimes:
-        """Return the course of an alert that fired, from the start of a fault."""
+        """Return the times of an alert that fired, from the start of a fault."""
         notice = self._notice(episode)
         # A page suppresses the ticket about the same objective: that leaves no objective without a notification.
         slo = episode.labels.get("slo")
@@ -119,88 +119,90 @@ class Judge:
         )
 
     def _notice(self, episode: Episode) -> Notice:
-        """Return the notice with the labels (and perhaps more) and the time of an alert, else an empty one."""
+        """Return the notice that has the labels (and perhaps more) and the time of an alert, else an empty one."""
         firing_at, tolerance_s = _firing_at(episode), GAP * self.history.interval_s + 1
         for notice in self.notices:
             if episode.labels.items() <= notice.labels.items() and abs(notice.starts_at - firing_at) <= tolerance_s:
                 return notice
         return Notice(episode.labels, firing_at)
 
-    def _judge_silent(self, expectation: ExpectShape, begun_at: float, done: Done, until: float) -> _Verdict:
+    def _judge_silent(self, expectation: ExpectShape, begun_at: float, fault: InjectedFault, until: float) -> _Verdict:
         if expectation.no_alert is not None:
-            # The alerts of a run that is over do not begin to fire: its end after the fault leaves no hole.
-            if self.history.gap(begun_at, min(until, max([done.ended_at or begun_at, *self.history.scrapes]))):
+            # No alert begins to fire after the run: only a gap before the end of its samples (or of the fault) matters.
+            if self.history.has_gap(begun_at, min(until, max([fault.ended_at or begun_at, *self.history.scrapes]))):
                 return UNDECIDED, _NO_DATA
-            return KEPT, "it stayed quiet"
+            return KEPT, "it did not fire"
         within_s = float(expectation.within or 0)
         unknown = self._unknown(begun_at, begun_at + within_s)
         return (UNDECIDED, unknown) if unknown else (BROKEN, f"it did not fire within {within_s:g} s")
 
-    def _judge_fired(self, expectation: ExpectShape, own: Sequence[Episode], times: AlertTimes, done: Done) -> _Verdict:
+    def _judge_fired(
+        self, expectation: ExpectShape, alerts: Sequence[Episode], times: AlertTimes, fault: InjectedFault
+    ) -> _Verdict:
         if expectation.no_alert is not None:
             return BROKEN, f"it fired after {times.firing_s:.1f} s"
-        within_s, begun_at = float(expectation.within or 0), done.begun_at or 0.0
+        within_s, begun_at = float(expectation.within or 0), fault.begun_at or 0.0
         late = self._late(times, within_s)
         if late:
             return self._broken(late, begun_at, begun_at + within_s, begun_at + times.firing_s)
         came = f"after {times.firing_s:.1f} s"
         if times.notified_s is not None:
-            came += f", told after {times.notified_s:.1f} s"
+            came += f", notified after {times.notified_s:.1f} s"
         if expectation.clears_within is None:
             return KEPT, came
-        if done.ended_at is None:
-            return UNDECIDED, f"{came}; the end of the fault is not known"
-        ends = [alert.resolved_at for alert in own]
-        outcome, gone = self._judge_end(ends, done.ended_at, float(expectation.clears_within))
+        if fault.ended_at is None:
+            return UNDECIDED, f"{came}; the end of the fault is unknown"
+        ends = [alert.resolved_at for alert in alerts]
+        outcome, gone = self._judge_end(ends, fault.ended_at, float(expectation.clears_within))
         return outcome, f"{came}; {gone}"
 
     def _late(self, times: AlertTimes, within_s: float) -> str:
-        """Return why an alert that fired did not do so in time; empty if it did."""
+        """Return why an alert that fired was late; empty if it was in time."""
         fired = f"it fired after {times.firing_s:.1f} s"
         if times.firing_s > within_s:
             return f"{fired}, not within {within_s:g} s"
-        if not self.has_told:
+        if not self.sees_notices:
             return ""
         if times.inhibited:
-            return f"{fired}, and nobody was told: {times.inhibited} kept it quiet"
+            return f"{fired}, and no notification was sent: suppressed by {times.inhibited}"
         reached_s = times.arrived_s if times.notified_s is None else times.notified_s
         if reached_s is None:
-            return f"{fired}, and nobody was told"
-        return f"somebody was told after {reached_s:.1f} s, not within {within_s:g} s" if reached_s > within_s else ""
+            return f"{fired}, and no notification was sent"
+        return f"it was notified after {reached_s:.1f} s, not within {within_s:g} s" if reached_s > within_s else ""
 
     def _judge_end(self, ends: Sequence[float | None], ended_at: float, limit_s: float) -> _Verdict:
-        """Judge whether alerts ended in time after the fault; an end is None if the alert goes on."""
+        """Judge whether alerts ended in time after the fault; an end is None if the alert is still active."""
         resolved, limit_at = [end for end in ends if end is not None], ended_at + limit_s
         if len(resolved) < len(ends):
             if self.history.end < limit_at:
-                return UNDECIDED, f"nobody looked for {limit_s:g} s after the fault"
+                return UNDECIDED, f"it was not watched for {limit_s:g} s after the fault"
             return self._broken(f"it still fired {limit_s:g} s after the fault", ended_at, limit_at)
         gone_at = max(resolved)
         gone = f"gone {max(gone_at - ended_at, 0.0):.1f} s after the fault"
         if gone_at > limit_at:
             return self._broken(f"{gone}, not within {limit_s:g} s", ended_at, limit_at)
-        # Where samples end, an alert ends with them. It has gone for certain at the next sample of the run.
+        # An alert also ends where samples end. It is certainly gone at the next sample of the run.
         next_at = next((at for at in self.history.scrapes if at >= gone_at), limit_at)
-        if next_at >= limit_at and self.history.gap(gone_at, next_at):
+        if next_at >= limit_at and self.history.has_gap(gone_at, next_at):
             return UNDECIDED, _NO_DATA
         return KEPT, gone
 
-    def _broken(self, why: str, begin: float, end: float, firing_at: float | None = None) -> _Verdict:
+    def _broken(self, reason: str, begin: float, end: float, firing_at: float | None = None) -> _Verdict:
         """Return that an expectation is broken for a reason; undecided if that is not certain."""
         unknown = self._unknown(begin, end, firing_at)
-        return (UNDECIDED, f"{why}; {unknown}") if unknown else (BROKEN, why)
+        return (UNDECIDED, f"{reason}; {unknown}") if unknown else (BROKEN, reason)
 
     def _unknown(self, begin: float, end: float, firing_at: float | None = None) -> str:
-        """Return why it is not known what came between two Unix times; empty if it is.
+        """Return which data is missing between two Unix times; empty if none is.
 
-        From `firing_at` on Alertmanager must have answered too; None where it does not matter.
+        From `firing_at` on Alertmanager must have answered too, unless it is None.
         """
         if self.history.end < end:
             return f"it was not watched for {end - begin:g} s"
-        if self.history.gap(begin, end):
+        if self.history.has_gap(begin, end):
             return _NO_DATA
         if firing_at is not None and any(first < end and last > firing_at for first, last in self.silences):
-            return "there is no answer of Alertmanager for part of that time"
+            return "Alertmanager did not answer for part of that time"
         return ""
 
 

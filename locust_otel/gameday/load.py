@@ -1,4 +1,4 @@
-"""The load of a game day: `locust-otel run` in a session of its own, or a run that somebody else has started."""
+"""The load of a game day: the process of `locust-otel run`, in a session of its own."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from locust_otel.gameday.plan import GameDay
 from locust_otel.gameday.schema import LoadShape
 
 STOP_S = 40.0
-"""Time for the load to end after SIGTERM: users finish, scrapers get the final values; then it is killed."""
+"""Seconds from SIGTERM until the load is killed: users finish, and scrapers fetch the final values."""
 
 _METRICS = re.compile(rb"Metrics for Prometheus at (https?://\S+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process, told from a later one with the same number by the time of its creation."""
+    """A process; its time of creation tells it from a later one with the same number."""
 
     pid: int
     created: float
 
     @classmethod
     def of(cls, pid: int) -> Process:
-        """Return the process of a number; there must be one."""
+        """Return the process with a number, which must exist."""
         return cls(pid, psutil.Process(pid).create_time())
 
     def running(self) -> psutil.Process | None:
@@ -47,7 +47,7 @@ class Process:
 
 
 def kill_session(pid: int) -> None:
-    """Kill a process that leads a session, and the processes that it has started."""
+    """Kill a process that leads a session, with the processes that it has started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
@@ -66,7 +66,7 @@ def end(process: Process) -> bool:
 
 
 def arguments(day: GameDay, load: LoadShape, run_id: str, record_folder: Path | None) -> list[str]:
-    """Return the command line of the load of a game day; without a folder it writes no run record."""
+    """Return the command line of the load of a game day; it writes a run record if there is a folder for it."""
     flags = {
         "--users": load.users,
         "--run-time": f"{math.ceil(load.run_time)}s",
@@ -84,12 +84,12 @@ def arguments(day: GameDay, load: LoadShape, run_id: str, record_folder: Path | 
 
 
 class Child:
-    """The process of a load, running from construction to `stop`; its output goes into a log."""
+    """The process of a load, from construction to `stop`; its output goes into a log."""
 
     def __init__(self, command: list[str], log: Path) -> None:
         self._log = log
         with log.open("wb") as file:
-            # A session of its own: Ctrl-C does not end the load, which goes on until each fault is undone.
+            # In a session of its own, Ctrl-C does not end the load: it runs until each fault is undone.
             self._process = subprocess.Popen(  # noqa: S603  # our own command
                 command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
             )
@@ -101,7 +101,7 @@ class Child:
         return self._process.poll()
 
     def metrics_url(self) -> str:
-        """Return where it serves /metrics, by its log; empty if the log does not say."""
+        """Return the URL of its /metrics, as logged; empty if it is not in the log."""
         line = _METRICS.search(self._log.read_bytes())
         return line[1].decode() if line else ""
 

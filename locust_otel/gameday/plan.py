@@ -1,4 +1,4 @@
-"""A game day as its file plans it, with every problem of the file at once; and its time line."""
+"""The plan of a game day: its file, checked with all problems at once, and its time line."""
 
 from __future__ import annotations
 
@@ -35,19 +35,18 @@ _TIME: TypeAdapter[Decimal] = TypeAdapter(Time)
 _FAULT = {"name": "x", "run": "x", "undo": "x", "for": "1ms"}
 _PLACEHOLDERS: dict[str, Any] = {"name": "x", "steps": [{"at": "0", "fault": _FAULT}]}
 _WANTED = "Write name, slo, load and steps; see docs/game-days.md."
-_OURS = {
-    "-f": "locustfile", "--locustfile": "locustfile", "-u": "users", "--users": "users", "-t": "run_time",
-    "--run-time": "run_time", "-r": "spawn_rate", "--spawn-rate": "spawn_rate", "-H": "host", "--host": "host",
-    "--slo": "slo", "--headless": "", "--run-id": "", "--run-record": "",
+_RESERVED = {
+    "-f", "--locustfile", "-u", "--users", "-t", "--run-time", "-r", "--spawn-rate", "-H", "--host", "--slo",
+    "--headless", "--run-id", "--run-record",
 }  # fmt: skip
-"""Arguments of Locust that the game day sets itself, and the key for each."""
+"""Arguments of Locust that the game day sets itself."""
 
 
 class Moment(NamedTuple):
     """An entry of the time line: `start`, `fault`, `undo`, `alert` and `clear` (deadlines), `quiet`, `end`."""
 
     at_s: Decimal
-    what: str
+    kind: str
     text: str
 
 
@@ -71,33 +70,37 @@ class GameDay:
         return settled if self.load is None else max(settled, self.load.run_time)
 
     @property
+    def expectations(self) -> list[ExpectShape]:
+        """The expectations of all steps."""
+        return [expectation for step in self.steps for expectation in step.expect]
+
+    @property
     def own_alerts(self) -> frozenset[str]:
         """Expected alerts of the user's own rules, which may lack the label `run_id`."""
-        alerts = {expectation.name for step in self.steps for expectation in step.expect}
-        return frozenset(alert for alert in alerts if not alert.startswith("Locust"))
+        return frozenset(expected.name for expected in self.expectations if not expected.name.startswith("Locust"))
 
 
 def load(path: str) -> GameDay:
-    """Read a game-day file, and the SLO file it names.
+    """Read a game-day file, and the SLO file that it names.
 
     Raises:
-        ConfigurationError: It cannot be used; `problems` has one error for each thing wrong with it.
+        ConfigurationError: It cannot be used; `problems` has one error for each problem.
     """
-    document = Document(path, read(Path(path), path, _SLUG), _SLUG)
+    source = Path(path)
+    document = Document(path, read(source, path, _SLUG), _SLUG)
     shape, _ = validated(document, GameDayShape, _PLACEHOLDERS, _WANTED)
-    folder = Path(path).parent
-    slo = None if shape.slo is None else _slo(folder, shape.slo, document)
+    slo_path = None if shape.slo is None else source.parent / shape.slo
     day = GameDay(
         name=shape.name,
-        source=Path(path),
+        source=source,
         steps=tuple(sorted((step for step in shape.steps if step.place), key=lambda step: step.at)),
-        slo=slo,
-        slo_path=None if shape.slo is None else folder / shape.slo,
+        slo=None if slo_path is None else _slo(slo_path, document),
+        slo_path=slo_path,
         load=shape.load,
         stop_when=shape.stop_when,
     )
     if day.load is not None:
-        _check_load(day.load, folder, document)
+        _check_load(day.load, source.parent, document)
     _check_times(day, document)
     notes = tuple(_check_alerts(day, document))
     document.raise_problems()
@@ -105,24 +108,24 @@ def load(path: str) -> GameDay:
 
 
 def alerting_rules(slo: Slo | None) -> list[Rule]:
-    """Return the alerting rules of an SLO file; there are none without a file."""
+    """Return the alerting rules of an SLO file; an empty list without a file."""
     return [] if slo is None else [*slo_alerts(slo, Links()), *run_alerts(slo, Links())]
 
 
-def is_of(rule: Rule, expectation: ExpectShape) -> bool:
-    """Return whether an alert of a rule is one of an expectation."""
+def can_raise(rule: Rule, expectation: ExpectShape) -> bool:
+    """Return whether a rule can raise the alert of an expectation."""
     return rule["alert"] == expectation.name and expectation.severity in {None, rule["labels"]["severity"]}
 
 
 def kept_s(slo: Slo | None, expectation: ExpectShape) -> Decimal:
     """Return how long an alert of the SLO file keeps firing at least after its last bad window; 0 for others."""
-    rules = [rule for rule in alerting_rules(slo) if is_of(rule, expectation)]
+    rules = [rule for rule in alerting_rules(slo) if can_raise(rule, expectation)]
     return min((_TIME.validate_python(rule.get("keep_firing_for", "0")) for rule in rules), default=Decimal(0))
 
 
 def moments(day: GameDay) -> list[Moment]:
     """Return the time line, by time."""
-    load = "a run that goes on already"
+    load = "a run in progress"
     if day.load is not None:
         load = f"{Path(day.load.locustfile).name}, {day.load.users} users, {span(day.load.run_time)}"
     line = [Moment(Decimal(0), "start", load), Moment(day.end_s, "end", "the game day ends")]
@@ -134,19 +137,18 @@ def moments(day: GameDay) -> list[Moment]:
             if expectation.within is None:
                 line.append(Moment(step.at, "quiet", f"{alert} must not begin to fire from here on"))
                 continue
-            line.append(Moment(step.at + expectation.within, "alert", f"{alert} must have come"))
+            line.append(Moment(step.at + expectation.within, "alert", f"{alert} must have fired"))
             if expectation.clears_within is not None:
                 kept = kept_s(day.slo, expectation)
                 text = f"{alert} must be gone" + (f" (it keeps firing for {span(kept)})" if kept else "")
                 line.append(Moment(step.end_s + expectation.clears_within, "clear", text))
     order = ("start", "clear", "undo", "alert", "fault", "quiet", "end")
-    return sorted(line, key=lambda moment: (moment.at_s, order.index(moment.what)))
+    return sorted(line, key=lambda moment: (moment.at_s, order.index(moment.kind)))
 
 
-def _slo(folder: Path, name: str, document: Document) -> Slo | None:
-    path = folder / name
+def _slo(path: Path, document: Document) -> Slo | None:
     if not path.is_file():
-        document.refuse(("slo",), f"There is no file {name}.", "Name an SLO file from here.", "no-file")
+        document.refuse(("slo",), f"There is no file {path.name}.", "Name an SLO file, from this folder.", "no-file")
         return None
     try:
         return slo_file.load(str(path))
@@ -162,41 +164,41 @@ def _check_load(shape: LoadShape, folder: Path, document: Document) -> None:
         document.refuse(("load", "locustfile"), f"There is no file {locustfile.name}.", remedy, "no-file")
     for index, argument in enumerate(shape.args):
         flag = argument.partition("=")[0]
-        if flag in _OURS:
-            remedy = f"Write {_OURS[flag]} of its own." if _OURS[flag] else "Remove it; the game day gives it."
-            document.refuse(("load", "args", index), f"{flag} is not for args.", remedy, "args")
+        if flag in _RESERVED:
+            remedy = "Remove it: the game day sets it, from the keys of this file."
+            document.refuse(("load", "args", index), f"{flag} is not allowed in args.", remedy, "args")
 
 
 def _check_times(day: GameDay, document: Document) -> None:
-    """Refuse faults that have one name, overlap, or last longer than the load."""
+    """Refuse faults that have the same name, overlap, or last longer than the load."""
     names_before: set[str] = set()
     run_time = None if day.load is None else day.load.run_time
     for step, following in zip_longest(day.steps, day.steps[1:]):
         name = step.fault.name
         if name in names_before:
-            remedy = "Give this one a name of its own: marks tell them apart by it."
+            remedy = "Give this one another name: marks tell faults apart by their names."
             document.refuse((*step.place, "fault", "name"), f"There are two faults {name}.", remedy, "fault-twice")
         names_before.add(name)
         if run_time is not None and step.at >= run_time:
             found = f"{span(step.at)} is not before the end of the load at {span(run_time)}."
             document.refuse((*step.place, "at"), found, "Write an earlier time, or a longer run_time.", "at-late")
             continue
-        limit_s, what = run_time, "the load ends"
+        limit_s, event = run_time, "the load ends"
         if following is not None and (limit_s is None or following.at < limit_s):
-            limit_s, what = following.at, f"{following.fault.name} begins"
+            limit_s, event = following.at, f"{following.fault.name} begins"
         if limit_s is None:
             continue
         if step.end_s > limit_s:
-            found = f"{name} lasts until {span(step.end_s)}, and {what} at {span(limit_s)}."
-            remedy = "Let it end before: of two faults at once nobody knows which raised an alert."
+            found = f"{name} lasts until {span(step.end_s)}, and {event} at {span(limit_s)}."
+            remedy = "End it earlier: of two faults at once it is unclear which one raised an alert."
             slug = "overlap" if following is not None else "fault-late"
             document.refuse((*step.place, "fault", "for"), found, remedy, slug)
         else:
-            _check_deadlines(step, limit_s, what, document)
+            _check_deadlines(step, limit_s, event, document)
 
 
-def _check_deadlines(step: StepShape, limit_s: Decimal, what: str, document: Document) -> None:
-    """Refuse deadlines after the next fault or the end of the load."""
+def _check_deadlines(step: StepShape, limit_s: Decimal, event: str, document: Document) -> None:
+    """Refuse deadlines after the next fault or the end of the load, which is the event."""
     for expectation in step.expect:
         deadlines = (
             ("within", step.at, expectation.within),
@@ -205,17 +207,17 @@ def _check_deadlines(step: StepShape, limit_s: Decimal, what: str, document: Doc
         for key, begin_s, length_s in deadlines:
             if length_s is not None and begin_s + length_s > limit_s:
                 end = f"{span(length_s)} from {span(begin_s)} is {span(begin_s + length_s)}"
-                found = f"{end}, and {what} at {span(limit_s)}: nobody could tell."
-                remedy = f"Write {span(limit_s - begin_s)} or less, or move what comes after."
+                found = f"{end}, and {event} at {span(limit_s)}: this cannot be judged."
+                remedy = f"Write {span(limit_s - begin_s)} or less, or move the later step."
                 document.refuse((*expectation.place, key), found, remedy, "expect-late")
 
 
 def _check_alerts(day: GameDay, document: Document) -> Iterator[str]:
-    """Refuse alerts that no rule of ours makes, and yield notes on those of the user's own rules."""
+    """Refuse alerts that this package does not have, and yield notes on those of the user's own rules."""
     severities: dict[str, set[str]] = {}  # by alert, those that the rules of the SLO file can have
     for rule in alerting_rules(day.slo):
         severities.setdefault(rule["alert"], set()).add(rule["labels"]["severity"])
-    for expectation in (expectation for step in day.steps for expectation in step.expect):
+    for expectation in day.expectations:
         alert, severity = expectation.name, expectation.severity
         place = (*expectation.place, "alert" if expectation.alert else "no_alert")
         near = difflib.get_close_matches(alert, KNOWN, 1, 0.8)
@@ -223,8 +225,8 @@ def _check_alerts(day: GameDay, document: Document) -> Iterator[str]:
             yield f"{alert} is an alert of your own: Prometheus is asked for its rule before the load starts."
         elif alert not in KNOWN:
             meant = "".join(f"Did you mean {name}? " for name in near)
-            remedy = f"{meant}There are {', '.join(KNOWN)}; an alert of your own has another name."
-            document.refuse(place, f"No rule of ours makes an alert {alert}.", remedy, "unknown-alert")
+            remedy = f"{meant}There are {', '.join(KNOWN)}; give your own alerts other names."
+            document.refuse(place, f"locust-otel has no alert {alert}.", remedy, "unknown-alert")
         elif severities and alert not in severities:
             remedy = f"Add windows or objectives to it; it makes {', '.join(severities)}."
             document.refuse(place, f"The SLO file makes no rule for {alert}.", remedy, "no-rule")

@@ -1,6 +1,6 @@
-"""The preflight of a game day: its servers answer and have its rules, before load or fault.
+"""The preflight of a game day: checks before load or fault that its servers answer and have its rules.
 
-A server that does not answer and a missing rule are refused, all at once. What cannot be checked is a note.
+It refuses servers that do not answer and missing rules, all at once, and notes what it cannot check.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 
 from locust_otel.core import web
 from locust_otel.core.errors import ConfigurationError, LocustOtelError
+from locust_otel.gameday.alertmanager import Alertmanager, Webhook
 from locust_otel.gameday.mark_client import TIMEOUT_S
-from locust_otel.gameday.observer import Alertmanager, Webhook
-from locust_otel.gameday.plan import GameDay, alerting_rules, is_of
+from locust_otel.gameday.plan import GameDay, alerting_rules, can_raise
 from locust_otel.review.prometheus import AlertRule, Prometheus
 from locust_otel.slo.rules.recording_rules import Rule
 
@@ -28,10 +28,10 @@ _Findings = Iterator[ConfigurationError | str]
 def check(
     day: GameDay, server: Prometheus, alertmanager: Alertmanager | None, webhook: Webhook | None
 ) -> tuple[str, ...]:
-    """Ask the servers of a game day, and return notes on what could not be checked or may be missing.
+    """Ask the servers of a game day, and return notes on possible problems.
 
     Raises:
-        ConfigurationError: A server does not answer, or an expected alert has no rule; it has all problems.
+        ConfigurationError: A server does not answer, or an expected alert has no rule; the error has all problems.
     """
     findings = [*_of_prometheus(day, server), *_of_alertmanager(alertmanager, webhook), *_of_webhook(webhook)]
     problems = [finding for finding in findings if isinstance(finding, ConfigurationError)]
@@ -41,8 +41,7 @@ def check(
 
 
 def _of_prometheus(day: GameDay, server: Prometheus) -> _Findings:
-    expectations = [expectation for step in day.steps for expectation in step.expect]
-    names = {expectation.name for expectation in expectations}
+    names = {expectation.name for expectation in day.expectations}
     try:
         server.query("vector(1)")
     except ConfigurationError as error:
@@ -50,16 +49,18 @@ def _of_prometheus(day: GameDay, server: Prometheus) -> _Findings:
         return
     loaded = server.alert_rules() if names else []
     if loaded is None:
-        yield f"{server.url} does not say which rules it has: check that there are some for {_listed(names)}."
+        yield f"{server.url} does not list its rules: check that it has some for {_listed(names)}."
         return
-    needed = [rule for rule in alerting_rules(day.slo) if any(is_of(rule, one) for one in expectations)]
+    needed = [
+        rule for rule in alerting_rules(day.slo) if any(can_raise(rule, expected) for expected in day.expectations)
+    ]
     missing = names - {rule.name for rule in loaded} - {rule["alert"] for rule in needed}
     if own := missing & day.own_alerts:
         remedy = "Correct the name, or load its rule by rule_files and reload Prometheus."
         yield _no_rule(server, _listed(own), remedy)
     service = "" if day.slo is None else f'slo_service="{day.slo.service}"'
     missing -= day.own_alerts
-    missing |= {_described(rule) for rule in needed if not any(_is_same(rule, one, service) for one in loaded)}
+    missing |= {_described(rule) for rule in needed if not any(_is_same(rule, known, service) for known in loaded)}
     if missing:
         file = day.slo_path or "FILE"
         remedy = (
@@ -73,18 +74,18 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
 
 
-def _no_rule(server: Prometheus, what: str, remedy: str) -> ConfigurationError:
-    found = f"{server.url}/api/v1/rules has no rule for {what}."
+def _no_rule(server: Prometheus, alerts: str, remedy: str) -> ConfigurationError:
+    found = f"{server.url}/api/v1/rules has no rule for {alerts}."
     return ConfigurationError("--prometheus", found, remedy, slug="gameday-rules-missing")
 
 
 def _described(rule: Rule) -> str:
-    """Return an alert with what tells its rules apart: `LocustSLOBudgetBurn (critical, 2m, 30s)`."""
+    """Return an alert with the labels that tell its rules apart: `LocustSLOBudgetBurn (critical, 2m, 30s)`."""
     return f"{rule['alert']} ({', '.join(rule['labels'][key] for key in _LABELS if key in rule['labels'])})"
 
 
 def _is_same(rule: Rule, loaded: AlertRule, service: str) -> bool:
-    """Return whether a loaded rule is one of the SLO file: by its alert and labels, and the service it selects."""
+    """Return whether a loaded rule is that of the SLO file: by alert, labels, and the service it selects."""
     is_of_service = service in loaded.query or service not in rule["expr"]
     has_labels = all(rule["labels"].get(key) == loaded.labels.get(key) for key in _LABELS)
     return loaded.name == rule["alert"] and has_labels and is_of_service
@@ -101,9 +102,9 @@ def _of_alertmanager(alertmanager: Alertmanager | None, webhook: Webhook | None)
     configuration = "" if webhook is None else alertmanager.configuration()
     if webhook is None or not configuration:
         return
-    may_be_ours = re.compile(rf"(?!http)|.*:{webhook.port}(?!\d)")  # what is no URL hides one
+    may_be_ours = re.compile(rf"(?!http)|.*:{webhook.server_port}(?!\d)")  # a text that is not a URL hides one
     if not any(map(may_be_ours.match, _URL.findall(configuration))):
-        yield f"Alertmanager's configuration names no webhook at port {webhook.port}: no notification will come here."
+        yield f"Alertmanager's configuration has no webhook for port {webhook.server_port}: no notification will come."
 
 
 def _of_webhook(webhook: Webhook | None) -> _Findings:
@@ -113,6 +114,6 @@ def _of_webhook(webhook: Webhook | None) -> _Findings:
         reply = web.send(webhook.url, b'{"alerts": []}', timeout_s=TIMEOUT_S, uses_proxy=False)
         found = "" if reply.is_success else f"{webhook.url} answers {reply.status}."
     except web.UnreachableError as error:
-        found = f"{webhook.url} gives no answer: {error}."
+        found = f"{webhook.url} does not answer: {error}."
     if found:
         yield ConfigurationError("--webhook-port", found, "Give another port.", slug="gameday-webhook")

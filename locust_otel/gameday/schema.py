@@ -1,6 +1,6 @@
 """The shape of a game-day file: keys, types, single values, and the JSON Schema for editors.
 
-Times are seconds; those of a step count from the start of the run. What the file leaves out is None.
+Times are seconds; those of a step count from the start of the run. Optional keys without a default are None.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def _text(value: object, wanted: str) -> str:
 def _line(value: object) -> str:
     text = _text(value, "a text")
     if len(text) > _MAX_LINE or not text.isprintable():
-        raise refused("text", "This is not one line of up to 200 characters.", "Write a short text on one line.")
+        raise refused(
+            "text", f"This is not one line of up to {_MAX_LINE} characters.", "Write a short text on one line."
+        )
     return text
 
 
@@ -73,7 +75,7 @@ Arguments = Annotated[
 
 
 class LoadShape(Shape):
-    """The load, which the game day starts and ends; without it, it attaches to a run by --run-id."""
+    """The load that the game day starts and ends; without it, the game day attaches to a run by --run-id."""
 
     EXAMPLES: ClassVar = {"locustfile": "webshop.py", "users": "50", "run_time": "10m"}
 
@@ -81,32 +83,32 @@ class LoadShape(Shape):
     users: Count = Field(description="Simulated users.")
     run_time: PositiveTime = Field(description="How long the load lasts. 10m.")
     spawn_rate: Rate | None = Field(None, description="Users started a second.")
-    host: Line | None = Field(None, description="What is loaded, if the locustfile does not say.")
+    host: Line | None = Field(None, description="URL of the service under test, if the locustfile has none.")
     args: Arguments = Field((), description="Further arguments of Locust and of locust-otel run.")
 
 
 class FaultShape(Shape):
-    """Something that is broken on purpose, and mended whatever happens."""
+    """A fault that is injected, and undone in any case."""
 
     EXAMPLES: ClassVar = {"name": "lose the cart database", "run": '"curl -fsS -X POST …"', "for": "2m"}
 
-    name: Line = Field(description="What it is called on marks, in annotations and on the scorecard.")
-    run: Command = Field(description="Shell command that breaks it; it runs in the folder of this file.")
-    undo: Command = Field(description='Shell command that mends it; "true" where it heals by itself.')
-    for_: PositiveTime = Field(alias="for", description="How long it stays broken. 2m.")
-    timeout: PositiveTime = Field(Decimal(30), description="After so long a command is ended. 30s.")
+    name: Line = Field(description="Name on marks, in annotations and on the scorecard.")
+    run: Command = Field(description="Shell command that injects the fault; it runs in the folder of this file.")
+    undo: Command = Field(description='Shell command that undoes the fault; "true" if it ends by itself.')
+    for_: PositiveTime = Field(alias="for", description="How long the fault lasts. 2m.")
+    timeout: PositiveTime = Field(Decimal(30), description="Timeout of each command. 30s.")
 
     @classmethod
     def missing_key(cls, key: str) -> tuple[str, str, str]:
-        """Return finding, remedy and slug; for `undo` why it must be there."""
+        """Return finding, remedy and slug; for `undo` the reason why it is required."""
         if key != "undo":
             return super().missing_key(key)
-        remedy = 'Add undo: a command that mends it; "true" where it heals by itself.'
-        return "A fault without undo stays when the game day is over.", remedy, "fault-no-undo"
+        remedy = 'Add undo: a command that undoes it; "true" if it ends by itself.'
+        return "A fault without undo stays active after the game day.", remedy, "fault-no-undo"
 
 
 class ExpectShape(Shape):
-    """What the monitoring must do: raise an alert in time, or keep quiet."""
+    """An expectation of the monitoring: raise an alert in time, or do not raise it."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -127,7 +129,7 @@ class ExpectShape(Shape):
     @classmethod
     def _has_an_alert(cls, value: Decimal, info: ValidationInfo) -> Decimal:
         if info.data.get("no_alert") is not None and info.data.get("alert") is None:
-            found = f"{info.field_name} means nothing with no_alert, which holds until the next fault."
+            found = f"{info.field_name} has no meaning with no_alert, which holds until the next fault."
             raise refused("contradiction", found, "Remove it.")
         return value
 
@@ -135,10 +137,10 @@ class ExpectShape(Shape):
     def _has_one_alert(self) -> Self:
         if (self.alert is None) == (self.no_alert is None):
             found = f"There {'is neither alert nor' if self.alert is None else 'are both alert and'} no_alert."
-            remedy = "Write alert: NAME for one that must fire, or no_alert: NAME for one that must not."
+            remedy = "Write alert: NAME if it must fire, or no_alert: NAME if it must not."
             raise refused("expect", found, remedy)
         if self.alert is not None and self.within is None:
-            raise refused("missing", "Nothing says how soon the alert must come.", "Add within: 60s.")
+            raise refused("missing", "There is no limit for the time until the alert.", "Add within: 60s.")
         return self
 
     @property
@@ -157,14 +159,14 @@ class ExpectShape(Shape):
 
 
 class StepShape(Shape):
-    """A fault, when it begins, and what is expected of it."""
+    """A fault, its time, and the expectations of the alerts."""
 
     EXAMPLES: ClassVar = {"at": "2m", "fault": "{name: …, run: …, undo: …, for: 2m}"}
 
     at: Time = Field(description="Time from the start of the run. 2m.")
-    fault: FaultShape = Field(description="What is broken.")
+    fault: FaultShape = Field(description="The fault.")
     expect: Annotated[list[ExpectShape], at_most(MAX_EXPECTATIONS)] = Field(
-        [], description="What the monitoring must do."
+        [], description="Expectations of the monitoring.", max_length=MAX_EXPECTATIONS
     )
 
     @property
@@ -174,7 +176,7 @@ class StepShape(Shape):
 
     @property
     def settled_s(self) -> Decimal:
-        """Time by which each expectation is kept or broken."""
+        """Time by which each expectation can be judged."""
         times = [self.end_s]
         for expectation in self.expect:
             times += [self.at + (expectation.within or 0), self.end_s + (expectation.clears_within or 0)]
@@ -182,30 +184,29 @@ class StepShape(Shape):
 
 
 class StopShape(Shape):
-    """What ends the game day before its time."""
+    """The condition that ends the game day early."""
 
     EXAMPLES: ClassVar = {"failure_ratio": "50%"}
 
     failure_ratio: Share = Field(description="Share of failed requests. 50%.")
-    over: PositiveTime = Field(Decimal(15), description="So far back requests are looked at. 15s.")
+    over: PositiveTime = Field(Decimal(15), description="Length of time over which requests count. 15s.")
 
 
 class GameDayShape(Shape):
-    """Faults on a time line under load, and what is expected of the monitoring."""
+    """Faults on a time line under load, and expectations of the monitoring."""
 
     model_config = ConfigDict(title="locust-otel game day")
     EXAMPLES: ClassVar = {"name": "lose the cart database", "steps": "[{at: 2m, fault: …, expect: […]}]"}
 
-    name: Line = Field(description="What the game day is called.")
+    name: Line = Field(description="Name of the game day.")
     slo: Line | None = Field(None, description="The SLO file, from the folder of this file.")
-    load: LoadShape | None = Field(None, description="The load; without it a run is attached to.")
-    steps: Annotated[list[StepShape], at_most(MAX_STEPS)] = Field(description="The faults, by time.", min_length=1)
-    stop_when: StopShape | None = Field(None, description="What ends the game day before its time.")
+    load: LoadShape | None = Field(None, description="The load; without it, --run-id names a run in progress.")
+    steps: Annotated[list[StepShape], at_most(MAX_STEPS)] = Field(
+        description="The faults, by time.", min_length=1, max_length=MAX_STEPS
+    )
+    stop_when: StopShape | None = Field(None, description="The condition that ends the game day early.")
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of the file, for editors."""
-    schema = shape.json_schema(GameDayShape, span)
-    schema["properties"]["steps"]["maxItems"] = MAX_STEPS
-    schema["$defs"]["StepShape"]["properties"]["expect"]["maxItems"] = MAX_EXPECTATIONS
-    return schema
+    return shape.json_schema(GameDayShape, span)

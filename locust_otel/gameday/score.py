@@ -1,4 +1,4 @@
-"""The scorecard: the times of each fault and its alerts, and whether they are as expected."""
+"""The scorecard of a game day: the times of each fault and its alerts, and the outcome of each expectation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from math import inf
 from operator import itemgetter
 
 from locust_otel.core.errors import ExitCode
+from locust_otel.gameday.alertmanager import Notice
 from locust_otel.gameday.history import GAP, Episode, History
-from locust_otel.gameday.judge import Done, ExpectationOutcome, ExpectationResult, Judge, matching, since
-from locust_otel.gameday.observer import Notice
+from locust_otel.gameday.judge import BROKEN, KEPT, ExpectationResult, InjectedFault, Judge, matching, since
 from locust_otel.gameday.plan import GameDay
 from locust_otel.gameday.schema import StepShape
 from locust_otel.slo.burn import BurnRates
@@ -22,10 +22,10 @@ from locust_otel.slo.objectives import Slo
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A game day as it was played."""
+    """The events of a played game day."""
 
     run_id: str
-    done: tuple[Done, ...]
+    faults: tuple[InjectedFault, ...]
     aborted: str = ""  # why it ended early; empty if it did not
     left: tuple[str, ...] = ()  # faults whose undo failed
     notes: tuple[str, ...] = ()
@@ -35,10 +35,10 @@ class Played:
 TIMES = (
     "first_bad_s", "breach_s", "pending_s", "firing_s", "alertmanager_s", "notified_s", "recovered_s", "resolved_s",
 )  # fmt: skip
-"""Times of a fault, by their keys in JSON: seconds from its start, the last two from its end."""
+"""Keys in JSON of the times of a fault: seconds from its start, for the last two from its end."""
 
 _QUIET_S = 10.0
-"""Users have recovered after this time (or the shortest window of the rules) without a bad request."""
+"""Seconds without a bad request (or the shortest window of the rules) after which users have recovered."""
 
 
 class BadRequests:
@@ -48,10 +48,10 @@ class BadRequests:
         # By Unix time, bad requests to date of each objective; of all requests without an SLO file.
         self._bad: list[tuple[float, dict[str, int]]] = [(at, {"": failed}) for at, failed, _ in history.failed]
         self._breaches: list[float] = []  # Unix times at which a pair of windows burned
-        self._costs: dict[str, float] = {}  # by objective, what a bad request costs of the period's budget
+        self._costs: dict[str, float] = {}  # by objective, the share of the period's budget that a bad request spends
         self._quiet_s = _QUIET_S
         counted = {name for counts in history.counts.values() for name in counts}
-        if slo is not None and any(one.budget is not None and one.name in counted for one in slo.objectives):
+        if slo is not None and any(goal.budget is not None and goal.name in counted for goal in slo.objectives):
             self._judge(slo, history)
 
     def _judge(self, slo: Slo, history: History) -> None:
@@ -71,7 +71,7 @@ class BadRequests:
         self._quiet_s = max([_QUIET_S, *map(float, slo.spans_s[:1])])
 
     def stretch(self, begin: float, end: float) -> tuple[float | None, float | None]:
-        """Return the times of the first bad request, and of the last one before users had recovered; None for none."""
+        """Return the times of the first bad request, and of the last one before the recovery; None if there is none."""
         first = last = None
         for (_, before), (at, now) in pairwise(self._bad):
             if not begin <= at <= end or all(count <= before.get(slo, 0) for slo, count in now.items()):
@@ -82,11 +82,11 @@ class BadRequests:
         return first, last
 
     def breach_at(self, begin: float, end: float) -> float | None:
-        """Return when a pair of windows first burned faster than its factor; None if none did."""
+        """Return when a pair of windows first burned faster than its factor; None if this did not happen."""
         return next((at for at in self._breaches if begin <= at <= end), None)
 
     def between(self, begin: float, end: float) -> dict[str, int]:
-        """Return the bad requests of each objective, or without an SLO file the failed ones."""
+        """Return the bad requests of each objective; without an SLO file the failed ones."""
         before = self.to_date(begin)
         return {slo: max(count - before.get(slo, 0), 0) for slo, count in self.to_date(end).items()}
 
@@ -102,17 +102,17 @@ class BadRequests:
 
 @dataclass(frozen=True, slots=True)
 class FaultScore:
-    """A fault and what it did.
+    """A fault and its effects.
 
     Attributes:
         times: By `TIMES`; None for what was not seen. Those of an alert are of the first that fired: of the expected
-            ones if any fired, else of all.
+            alerts if one fired, else of all.
         bad: Requests that missed an objective, or without an SLO file failed; None if the fault was never injected.
         budget_spent: By objective, the share of the period's error budget spent from this fault to the next.
     """
 
     step: StepShape
-    done: Done
+    injected: InjectedFault
     times: Mapping[str, float | None]
     bad: int | None
     budget_spent: Mapping[str, float]
@@ -126,7 +126,7 @@ class Scorecard:
     day: GameDay
     played: Played
     faults: tuple[FaultScore, ...]
-    unprovoked: tuple[Episode, ...]  # alerts that fired with no fault around
+    unprovoked: tuple[Episode, ...]  # alerts that fired without a fault
     budget_spent: Mapping[str, float]  # by objective, the share of the period's error budget that the run has spent
     notes: tuple[str, ...]
 
@@ -137,46 +137,47 @@ class Scorecard:
 
     @property
     def code(self) -> int:
-        """The exit code: a failed undo goes before broken, and broken before undecided."""
+        """The exit code: of a failed undo, else of a broken expectation, else of an undecided one."""
         outcomes = {result.outcome for result in self.results}
         if self.played.left:
             return 1
-        if ExpectationOutcome.BROKEN in outcomes:
+        if BROKEN in outcomes:
             return ExitCode.MISSED
-        is_decided = not self.played.aborted and outcomes == {ExpectationOutcome.KEPT}
+        is_decided = not self.played.aborted and outcomes == {KEPT}
         return ExitCode.OK if is_decided else ExitCode.UNDECIDED
 
 
 def scorecard(
-    day: GameDay, played: Played, history: History, notices: Sequence[Notice], *, has_told: bool
+    day: GameDay, played: Played, history: History, notices: Sequence[Notice], *, sees_notices: bool
 ) -> Scorecard:
-    """Judge a game day; `has_told` as in `Judge`."""
-    done = {fault.name: fault for fault in played.done}
-    judge = Judge(history, notices, has_told, played.silences)
+    """Judge a game day by its history; without `sees_notices`, nothing watched Alertmanager or its notifications."""
+    injected = {fault.name: fault for fault in played.faults}
+    judge = Judge(history, notices, sees_notices, played.silences)
     run = BadRequests(day.slo, history)
     faults: list[FaultScore] = []
     until = history.end
     for step in reversed(day.steps):
-        faults.insert(0, _scored(step, done.get(step.fault.name, Done(step.fault.name)), until, run, judge))
-        until = faults[0].done.begun_at or until
+        fault = injected.get(step.fault.name, InjectedFault(step.fault.name))
+        faults.insert(0, _scored(step, fault, until, run, judge))
+        until = faults[0].injected.begun_at or until
     return Scorecard(
         day=day, played=played, faults=tuple(faults), unprovoked=tuple(_unprovoked(day, faults, history)),
         budget_spent=run.cost(run.to_date()), notes=(*day.notes, *played.notes, *_notes(day, history)),
     )  # fmt: skip
 
 
-def _scored(step: StepShape, done: Done, until: float, run: BadRequests, judge: Judge) -> FaultScore:
-    results = tuple(judge.result(expectation, done, until) for expectation in step.expect)
-    begun_at, ended_at = done.begun_at, done.ended_at
+def _scored(step: StepShape, fault: InjectedFault, until: float, run: BadRequests, judge: Judge) -> FaultScore:
+    results = tuple(judge.result(expectation, fault, until) for expectation in step.expect)
+    begun_at, ended_at = fault.begun_at, fault.ended_at
     if begun_at is None:
-        return FaultScore(step, done, dict.fromkeys(TIMES), None, {}, results)
+        return FaultScore(step, fault, dict.fromkeys(TIMES), None, {}, results)
     fired = [
         alert for alert in judge.history.episodes if alert.firing_at is not None and begun_at <= alert.firing_at < until
     ]
-    own = [alert for expected in step.expect if expected.alert for alert in matching(expected, fired)] or fired
-    first = min(own, key=lambda alert: alert.firing_at or until, default=None)
+    alerts = [alert for expected in step.expect if expected.alert for alert in matching(expected, fired)] or fired
+    first = min(alerts, key=lambda alert: alert.firing_at or until, default=None)
     course = None if first is None else judge.times(first, begun_at)
-    ends = [alert.resolved_at for alert in own]
+    ends = [alert.resolved_at for alert in alerts]
     resolved_at = max((end for end in ends if end is not None), default=None)
     first_bad_at, last_bad_at = run.stretch(begun_at, until)
     times = (
@@ -188,23 +189,26 @@ def _scored(step: StepShape, done: Done, until: float, run: BadRequests, judge: 
     )
     bad = run.between(begun_at, until)
     named = dict(zip(TIMES, times, strict=True))
-    return FaultScore(step, done, named, max(bad.values(), default=0), run.cost(bad), results)
+    return FaultScore(step, fault, named, max(bad.values(), default=0), run.cost(bad), results)
 
 
 def _unprovoked(day: GameDay, faults: Sequence[FaultScore], history: History) -> Iterator[Episode]:
     """Yield alerts that began to fire outside of the faults, and of the windows of the rules after each fault."""
     spans_s = () if day.slo is None else day.slo.spans_s
     after_s = max([30.0, *map(float, spans_s)]) + GAP * history.interval_s
-    done = [(fault.done.begun_at, fault.done.ended_at or history.end) for fault in faults]
+    spans = [
+        (score.injected.begun_at, (score.injected.ended_at or history.end) + after_s)
+        for score in faults
+        if score.injected.begun_at is not None
+    ]
     for alert in history.episodes:
-        at = alert.firing_at
-        if at is not None and not any(begin is not None and begin <= at <= end + after_s for begin, end in done):
+        if alert.firing_at is not None and not any(begin <= alert.firing_at <= end for begin, end in spans):
             yield alert
 
 
 def _notes(day: GameDay, history: History) -> Iterator[str]:
-    missing = {expectation.name for step in day.steps for expectation in step.expect} - (history.rules or frozenset())
+    missing = {expectation.name for expectation in day.expectations} - (history.rules or frozenset())
     if history.rules is not None and missing:
         yield f"Prometheus has no rule for {', '.join(sorted(missing))}: were the rules loaded?"
     if not history.is_valid:
-        yield "the load generator was too slow at times: what it measured then is its own slowness."
+        yield "the load generator was too slow at times: it then measured its own slowness."

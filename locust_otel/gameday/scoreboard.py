@@ -1,4 +1,4 @@
-"""The scorecard for people (tables), for machines (JSON) and for a page (Markdown); and the plan of a dry run."""
+"""The scorecard as tables, JSON and Markdown, and the plan of a dry run."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ WIDTH = 150
 _STYLES = {KEPT: "green", BROKEN: "bold red", UNDECIDED: "yellow"}
 _SUMS = {
     0: "The monitoring kept its promises.",
-    1: "SOMETHING STAYS BROKEN: mend it.",
+    1: "A FAULT IS STILL ACTIVE: undo it.",
     3: "The monitoring broke a promise.",
-    4: "Whether the monitoring kept its promises cannot be decided.",
+    4: "It is undecided whether the monitoring kept its promises.",
 }
 _HEADINGS = (
     "fault", "at", "lasted", "first bad", "SLO breach", "pending", "firing", "Alertmanager", "notified", "last bad*",
     "resolved*", "bad", "budget",
 )  # fmt: skip
-"""Of the table of faults; * counts from the end of the fault."""
+"""Headings of the table of faults; * counts from the end of the fault."""
 
 
 def _cells(fault: FaultScore) -> list[str]:
-    """Return the row of a fault, by `_HEADINGS`."""
+    """Return the cells of a fault, by `_HEADINGS`."""
     spent = fault.budget_spent
     worst = max(spent, key=spent.__getitem__, default=None)
-    seconds = ["–" if time is None else f"{time:.1f} s" for time in (fault.done.lasted_s, *fault.times.values())]
+    seconds = ["–" if time is None else f"{time:.1f} s" for time in (fault.injected.lasted_s, *fault.times.values())]
     bad = "–" if fault.bad is None else f"{fault.bad:,}"
     budget = "–" if worst is None else f"{spent[worst]:.0%} {worst}"
     return [fault.step.fault.name, span(fault.step.at), *seconds, bad, budget]
@@ -45,7 +45,7 @@ def _results(card: Scorecard) -> Iterator[tuple[str, str, ExpectationOutcome, st
     """Yield fault, expectation, outcome and reason of each expectation."""
     for fault in card.faults:
         for result in fault.results:
-            yield fault.step.fault.name, result.expectation.sentence, result.outcome, result.why
+            yield fault.step.fault.name, result.expectation.sentence, result.outcome, result.reason
 
 
 def _lines(card: Scorecard) -> Iterator[str]:
@@ -53,11 +53,13 @@ def _lines(card: Scorecard) -> Iterator[str]:
     if card.played.aborted:
         yield f"aborted: {card.played.aborted}"
     for name in card.played.left:
-        yield f"STILL BROKEN: {name}; mend it, and run --undo"
-    starts = [fault.done.begun_at - float(fault.step.at) for fault in card.faults if fault.done.begun_at is not None]
+        yield f"STILL ACTIVE: {name}; remove the cause, and run --undo"
+    starts = [
+        fault.injected.begun_at - float(fault.step.at) for fault in card.faults if fault.injected.begun_at is not None
+    ]
     for alert in card.unprovoked:
         at_s = (alert.firing_at or 0.0) - min(starts, default=0.0)
-        yield f"fired with no fault: {alert.name} {alert.labels.get('slo', '')} at {at_s:.0f} s".rstrip()
+        yield f"fired without a fault: {alert.name} {alert.labels.get('slo', '')} at {at_s:.0f} s".rstrip()
     if card.budget_spent:
         yield "budget spent: " + ", ".join(f"{slo} {share:.0%}" for slo, share in card.budget_spent.items())
     for note in card.notes:
@@ -82,10 +84,10 @@ def show(card: Scorecard, console: Console) -> None:
     for fault in card.faults:
         faults.add_row(*map(Text, _cells(fault)))
     console.print(faults)
-    console.print(Text("* from the end of the fault; all else from its start", style="dim"))
-    results = Table("fault", "expected", "", "what came", box=None, pad_edge=False, header_style="dim")
-    for name, sentence, outcome, why in _results(card):
-        results.add_row(Text(name), Text(sentence), Text(outcome.value, style=_STYLES[outcome]), Text(why))
+    console.print(Text("* from the end of the fault; all others from its start", style="dim"))
+    results = Table("fault", "expected", "", "observed", box=None, pad_edge=False, header_style="dim")
+    for name, sentence, outcome, reason in _results(card):
+        results.add_row(Text(name), Text(sentence), Text(outcome.value, style=_STYLES[outcome]), Text(reason))
     console.print()
     console.print(results)
     for line in _lines(card):
@@ -99,9 +101,9 @@ def markdown(card: Scorecard) -> str:
     lines += [f"Run `{card.played.run_id}`. **{_SUMS[card.code]}**", ""]
     lines += ["| " + " | ".join(_HEADINGS) + " |", "| --- " + "| ---: " * (len(_HEADINGS) - 1) + "|"]
     lines += [_row(_cells(fault)) for fault in card.faults]
-    lines += ["", "\\* from the end of the fault; all else from its start", ""]
-    lines += ["| fault | expected | outcome | what came |", "| --- | --- | --- | --- |"]
-    lines += [_row((name, sentence, outcome.value, why)) for name, sentence, outcome, why in _results(card)]
+    lines += ["", "\\* from the end of the fault; all others from its start", ""]
+    lines += ["| fault | expected | outcome | observed |", "| --- | --- | --- | --- |"]
+    lines += [_row((name, sentence, outcome.value, reason)) for name, sentence, outcome, reason in _results(card)]
     lines += ["", *(f"- {_escaped(line)}" for line in _lines(card))]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -111,7 +113,7 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _escaped(value: str) -> str:
-    """Return a text that ends no cell of a Markdown table and makes no markup."""
+    """Return a text for a cell of a Markdown table, without effect as markup."""
     plain = " ".join(value.replace("\\", "\\\\").replace("|", "\\|").split())
     return plain.replace("<", "&lt;").replace("`", "\\`").replace("*", "\\*")
 
@@ -139,10 +141,10 @@ def _fault(fault: FaultScore) -> dict[str, Any]:
     return {
         "name": fault.step.fault.name,
         "planned_s": float(fault.step.at),
-        "begun_at": fault.done.begun_at,
-        "ended_at": fault.done.ended_at,
-        "failed": fault.done.failed or None,
-        "lasted_s": fault.done.lasted_s,
+        "begun_at": fault.injected.begun_at,
+        "ended_at": fault.injected.ended_at,
+        "failed": fault.injected.failed or None,
+        "lasted_s": fault.injected.lasted_s,
         **fault.times,
         "bad_requests": fault.bad,
         "budget_spent": fault.budget_spent,
@@ -152,7 +154,7 @@ def _fault(fault: FaultScore) -> dict[str, Any]:
                 "severity": result.expectation.severity,
                 "must_fire": result.expectation.alert is not None,
                 "outcome": result.outcome.value,
-                "why": result.why,
+                "why": result.reason,
                 "firing_s": result.alert.firing_s if result.alert else None,
                 "notified_s": result.alert.notified_s if result.alert else None,
             }
@@ -165,10 +167,10 @@ FORMATS: dict[str, Callable[[Scorecard], str]] = {"text": text, "json": document
 
 
 def plan(day: GameDay) -> str:
-    """Return the time line of a game day that would begin now, with clock times."""
+    """Return the time line of a game day that begins now, with clock times."""
     begin = datetime.now(UTC).astimezone()
     lines = [f"Game day: {day.name}", *(f"note: {note}" for note in day.notes)]
     for moment in moments(day):
         at = (begin + timedelta(seconds=float(moment.at_s))).strftime("%H:%M:%S")
-        lines.append(f"{at}  +{span(moment.at_s):<8} {moment.what:<6} {moment.text}")
+        lines.append(f"{at}  +{span(moment.at_s):<8} {moment.kind:<6} {moment.text}")
     return "\n".join(lines) + "\n"

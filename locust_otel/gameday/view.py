@@ -9,12 +9,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from locust_otel.gameday.observer import Notices, Seen
+from locust_otel.core.words import clock
+from locust_otel.gameday.alertmanager import Notices
+from locust_otel.gameday.observer import Observation
 from locust_otel.gameday.plan import GameDay
 from locust_otel.gameday.schema import StepShape
 
 PLAIN_INTERVAL_S = 10.0
-"""Seconds between two lines where there is no terminal and nothing changes."""
+"""Seconds between two lines without a terminal, if nothing changes."""
 
 _BAR = 60
 _STATES = {"pending": "yellow", "firing": "bold red"}
@@ -28,7 +30,7 @@ class GameDayView:
         self._day = day
         self._notices = notices
         self._live = Live(console=console, auto_refresh=False, transient=True)
-        self._last = (-PLAIN_INTERVAL_S, Seen())
+        self._last = (-PLAIN_INTERVAL_S, Observation())
         self._now_s = 0.0
 
     def __enter__(self) -> GameDayView:
@@ -41,21 +43,22 @@ class GameDayView:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        with contextlib.suppress(OSError, ValueError):  # the terminal may be closed; faults must still be undone
+        with contextlib.suppress(OSError, ValueError):  # a closed terminal must not keep faults from being undone
             self._console.print(Text(f"{clock(self._now_s)}  {text}"), soft_wrap=True)
 
-    def show(self, now_s: float, seen: Seen) -> None:
+    def show(self, now_s: float, observation: Observation) -> None:
         """Show the state at a time, in seconds since the start of the run."""
         self._now_s = now_s
         if self._live.is_started:
             with contextlib.suppress(OSError, ValueError):
-                self._live.update(self._picture(now_s, seen), refresh=True)
+                self._live.update(self._picture(now_s, observation), refresh=True)
             return
-        last_s, before = self._last
-        if seen.alerts != before.alerts or seen.problem != before.problem or now_s - last_s >= PLAIN_INTERVAL_S:
-            self._last = (now_s, seen)
-            alerts = ", ".join(" ".join(filter(None, alert)) for alert in seen.alerts) or "no alert"
-            self.say(" · ".join(filter(None, (self._phase(now_s), alerts, seen.problem))))
+        last_s, last = self._last
+        is_new = (observation.alerts, observation.problem) != (last.alerts, last.problem)
+        if is_new or now_s - last_s >= PLAIN_INTERVAL_S:
+            self._last = (now_s, observation)
+            alerts = ", ".join(" ".join(filter(None, alert)) for alert in observation.alerts) or "no alert"
+            self.say(" · ".join(filter(None, (self._phase(now_s), alerts, observation.problem))))
 
     def _current(self, now_s: float) -> StepShape | None:
         return next((step for step in self._day.steps if float(step.at) <= now_s < float(step.end_s)), None)
@@ -69,19 +72,19 @@ class GameDayView:
             return f"fault {following.fault.name} in {float(following.at) - now_s:.0f} s"
         return f"ends in {max(float(self._day.end_s) - now_s, 0):.0f} s"
 
-    def _picture(self, now_s: float, seen: Seen) -> Group:
+    def _picture(self, now_s: float, observation: Observation) -> Group:
         title = Text(f"{self._day.name}  {clock(now_s)} of {clock(float(self._day.end_s))}", style="bold")
         alerts = Table(box=None, pad_edge=False, show_header=False)
-        for name, severity, slo, state in seen.alerts:
+        for name, severity, slo, state in observation.alerts:
             alerts.add_row(Text(state, style=_STATES.get(state, "")), name, severity, slo)
-        if not seen.alerts:
+        if not observation.alerts:
             alerts.add_row(Text("no alert is pending or firing", style="green"))
         lines = [
-            Text(f"told  {notice.labels.get('alertname', '')} {notice.labels.get('slo', '')}", style="cyan")
+            Text(f"notified  {notice.labels.get('alertname', '')} {notice.labels.get('slo', '')}", style="cyan")
             for notice in self._notices.all()[-3:]
         ]
-        if seen.problem:
-            lines.append(Text(seen.problem, style="yellow"))
+        if observation.problem:
+            lines.append(Text(observation.problem, style="yellow"))
         return Group(title, self._bar(now_s), Text(self._phase(now_s)), alerts, *lines)
 
     def _bar(self, now_s: float) -> Text:
@@ -93,9 +96,3 @@ class GameDayView:
             symbol, color = ("━", "cyan") if self._current(at_s) is None else ("█", "red")
             bar.append(symbol, style=color + future)
         return bar
-
-
-def clock(seconds: float) -> str:
-    """Return a time of the run for people: `02:05`."""
-    minutes, left = divmod(int(seconds), 60)
-    return f"{minutes:02d}:{left:02d}"

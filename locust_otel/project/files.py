@@ -19,7 +19,7 @@ _RULES = """\
   - rules/*.yaml
 """
 _SPARE_MINUTES = 30
-"""Minutes of a CI job besides those of its run."""
+"""Minutes of a CI job in addition to those of its run."""
 
 
 class Answers(NamedTuple):
@@ -45,12 +45,14 @@ def slo_file(answers: Answers) -> str:
 
 
 def project_files(answers: Answers, slo: Slo) -> dict[str, str]:
-    """Return what goes with an SLO file: path in the project and content."""
+    """Return the files beside the SLO file: path in the project and content."""
     interval = span(slo.scrape_interval_s)
     return {
         "slo.schema.json": json.dumps(json_schema(), indent=2) + "\n",
         "prometheus.yml": _prometheus(interval),
-        "alertmanager.yml": _alertmanager(),
+        # The shipped configuration with receivers to fill in, instead of the webhooks of the demo.
+        "alertmanager.yml": _deployed("alertmanager/alertmanager.yml").partition("receivers:\n")[0]
+        + _template("receivers.yml"),
         **{f"rules/{name}": text for name, text in rule_files(slo).items()},
         **{f"dashboards/{path.name}": path.read_text("utf-8") for path in dashboards()},
         "provisioning/dashboards/locust-otel.yaml": _provisioning("dashboards", {"path": "${DASHBOARDS}"}),
@@ -64,11 +66,6 @@ def _prometheus(interval: str) -> str:
     text = _deployed("prometheus/prometheus.yml")
     text = re.sub(r"(?<=^rule_files:\n)(?: .*\n)+", _RULES, text, flags=re.M)
     return _filled(text, {"scrape_interval": interval, "evaluation_interval": interval})
-
-
-def _alertmanager() -> str:
-    """Return the shipped configuration, whose webhooks are those of the demo, with receivers to fill in."""
-    return _deployed("alertmanager/alertmanager.yml").partition("receivers:\n")[0] + _template("receivers.yml")
 
 
 def _provisioning(kind: str, values: Mapping[str, str]) -> str:
@@ -89,7 +86,7 @@ def _workflow(answers: Answers) -> str:
 
 
 def _deployed(name: str) -> str:
-    """Return a file of `deploy/` in which no path begins with that folder."""
+    """Return a file of `deploy/` without that folder in its paths."""
     return shipped(f"deploy/{name}").read_text("utf-8").replace(f"deploy/{name}", Path(name).name)
 
 
@@ -98,7 +95,7 @@ def _template(name: str) -> str:
 
 
 def _filled(text: str, values: Mapping[str, str | int]) -> str:
-    """Return YAML in which these keys have other values, and the comments are as they were."""
+    """Return YAML with other values of these keys, and unchanged comments."""
     for key, value in values.items():
         line = dump({key: value}).rstrip().replace("\\", r"\\")
         text = re.sub(rf"^( *){key}: \S+", rf"\g<1>{line}", text, flags=re.M)

@@ -1,4 +1,4 @@
-"""`locust-otel init`: the files of a project, from answers or flags, never over one that is there."""
+"""`locust-otel init`: writes the files of a project, from answers or flags; it overwrites no file."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def add_to(commands: Any) -> None:
         "init",
         help="write the files of a project: objectives, rules, dashboards, servers, CI",
         description="Write an SLO file with its schema, configurations of Prometheus, Alertmanager and Grafana, rules, "
-        "dashboards, a compose file and a CI workflow. A file that is there is kept. In a terminal it asks for what no "
-        "flag says.",
+        "dashboards, a compose file and a CI workflow. Existing files are kept. In a terminal the command asks for the "
+        "values of missing flags.",
     )
     add = init.add_argument
-    add("folder", nargs="?", type=Path, default=Path(), metavar="FOLDER", help="where to (default: here)")
+    add("folder", nargs="?", type=Path, default=Path(), metavar="FOLDER", help="where to write them (default: here)")
     add("--service", metavar="NAME", help="the service under test (default: the name of the folder)")
     add("--locustfile", metavar="FILE", help="the locustfile, from FOLDER (default locustfile.py)")
-    add("--host", metavar="URL", help=f"where the service is, for the load of CI (default {_HOST})")
+    add("--host", metavar="URL", help=f"URL of the service, for the load in CI (default {_HOST})")
     add("--users", type=number, default=50, metavar="N", help="simulated users in CI (default %(default)s)")
-    add("--run-time", default="30m", metavar="TIME", help="how long a run lasts: 90s, 30m (default %(default)s)")
+    add("--run-time", default="30m", metavar="TIME", help="length of a run: 90s, 30m (default %(default)s)")
     add("--yes", action="store_true", help="ask nothing")
     init.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the files and print what is next."""
+    """Write the files and print the next commands."""
     from locust_otel.project.files import project_files, slo_file  # noqa: PLC0415  # no other command needs it
     from locust_otel.slo.file import load  # noqa: PLC0415  # likewise
 
@@ -59,11 +59,11 @@ def run(options: argparse.Namespace) -> int:
         print(f"{'written' if is_written else 'kept':8} {folder / name}", flush=True)  # noqa: T201
     print()  # noqa: T201
     if not (folder / answers.locustfile).exists():
-        print(f"{answers.locustfile} is not there yet: https://docs.locust.io/en/stable/quickstart.html")  # noqa: T201
+        print(f"{answers.locustfile} does not exist yet: https://docs.locust.io/en/stable/quickstart.html")  # noqa: T201
     if "alertmanager.yml" in written:
         print("alertmanager.yml sends nothing yet: fill in its receivers.")  # noqa: T201
     if ".github/workflows/load-test.yml" in written:
-        print("load-test.yml: look at its env, what to install and what to load, before it runs.")  # noqa: T201
+        print("load-test.yml: check its env and its steps before it runs.")  # noqa: T201
     locustfile, host = shlex.quote(answers.locustfile), shlex.quote(answers.host)
     print(  # noqa: T201
         f"Next{'' if folder == Path() else f', in {folder}'}:\n"
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _answers(options: argparse.Namespace, *, asks_service: bool) -> Answers:
-    """Return the answers: of flags, else, in a terminal, of the user, else the defaults."""
+    """Return the answers: from flags, else in a terminal from the user, else the defaults."""
     from locust_otel.core import web  # noqa: PLC0415  # likewise
     from locust_otel.core.settings import duration  # noqa: PLC0415  # likewise
     from locust_otel.project.files import Answers  # noqa: PLC0415  # likewise
@@ -105,7 +105,7 @@ def _answers(options: argparse.Namespace, *, asks_service: bool) -> Answers:
 
 
 def _parsed(text: str) -> Slo:
-    """Return the objectives of the SLO file that will be written; an answer it cannot have is refused as such."""
+    """Return the SLO file that will be written; its errors name the flag of the wrong answer."""
     from locust_otel.slo.file import parse  # noqa: PLC0415  # likewise
 
     try:
@@ -116,7 +116,7 @@ def _parsed(text: str) -> Slo:
 
 
 def _write(folder: Path, name: str, text: str) -> bool:
-    """Write a file unless there is one; return whether it was written."""
+    """Write a file unless it exists; return whether it was written."""
     path = folder / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

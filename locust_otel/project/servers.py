@@ -1,4 +1,4 @@
-"""Prometheus, Alertmanager and Grafana as processes: found, started on 127.0.0.1, and ended by their ids."""
+"""Prometheus, Alertmanager and Grafana as processes: finds, starts and ends them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ _NAMES = {
     "alertmanager": ("alertmanager", "prometheus-alertmanager"),
     "grafana": ("grafana", "grafana-server"),
 }
-_OPTIONAL = "grafana"
 _START_TIMEOUT_S = 60.0  # Grafana's first start makes its database
 _STOP_TIMEOUT_S = 10.0
 _LAST_LINES = 5
@@ -30,7 +29,7 @@ class ServerError(LocustOtelError):
 
 
 def find(where: str) -> dict[str, Path]:
-    """Return the servers on PATH or in what `make backends` has fetched, by name; Grafana only if it is there.
+    """Return the servers on PATH or in the folder of `make backends`, by name; Grafana is optional.
 
     Raises:
         ConfigurationError: Prometheus or Alertmanager is in neither place (`stack-missing`); it names `where`.
@@ -42,7 +41,7 @@ def find(where: str) -> dict[str, Path]:
         for server, names in _NAMES.items()
         if (path := next(filter(None, (shutil.which(name, path=search) for name in names)), None))
     }
-    if missing := [server for server in _NAMES if server not in servers and server != _OPTIONAL]:
+    if missing := [server for server in _NAMES if server not in servers and server != "grafana"]:
         raise ConfigurationError(
             where,
             f"{' and '.join(missing)} not found on PATH or in .backends/bin.",
@@ -59,19 +58,19 @@ def prometheus(binary: Path, config: Path, data: Path, address: str) -> list[str
         f"--config.file={config}",
         f"--storage.tsdb.path={data / 'prometheus'}",
         f"--web.listen-address={address}",
-        "--web.enable-lifecycle",  # new rules without a restart: POST /-/reload
-        "--enable-feature=native-histograms,exemplar-storage",  # newer versions need it no longer, and only warn
+        "--web.enable-lifecycle",  # for new rules without a restart: POST /-/reload
+        "--enable-feature=native-histograms,exemplar-storage",  # newer versions do not need it, and log a warning
     ]
 
 
 def alertmanager(binary: Path, config: Path, data: Path, address: str) -> list[str]:
-    """Return the command that runs Alertmanager, likewise."""
+    """Return the command that runs Alertmanager on an address with its data below the folder `data`."""
     return [
         str(binary),
         f"--config.file={config}",
         f"--storage.path={data / 'alertmanager'}",
         f"--web.listen-address={address}",
-        "--cluster.listen-address=",  # else it opens 0.0.0.0:9094
+        "--cluster.listen-address=",  # the default is 0.0.0.0:9094
     ]
 
 
@@ -86,14 +85,14 @@ def grafana(binary: Path) -> list[str]:
 
 
 class ServerProcess(NamedTuple):
-    """A started server, and the file with what it prints."""
+    """A started server, and the file with its output."""
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
 
     def check(self) -> None:
-        """Do nothing while the server runs.
+        """Check that the server is running.
 
         Raises:
             ServerError: It has ended.
@@ -102,35 +101,35 @@ class ServerProcess(NamedTuple):
         if code is not None:
             raise self._error(f"ended with exit code {code}")
 
-    def wait_ready(self, url: str, pause: Callable[[float], object] | None = None) -> None:
-        """Wait until the server answers a URL with success; `pause` takes the place of `time.sleep`.
+    def wait_ready(self, url: str, pause: Callable[[float], object] = time.sleep) -> None:
+        """Wait until the server answers a URL with success.
 
         Raises:
-            ServerError: It has ended, or took too long.
+            ServerError: It has ended, or is not ready within 60 s.
         """
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not _is_ready(url):
             self.check()
             if time.monotonic() > deadline:
                 raise self._error(f"was not ready within {_START_TIMEOUT_S:.0f} s")
-            (pause or time.sleep)(0.05)
+            pause(0.05)
 
-    def _error(self, what: str) -> ServerError:
+    def _error(self, problem: str) -> ServerError:
         last = "\n".join(self.log.read_text(errors="replace").splitlines()[-_LAST_LINES:])
-        return ServerError(f"{self.name} {what}; it printed last:\n{last}")
+        return ServerError(f"{self.name} {problem}; its last output:\n{last}")
 
 
 @contextmanager
 def started(
     name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[ServerProcess]:
-    """Run one server for as long as the context lasts; what it prints is in `NAME.log` of the folder.
+    """Run a server during the context; its output is in `NAME.log` of the folder.
 
     `environment` is added to that of this process.
     """
     path = folder / f"{name}.log"
     with path.open("wb") as log:
-        # A Ctrl-C in the terminal does not reach it: the last scrape is still to come.
+        # In a session of its own, it does not get the Ctrl-C of a terminal: the last scrape is still to come.
         process = subprocess.Popen(  # noqa: S603
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             env={**os.environ, **(environment or {})},

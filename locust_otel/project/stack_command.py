@@ -1,4 +1,4 @@
-"""`locust-otel stack`: Prometheus, Alertmanager and Grafana with the files of a project, until Ctrl-C."""
+"""`locust-otel stack`: runs Prometheus, Alertmanager and Grafana with the files of a project, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from locust_otel.core.errors import ConfigurationError, ExitCode
 from locust_otel.core.options import DEFAULT_PORT, port
 
 PORTS = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000}
-"""By server; those of Prometheus' configuration, the compose file, and the links in alerts."""
+"""By server; the ports of Prometheus' configuration, the compose file, and the links in alerts."""
 
 _PAGES = {
     "prometheus": ("", "/-/ready"),
     "alertmanager": ("", "/-/ready"),
     "grafana": ("/d/locust-otel-live", "/api/health"),
 }
-"""By server: the page to look at, and the one that answers with success once it is ready."""
+"""By server: its page for people, and the path that answers with success once it is ready."""
 
 _FILES = ("prometheus.yml", "alertmanager.yml")
 _TICK_S = 0.2
 
 
-class _Interrupted(Exception):  # noqa: N818  # Ctrl-C is no error
-    """A signal asks for the end."""
+class _Interrupted(Exception):  # noqa: N818  # Ctrl-C is not an error
+    """A signal has come."""
 
 
 def add_to(commands: Any) -> None:
@@ -39,8 +39,8 @@ def add_to(commands: Any) -> None:
     stack = commands.add_parser(
         "stack",
         help="start Prometheus, Alertmanager and Grafana with the files of a project",
-        description="Start the Prometheus and the Alertmanager of this machine, and Grafana where there is one, on "
-        "127.0.0.1 with the files that `locust-otel init` has written. Ctrl-C ends them.",
+        description="Start the Prometheus and the Alertmanager of this machine, and Grafana if it is installed, on "
+        "127.0.0.1 with the files of `locust-otel init`. Ctrl-C ends them.",
     )
     stack.add_argument("folder", nargs="?", type=Path, default=Path(), metavar="FOLDER", help="(default: here)")
     for name, default in PORTS.items():
@@ -49,7 +49,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Start the servers, print where they are, and wait for a signal."""
+    """Start the servers, print their URLs, and wait for a signal."""
     from locust_otel.project.servers import find, started  # noqa: PLC0415  # no other command needs it
 
     folder: Path = options.folder.absolute()
@@ -83,9 +83,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _interruptible(ends: ExitStack) -> Callable[[float], None]:
-    """Return a `sleep` that raises `_Interrupted` after a signal; the former handlers come back at the end.
+    """Return a `sleep` that raises `_Interrupted` after a signal; `ends` restores the handlers.
 
-    A handler that raises could lose a server between its start and the code that ends it.
+    A handler that raises could interrupt the start of a server before the code that ends it.
     """
     signals: list[int] = []
 
@@ -126,7 +126,7 @@ def _print(name: str, text: str) -> None:
 
 
 def _check(folder: Path, ports: Mapping[str, int]) -> None:
-    """Raise a ConfigurationError where a file is missing or a port is taken."""
+    """Raise a ConfigurationError if a file is missing or a port is taken."""
     problems = []
     if missing := [name for name in _FILES if not (folder / name).is_file()]:
         found = f"{' and '.join(missing)} not found in {folder}."
@@ -136,15 +136,15 @@ def _check(folder: Path, ports: Mapping[str, int]) -> None:
             try:
                 held.enter_context(socket.create_server(("127.0.0.1", number)))
             except OSError as error:
-                found = f"Port {number} of 127.0.0.1 cannot be had: {os.strerror(error.errno or 0)}."
-                remedy = "End what listens there, or give a free port."
+                found = f"Port {number} of 127.0.0.1 cannot be used: {os.strerror(error.errno or 0)}."
+                remedy = "Stop the program that uses it, or give a free port."
                 problems.append(ConfigurationError(f"--{name}-port", found, remedy, slug="stack-port-taken"))
     if problems:
         raise ConfigurationError.of(problems)
 
 
 def _data_folder(folder: Path) -> Path:
-    """Return the folder for data and logs; it is made if it is missing, and git ignores it."""
+    """Return the folder for data and logs, which is created, and ignored by git."""
     data = folder / ".locust-otel"
     try:
         data.mkdir(exist_ok=True)
@@ -156,7 +156,7 @@ def _data_folder(folder: Path) -> Path:
 
 
 def _prometheus_file(file: Path, data: Path, alertmanager: str) -> Path:
-    """Return the configuration; where Alertmanager has another port than usual, a copy that sends alerts there."""
+    """Return the configuration; if Alertmanager has another port than usual, a copy with that port."""
     usual = f"127.0.0.1:{PORTS['alertmanager']}"
     if alertmanager == usual:
         return file
@@ -169,7 +169,7 @@ def _prometheus_file(file: Path, data: Path, alertmanager: str) -> Path:
                 targets["targets"] = [alertmanager if target == usual else target for target in targets["targets"]]
         config["rule_files"] = [str(file.parent / name) for name in config["rule_files"]]
     except (yaml.YAMLError, LookupError, TypeError, ValueError):
-        return file  # one that is not as `init` writes it: Prometheus says what is wrong, where anything is
+        return file  # changed by the user: Prometheus reports errors
     copy = data / "prometheus.yml"
     copy.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return copy

@@ -58,7 +58,7 @@ def test_a_fault_fires_the_alert_and_the_webhook(tmp_path: Path) -> None:
     assert paged, said
     times = [60 * int(at[3:5]) + int(at[6:]) for at in (fired[1], paged[1])]
     assert (times[1] - times[0]) % 3600 <= 15
-    concluded = said.partition("what the webhook got")[2]
+    concluded = said.partition("messages of the webhook")[2]
     assert "pages  firing  LocustSLOBudgetBurn critical availability" in concluded
     assert "All three agree." in said
     counts = re.search(r"requests: Locust ([\d,]+) · recorded ([\d,]+) · last scrape ([\d,]+)", said)

@@ -267,7 +267,7 @@ def test_a_run_nobody_scrapes_is_not_begun(servers: Servers, shop: ShopProcess, 
 
 def test_the_marks_alone_are_enough(played: Played, servers: Servers) -> None:
     """Without the folder, the marks of the run say when each fault began and ended, to the scrape."""
-    assert "takes no marks" not in played.said
+    assert "No mark was set" not in played.said
     marks = servers.prometheus.query(f'max_over_time(locust_marks_total{{run_id="{played.run_id}"}}[5m])')
     process = stage.start(
         played.file, "--prometheus", servers.prometheus.url, "--run-id", played.run_id, "--score-only",
@@ -301,7 +301,7 @@ def test_rules_of_another_file_are_refused(servers: Servers, shop: ShopProcess, 
         in rules
     )
     assert f"locust-otel rules {slo} -o DIR" in rules
-    assert "http://127.0.0.1:1/api/v2/alerts gives no answer: Connection refused." in alertmanager
+    assert "http://127.0.0.1:1/api/v2/alerts does not answer: Connection refused." in alertmanager
     assert not mark.exists()
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -318,7 +318,7 @@ def test_a_limit_ends_the_wait_for_the_run(
     _, err = process.communicate(timeout=30)
     assert process.returncode == 4
     assert time.monotonic() - began < 10
-    assert f"note: {victoria_metrics.url} does not say which rules it has: check that there are some for {BURN}." in err
+    assert f"note: {victoria_metrics.url} does not list its rules: check that it has some for {BURN}." in err
     assert "Ended before the first fault: --stop-after 3 s." in err
     assert not mark.exists()
 
@@ -340,7 +340,7 @@ def test_an_alertmanager_that_dies_breaks_no_promise(servers: Servers, shop: Sho
     (result,) = card["faults"][0]["expectations"]
     assert result["firing_s"] is not None
     assert result["outcome"] == "undecided"
-    assert result["why"].endswith("nobody was told; there is no answer of Alertmanager for part of that time")
+    assert result["why"].endswith("no notification was sent; Alertmanager did not answer for part of that time")
     again = stage.start(file, *options, "--run-id", card["run_id"], "--score-only")
     out, err = again.communicate(timeout=60)
     assert json.loads(out)["faults"][0]["expectations"] == [result], err

@@ -185,13 +185,13 @@ def test_a_signal_during_the_start_ends_all(project: Path, start: Callable[..., 
 
 
 def test_one_that_dies_ends_all(project: Path, start: Callable[..., Stack]) -> None:
-    """The error says which server has ended and what it printed last, with exit code 1."""
+    """The error says which server has ended and its last output, with exit code 1."""
     stack = start(project)
     stack.started()
     stack.servers()["alertmanager"].kill()
     code, said = stack.concluded()
     assert code == 1
-    assert said.startswith("locust-otel: alertmanager ended with exit code -9; it printed last:\n")
+    assert said.startswith("locust-otel: alertmanager ended with exit code -9; its last output:\n")
     assert "Listening on" in said
 
 
@@ -201,7 +201,7 @@ def test_a_mistake_in_a_file_is_shown(project: Path, start: Callable[..., Stack]
         file.write("no_such_key: 1\n")
     code, said = start(project).concluded()
     assert code == 1
-    assert "alertmanager ended with exit code 1; it printed last:" in said
+    assert "alertmanager ended with exit code 1; its last output:" in said
     assert "no_such_key" in said
 
 

@@ -1,8 +1,9 @@
-"""Tests of what the demo draws of the live page's values: a table in a terminal, lines elsewhere."""
+"""Tests of the display of the demo: a table in a terminal, lines elsewhere, and the board of the alerts."""
 
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,7 @@ from rich.text import Text
 
 from locust_otel.core.settings import values_of
 from locust_otel.core.snapshot import SeriesKey
-from locust_otel.demo.live import LiveView, results, table
+from locust_otel.demo.live import Board, LiveView, results, table
 from locust_otel.exporter.page.page import Page
 from locust_otel.exporter.run import Phase, Run
 from locust_otel.exporter.session import Origin, Session
@@ -28,7 +29,7 @@ SLO = objectives(warmup_s=Decimal(2), windows=(Window("critical", Decimal(120), 
 
 
 class Demo:
-    """An exporter without a process, and what a demo draws of it."""
+    """An exporter without a process, whose live page the demo draws."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_s = 0.0
@@ -40,7 +41,7 @@ class Demo:
         self.run = Run("run-1", {}, 0.0, 0.0, {}, self.load.merged, self.progress)
 
     def play(self, seconds: int, *, failing: bool = False) -> None:
-        """Let so many seconds pass."""
+        """Let seconds pass."""
         self.session.state.run = self.run
         self.run.go_on(Phase.RUNNING)
         self.run.users, self.run.users_target = {"Shopper": 20}, {"Shopper": 20}
@@ -66,13 +67,13 @@ def demo(monkeypatch: pytest.MonkeyPatch) -> Demo:
 def lines(*tables: Any) -> list[str]:
     """Return what is printed."""
     console = Console(file=io.StringIO(), width=110)
-    console.print(*tables)
+    console.print(*tables, sep="\n")
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
 def test_the_table(demo: Demo) -> None:
-    """Each endpoint has a row, and all have one: counts since the start, rate and percentiles of late."""
+    """Each endpoint has a row, and so has their sum: counts since the start, recent rates and percentiles."""
     demo.play(20)
     assert lines(table(demo.values())) == [
         "method  name       requests  failed        last 10 s: req/s     p50     p95     p99",
@@ -94,7 +95,7 @@ def test_the_table_of_the_whole_run(demo: Demo) -> None:
 
 
 def test_lines_where_there_is_no_terminal(demo: Demo) -> None:
-    """A line every five seconds, and one of the objectives once something is judged; none before the run."""
+    """There is a line every five seconds, with one of the objectives after the warm-up; none before the run."""
     console = Console(file=io.StringIO(), width=110)
     view = LiveView(console, 60.0)
     view.start()
@@ -112,7 +113,7 @@ def test_lines_where_there_is_no_terminal(demo: Demo) -> None:
 
 
 def test_the_screen(demo: Demo) -> None:
-    """In a terminal run, table, objectives and what burns are drawn, and below them what else there is."""
+    """A terminal shows run, table, objectives and burning windows, and below them further parts."""
     console = Console(file=io.StringIO(), width=110, force_terminal=True, color_system=None)
     view = LiveView(console, 60.0, lambda: [Text("below")])
     view.start()
@@ -137,3 +138,49 @@ def test_results_are_those_of_the_verdict(demo: Demo) -> None:
     judged = demo.progress.judge(demo.load.snapshot(), demo.now_s).results
     assert results(demo.values(), SLO) == judged
     assert judged[0].worst is not None
+
+
+AT = datetime(2026, 11, 22, 11, 40, 31, tzinfo=UTC)
+BURN = {"alertname": "LocustSLOBudgetBurn", "severity": "critical", "slo": "availability", "run_id": "r1"}
+TITLE = "LocustSLOBudgetBurn critical availability"
+
+
+def alert(state: str, **labels: str) -> dict[str, Any]:
+    """Return an alert as Prometheus has it."""
+    at = "2026-11-22T11:40:01.123456789Z"
+    return {"labels": labels, "annotations": {"summary": "It burns."}, "state": state, "activeAt": at}
+
+
+def payload(number: int = 1) -> dict[str, Any]:
+    """Return the payload of a webhook."""
+    annotations = {"summary": f"Message {number}."}
+    return {"receiver": "pages", "alerts": [{"status": "firing", "labels": BURN, "annotations": annotations}]}
+
+
+def test_the_board_reports_each_change_once() -> None:
+    """Pending, firing, over and a webhook have a line each; alerts of severity none have no line."""
+    board = Board()
+    for state in ("pending", "pending", "firing"):
+        board.update([alert(state, **BURN), alert("firing", alertname="LocustRunActive", severity="none")], AT)
+    board.take(payload())
+    board.update([], AT)
+    pending, firing, webhook, over = board.news()
+    assert pending == f"alert    11:40:31Z  pending  {TITLE}  It burns."
+    assert firing == f"alert    11:40:31Z  firing  {TITLE}  It burns."
+    assert webhook.partition("Z  ")[2] == f"pages  firing  {TITLE}  Message 1."
+    assert over == f"alert    11:40:31Z  over  {TITLE}"
+    assert list(board.news()) == []
+
+
+def test_the_board_shows_alerts_and_messages() -> None:
+    """Firing alerts come first, with their age in seconds; below them are the last six messages."""
+    board = Board()
+    assert lines(*board.screen(AT)) == ["", "alerts: none is pending or firing", "webhook: nothing has come"]
+    board.update([alert("pending", alertname="LocustWorkerMissing", severity="warning"), alert("firing", **BURN)], AT)
+    for number in range(8):
+        board.take(payload(number))
+    _, _, first, second, *shown = lines(*board.screen(AT))
+    assert first.split() == ["LocustSLOBudgetBurn", "critical", "availability", "firing", "30", "s"]
+    assert second.split() == ["LocustWorkerMissing", "warning", "pending", "30", "s"]
+    assert [line[-2] for line in shown] == ["2", "3", "4", "5", "6", "7"]
+    assert len(lines(*board.notifications())) == 8

@@ -1,391 +1,73 @@
-"""The demo shop as its own process on loopback: what it answers, counts and survives."""
+"""Tests of the flags of the demo shop, and of the client of its process, without a process."""
 
 from __future__ import annotations
 
-import os
-import re
-import signal
-import socket
-import subprocess
 import sys
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
-import psutil
 import pytest
-import requests
 
-from locust_otel.demo.shop import ShopError, ShopProcess, start
-
-COMMAND = [sys.executable, "-m", "locust_otel.demo.shop"]
-KEY = {"X-API-Key": "demo-key"}
+from locust_otel.demo import shop as module
+from locust_otel.demo.latency import DB_CONNECTIONS, QUEUE_TIMEOUT_S, WORKERS
+from locust_otel.demo.shop import ShopError, start
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[ShopProcess]:
-    """One shop without service times for all tests that can share it."""
-    with start(time_scale=0) as process:
-        yield process
+class FakeProcess:
+    """A process that prints a line, and ends with code 78 when it is stopped."""
+
+    pid = 5
+
+    def __init__(self, line: bytes) -> None:
+        self.stdout = SimpleNamespace(readline=lambda: line, close=lambda: None)
 
 
 @pytest.fixture
-def shop(running: ShopProcess) -> ShopProcess:
-    """The shared shop, with no faults and all counts at 0."""
-    running.clear_faults()
-    running.reset_stats()
-    return running
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Replace the processes, and give their commands; one on port 1 does not start."""
+    commands: list[list[str]] = []
+
+    def popen(command: list[str], **_: object) -> Any:
+        commands.append(command)
+        return FakeProcess(b"" if "--port=1" in command else b"demo shop on http://127.0.0.1:4321\n")
+
+    monkeypatch.setattr("locust_otel.demo.shop.subprocess.Popen", popen)
+    monkeypatch.setattr("locust_otel.demo.shop.select.select", lambda *_: ([1], [], []))
+    monkeypatch.setattr(module, "end", lambda *_: 78)
+    monkeypatch.setattr("locust_otel.demo.shop.os.getpid", lambda: 9)
+    return commands
 
 
-def call(shop: ShopProcess, method: str, path: str, **options: Any) -> requests.Response:
-    """Send one request on a connection of its own."""
-    with requests.request(method, shop.url + path, timeout=10, **options) as response:
-        return response
+def test_start(commands: list[list[str]]) -> None:
+    """Arguments become flags, and the shop has the URL that the process prints."""
+    shop = start(port=0, faults=["errors:ratio=1", "stall"], db_connections=3, time_scale=0)
+    assert (shop.url, shop.port, shop.pid) == ("http://127.0.0.1:4321", 4321, 5)
+    assert commands == [
+        [sys.executable, "-m", "locust_otel.demo.shop", "--parent-pid=9", "--port=0", "--db-connections=3",
+         "--time-scale=0", "--fault=errors:ratio=1", "--fault=stall"]
+    ]  # fmt: skip
 
 
-def log_in(shop: ShopProcess, username: str = "shopper") -> dict[str, str]:
-    """Return the headers of a new session."""
-    response = call(shop, "POST", "/api/login", json={"username": username, "password": "locust"})
-    return {"Authorization": f"Bearer {response.json()['token']}"}
+def test_a_shop_that_does_not_start(commands: list[list[str]]) -> None:
+    """The error has the port and the exit code."""
+    with pytest.raises(ShopError, match=r"on port 1 \(exit code 78\)"):
+        start(port=1)
 
 
-def counts(shop: ShopProcess) -> Counter[tuple[str, str, int]]:
-    """Return the shop's own count by method, route and status."""
-    rows = shop.stats()["requests"]
-    return Counter({(row["method"], row["route"], row["status"]): row["count"] for row in rows})
+def test_the_defaults_of_the_flags() -> None:
+    """They are the documented figures."""
+    options = module._parser().parse_args([])
+    assert (options.workers, options.db_connections, options.queue_timeout) == (
+        WORKERS,
+        DB_CONNECTIONS,
+        QUEUE_TIMEOUT_S,
+    )
+    assert (options.host, options.port, options.time_scale) == ("127.0.0.1", 8765, 1.0)
 
 
-def wait_until(claim: Callable[[], bool], timeout_s: float = 5) -> None:
-    """Poll until the claim holds."""
-    deadline_s = time.monotonic() + timeout_s
-    while not claim():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
-
-
-def test_a_shopper_logs_in_fills_a_cart_and_orders_it_once(shop: ShopProcess) -> None:
-    """The order empties the cart of its own token, so a second one is a 409; another session has its own."""
-    mine, other = log_in(shop), log_in(shop)
-    put = call(shop, "POST", "/api/cart", headers=mine, json={"product_id": 7, "quantity": 2})
-    assert (put.status_code, put.json()) == (200, {"items": 2})
-    assert call(shop, "POST", "/api/orders", headers=other).status_code == 409
-    ordered = call(shop, "POST", "/api/orders", headers=mine)
-    assert (ordered.status_code, ordered.json()) == (201, {"ordered": 2})
-    assert call(shop, "POST", "/api/orders", headers=mine).status_code == 409
-    assert counts(shop) == {
-        ("POST", "/api/login", 200): 2,
-        ("POST", "/api/cart", 200): 1,
-        ("POST", "/api/orders", 201): 1,
-        ("POST", "/api/orders", 409): 2,
-    }
-
-
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", "/api/products"),
-        ("GET", "/api/products/1"),
-        ("POST", "/api/cart"),
-        ("POST", "/api/orders"),
-        ("GET", "/admin/dashboard"),
-        ("GET", "/admin/reports/monthly?format=csv"),
-        ("GET", "/api/v1/data"),
-    ],
-)
-def test_without_credentials_the_answer_is_401(shop: ShopProcess, method: str, path: str) -> None:
-    """No token, a made-up token and a wrong API key are all refused."""
-    assert call(shop, method, path).status_code == 401
-    wrong = {"Authorization": "Bearer made-up", "X-API-Key": "wrong"}
-    assert call(shop, method, path, headers=wrong).status_code == 401
-    assert list(counts(shop).values()) == [2]
-
-
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        (b'{"username": "shopper", "password": "locust"}', 200),
-        (b'{"username": "shopper", "password": "wrong"}', 401),
-        (b'{"password": "locust"}', 401),
-        (b"not json", 400),
-        (b"[]", 400),
-    ],
-)
-def test_login_checks_what_it_gets(shop: ShopProcess, body: bytes, status: int) -> None:
-    """Only the right password logs in, and only a JSON object is read at all."""
-    assert call(shop, "POST", "/api/login", data=body).status_code == status
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status", "route"),
-    [
-        ("GET", "/api/products/1", 200, "/api/products/[id]"),
-        ("GET", "/api/products/1000", 200, "/api/products/[id]"),
-        ("GET", "/api/products/0", 404, "/api/products/[id]"),
-        ("GET", "/api/products/1001", 404, "/api/products/[id]"),
-        ("GET", "/api/products/x", 404, "/api/products/[id]"),
-        ("GET", "/api/v1/data", 200, "/api/v1/data"),
-        ("GET", "/admin/dashboard", 200, "/admin/dashboard"),
-        ("GET", "/admin/reports/monthly", 400, "/admin/reports/monthly"),
-        ("GET", "/api/mobile/feed?since=2026-01-31", 200, "/api/mobile/feed"),
-        ("GET", "/api/mobile/feed?since=31.01.2026", 400, "/api/mobile/feed"),
-        ("GET", "/api/mobile/feed", 400, "/api/mobile/feed"),
-        ("GET", "/nowhere", 404, "(unknown)"),
-        ("GET", "/nowhere/else", 404, "(unknown)"),
-        ("GET", "/api/orders", 405, "/api/orders"),
-        ("DELETE", "/api/products/1", 405, "/api/products/[id]"),
-    ],
-)
-def test_each_answer_is_counted_under_its_route(
-    shop: ShopProcess, method: str, path: str, status: int, route: str
-) -> None:
-    """Status and route template are the expected ones, in the answer and in the count."""
-    headers = {**log_in(shop), **KEY}
-    shop.reset_stats()
-    assert call(shop, method, path, headers=headers).status_code == status
-    assert counts(shop) == {(method, route, status): 1}
-
-
-@pytest.mark.parametrize(
-    ("document", "status"),
-    [
-        ({"product_id": 1, "quantity": 1}, 200),
-        ({"product_id": 1, "quantity": 0}, 400),
-        ({"product_id": "1", "quantity": 1}, 400),
-        ({"product_id": 1001, "quantity": 1}, 404),
-    ],
-)
-def test_the_cart_takes_only_products_that_exist(shop: ShopProcess, document: dict[str, object], status: int) -> None:
-    """Wrong types and quantities are 400, unknown products 404."""
-    assert call(shop, "POST", "/api/cart", headers=log_in(shop), json=document).status_code == status
-
-
-def test_the_monthly_report_is_a_large_csv(shop: ShopProcess) -> None:
-    """Thirty days of fifty products, with a header line."""
-    report = call(shop, "GET", "/admin/reports/monthly?format=csv", headers=log_in(shop, "admin"))
-    assert report.headers["Content-Type"] == "text/csv"
-    lines = report.text.splitlines()
-    assert lines[:2] == ["day,product_id,orders,revenue_cents", "1,1,1,37"]
-    assert len(lines) == 1501
-
-
-def test_counts_are_exact_under_concurrency(shop: ShopProcess) -> None:
-    """600 requests of 20 clients at once are counted one by one, as the clients saw them."""
-    headers = {**log_in(shop), **KEY}
-    shop.reset_stats()
-    plan = [("/api/products", 200), ("/api/products/0", 404), ("/api/v1/data", 200), ("/nope", 404)]
-
-    def client(number: int) -> list[int]:
-        with requests.Session() as session:
-            session.headers.update(headers)
-            urls = [shop.url + plan[(number + n) % 4][0] for n in range(30)]
-            return [session.get(url, timeout=10).status_code for url in urls]
-
-    with ThreadPoolExecutor(20) as pool:
-        seen = Counter(status for statuses in pool.map(client, range(20)) for status in statuses)
-    assert seen == {200: 300, 404: 300}
-    stats = shop.stats()
-    assert (stats["total"], stats["in_flight"], stats["refused"]) == (600, 0, 0)
-    assert set(counts(shop).values()) == {150}
-    assert {row["route"]: row["count"] for row in stats["routes"]} == {route: 150 for _, route, _ in counts(shop)}
-
-
-def test_control_routes_are_not_counted(shop: ShopProcess) -> None:
-    """Health, statistics, faults and unknown control paths leave the count at 0."""
-    statuses = [
-        call(shop, method, path).status_code
-        for method, path in [
-            ("GET", "/healthz"),
-            ("GET", "/_stats"),
-            ("GET", "/_faults"),
-            ("GET", "/_nope"),
-            ("PUT", "/_stats"),
-        ]
-    ]
-    assert statuses == [200, 200, 200, 404, 405]
-    assert shop.stats() == {"requests": [], "total": 0, "in_flight": 0, "refused": 0, "routes": []}
-
-
-def test_requests_in_flight_and_abandoned_ones_are_seen(shop: ShopProcess) -> None:
-    """A request whose client has gone is in flight, then counted, like any other."""
-    shop.inject("latency", added_s=0.3)
-    with socket.create_connection(("127.0.0.1", shop.port)) as connection:
-        connection.sendall(b"GET /api/v1/data HTTP/1.1\r\nHost: shop\r\nX-API-Key: demo-key\r\n\r\n")
-        wait_until(lambda: shop.stats()["in_flight"] == 1)
-    assert shop.stats()["total"] == 0
-    wait_until(lambda: shop.stats()["in_flight"] == 0)
-    assert counts(shop) == {("GET", "/api/v1/data", 200): 1}
-
-
-def test_the_shop_measures_its_own_latency(shop: ShopProcess) -> None:
-    """An added delay shows in sum and maximum, and not in the service time."""
-    shop.inject("latency", added_s=0.1)
-    for _ in range(2):
-        assert call(shop, "GET", "/api/v1/data", headers=KEY).status_code == 200
-    [row] = shop.stats()["routes"]
-    assert (row["route"], row["count"], row["service_s"]) == ("/api/v1/data", 2, 0)
-    assert 0.2 <= row["sum_s"] < 1
-    assert 0.1 <= row["max_s"] <= row["sum_s"] - 0.1 + 1e-9
-
-
-def test_faults_come_and_go_over_http(shop: ShopProcess) -> None:
-    """A fault works from the POST to the DELETE, on its route only, and is listed in between."""
-    shop.inject("errors", ratio=1, status=502, route="/api/v1/data")
-    shop.inject("latency", added_s=0)
-    assert call(shop, "GET", "/api/v1/data", headers=KEY).status_code == 502
-    assert call(shop, "GET", "/api/mobile/feed?since=2026-01-31").status_code == 200
-    first, second = shop.faults()["active"]
-    assert first.pop("age_s") >= 0
-    assert first == {"name": "errors", "ratio": 1.0, "status": 502, "route": "/api/v1/data"}
-    assert second["name"] == "latency"
-    assert call(shop, "DELETE", "/_faults/errors").status_code == 200
-    assert call(shop, "DELETE", "/_faults/errors").status_code == 404
-    assert [row["name"] for row in shop.faults()["active"]] == ["latency"]
-    assert call(shop, "GET", "/api/v1/data", headers=KEY).status_code == 200
-    assert call(shop, "DELETE", "/_faults").status_code == 200
-    assert shop.faults()["active"] == []
-
-
-@pytest.mark.parametrize(
-    ("body", "slug", "listed"),
-    [
-        (b'{"name": "nope"}', "fault-name", "pool-cliff"),
-        (b'{"name": "stall", "every": 3}', "fault-parameter", "period_s, duration_s"),
-        (b'{"name": "errors", "ratio": 2}', "fault-value", "from 0 to 1"),
-        (b"nope", "fault-body", "JSON object"),
-    ],
-)
-def test_a_wrong_fault_is_400_and_changes_nothing(shop: ShopProcess, body: bytes, slug: str, listed: str) -> None:
-    """The answer names the problem and lists what would be right."""
-    response = call(shop, "POST", "/_faults", data=body)
-    assert (response.status_code, response.json()["slug"]) == (400, slug)
-    assert listed in response.json()["error"]
-    assert shop.faults()["active"] == []
-
-
-def test_refuse_closes_connections_but_keeps_control_routes(shop: ShopProcess) -> None:
-    """Clients see a connection error, the shop counts it apart, and clearing the fault ends it."""
-    shop.inject("refuse")
-    for path in ("/api/v1/data", "/healthz"):
-        with pytest.raises(requests.ConnectionError):
-            call(shop, "GET", path, headers=KEY)
-    with pytest.raises(requests.ConnectionError):
-        call(shop, "POST", "/api/login", json={"username": "shopper", "password": "locust"})
-    assert (shop.stats()["total"], shop.stats()["refused"]) == (0, 3)
-    shop.clear_faults()
-    assert call(shop, "GET", "/api/v1/data", headers=KEY).status_code == 200
-
-
-def test_stall_stops_everything_for_its_duration(shop: ShopProcess) -> None:
-    """Of a client that asks all the time, one request a period waits for most of the stall."""
-    shop.inject("stall", period_s=0.6, duration_s=0.3)
-    slow = 0
-    end_s = time.monotonic() + 1.7
-    with requests.Session() as session:
-        while time.monotonic() < end_s:
-            started_s = time.monotonic()
-            session.get(shop.url + "/api/v1/data", headers=KEY, timeout=10)
-            slow += time.monotonic() - started_s > 0.2
-    assert slow == 2
-
-
-def test_queues_end_in_503_when_nobody_becomes_free() -> None:
-    """One worker that is busy for 0.6 s serves one of three requests; the others give up after 0.1 s."""
-    fault = "slow-endpoint:route=/api/v1/data,added_s=0.6"
-    with start(workers=1, queue_timeout=0.1, faults=[fault]) as shop:
-        with ThreadPoolExecutor(3) as pool:
-            got = pool.map(lambda _: call(shop, "GET", "/api/v1/data", headers=KEY).status_code, range(3))
-            assert sorted(got) == [200, 503, 503]
-        assert counts(shop) == {("GET", "/api/v1/data", 200): 1, ("GET", "/api/v1/data", 503): 2}
-
-
-def test_pool_cliff_serialises_the_database_until_cleared() -> None:
-    """On one connection, three 0.12 s database visits at once take three times as long; cleared, once."""
-    with start(time_scale=40, workers=8) as shop:  # /api/v1/data: 0.2 s, then 0.12 s on a connection
-
-        def longest() -> float:
-            shop.reset_stats()
-            with ThreadPoolExecutor(6) as pool:
-                list(pool.map(lambda _: call(shop, "GET", "/api/v1/data", headers=KEY), range(6)))
-            [row] = shop.stats()["routes"]
-            assert row["count"] == 6
-            return float(row["max_s"])
-
-        shop.inject("pool-cliff")
-        assert longest() > 0.75
-        shop.clear_faults()
-        assert longest() < 0.75
-
-
-def test_the_same_seed_takes_the_same_service_times() -> None:
-    """The sum of service times of five requests is the same for the same seed, and positive."""
-
-    def service_s(seed: int) -> float:
-        with start(seed=seed, time_scale=0.1) as shop:
-            for _ in range(5):
-                call(shop, "GET", "/api/v1/data", headers=KEY)
-            return float(shop.stats()["routes"][0]["service_s"])
-
-    first = service_s(3)
-    assert 0 < first == service_s(3) != service_s(4)
-
-
-def test_faults_and_port_come_by_flag() -> None:
-    """A fault given to `start` is active from the first request."""
-    with start(faults=["errors:ratio=1,status=503", "latency:added_s=0"], time_scale=0) as shop:
-        assert call(shop, "GET", "/api/v1/data", headers=KEY).status_code == 503
-        assert [row["name"] for row in shop.faults()["active"]] == ["errors", "latency"]
-
-
-def test_start_raises_when_the_shop_cannot_run(running: ShopProcess, capfd: pytest.CaptureFixture[str]) -> None:
-    """A taken port and a wrong fault end the process with 78 and say why on standard error."""
-    with pytest.raises(ShopError, match=f"port {running.port} \\(exit code 78\\)"):
-        start(port=running.port)
-    assert "Address already in use" in capfd.readouterr().err
-    with pytest.raises(ShopError, match="exit code 78"):
-        start(faults=["nope"])
-    assert "(fault-name)" in capfd.readouterr().err
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_cleanly_in_the_middle_of_a_request(number: signal.Signals) -> None:
-    """Exit code 0, one line on standard output, nothing on standard error."""
-    command = [*COMMAND, "--port", "0", "--fault", "latency:added_s=30"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline().decode()
-        assert re.fullmatch(r"demo shop on http://127\.0\.0\.1:\d+\n", line)
-        port = int(line.rsplit(":", 1)[1])
-        with socket.create_connection(("127.0.0.1", port)) as connection:
-            connection.sendall(b"GET /api/v1/data HTTP/1.1\r\nHost: shop\r\n\r\n")
-            url = f"http://127.0.0.1:{port}/_stats"
-            wait_until(lambda: requests.get(url, timeout=5).json()["in_flight"] == 1)
-            process.send_signal(number)
-            out, err = process.communicate(timeout=5)
-    assert (process.returncode, out, err) == (0, b"", b"")
-
-
-def test_it_ends_when_its_parent_is_gone() -> None:
-    """A parent that dies without a word leaves no shop behind."""
-    code = "import os; from locust_otel.demo.shop import start; print(start().pid, flush=True); os._exit(1)"
-    pid = int(subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False).stdout)
-    wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
-
-
-def test_it_listens_on_loopback_only(running: ShopProcess) -> None:
-    """Its one listening socket is bound to 127.0.0.1."""
-    sockets = psutil.Process(running.pid).net_connections(kind="inet")
-    assert {tuple(s.laddr) for s in sockets if s.status == psutil.CONN_LISTEN} == {("127.0.0.1", running.port)}
-
-
-def test_stop_can_be_called_again() -> None:
-    """The exit code is 0, also the second time."""
-    shop = start()
-    assert (shop.stop(), shop.stop()) == (0, 0)
-
-
-def test_importing_it_starts_and_loads_nothing() -> None:
-    """`start` can be had without gevent and Locust."""
-    code = "import sys, locust_otel.demo.shop; print(sorted({'gevent', 'locust'} & set(sys.modules)))"
-    assert subprocess.check_output([sys.executable, "-c", code], env=dict(os.environ)).strip() == b"[]"
+@pytest.mark.parametrize("flags", [["--workers", "0"], ["--db-connections", "x"]])
+def test_sizes_that_are_refused(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A pool has at least one place."""
+    with pytest.raises(SystemExit):
+        module._parser().parse_args(flags)
+    assert flags[0] in capsys.readouterr().err

@@ -1,180 +1,244 @@
-"""Tests of the conductor: whatever ends a game day, what it has broken is mended. No server, no load: fakes."""
+"""Tests of the conductor, with fakes and a clock of its own: however a game day ends, its faults are undone."""
+
+# ruff: noqa: ARG002  # the fakes have the signatures of the real classes
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from locust_otel.gameday import conductor as module
-from locust_otel.gameday.conductor import Conductor, GameDayFailed, Unanswered
-from locust_otel.gameday.injection import Journal
+from locust_otel.gameday.conductor import Conductor, GameDayFailed
+from locust_otel.gameday.injection import Active, Journal
 from locust_otel.gameday.mark_client import MarkSender
-from locust_otel.gameday.observer import Seen
+from locust_otel.gameday.observer import Observation
+from locust_otel.gameday.schema import FaultShape
 from tests.unit.gameday.days import day, fault, step
+
+BEGIN = 1_000_000.0
+FIRING = Observation((("LocustSLOBudgetBurn", "critical", "availability", "firing"),))
+
+
+class Clock:
+    """Stands in for the module `time`: sleeping takes no time."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def monotonic(self) -> float:
+        """Return the seconds since the start of the test."""
+        return self.now_s
+
+    def time(self) -> float:
+        """Return the Unix time."""
+        return BEGIN + self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now_s += seconds
 
 
 class FakeObserver:
-    """Sees nothing, and says that the game day must stop where it is told to."""
-
-    seen = Seen()
+    """An observer that sees nothing, and gives a reason to stop."""
 
     def __init__(self) -> None:
-        self.why = ""
+        self.latest = Observation()
+        self.reason = ""
         self.stopped = 0
         self.silences = [(1.0, 2.0)]
 
     def start(self) -> None:
-        """Begin."""
+        """Do nothing."""
 
     def stop(self) -> None:
-        """Note that it is over."""
+        """Count the end."""
         self.stopped += 1
 
     def must_stop(self) -> str:
-        """Return why it must stop."""
-        return self.why
+        """Return the reason."""
+        return self.reason
 
 
 class FakeView:
-    """Notes what is said, and does something when a text comes."""
+    """Keeps its lines, and calls `act` each time it is shown."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
-        self.on: dict[str, Callable[[], None]] = {}
+        self.lines: list[str] = []
+        self.act: Callable[[], None] = lambda: None
 
     def say(self, text: str) -> None:
-        """Take a line."""
-        self.said.append(text)
-        self.on.get(text, lambda: None)()
+        """Keep a line."""
+        self.lines.append(text)
 
-    def show(self, now_s: float, seen: Seen) -> None:  # noqa: ARG002  # the view's signature
-        """Do what is to be done while a fault is active."""
-        self.on.get("show", lambda: None)()
+    def show(self, now_s: float, observation: Observation) -> None:
+        """Act."""
+        self.act()
 
 
 class FakeServer:
-    """Knows the run, which has begun just now, and no address of it."""
+    """A Prometheus that knows the run, which begins now, and not its address."""
 
     url = "http://prometheus"
-    knows = True
+    knows_run = True
 
-    def query(self, promql: str) -> list[tuple[dict[str, str], float]]:
-        """Answer a query."""
-        return [({}, time.time())] if self.knows and "start_time" in promql else []
+    def latest(self, selector: str, lookback: str) -> list[tuple[dict[str, str], float]]:
+        """Return the start of the run."""
+        return [({}, BEGIN)] if self.knows_run else []
+
+    def query(self, promql: str) -> list[Any]:
+        """Return nothing."""
+        return []
+
+
+class FakeFaults:
+    """Faults without commands; an injection ends as `failed` says, and with `is_stuck` an undo fails."""
+
+    failed = ""
+    is_stuck = False
+    calls: list[str]
+
+    def __init__(self, folder: Path, journal: Journal, *_: object) -> None:
+        self._journal = journal
+        FakeFaults.calls = []
+
+    def inject(self, shape: FaultShape) -> str:
+        """Add the fault to the journal."""
+        self.calls.append(f"inject {shape.name}")
+        self._journal.active[shape.name] = Active(name=shape.name, undo="", timeout_s=1, run_id="r")
+        return self.failed
+
+    def undo(self, name: str) -> bool:
+        """Remove the fault from the journal, unless the undo fails."""
+        self.calls.append(f"undo {name}")
+        if not self.is_stuck:
+            self._journal.active.pop(name, None)
+        return not self.is_stuck
+
+    def undo_all(self) -> list[str]:
+        """Undo all faults."""
+        return [name for name in list(self._journal.active) if not self.undo(name)]
 
 
 @pytest.fixture
-def conductor(tmp_path: Path) -> Any:
-    """A game day with one fault of 0.4 s, made at once."""
-    planned = day(step("0", fault("echo made >> log", "echo mended >> log", "400ms")), source=tmp_path / "day.yaml")
+def clock() -> Clock:
+    """Make the clock of the conductor."""
+    return Clock()
+
+
+@pytest.fixture
+def conductor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Any:
+    """Make the conductor of a game day with one fault of 10 s, from the start."""
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "TICK_S", 0.001)
+    monkeypatch.setattr(module, "Faults", FakeFaults)
+    monkeypatch.setattr(FakeFaults, "failed", "")
+    monkeypatch.setattr(FakeFaults, "is_stuck", False)
+    planned = day(step("0", fault()), source=tmp_path / "day.yaml")
     parts: Any = {"server": FakeServer(), "observer": FakeObserver(), "view": FakeView()}
-    return Conductor(day=planned, journal=Journal(planned.source), run_id="r", folder=tmp_path, **parts)
+    conductor = Conductor(day=planned, journal=Journal(planned.source), run_id="r", folder=tmp_path, **parts)
+    conductor._began = 0.0  # the default is of the real clock
+    return conductor
 
 
-def log(conductor: Conductor) -> list[str]:
-    """Return what the commands of the fault have written."""
-    path = conductor.folder / "log"
-    return path.read_text().split() if path.exists() else []
-
-
-def over(conductor: Any) -> None:
-    """Assert that nothing is left: fault, journal, observer, signal handlers."""
-    assert log(conductor) == ["made", "mended"]
+def check_over(conductor: Any) -> None:
+    """Check that fault, journal, observer and signal handlers are as before."""
+    assert FakeFaults.calls[:2] == ["inject db", "undo db"]
+    assert conductor.journal.active == {}
     assert not conductor.journal.path.exists()
     assert conductor.observer.stopped == 1
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_as_planned(conductor: Any) -> None:
-    """The fault is made and mended at its times, and what cannot be marked is said once."""
+    """The fault is injected and undone at its times, and the problem of the marks is reported once."""
     played = conductor.play()
-    (done,) = played.done
-    assert (played.aborted, played.left, done.failed) == ("", (), "")
-    assert done.begun_at is not None
-    assert done.ended_at is not None
-    assert 0.3 < done.ended_at - done.begun_at < 3
-    assert len([text for text in conductor.view.said if "no marks" in text]) == 1
-    over(conductor)
+    (injected,) = played.faults
+    assert (played.aborted, played.left, injected.failed, played.silences) == ("", (), "", ((1.0, 2.0),))
+    assert (injected.begun_at, injected.ended_at) == pytest.approx((BEGIN, BEGIN + 10), abs=0.01)
+    assert conductor.view.lines[0] == "fault db"
+    assert [line for line in conductor.view.lines if "no marks" in line] == list(played.notes)
+    assert len(played.notes) == 1
+    check_over(conductor)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal(conductor: Any, number: signal.Signals) -> None:
-    """A signal in the middle of a fault ends the game day, and the fault; a second one does not hurt."""
-    conductor.view.on["show"] = lambda: os.kill(os.getpid(), number)
+def test_a_signal_ends_it(conductor: Any, number: signal.Signals) -> None:
+    """A signal during a fault ends the game day, and a second one changes nothing."""
+    conductor.view.act = lambda: os.kill(os.getpid(), number)
     assert conductor.play().aborted == number.name
-    over(conductor)
+    check_over(conductor)
 
 
-@pytest.mark.parametrize(("why", "stop_after_s"), [("too many failures", None), ("--stop-after 1 s", 1.0)])
-def test_a_condition_ends_it(conductor: Any, why: str, stop_after_s: float | None) -> None:
-    """The stop condition, or the limit of --stop-after, ends a game day during a fault."""
-    long = fault("echo made >> log", "echo mended >> log", "60s")
-    object.__setattr__(conductor.day, "steps", (step("0", long),))
-    conductor.observer.why, conductor.stop_after_s = "" if stop_after_s else why, stop_after_s
-    assert conductor.play().aborted == why
-    over(conductor)
-
-
-def hang(*_: object) -> Any:
-    """Give no answer for a minute."""
-    threading.Event().wait(60)
-
-
-def test_a_command_that_hangs_does_not_outlive_the_limit(conductor: Any) -> None:
-    """The fault's own timeout is longer: --stop-after ends its command, and the fault is undone."""
-    slow = fault("echo made >> log; sleep 60", "echo mended >> log", "60s", "60s")
-    object.__setattr__(conductor.day, "steps", (step("0", slow), step("0", fault("echo next >> log", name="next"))))
-    conductor.stop_after_s = 1.0
-    began = time.monotonic()
+@pytest.mark.parametrize(("reason", "stop_after_s"), [("too many failures", None), ("--stop-after 1 s", 1.0)])
+def test_a_condition_ends_it(conductor: Any, reason: str, stop_after_s: float | None) -> None:
+    """The stop condition and the limit of --stop-after end a game day during a fault."""
+    conductor.observer.reason, conductor.stop_after_s = "" if stop_after_s else reason, stop_after_s
     played = conductor.play()
-    assert time.monotonic() - began < 5
-    (done,) = played.done
-    assert done.failed == "its command did not do it: the game day ended before"
-    assert played.aborted == "--stop-after 1 s"
-    over(conductor)
+    assert played.aborted == reason
+    assert played.faults[0].ended_at - BEGIN <= 1.1
+    check_over(conductor)
 
 
-def test_a_query_that_hangs_does_not_outlive_the_limit(conductor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no run has been seen, the limit counts from the start of the game day; the message names the server."""
-    monkeypatch.setattr(conductor.server, "query", hang)
-    conductor.stop_after_s = 0.5
-    began = time.monotonic()
-    with pytest.raises(GameDayFailed, match=r"before the first fault: --stop-after 0.5 s\. .* http://prometheus .*"):
+def test_an_error_ends_it(conductor: Any) -> None:
+    """An unexpected error is raised after the undo."""
+
+    def crash() -> None:
+        raise ZeroDivisionError
+
+    conductor.view.act = crash
+    with pytest.raises(ZeroDivisionError):
         conductor.play()
-    assert 0.4 < time.monotonic() - began < 5
-    assert log(conductor) == []
+    check_over(conductor)
 
 
-def test_a_mark_that_hangs_does_not_outlive_the_limit(conductor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that gives no answer to a mark delays neither the undo nor the end."""
-    object.__setattr__(conductor.day, "steps", (step("0", fault("true", "echo mended >> log", "60s")),))
-    conductor.metrics_url = "http://127.0.0.1:1/metrics"
-    monkeypatch.setattr(MarkSender, "mark", hang)
-    conductor.stop_after_s = 0.5
-    began = time.monotonic()
-    assert conductor.play().aborted == "--stop-after 0.5 s"
-    assert time.monotonic() - began < 8
-    assert log(conductor)[-1] == "mended"
+def test_a_fault_that_fails_is_undone_at_once(conductor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its step ends without the wait for its duration."""
+    monkeypatch.setattr(FakeFaults, "failed", "exit code 3")
+    (injected,) = conductor.play().faults
+    assert injected.failed == "its command failed: exit code 3"
+    assert injected.ended_at - injected.begun_at < 1
+    check_over(conductor)
 
 
-def test_the_limit_ends_the_settling(conductor: Any) -> None:
-    """An alert that goes on at the end is not watched beyond --stop-after."""
-    conductor.observer.seen = Seen((("LocustSLOBudgetBurn", "critical", "availability", "firing"),))
-    conductor.stop_after_s = 1.0
-    began = time.monotonic()
+def test_an_undo_that_fails_is_left(conductor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault is reported, and stays in the journal."""
+    monkeypatch.setattr(FakeFaults, "is_stuck", True)
+    assert conductor.play().left == ("db",)
+    assert conductor.journal.path.exists()
+    assert "undo db FAILED: the fault is still active" in conductor.view.lines
+
+
+def test_a_run_that_is_not_seen(conductor: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the run in Prometheus no fault is injected; the limit without a run counts from the start."""
+    conductor.server.knows_run = False
+    monkeypatch.setattr(module, "STARTUP_S", 2.0)
+    with pytest.raises(GameDayFailed, match=r"^Prometheus at http://prometheus does not see run r"):
+        conductor.play()
+    conductor.stop_after_s = clock.now_s + 1
+    with pytest.raises(GameDayFailed, match=r"^Ended before the first fault: --stop-after .* does not see run r"):
+        conductor.play()
+    assert FakeFaults.calls == []
+    assert not conductor.journal.path.exists()
+
+
+@pytest.mark.parametrize(("stop_after_s", "settled_s"), [(None, 16.0), (12.0, 12.0)])
+def test_an_active_alert_is_watched_after_the_end(
+    conductor: Any, clock: Clock, stop_after_s: float | None, settled_s: float
+) -> None:
+    """At most for 6 s, and not beyond --stop-after."""
+    conductor.observer.latest, conductor.stop_after_s = FIRING, stop_after_s
     assert conductor.play().aborted == ""
-    assert time.monotonic() - began < 4
+    assert clock.now_s == pytest.approx(settled_s, abs=0.1)
 
 
 def test_an_answer(conductor: Any) -> None:
-    """An answer and an error come as they are; none is waited for once the game day is over."""
+    """Results and errors are passed on; after the end of the game day a missing answer is an error."""
 
     def fail() -> None:
         raise ZeroDivisionError
@@ -183,64 +247,32 @@ def test_an_answer(conductor: Any) -> None:
     with pytest.raises(ZeroDivisionError):
         conductor.answer(fail)
     conductor.stop_after_s = 0.0
-    assert conductor.answer(lambda: 5) == 5
-    with pytest.raises(Unanswered, match="http://prometheus"):
-        conductor.answer(hang, 0.2)
+    assert conductor.answer(lambda: 5, 60.0) == 5
 
 
-def test_silences_are_handed_on(conductor: Any) -> None:
-    """When Alertmanager did not answer is part of what was played."""
-    assert conductor.play().silences == ((1.0, 2.0),)
+@pytest.fixture
+def hang() -> Iterator[Callable[..., None]]:
+    """Give a function that returns at the end of the test."""
+    released = threading.Event()
+    yield lambda *_: released.wait(60)  # type: ignore[misc]
+    released.set()
 
 
-def test_a_crash_of_ours(conductor: Any) -> None:
-    """An error nobody expected leaves the shop whole, and is raised."""
-
-    def crash() -> None:
-        raise ZeroDivisionError
-
-    conductor.view.on["show"] = crash
-    with pytest.raises(ZeroDivisionError):
-        conductor.play()
-    over(conductor)
+def test_a_hanging_answer_is_abandoned(conductor: Any, hang: Callable[..., None]) -> None:
+    """After the grace time the error names the server."""
+    conductor.stop_after_s = 0.0
+    with pytest.raises(GameDayFailed, match="http://prometheus"):
+        conductor.answer(hang, 0.002)
 
 
-def test_an_undo_that_fails_is_left(conductor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What could not be mended is told of, and stays in the journal."""
-    monkeypatch.setattr("locust_otel.gameday.injection._BETWEEN_TRIES_S", 0.0)
-    object.__setattr__(conductor.day, "steps", (step("0", fault("true", "exit 1", "100ms")),))
-    assert conductor.play().left == ("db",)
-    assert conductor.journal.path.exists()
-
-
-def test_a_fault_that_fails_is_mended_at_once(conductor: Any) -> None:
-    """Its step is over: nobody waits for alerts of what has not happened."""
-    broken = fault("echo made >> log; exit 3", "echo mended >> log", "60s")
-    object.__setattr__(conductor.day, "steps", (step("0", broken),))
-    conductor.stop_after_s = 1.0
-    (done,) = conductor.play().done
-    assert done.failed == "its command did not do it: exit code 3"
-    over(conductor)
-
-
-def test_a_run_that_is_not_seen(conductor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the run in Prometheus nothing is broken."""
-    conductor.server.knows = False
-    monkeypatch.setattr(module, "STARTUP_S", 0.2)
-    with pytest.raises(GameDayFailed, match="does not see run r"):
-        conductor.play()
-    assert log(conductor) == []
-    assert not conductor.journal.path.exists()
-
-
-def test_it_needs_no_locust() -> None:
-    """Neither Locust nor gevent is loaded by what plays a game day."""
-    import subprocess
-    import sys
-
-    code = "import sys, locust_otel.gameday.playing, locust_otel.gameday.chaostoolkit\n" + (
-        "sys.exit([n for n in ('locust', 'gevent', 'chaoslib') if n in sys.modules] or 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    assert module.TICK_S <= 0.5
+def test_a_hanging_mark_delays_nothing(
+    conductor: Any, hang: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the game day is over, the fault is undone without the answer to its mark."""
+    conductor.metrics_url, conductor.stop_after_s = "http://127.0.0.1:1/metrics", 0.0
+    monkeypatch.setattr(MarkSender, "mark", hang)
+    monkeypatch.setattr(Conductor.answer, "__defaults__", (0.002,))
+    monkeypatch.setattr(conductor, "_wait_for_run", lambda: BEGIN)
+    monkeypatch.setattr(conductor, "_wait", lambda *_, **__: None)
+    conductor.play()
+    check_over(conductor)

@@ -1,24 +1,21 @@
-"""Tests of what is known of a run: from series whose every sample is known, and from its record."""
+"""Tests of the history of a run: from series with known samples, and from its record."""
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from locust_otel.core.errors import ConfigurationError
-from locust_otel.gameday import playing
-from locust_otel.gameday.history import Episode, History, StoredMark, observed, recorded
-from locust_otel.gameday.judge import Done, ExpectationOutcome
+from locust_otel.gameday.history import Episode, History, StoredMark, episodes, observed, recorded
+from locust_otel.gameday.judge import KEPT, UNDECIDED, InjectedFault
 from locust_otel.gameday.score import Played, scorecard
 from locust_otel.review.prometheus import AlertRule, Prometheus, SampleSeries
 from locust_otel.review.record.reader import load
 from locust_otel.slo.counts import Counts
 from locust_otel.wire.record import Mark
 from tests.unit.factories import Load, record
-from tests.unit.gameday.test_score import BURN, MUST, MUST_NOT, SLO, day, step
+from tests.unit.gameday.days import BURN, MUST, MUST_NOT, SLO, slo_day, step_at
 from tests.unit.tapes import FAILED, HOME, Tape
 
 START = 1_764_000_000.25
@@ -29,7 +26,7 @@ Series = tuple[str, Mapping[str, str], Mapping[float, float]]
 
 
 class Stored(Prometheus):
-    """Has series: name, labels, and samples by time."""
+    """A Prometheus with series: name, labels, and samples by time."""
 
     def __init__(self, *series: Series) -> None:
         super().__init__("http://nowhere")
@@ -44,7 +41,7 @@ class Stored(Prometheus):
         ]
 
     def alert_rules(self) -> list[AlertRule] | None:
-        """Know no rules."""
+        """Return None: it does not list its rules."""
         return None
 
 
@@ -65,7 +62,7 @@ def events(outcome: str, samples: Mapping[float, float], **exporter: str) -> Ser
 
 
 def test_workers_add_up() -> None:
-    """Each worker counts once, at the times of its own scrapes, whichever jobs have scraped it."""
+    """Each worker counts once, at the times of its own scrapes, even if two jobs scrape it."""
     run = history(
         ("locust_run_active", MASTER, {1: 1, 2: 1, 3: 1}),
         requests("success", {1.0: 10, 2.0: 20, 3.0: 30}, job="locust", instance="a"),
@@ -99,7 +96,7 @@ def test_scraped_and_pushed_counts_once() -> None:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Record ten requests a second, half of them failed from second 21 to 30, as two marks say."""
+    """Record ten requests a second; half of them fail from second 21 to 30, between two marks."""
     tape = Tape(tmp_path, Load(slow_s=2.0, max_names=9), SLO)
     for second in range(1, 61):
         is_bad = 21 <= second <= 30
@@ -112,42 +109,43 @@ def path(tmp_path: Path) -> Path:
     return tape.path
 
 
-def test_what_a_fault_did_is_in_the_record(path: Path) -> None:
-    """First and last bad second, bad requests and spent budget are those of the run; alerts cannot be judged."""
+def test_the_record_has_the_effects_of_a_fault(path: Path) -> None:
+    """First and last bad second and bad requests are those of the record; without alerts nothing is judged."""
     run = recorded(load(str(path)))
-    card = scorecard(day(step(20, MUST, MUST_NOT)), _played(run), run, [], has_told=False)
+    card = scorecard(slo_day(step_at(20, MUST, MUST_NOT)), _played(run), run, [], sees_notices=False)
     times = card.faults[0].times
     assert times["first_bad_s"] == pytest.approx(1.0)
     assert times["recovered_s"] == pytest.approx(0.0)
     assert times["firing_s"] is None
     assert card.faults[0].bad == 50
-    assert {result.outcome for result in card.results} == {ExpectationOutcome.UNDECIDED}
+    assert {result.outcome for result in card.results} == {UNDECIDED}
     assert card.code == 4
 
 
-def test_alerts_are_those_of_prometheus(path: Path) -> None:
-    """With what Prometheus has stored, expectations are judged, beside the exact counts of the record."""
+def test_alerts_come_from_prometheus(path: Path) -> None:
+    """With the alerts of Prometheus expectations are judged, with the exact counts of the record."""
     labels = {"alertname": BURN, "severity": "critical", "slo": "availability", "run_id": "run-1"}
     alert = Episode(labels, START + 23, START + 24, START + 39)
     stored = History(START, START + 100, scrapes=[START + second for second in range(1, 100)], episodes=[alert])
     run = recorded(load(str(path)), stored)
-    card = scorecard(day(step(20, MUST)), _played(run), run, [], has_told=False)
-    assert [result.outcome for result in card.results] == [ExpectationOutcome.KEPT]
+    card = scorecard(slo_day(step_at(20, MUST)), _played(run), run, [], sees_notices=False)
+    assert [result.outcome for result in card.results] == [KEPT]
     assert card.faults[0].times["firing_s"] == pytest.approx(4.0)
     assert card.faults[0].bad == 50
 
 
-def test_a_record_is_of_a_run_that_is_over(tmp_path: Path) -> None:
-    """Without --score-only the flag is refused."""
-    file = tmp_path / "day.yaml"
-    file.write_text("name: x\nsteps: [{at: 1s, fault: {name: a, run: x, undo: x, for: 1s}}]\n")
-    options = Namespace(
-        undo=False, file=str(file), run_id="r", dry_run=False, record="x", score_only=False, prometheus=None
-    )
-    with pytest.raises(ConfigurationError, match="of a run that is over"):
-        playing.run(options)
+def test_episodes_end_where_a_sample_is_missing() -> None:
+    """An alert with a gap has two episodes; pending comes before firing; a recent sample means it is still active."""
+    labels = {"alertname": "A", "slo": "x"}
+    series = [
+        SampleSeries({**labels, "alertstate": "pending"}, [(10.0, 1.0), (11.0, 1.0)]),
+        SampleSeries({**labels, "alertstate": "firing"}, [(12.0, 1.0), (13.0, 1.0), (30.0, 1.0), (31.0, 1.0)]),
+    ]
+    first, second = episodes(series, 32.0, 1.0)
+    assert first == Episode(labels, 10.0, 12.0, 14.0)
+    assert second == Episode(labels, 30.0, 30.0, None)
 
 
 def _played(run: History) -> Played:
     starts = {mark.kind: mark.at for mark in run.marks}
-    return Played("run-1", (Done("db", starts["fault-start"], starts["fault-end"]),))
+    return Played("run-1", (InjectedFault("db", starts["fault-start"], starts["fault-end"]),))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-from contextlib import closing
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,14 @@ from locust_otel.project import stack_command
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a project, on a machine with programs of the names of the servers."""
+    """Give a project, on a machine with programs that have the names of the servers, and all ports free."""
     binaries = tmp_path / "bin"
     binaries.mkdir()
     for name in ("prometheus", "alertmanager"):
         (binaries / name).write_text("#!/bin/sh\nexit 1\n")
         (binaries / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(binaries))
+    monkeypatch.setattr("locust_otel.project.stack_command.socket.create_server", lambda _: nullcontext())
     assert cli.main(["init", str(tmp_path / "shop"), "--yes"]) == 0
     return tmp_path / "shop"
 
@@ -30,33 +30,31 @@ def test_missing_files_are_named(project: Path, capsys: pytest.CaptureFixture[st
     """The error says which file is missing and what writes it."""
     (project / "alertmanager.yml").unlink()
     assert cli.main(["stack", str(project), "--prometheus-port", "1"]) == 78
-    said = capsys.readouterr().err
-    assert f"alertmanager.yml not found in {project}. Write them with `locust-otel init`. (stack-files)" in said
+    err = capsys.readouterr().err
+    assert f"alertmanager.yml not found in {project}. Write them with `locust-otel init`. (stack-files)" in err
 
 
-def test_a_port_that_is_taken_is_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The error names flag and port, and nothing has been made."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        number = str(taken.getsockname()[1])
-        assert cli.main(["stack", str(project), "--alertmanager-port", number, "--prometheus-port", number]) == 78
-    said = capsys.readouterr().err
-    assert f"--alertmanager-port: Port {number} of 127.0.0.1 cannot be had: Address already in use." in said
-    assert f"--prometheus-port: Port {number}" in said
+def test_ports_that_are_taken_are_named(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The errors name flag and port, and no folder was created."""
+
+    def refuse(address: tuple[str, int]) -> None:
+        raise OSError(98, "Address already in use")
+
+    monkeypatch.setattr("locust_otel.project.stack_command.socket.create_server", refuse)
+    assert cli.main(["stack", str(project), "--alertmanager-port", "1"]) == 78
+    err = capsys.readouterr().err
+    assert "--alertmanager-port: Port 1 of 127.0.0.1 cannot be used: Address already in use." in err
+    assert "--prometheus-port: Port 9090 of" in err
     assert not (project / ".locust-otel").exists()
 
 
 def test_a_folder_that_cannot_be_written_to(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file where the data should be is reported, with exit code 78."""
+    """A file with the name of the data folder is reported, with exit code 78."""
     (project / ".locust-otel").write_text("mine")
-    assert cli.main(["stack", str(project), *free_ports()]) == 78
+    assert cli.main(["stack", str(project)]) == 78
     assert "(stack-folder)" in capsys.readouterr().err
-
-
-def free_ports() -> list[str]:
-    """Return flags with free ports."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        numbers = [str(server.getsockname()[1]) for server in (one, other)]
-    return ["--prometheus-port", numbers[0], "--alertmanager-port", numbers[1]]
 
 
 def test_prometheus_reads_the_file_itself(project: Path) -> None:
@@ -66,28 +64,28 @@ def test_prometheus_reads_the_file_itself(project: Path) -> None:
 
 
 def test_another_port_of_alertmanager_makes_a_copy(project: Path, tmp_path: Path) -> None:
-    """The copy sends alerts to that port, has the rules by their full path, and is else the same."""
+    """The copy has that port and the rules by their full path, and is the same otherwise."""
     file = project / "prometheus.yml"
     copy = stack_command._prometheus_file(file, tmp_path, "127.0.0.1:19093")
-    own, original = yaml.safe_load(copy.read_text()), yaml.safe_load(file.read_text())
-    assert own["alerting"] == {"alertmanagers": [{"static_configs": [{"targets": ["127.0.0.1:19093"]}]}]}
-    assert own["rule_files"] == [str(project / "rules" / "*.yaml")]
-    assert {key: own[key] for key in ("global", "scrape_configs")} == {
+    changed, original = yaml.safe_load(copy.read_text()), yaml.safe_load(file.read_text())
+    assert changed["alerting"] == {"alertmanagers": [{"static_configs": [{"targets": ["127.0.0.1:19093"]}]}]}
+    assert changed["rule_files"] == [str(project / "rules" / "*.yaml")]
+    assert {key: changed[key] for key in ("global", "scrape_configs")} == {
         key: original[key] for key in ("global", "scrape_configs")
     }
 
 
 @pytest.mark.parametrize("text", ["", "alerting: {}", "alerting: [a]", "{", "alerting: {alertmanagers: [a]}"])
 def test_a_configuration_of_another_shape_is_left_to_prometheus(tmp_path: Path, text: str) -> None:
-    """It is read as it is: Prometheus says what is wrong, where anything is."""
+    """No copy is made: Prometheus reports errors."""
     file = tmp_path / "prometheus.yml"
     file.write_text(text)
     assert stack_command._prometheus_file(file, tmp_path / "data", "127.0.0.1:19093") == file
 
 
 @pytest.mark.parametrize("value", ["0", "65536", "x"])
-def test_what_is_no_port_is_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The parser refuses it."""
+def test_other_values_are_not_ports(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The parser refuses them."""
     with pytest.raises(SystemExit):
         cli.main(["stack", "--grafana-port", value])
     assert "--grafana-port" in capsys.readouterr().err
