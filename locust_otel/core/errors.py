@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
 
@@ -64,3 +65,13 @@ class ConfigurationError(LocustOtelError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ConfigurationError.of_fields, (self.fields,)
+
+
+@contextmanager
+def writing(where: str, path: object, remedy: str, *, slug: str) -> Iterator[None]:
+    """Raise a ConfigurationError if code in the context cannot write to a path of the user."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or "not a path"
+        raise ConfigurationError(where, f"{str(path)!r} cannot be written to: {reason}.", remedy, slug=slug) from None

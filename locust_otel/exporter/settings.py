@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from locust_otel.core.errors import ConfigurationError
+from locust_otel.core.errors import ConfigurationError, writing
 from locust_otel.core.options import DEFAULT_SLOW_S
 from locust_otel.core.settings import Flags, Reader, Values, duration
 from locust_otel.exporter import slo_file
@@ -106,16 +106,9 @@ def _web_config(value: object) -> WebConfig:
 
 def _writable_folder(value: object) -> str:
     folder = Path(str(value))
-    try:
+    remedy = "Name a folder that this user may write to."
+    with writing("--run-record", value, remedy, slug="run-record-unwritable"):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or "not a path"
-        raise ConfigurationError(
-            "--run-record",
-            f"{str(value)!r} cannot be written to: {reason}.",
-            "Name a folder that this user may write to.",
-            slug="run-record-unwritable",
-        ) from None
     return str(folder)

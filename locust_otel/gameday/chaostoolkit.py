@@ -19,6 +19,7 @@ from typing import Any
 from locust_otel.core import catalogue
 from locust_otel.gameday.mark_client import FAULT_END, FAULT_START, TIMEOUT_S, MarkSender
 from locust_otel.review.prometheus import Prometheus, of_run
+from locust_otel.slo.rules.names import ALERTS
 from locust_otel.slo.rules.promql import selector
 from locust_otel.slo.verdict import BY_RANK
 
@@ -57,7 +58,7 @@ def alert_is(  # noqa: PLR0913, PLR0917  # they are the arguments in an experime
     Raises:
         ConfigurationError: Prometheus does not answer.
     """
-    alerts = selector("ALERTS", alertname=alert, run_id=run_id, severity=severity)
+    alerts = selector(ALERTS, alertname=alert, run_id=run_id, severity=severity)
     server = Prometheus.of_environment(prometheus, timeout_s=TIMEOUT_S)
     deadline = time.monotonic() + wait_s
     while True:

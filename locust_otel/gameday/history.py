@@ -19,6 +19,7 @@ from locust_otel.review.prometheus import Prometheus, SampleSeries, by_exporter,
 from locust_otel.review.record.reader import Record
 from locust_otel.slo.counts import Counts
 from locust_otel.slo.rules import names
+from locust_otel.slo.rules.names import ALERTS
 from locust_otel.slo.rules.promql import selector
 
 GAP = 2.5
@@ -110,10 +111,10 @@ def observed(server: Prometheus, run_id: str, begin: float, end: float, own_aler
     active = stored(catalogue.RUN_ACTIVE)
     scrapes = sorted({at for series in active for at, _ in series.samples})
     interval_s = _interval(scrapes) or 1.0
-    alerts = server.stored(of_run("ALERTS", run_id), begin, end)
+    alerts = server.stored(of_run(ALERTS, run_id), begin, end)
     alerts = [series for series in alerts if series.labels.get("alertname") != names.RUN_ACTIVE]
     for name in sorted(own_alerts):
-        named = server.stored(selector("ALERTS", alertname=name), begin, end)
+        named = server.stored(selector(ALERTS, alertname=name), begin, end)
         alerts += [series for series in named if series.labels.get("run_id", "") in {"", run_id}]
     rules = server.alert_rules()
     events = by_exporter(catalogue.SLO_EVENTS, stored(catalogue.SLO_EVENTS))

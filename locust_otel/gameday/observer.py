@@ -16,6 +16,7 @@ from locust_otel.gameday.alertmanager import Alertmanager, Notices
 from locust_otel.gameday.plan import GameDay
 from locust_otel.review.prometheus import Prometheus
 from locust_otel.slo.rules import names
+from locust_otel.slo.rules.names import ALERTS
 from locust_otel.slo.rules.promql import increase, of, ratio
 
 POLL_S = 0.5
@@ -92,7 +93,7 @@ class Observer:
             alerts = tuple(
                 sorted(
                     tuple(labels.get(label, "") for label in ("alertname", "severity", "slo", "alertstate"))
-                    for labels, _ in self.server.query("ALERTS")
+                    for labels, _ in self.server.query(ALERTS)
                     if self._is_of_run(labels) and labels["alertname"] != names.RUN_ACTIVE
                 )
             )

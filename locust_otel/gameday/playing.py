@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from rich.console import Console
 
-from locust_otel.core.errors import ConfigurationError, ExitCode, LocustOtelError
+from locust_otel.core.errors import ConfigurationError, ExitCode, LocustOtelError, writing
 from locust_otel.core.settings import duration, new_run_id
 from locust_otel.gameday import preflight, scoreboard
 from locust_otel.gameday.alertmanager import Alertmanager, Notice, Notices, Webhook
@@ -229,9 +229,6 @@ def _conclude(card: Scorecard, options: Namespace) -> int:
 @contextmanager
 def _writing(folder: str) -> Iterator[Path]:
     """Create a folder and return its path; OSErrors in the context are those of --output."""
-    try:
+    with writing("--output", folder, "Name a folder.", slug="gameday-output"):
         Path(folder).mkdir(parents=True, exist_ok=True)
         yield Path(folder)
-    except OSError as error:
-        found = f"{folder!r} cannot be written to: {error.strerror}."
-        raise ConfigurationError("--output", found, "Name a folder.", slug="gameday-output") from None

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from locust_otel.core.errors import ConfigurationError, ExitCode
+from locust_otel.core.errors import ConfigurationError, ExitCode, writing
 from locust_otel.core.options import number
 
 if TYPE_CHECKING:
@@ -118,13 +118,11 @@ def _parsed(text: str) -> Slo:
 def _write(folder: Path, name: str, text: str) -> bool:
     """Write a file unless it exists; return whether it was written."""
     path = folder / name
-    try:
+    with writing("FOLDER", path, "Name a folder that can be written to.", slug="init-folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        if isinstance(error, FileExistsError) and path.parent.is_dir():
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
             return False
-        found = f"{path} cannot be written: {error.strerror}."
-        raise ConfigurationError("FOLDER", found, "Name a folder that can be written to.", slug="init-folder") from None
     return True

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from locust_otel.core.errors import ConfigurationError, ExitCode
+from locust_otel.core.errors import ConfigurationError, ExitCode, writing
 from locust_otel.core.options import DEFAULT_PORT, port
 
 PORTS = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000}
@@ -146,12 +146,9 @@ def _check(folder: Path, ports: Mapping[str, int]) -> None:
 def _data_folder(folder: Path) -> Path:
     """Return the folder for data and logs, which is created, and ignored by git."""
     data = folder / ".locust-otel"
-    try:
+    with writing("stack", data, "Name a folder that can be written to.", slug="stack-folder"):
         data.mkdir(exist_ok=True)
         (data / ".gitignore").write_text("*\n")
-    except OSError as error:
-        found = f"{data} cannot be written: {error.strerror}."
-        raise ConfigurationError("stack", found, "Name a folder that can be written to.", slug="stack-folder") from None
     return data
 
 

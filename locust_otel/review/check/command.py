@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from locust_otel.core.errors import ConfigurationError
+from locust_otel.core.errors import ConfigurationError, writing
 
 FORMATS = ("table", "json", "junit", "github")
 """Names of `formats.FORMATS`. That module is imported for a check only, since each `--help` imports this one."""
@@ -127,11 +127,8 @@ def _refused(where: str, found: str, remedy: str, slug: str) -> ConfigurationErr
 def _write(written: str, table: str, output: str | None) -> None:
     """Print the verdict, or write it into a file and print the table."""
     if output is not None:
-        try:
+        with writing("--output", output, "Name a file.", slug="check-output"):
             Path(output).write_text(written, encoding="utf-8")
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "not a path"
-            raise _refused("--output", f"{output!r} cannot be written: {reason}.", "Name a file.", "output") from None
         written = table
     # A terminal with a C locale cannot show a dash: such characters are escaped.
     encoding = sys.stdout.encoding or "utf-8"

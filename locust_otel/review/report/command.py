@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 
-from locust_otel.core.errors import ConfigurationError, ExitCode
+from locust_otel.core.errors import ConfigurationError, ExitCode, writing
 
 
 def add_to(commands: Any) -> None:
@@ -44,15 +43,14 @@ def run(options: argparse.Namespace) -> int:
     record, output = Path(options.record), options.output
     if output is None and options.format == "html":
         output = str(record.with_name(record.name.removesuffix(".gz").removesuffix(".jsonl") + ".html"))
-    try:
-        with nullcontext(sys.stdout) if output is None else Path(output).open("w", encoding="utf-8") as out:
+    if output is None:
+        is_complete = _write(options, record, interval_s, sys.stdout)
+    else:
+        with (
+            writing("--output", output, "Name a file.", slug="output"),
+            Path(output).open("w", encoding="utf-8") as out,
+        ):
             is_complete = _write(options, record, interval_s, out)
-    except OSError as error:
-        if output is None:
-            raise
-        raise ConfigurationError(
-            "--output", f"{output!r} cannot be written to: {error.strerror}.", "Name a file.", slug="output"
-        ) from None
     if output is not None:
         print(output)  # noqa: T201
     if not is_complete:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from locust_otel.core.errors import ConfigurationError, ExitCode
+from locust_otel.core.errors import ExitCode, writing
 from locust_otel.slo.rules.names import DASHBOARDS, RUNBOOKS
 
 
@@ -60,11 +60,8 @@ def write(folder: Path, files: Mapping[str, str], slug: str) -> list[Path]:
     Raises:
         ConfigurationError: The folder cannot be created, or a file cannot be written.
     """
-    try:
+    with writing("--output", folder, "Name a folder.", slug=slug):
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        found = f"{str(folder)!r} cannot be written to: {error.strerror}."
-        raise ConfigurationError("--output", found, "Name a folder.", slug=slug) from None
     return [folder / name for name in files]
