@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
-from locust_otel.core.errors import ConfigurationError, ExitCode
+import pytest
+
+from locust_otel.core.errors import ConfigurationError, ExitCode, writing
 
 
 def problem(slug: str) -> ConfigurationError:
@@ -41,3 +44,15 @@ def test_exit_codes() -> None:
     assert {code.name: code.value for code in ExitCode} == {
         "OK": 0, "MISSED": 3, "UNDECIDED": 4, "NOT_VALID": 5, "BAD_CONFIGURATION": 78,
     }  # fmt: skip
+
+
+def test_writing(tmp_path: Path) -> None:
+    """A path that cannot be written to is an error of the flag that names it; other errors pass."""
+    for path, reason in ((tmp_path, "Is a directory"), (tmp_path / "no" / "a", "No such file"), ("a\0b", "not a path")):
+        with (
+            pytest.raises(ConfigurationError, match=rf"--output: .* cannot be written to: {reason}.*\(slug\)"),
+            writing("--output", path, "Name a file.", slug="slug"),
+        ):
+            Path(path).write_text("")
+    with pytest.raises(KeyError), writing("--output", "a", "Name a file.", slug="slug"):
+        raise KeyError

@@ -57,7 +57,7 @@ def test_any_text_has_a_group(name: str) -> None:
 
 def test_alike() -> None:
     """Three names of one method that differ only in ids are a group, two are not; the largest group is first."""
-    names = [*(("GET", f"/items/{n}") for n in range(4)), *(("PUT", f"/items/{n}") for n in range(5))]
+    names = [*(("GET", f"/items/{n}") for n in range(3)), *(("PUT", f"/items/{n}") for n in range(5))]
     names += [("GET", "/a/1"), ("GET", "/a/2"), ("GET", "/"), ("POST", "/a/3")]
     put, get = alike(names)
     assert (put.method, put.name, len(put.names)) == ("PUT", "/items/[id]", 5)

@@ -204,6 +204,7 @@ def test_quantile_limits() -> None:
     assert view.quantile(counts, 0) == pytest.approx(0.010, rel=QUANTILE_ERROR)
     assert view.quantile(counts, 0.9) == pytest.approx(0.010, rel=QUANTILE_ERROR)
     assert view.quantile(counts, 1) == pytest.approx(7.0, rel=QUANTILE_ERROR)
+    assert view.quantile(counted(view, [0.010, 7.0]), 0.5) == pytest.approx(0.010, rel=QUANTILE_ERROR)
     assert view.quantile(counted(view, [0.0, 0.0]), 1) == 0.0
     above_all_bounds = view.quantile(counted(view, [3_600.0]), 0.5)
     assert above_all_bounds is not None

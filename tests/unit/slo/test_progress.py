@@ -89,6 +89,28 @@ def test_an_endpoint_that_comes_after_the_warmup() -> None:
     assert (first.worst.name, first.worst.counts) == ("/new", Counts(0, 2))
 
 
+def test_rates() -> None:
+    """Each pair of windows has its burn rates and says whether it burns; a mean has none."""
+    run, requests = progress(), aggregate()
+    record(requests, BAD, [10] * 10)
+    observe(run, requests, 5)
+    availability, latency, mean = run.slo.objectives
+    assert list(run.rates(availability)) == [(CRITICAL, pytest.approx(100), pytest.approx(100), True)]
+    assert list(run.rates(latency)) == [(CRITICAL, 0.0, 0.0, False)]
+    assert list(run.rates(mean)) == []
+
+
+def test_a_late_generator_is_taken_into_account() -> None:
+    """A miss that only requests of the late generator cause is not valid."""
+    run, requests = progress(), aggregate()
+    record(requests, GOOD, [100] * 20)
+    observe(run, requests, 5)
+    record(requests, GOOD, [5_000] * 20)
+    observe(run, requests, 6, keeps_up=False)
+    statuses = {result.objective.name: result.status for result in run.judge(requests.snapshot(), 6).results}
+    assert statuses == {"availability": Status.MET, "latency": Status.INVALID, "mean": Status.INVALID}
+
+
 def test_counts_never_fall() -> None:
     """Judged counts only increase, from zero at the end of the warm-up."""
     run, requests = progress(10), aggregate()

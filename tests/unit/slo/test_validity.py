@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from decimal import Decimal
 
@@ -55,11 +56,27 @@ def judged(*seconds: tuple[str, int, int], load: Load = FULL) -> Result:
             [(1, "cpu"), (8, ""), (9, "cpu"), (16, ""), (18, "lag")],
             "generator saturated (its event loop late) from 16:00:16 to 16:00:18 UTC, and 2 more times: 4 of 9 s",
         ),
+        (
+            [(1, "cpu"), (8, ""), (12, "lag"), (20, ""), (21, "cpu")],
+            "generator saturated (its event loop late) from 16:00:08 to 16:00:12 UTC, and 2 more times: 6 of 9 s",
+        ),
     ],
 )
-def test_late(looks: list[tuple[float, str]], text: str) -> None:
-    """The text has the times and reasons of the longest span, and the number of others."""
+def test_late(looks: list[tuple[float, str]], text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text has the times in UTC and the reasons of the longest span, and the number of others."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
     assert noted(*looks).doubt(9, {}).late == text
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(("judged_s", "share"), [(0, 0.0), (0.5, 1.0), (2, 1.0), (8, 0.5)])
+def test_late_share(judged_s: float, share: float) -> None:
+    """The share of the judged time is at most 1, and 0 before there is any."""
+    doubt = noted((4, "cpu")).doubt(judged_s, {})
+    assert (doubt.late_share, doubt.made) == (share, 1.0)
+    assert Validity(slo(), START).doubt(judged_s, {}) == Doubt()
 
 
 def test_looking_back() -> None:
@@ -141,6 +158,22 @@ def test_met_by_a_part_of_the_load(load: Load, status: str, made: str) -> None:
     assert result.note.startswith(f"at {made} of the load; " if status == "met" else f"{made} of the load: ")
 
 
+def test_load_by_time() -> None:
+    """A user who is missing for six seconds is six times the load of one who is missing for one second."""
+    validity = Validity(slo(), START)
+    for elapsed_s, reasons, load in ((4.0, (), FULL), (10.0, ("lag",), Load(5, 10)), (12.0, (), Load(20, 20))):
+        validity.note(elapsed_s, reasons, {}, load)
+    assert validity.doubt(12, {}).made == pytest.approx(1 - 5 * 6 / (10 * 10 + 20 * 2))
+
+
+def test_bounds() -> None:
+    """Exactly the tolerated load is enough, and so is exactly the required number of requests in time."""
+    at_tolerance = Doubt(late="late", late_share=0.5, made=0.5)
+    assert judge(replace(slo(), tolerance=Decimal("0.5")), LATENCY, Counts(100), 10, at_tolerance).status is Status.MET
+    late = Doubt(late="late", late_share=0.5, requests={"latency": Counts(0, 90)})
+    assert judge(slo(), LATENCY, Counts(10, 90), 10, late).note.startswith("missed; met in the 50% of the run")
+
+
 @pytest.mark.parametrize(("state", "target"), [("running", 10), ("spawning", 4), ("stopped", 4)])
 def test_load(state: str, target: int) -> None:
     """The target counts only while the run is running: while users are spawned, none of them is missing."""
@@ -186,3 +219,4 @@ def test_the_verdict_on_a_run(statuses: str, aborted: bool, expected: str) -> No
     """Missed has priority over not valid, and not valid over undecided."""
     results = [Result(LATENCY, Counts(), Status(status)) for status in statuses.split()]
     assert overall(iter(results), is_aborted=aborted) == expected
+    assert aborted or overall(results) == expected
