@@ -44,7 +44,7 @@ def test_no_run(marks: Marks, capfd: pytest.CaptureFixture[str]) -> None:
     """A load test without a run ends with 1."""
     marks.run_id = None
     assert cli.main(["mark", "db"]) == 1
-    assert "No run goes on that could be marked." in capfd.readouterr().err
+    assert "No run is active." in capfd.readouterr().err
 
 
 def test_no_load_test(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
