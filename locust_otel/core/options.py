@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 9646
 LAST_PORT = 9655  # last port to try if the default port is in use
 DEFAULT_MAX_NAMES = 200
 DEFAULT_SLOW_S = 5.0
+DEFAULT_OTLP_INTERVAL_S = 5.0
+DEFAULT_OTLP_PROTOCOL = "http/protobuf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ OPTIONS = (
         f"Port of /metrics, in every mode; off disables it. Defaults to {DEFAULT_PORT}, or if that is in use to the "
         f"next free port up to {LAST_PORT}."),
     Option("--prometheus-host", "<address>",
-        "Address of /metrics. Defaults to 127.0.0.1."),
+        f"Address of /metrics. Defaults to {DEFAULT_HOST}."),
     Option("--prometheus-web-config", "<file>",
         "File with TLS and basic auth for /metrics, in the format of Prometheus' exporter toolkit."),
     Option("--prometheus-linger", "<auto|time>",
@@ -49,9 +52,10 @@ OPTIONS = (
         "Push metrics and events over OTLP to this endpoint, for example http://localhost:4318. Without a flag the "
         "standard OTEL_* variables apply; without an endpoint nothing is pushed."),
     Option("--otlp-protocol", "<protocol>",
-        "http/protobuf, or grpc after `pip install 'locust-otel[grpc]'`. Defaults to http/protobuf."),
+        "http/protobuf, or grpc after `pip install 'locust-otel[grpc]'`. Defaults to "
+        f"{DEFAULT_OTLP_PROTOCOL}."),
     Option("--otlp-interval", "<time>",
-        "Time between two pushes. Defaults to 5s."),
+        f"Time between two pushes. Defaults to {DEFAULT_OTLP_INTERVAL_S:g}s."),
     Option("--propagate-traces", "<ratio>",
         "Send a W3C traceparent header with each request of HttpUser and FastHttpUser, sampled at this ratio (0 to 1). "
         "It links a latency to the trace of the service."),

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from locust_otel.core.errors import ConfigurationError
-from locust_otel.core.options import DEFAULT_MAX_NAMES, DEFAULT_PORT, OPTIONS, Option
+from locust_otel.core.options import DEFAULT_HOST, DEFAULT_MAX_NAMES, DEFAULT_PORT, OPTIONS, Option
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _RESERVED_LABELS = {"job", "instance", "le", "quantile", "run_id", "host", "locustfile", "profile", "version"}
@@ -36,7 +36,7 @@ class Flags:
 
     port: int | None = DEFAULT_PORT  # None where `/metrics` is off
     port_is_named: bool = False  # whether the user chose it; such a port is never replaced by another
-    host: str = "127.0.0.1"
+    host: str = DEFAULT_HOST
     linger_s: float | None = None  # longest time that `/metrics` stays up at exit; None for `auto`
     run_id: str | None = None  # None for an id made at the start of the run
     run_labels: Mapping[str, str] = field(default_factory=dict)  # labels for `locust_run_info`

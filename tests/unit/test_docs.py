@@ -22,8 +22,8 @@ from locust_otel.demo.faults import FAULTS
 from locust_otel.demo.latency import DB_CONNECTIONS, QUEUE_TIMEOUT_S, SERVICES, WEBSHOP_MIX, WORKERS, capacity_rps
 from locust_otel.exporter import process, slow_log
 from locust_otel.exporter.endpoint import scrapers, server
-from locust_otel.exporter.otlp import encoding, outcome, output
-from locust_otel.exporter.otlp.settings import DEFAULT_INTERVAL_S, DEFAULT_TIMEOUT_S, Signal
+from locust_otel.exporter.otlp import circuit, encoding, output
+from locust_otel.exporter.otlp.settings import DEFAULT_TIMEOUT_S, Signal
 from locust_otel.exporter.page import curves
 from locust_otel.gameday import injection, mark_client, observer
 from locust_otel.gameday.plan import load as load_game_day
@@ -363,7 +363,7 @@ SENTENCES = [
     ("docs/how-it-works.md", f"{WORDS[round(1 / life.TICK_S)].capitalize()} times a second the plugin turns"),
     ("docs/how-it-works.md", f"dies {WORDS[link.MAX_DEATHS]} times within a minute"),
     ("docs/how-it-works.md", "ends within 30 s"),
-    ("docs/reliability.md", f"is logged after {WORDS[int(outcome.LATE_S)]} seconds"),
+    ("docs/reliability.md", f"is logged after {WORDS[int(circuit.LATE_S)]} seconds"),
     ("docs/reliability.md", f"`OTEL_EXPORTER_OTLP_TIMEOUT`, {DEFAULT_TIMEOUT_S:g} s"),
     ("docs/reliability.md", f"**The last push** has {output.FLUSH_S} s"),
     ("docs/reliability.md", f"requests of up to {encoding.POINTS_PER_BATCH:,} points"),
@@ -376,7 +376,7 @@ SENTENCES = [
     ("docs/otlp.md", f"the last push has {output.FLUSH_S} s"),
     ("docs/otlp.md", f"Slow requests: a burst of {WORDS[slow_log.BURST]}, then one a second"),
     ("docs/otlp.md", f"default {DEFAULT_TIMEOUT_S:g} s"),
-    ("docs/otlp.md", f"Default {DEFAULT_INTERVAL_S:g} s"),
+    ("docs/otlp.md", f"Default {options.DEFAULT_OTLP_INTERVAL_S:g} s"),
     ("docs/security.md", f"`127.0.0.1:{options.DEFAULT_PORT}`, or the next free port up to {options.LAST_PORT}"),
     ("docs/security.md", f"A body has at most {marks.MAX_BODY_BYTES // 1024} KiB"),
     ("docs/security.md", f"arrive within {server.HEAD_S:g} s, the body within {server.ANSWER_S:g} s"),

@@ -17,7 +17,8 @@ from uuid import uuid4
 
 from locust_otel.core.events import EXPORT_FAILING, Event
 from locust_otel.core.families import families
-from locust_otel.exporter.otlp.outcome import NOT_SENT, Circuit, Outcome
+from locust_otel.exporter.otlp.circuit import Circuit
+from locust_otel.exporter.otlp.outcome import NOT_SENT, Outcome
 from locust_otel.exporter.otlp.settings import OtlpSettings, Signal, Target, without_secrets
 from locust_otel.exporter.session import Session
 

@@ -20,8 +20,8 @@ from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from locust_otel.core.errors import ConfigurationError
+from locust_otel.core.options import DEFAULT_OTLP_INTERVAL_S, DEFAULT_OTLP_PROTOCOL
 
-DEFAULT_INTERVAL_S = 5.0
 DEFAULT_TIMEOUT_S = 10.0
 
 _PREFIX = "OTEL_EXPORTER_OTLP_"
@@ -115,7 +115,7 @@ def resolve(
     settings = OtlpSettings(
         metrics=metrics,
         logs=logs,
-        interval_s=interval_s or reader.read([_INTERVAL], _milliseconds, DEFAULT_INTERVAL_S),
+        interval_s=interval_s or reader.read([_INTERVAL], _milliseconds, DEFAULT_OTLP_INTERVAL_S),
         is_exponential=reader.read([_AGGREGATION], _choice(_AGGREGATIONS), "") == _AGGREGATIONS[1],
         is_delta=reader.read([_TEMPORALITY], _choice(_TEMPORALITIES), "") in _TEMPORALITIES[1:],
     )
@@ -136,7 +136,7 @@ def _target(reader: _Reader, signal: Signal) -> Target | None:
     given_endpoint = reader.find("--otlp-endpoint", *names("ENDPOINT"))
     if given_endpoint is None and not exporters and reader.find("--otlp-protocol") is None:
         return None
-    given_protocol = reader.find("--otlp-protocol", *names("PROTOCOL")) or ("", "http/protobuf")
+    given_protocol = reader.find("--otlp-protocol", *names("PROTOCOL")) or ("", DEFAULT_OTLP_PROTOCOL)
     protocol = reader.parsed(_choice(tuple(_DEFAULT_PORTS), "otlp-protocol"), *given_protocol, "")
     if not protocol:
         return None

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from locust_otel.core.events import Event
-from locust_otel.exporter.otlp import outcome, output, push
+from locust_otel.exporter.otlp import circuit, output, push
 from locust_otel.exporter.otlp.outcome import Outcome
 from locust_otel.exporter.otlp.output import OtlpOutput
 from locust_otel.exporter.otlp.settings import OtlpSettings, Signal, Target
@@ -174,7 +174,7 @@ def test_a_hurry_ends_the_last_push(pushing: Pushing, monkeypatch: pytest.Monkey
 
 def test_a_late_answer(pushing: Pushing, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A push that waits too long for its answer is reported once."""
-    monkeypatch.setattr(outcome, "LATE_S", 0.0)
+    monkeypatch.setattr(circuit, "LATE_S", 0.0)
     sink = pushing.sinks[Signal.METRICS]
     sink.hangs = True
     pushing.exporter.begin()

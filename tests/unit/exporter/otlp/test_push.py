@@ -18,7 +18,7 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from locust_otel.core.events import EXPORT_FAILING, EXPORT_RECOVERED, Event
 from locust_otel.core.snapshot import ExportCount, SeriesKey, Snapshot
 from locust_otel.exporter.exports import MAX_WAITING
-from locust_otel.exporter.otlp import outcome as outcome_module
+from locust_otel.exporter.otlp import circuit as circuit_module
 from locust_otel.exporter.otlp import push as module
 from locust_otel.exporter.otlp.encoding import POINTS_PER_BATCH
 from locust_otel.exporter.otlp.outcome import Outcome
@@ -84,7 +84,7 @@ class Turns:
     def __init__(self, turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_s = 0.0
         self._turns = turns
-        for clock in (module, outcome_module):
+        for clock in (module, circuit_module):
             monkeypatch.setattr(clock, "monotonic", lambda: self.now_s)
 
     def wait(self, timeout_s: float) -> bool:
