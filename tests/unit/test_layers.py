@@ -197,6 +197,24 @@ def test_tests_mirror_the_package() -> None:
         and not (ROOT / path.parent.relative_to(TESTS) / path.name.removeprefix("test_")).exists()
     ]
     assert strays == sorted(TOPICS)
+    modules = {path.relative_to(ROOT) for path in ROOT.rglob("*.py") if not path.stem.endswith("_pb2")}
+    untested = {path for path in modules if not (TESTS / path.parent / f"test_{path.name}").exists()}
+    assert {path for path in untested if path.name != "__init__.py"} == {Path("auto.py")}  # a locustfile: tests/e2e
+
+
+def test_unit_tests_start_nothing() -> None:
+    """No unit test sleeps, opens a socket or starts a process."""
+    calls = re.compile(
+        r"(time\.|gevent\.)?sleep|socket\.(socket|create_\w+)|subprocess\.(run|Popen|check_output)|os\.fork"
+    )
+    found = [
+        f"{path.name}:{node.lineno}: {ast.unparse(node)}"
+        for path in sorted(TESTS.rglob("*.py"))
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and calls.fullmatch(ast.unparse(node.func))
+        if not ast.unparse(node).endswith("sleep(0)")  # lets other greenlets run
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
