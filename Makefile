@@ -7,8 +7,6 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14 py
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# `make test RETRY=1`: only the tests that failed before, if there are any.
-AGAIN := $(if $(RETRY),--last-failed)
 
 .PHONY: help
 help:  ## Show all targets
@@ -50,20 +48,20 @@ check: $(READY)  ## Format, lint, types, unit tests, generated files: before eve
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python -m dashboards.generate --check
-	$(BIN)/pytest -q $(AGAIN) tests/unit
+	$(BIN)/pytest -q --cov tests/unit
 
 .PHONY: test
 test: check backends  ## Everything a change must pass: check, real servers, end-to-end runs
-	$(BIN)/pytest -q $(AGAIN) -m "not collector and not slow and not browser" tests/rules tests/integration tests/e2e
+	$(BIN)/pytest -q -m "not collector and not slow and not browser" tests/rules tests/integration tests/e2e
 
 .PHONY: test-slow
 test-slow: backends  ## Longer tests: alerts from fault to webhook, exit codes, dashboards, records, faulty sinks
-	$(BIN)/pytest -q $(AGAIN) -m "slow and not collector and not browser" tests/integration tests/e2e tests/faults
+	$(BIN)/pytest -q -m "slow and not collector and not browser" tests/integration tests/e2e tests/faults
 
 .PHONY: test-collector
 test-collector: $(READY)  ## Tests against an OpenTelemetry Collector; Go builds it the first time, in ten minutes
 	$(BIN)/python tests/backends/fetch.py --only prometheus,otelcol
-	$(BIN)/pytest -q $(AGAIN) -m collector tests/integration tests/e2e
+	$(BIN)/pytest -q -m collector tests/integration tests/e2e
 
 .PHONY: browser
 browser:  ## Install Chromium if it is missing, on Debian as root
@@ -72,7 +70,7 @@ browser:  ## Install Chromium if it is missing, on Debian as root
 
 .PHONY: test-browser
 test-browser: $(READY) browser  ## Test the live page and the report in a real browser
-	$(BIN)/pytest -q $(AGAIN) -m browser tests/integration tests/e2e
+	$(BIN)/pytest -q -m browser tests/integration tests/e2e
 
 .PHONY: matrix
 matrix: $(READY)  ## Tests on every Python of this machine, and on the lowest supported Locust
@@ -100,6 +98,12 @@ audit: $(READY)  ## Look up the pinned dependencies in the database of known vul
 faults: $(READY)  ## Play every fault of a sink or a scraper; write its cost into docs/reliability.md
 	$(BIN)/python -m tests.faults.matrix $(ARGS)
 
+.PHONY: mutation
+mutation: $(READY)  ## Change core, wire and slo in thousands of places, and count the changes that no unit test notices
+	$(BIN)/pip install --quiet --disable-pip-version-check mutmut==3.8.1
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results | grep survived > mutants/survived.txt; wc -l mutants/survived.txt
+
 .PHONY: fuzz
 fuzz: $(READY)  ## Search for reports and answers that break their decoder, a minute each, guided by coverage
 	$(BIN)/pip install --quiet --disable-pip-version-check atheris==3.0.0
@@ -108,4 +112,4 @@ fuzz: $(READY)  ## Search for reports and answers that break their decoder, a mi
 
 .PHONY: clean
 clean:  ## Remove everything that the targets have set up
-	rm -rf $(VENV) .backends .matrix .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .backends .coverage .matrix .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants

@@ -1,6 +1,6 @@
-"""What holds for every test."""
+"""Settings of all tests."""
 
-# First of all imports: it patches sockets and locks, and what was imported before keeps the unpatched ones.
+# The first import: it patches sockets and locks, and modules that were imported before keep the unpatched ones.
 import locust  # noqa: F401
 
 import signal  # isort: skip
@@ -8,12 +8,12 @@ import signal  # isort: skip
 import pytest  # isort: skip
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell's background job ignores Ctrl-C, and hands that on to every process a test starts and interrupts.
+    # A shell's background job ignores Ctrl-C, and so would every process that a test starts and interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need what not every machine has: a collector, which takes long to build, or a browser."""
+    """Mark the tests that need a collector, which takes long to build, or a browser."""
     for item in items:
         if "collector" in getattr(item, "fixturenames", ()):
             item.add_marker("collector")

@@ -1,4 +1,4 @@
-"""The files of `deploy/` as the tools that use them see them."""
+"""The files of `deploy/`, parsed as by the tools that use them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
 def compose(variables: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the compose file with its variables set, or at their defaults."""
+    """Return the compose file with its variables replaced by values or defaults."""
     values = variables or {}
-    text = _VARIABLE.sub(lambda found: values.get(found[1], found[2] or ""), (DEPLOY / "compose.yaml").read_text())
+    text = _VARIABLE.sub(lambda match: values.get(match[1], match[2] or ""), (DEPLOY / "compose.yaml").read_text())
     document: dict[str, Any] = yaml.safe_load(text)
     return document
 
@@ -35,7 +35,7 @@ def dockerfile() -> DockerfileParser:
 
 
 def image_environment() -> dict[str, str]:
-    """Return the environment that the image sets."""
+    """Return the environment of the image."""
     return dict(dockerfile().envs)
 
 
@@ -45,22 +45,22 @@ def command(service: Mapping[str, Any]) -> list[str]:
 
 
 def kubernetes() -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield each document of the Kubernetes files but the kustomizations, and where it stands."""
+    """Yield path and content of each document of the Kubernetes files, without the kustomizations."""
     for path in sorted(KUBERNETES.rglob("*.yaml")):
         if path.name != "kustomization.yaml":
             yield from ((path, document) for document in yaml.safe_load_all(path.read_text()))
 
 
 def kustomizations() -> list[Path]:
-    """Return all kustomizations, in the folders they take files from too."""
+    """Return all kustomizations, also those in the folders of their files."""
     return sorted([*KUBERNETES.rglob("kustomization.yaml"), *TOP.glob("*/kustomization.yaml")])
 
 
 def locust_options(arguments: Sequence[str]) -> Namespace:
-    """Return what Locust and we understand of a command line; SystemExit where it is none.
+    """Return the options of a command line.
 
     Raises:
-        SystemExit: A flag does not exist, or has no such value.
+        SystemExit: A flag does not exist, or its value is not allowed.
     """
     options: Namespace = _parser().parse_args(list(arguments))
     return options

@@ -1,4 +1,4 @@
-"""Run the tests on every Python from 3.11 on that is on this machine, and on the lowest Locust we support.
+"""Runs the tests on every Python from 3.11 on that is on this machine, and on the lowest supported Locust.
 
 `python tests/matrix.py`: each combination gets an environment of its own in `.matrix`, and one line of result.
 """
@@ -47,7 +47,7 @@ def run(name: str, python: str, tests: list[str], *, locust: str | None) -> bool
     folder = ENVIRONMENTS / name
     subprocess.run([python, "-m", "venv", str(folder)], check=True)
     install = [str(folder / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "-e", ".[dev]"]
-    # The pins hold for the newest Locust on the lowest Python; elsewhere the newest of everything is the point.
+    # Without the pins of constraints.txt, to test the newest version of every dependency.
     install += [f"locust=={locust}"] if locust else []
     steps = [install, [str(folder / "bin/pytest"), "-q", "-p", "no:cacheprovider", *tests]]
     passed = True

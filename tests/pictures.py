@@ -1,4 +1,4 @@
-"""Make the picture of the live page for the README, of a real run with a fault in it: `python -m tests.pictures`."""
+"""Makes the picture of the live page for the README, from a real run with a fault: `python -m tests.pictures`."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ with sync_playwright() as playwright:
     page.wait_for_timeout(4000)
     page.screenshot(path=sys.argv[2])
 """
-"""In a process of its own, where Locust has not patched what the driver of the browser needs."""
+"""A script for a process of its own: the browser's driver does not work with the locks that Locust patches."""
 
 
 def main() -> None:

@@ -1,12 +1,12 @@
-"""Fetch the real servers the tests run against into `.backends`, without installing anything.
+"""Fetches the real servers of the tests into `.backends`, without installing them.
 
-Rules this file keeps:
+Rules:
 
-- The system stays as it is: apt works in a folder of its own, and packages are unpacked, not installed.
-- The mirror is the one this machine's apt sources name; the Debian archive keyring vouches for every package.
-- What was fetched lies in a cache outside the clone: a second clone links to it and downloads nothing.
-- The OpenTelemetry Collector is built from `otelcol.yaml` with the collector's own builder; where its modules
-  come from is a matter of Go's own environment.
+- The system does not change: apt works in a folder of its own, and packages are unpacked, not installed.
+- The mirror is that of this machine's apt sources; the Debian archive keyring checks every package.
+- Packages are unpacked into a cache outside the clone: a second clone links to it and downloads nothing.
+- The OpenTelemetry Collector is built from `otelcol.yaml` with the collector's own builder; its modules come
+  from the sources of Go's own environment.
 """
 
 import argparse
@@ -32,19 +32,9 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 MANIFEST = Path(__file__).with_name("otelcol.yaml")
 BUILD_TIMEOUT_S = 45 * 60
 SUITES = ("forky", "trixie")
-DEBIAN_SUITES = {
-    "bullseye",
-    "bookworm",
-    "trixie",
-    "forky",
-    "sid",
-    "oldstable",
-    "stable",
-    "testing",
-    "unstable",
-}
+DEBIAN_SUITES = {"bullseye", "bookworm", "trixie", "forky", "sid", "oldstable", "stable", "testing", "unstable"}
 
-# Private folders only; the machine's proxy and login settings stay, its hooks after an update do not.
+# Private folders only; the machine's proxy and login settings are kept, its hooks after an update are not.
 APT_CONF = """\
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
@@ -66,8 +56,8 @@ APT::Update::Error-Mode "any";
 """
 
 TEMPLATES = Path("prometheus/alertmanager/default.tmpl")
-# Debian's Alertmanager reads its templates from /usr/share. Where the package is not installed, its own `usr/share` is
-# laid over that in a mount namespace which no other process sees. `exec` keeps the process id.
+# Debian's Alertmanager reads its templates from /usr/share. Without the installed package, its own `usr/share` is
+# mounted over that, in a mount namespace of this process. `exec` keeps the process id.
 WRAPPER = """\
 #!/bin/sh
 # Made by make backends: starts an unpacked Alertmanager, which looks for its templates in /usr/share.
@@ -86,16 +76,16 @@ exec unshare "$new" -- sh -c "$lay" sh "$share" "$binary" "$@"
 
 
 class FetchError(Exception):
-    """Tell in one sentence why a server cannot be had, and the way out."""
+    """A server cannot be fetched; the message has the reason and the remedy in one sentence."""
 
 
 @dataclass(frozen=True)
 class Tool:
-    """Name one server, where it comes from and what it brings.
+    """One server, its source and its binaries.
 
-    `binaries` maps the name under `.backends/bin` to the name inside the package's `usr/bin`; the first is
-    the server itself. `minimum` is the lowest version taken from PATH, `()` if any will do. `key` tells apart in
-    the cache what was built from different sources.
+    `binaries` maps the name under `.backends/bin` to the name in the package's `usr/bin`; the first one is the server
+    itself. `minimum` is the lowest version accepted from PATH, `()` for any. `key` is the part of the cache folder's
+    name that differs for other sources.
     """
 
     name: str
@@ -107,16 +97,16 @@ class Tool:
 
     @property
     def folder(self) -> str:
-        """Return the name of its folder in the cache."""
+        """Name of its folder in the cache."""
         return f"{self.name}-{self.key}" if self.key else self.name
 
 
 def _collector(manifest: Path) -> Tool:
-    """Return the collector that a manifest describes; another manifest is another build."""
+    """Return the collector of a manifest; another manifest is another build."""
     text = manifest.read_bytes()
-    found = re.search(rb"^  version: (\d+\.\d+\.\d+)$", text, re.MULTILINE)
-    assert found, f"{manifest} states no version"
-    number = found[1].decode()
+    match = re.search(rb"^  version: (\d+\.\d+\.\d+)$", text, re.MULTILINE)
+    assert match, f"{manifest} has no version"
+    number = match[1].decode()
     return Tool(
         "otelcol",
         "go",
@@ -147,51 +137,51 @@ DEFAULT = ("prometheus", "promtool", "alertmanager", "victoria-metrics", "otelco
 
 
 def backends_folder() -> Path:
-    """Return the folder that holds `bin`: `.backends` of this clone, or what LOCUST_OTEL_BACKENDS says."""
+    """Return the folder with `bin`: LOCUST_OTEL_BACKENDS, by default `.backends` of this clone."""
     return Path(os.environ.get("LOCUST_OTEL_BACKENDS") or ROOT / ".backends").expanduser().absolute()
 
 
 def cache_folder() -> Path:
-    """Return the folder shared by all clones."""
+    """Return the cache folder of all clones."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base.absolute() / "locust-otel" / "backends"
 
 
 def version(binary: Path) -> tuple[int, ...] | None:
-    """Run `--version` and return the version, `()` if it names none, None if the binary does not run."""
+    """Return the version of a binary: `()` if it prints no version, None if it does not run."""
     try:
         run = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if run.returncode:
         return None
-    found = re.search(r"\b(\d+(?:\.\d+)+)", run.stdout + run.stderr)
-    return tuple(int(part) for part in found[1].split(".")) if found else ()
+    match = re.search(r"\b(\d+(?:\.\d+)+)", run.stdout + run.stderr)
+    return tuple(int(part) for part in match[1].split(".")) if match else ()
 
 
 def on_path(tool: Tool) -> dict[str, Path]:
-    """Return the tool's binaries that PATH already has, empty unless all are there and recent enough."""
-    found: dict[str, Path] = {}
+    """Return the tool's binaries on PATH; empty unless all are there and recent enough."""
+    paths: dict[str, Path] = {}
     for name, packaged in tool.binaries.items():
         where = shutil.which(name) or shutil.which(packaged)
         running = version(Path(where)) if where else None
         if where is None or running is None or running < tool.minimum:
             return {}
-        found[name] = Path(where).resolve()
-    return found
+        paths[name] = Path(where).resolve()
+    return paths
 
 
 def cached(tool: Tool, cache: Path) -> dict[str, Path]:
-    """Return the tool's binaries in the cache, empty unless all of them are there and run."""
-    found = {name: cache / tool.folder / "usr/bin" / packaged for name, packaged in tool.binaries.items()}
-    return found if all(version(path) is not None for path in found.values()) else {}
+    """Return the tool's binaries in the cache; empty unless all of them are there and run."""
+    paths = {name: cache / tool.folder / "usr/bin" / packaged for name, packaged in tool.binaries.items()}
+    return paths if all(version(path) is not None for path in paths.values()) else {}
 
 
 # Debian
 
 
 def mirrors(one_line: Sequence[str], deb822: Sequence[str]) -> list[str]:
-    """Read the Debian archives out of texts of `sources.list` and `*.sources` files, the likeliest first."""
+    """Return the Debian archives in texts of `sources.list` and `*.sources` files, the likeliest first."""
     found: dict[str, bool] = {}
     for text in one_line:
         for line in text.splitlines():
@@ -202,7 +192,7 @@ def mirrors(one_line: Sequence[str], deb822: Sequence[str]) -> list[str]:
     for text in deb822:
         for stanza in re.split(r"\n[ \t]*\n", text):
             kept = "\n".join(line for line in stanza.splitlines() if not line.startswith("#"))
-            # A value goes on over the lines that begin with a blank.
+            # The lines that begin with a blank continue the value.
             pairs = re.findall(r"^([\w-]+):((?:.*)(?:\n[ \t].*)*)", kept, re.MULTILINE)
             field = {key.lower(): value.strip() for key, value in pairs}
             if (
@@ -222,7 +212,7 @@ def _note_mirror(
     components: Sequence[str],
     signed_by: str,
 ) -> None:
-    # Other archives use Debian's suite names too: the likeliest go first, and the keyring has the last word.
+    # Other archives use Debian's suite names too: the likeliest are first, and the keyring decides.
     if "main" not in components or not DEBIAN_SUITES.intersection(suites):
         return
     for uri in uris:
@@ -239,7 +229,11 @@ def _machine_mirrors() -> list[str]:
 
 
 def _run(command: Sequence[str | Path], cwd: Path) -> None:
-    """Run a command silently; raise FetchError with the line in which it says what is wrong."""
+    """Run a command silently.
+
+    Raises:
+        FetchError: It failed; the message has its line about the error.
+    """
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     try:
         run = subprocess.run(
@@ -248,8 +242,8 @@ def _run(command: Sequence[str | Path], cwd: Path) -> None:
     except subprocess.TimeoutExpired:
         raise FetchError(f"{command[0]} did not end within 10 minutes") from None
     if run.returncode:
-        said = [line.strip() for line in (run.stderr + run.stdout).splitlines() if line.strip()]
-        wrong = next((line for line in said if line.startswith("E:")), said[-1] if said else "no message")
+        lines = [line.strip() for line in (run.stderr + run.stdout).splitlines() if line.strip()]
+        wrong = next((line for line in lines if line.startswith("E:")), lines[-1] if lines else "no message")
         raise FetchError(f"{command[0]} failed: {wrong}")
 
 
@@ -278,7 +272,7 @@ def from_debian(tools: Sequence[Tool], cache: Path) -> None:
 
 
 def _from_suite(tools: list[Tool], cache: Path, archive: str, suite: str, problem: str) -> tuple[list[Tool], str]:
-    """Fetch what one suite of one archive has; return the tools still missing and the last problem."""
+    """Fetch the tools that one suite of one archive has; return the missing tools and the last problem."""
     if not tools:
         return [], problem
     left: list[Tool] = []
@@ -315,7 +309,7 @@ def _unpack(tool: Tool, cache: Path, apt: Sequence[str | Path], folder: Path) ->
 
 
 def _keep(tool: Tool, folder: Path, cache: Path) -> None:
-    """Move a tool that is complete into the cache."""
+    """Move a complete tool into the cache."""
     if not cached(tool, folder):
         raise FetchError(f"{tool.name} is there but does not run on this machine")
     shutil.rmtree(cache / tool.folder, ignore_errors=True)
@@ -329,20 +323,14 @@ def _go_flags() -> str | None:
     """Return the flags of the machine's Go (`GOFLAGS`), None if there is no Go that can build the collector."""
     if not shutil.which("go"):
         return None
-    # Outside of any module, whose own wishes would be answered.
-    run = subprocess.run(
-        ["go", "env", "GOVERSION", "GOTOOLCHAIN", "GOFLAGS"],
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    # In the folder "/": in a module, the answers would be those for the module.
+    command = ["go", "env", "GOVERSION", "GOTOOLCHAIN", "GOFLAGS"]
+    run = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60, check=False)
     number, toolchain, flags = [*run.stdout.splitlines(), "", "", ""][:3]
-    found = re.match(r"go(\d+)\.(\d+)", number)
-    # From 1.21 on Go gets the version a module wants by itself, unless it is told to stay with the local one.
+    match = re.match(r"go(\d+)\.(\d+)", number)
+    # From 1.21 on Go downloads the version that a module requires, unless GOTOOLCHAIN is "local".
     least = 25 if toolchain == "local" else 21
-    return flags if found and (int(found[1]), int(found[2])) >= (1, least) else None
+    return flags if match and (int(match[1]), int(match[2])) >= (1, least) else None
 
 
 def from_go(tools: Sequence[Tool], cache: Path) -> None:
@@ -370,8 +358,8 @@ def _build(tool: Tool, folder: Path, flags: str) -> None:
     environment = {
         **os.environ,
         "CGO_ENABLED": "0",
-        # -mod=mod: the builder writes a go.mod without its sums. -e: not every module that only the tests of an
-        # exporter need can be had; the build does without.
+        # -mod=mod: the builder writes a go.mod without its sums. -e: some modules that only the tests of an exporter
+        # need cannot be downloaded, and the build does not need them.
         "GOFLAGS": f"{flags} -mod=mod -e".strip(),
     }
     print(f"building {tool.name} {tool.key} with Go, up to 10 minutes the first time ...", flush=True)
@@ -398,17 +386,17 @@ def _build(tool: Tool, folder: Path, flags: str) -> None:
                         raise FetchError(f"the build of {tool.name} did not end in {taken:.0f} s") from None
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)  # the group of this very process: go and its compilers
+                os.killpg(process.pid, signal.SIGKILL)  # the process group: go and its compilers
                 process.wait()
     if process.returncode:
         raise FetchError(f"the build of {tool.name} failed: {_last(log)}")
 
 
 def _last(log: Path) -> str:
-    """Return what the builder said last that tells something, without its time stamp."""
+    """Return the builder's last informative line, without its time stamp."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
-    telling = [line for line in lines if line and not line.startswith(("exit status", "server response:"))]
-    return telling[-1].split("\t", 3)[-1] if telling else "nothing said yet"
+    informative = [line for line in lines if line and not line.startswith(("exit status", "server response:"))]
+    return informative[-1].split("\t", 3)[-1] if informative else "no output yet"
 
 
 # A further kind of source is one more function here: it puts `FOLDER/usr/bin/...` of each tool into the cache.
@@ -428,11 +416,11 @@ def _locked(cache: Path, source: str) -> Iterator[None]:
 
 
 def _link(binaries: Mapping[str, Path]) -> None:
-    """Make binaries findable: by a link, or by a script where one needs more to start."""
+    """Put binaries into `.backends/bin`: as links, or as a script for a binary that needs one to start."""
     folder = backends_folder() / "bin"
     folder.mkdir(parents=True, exist_ok=True)
     for name, target in binaries.items():
-        if target.parent == folder.resolve():  # where PATH has this very folder
+        if target.parent == folder.resolve():  # PATH contains this folder
             continue
         fresh = folder / f".{name}.{os.getpid()}"
         share = target.parents[1] / "share"
@@ -446,10 +434,10 @@ def _link(binaries: Mapping[str, Path]) -> None:
 
 
 def fetch(names: Sequence[str]) -> None:
-    """Make every named tool findable under `.backends/bin`.
+    """Put every named tool into `.backends/bin`.
 
     Raises:
-        FetchError: A tool cannot be had.
+        FetchError: A tool cannot be fetched.
     """
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
@@ -473,7 +461,7 @@ def fetch(names: Sequence[str]) -> None:
 
 
 def _default() -> list[str]:
-    """Return what is fetched when nothing is named: all, on a developer's machine without Go no collector."""
+    """Return the tools to fetch by default: all, but no collector on a developer's machine without Go."""
     collector = TOOLS["otelcol"]
     if os.environ.get("CI") or cached(collector, cache_folder()) or on_path(collector) or _go_flags() is not None:
         return list(DEFAULT)
@@ -495,7 +483,7 @@ def _names(text: str) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Fetch what the command line names; return the exit code."""
+    """Fetch the tools of the command line; return the exit code."""
     parser = argparse.ArgumentParser(description="Fetch the real servers the tests run against into .backends.")
     parser.add_argument("--only", type=_names, metavar="NAME,...", help=", ".join(TOOLS))
     names: list[str] = parser.parse_args(argv).only or _default()

@@ -1,4 +1,4 @@
-"""The servers a test needs: where one is missing the test is skipped on a developer's machine, and fails in CI."""
+"""The servers that a test needs: without one the test is skipped on a developer's machine, and fails in CI."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.backends.servers import BackendMissing, find
 
 
 def need(*names: str) -> None:
-    """Go on if all of these are there."""
+    """Skip the test, or in CI fail it, if one of these is missing."""
     for name in names:
         try:
             find(name)
@@ -20,7 +20,7 @@ def need(*names: str) -> None:
 
 
 def missing(reason: BackendMissing) -> NoReturn:
-    """End the test: a machine without Debian's packages can run the others, but CI must not pass without a server."""
+    """Skip the test; fail it in CI, which must not pass without a server."""
     if os.environ.get("CI"):
         pytest.fail(str(reason), pytrace=False)
-    pytest.skip(str(reason))  # never in CI; elsewhere the other tests say something, and the reason has the remedy
+    pytest.skip(str(reason))  # the reason says how to get the server

@@ -1,17 +1,19 @@
-"""Start the real servers on loopback, ask them, end them.
+"""Real servers on loopback: start, queries, end.
 
-Every server gets a free port on 127.0.0.1 and a temporary folder of its own, and is ended by its own process
-id. What it prints is kept in `log` and shown when the start fails.
+Every server gets a free port on 127.0.0.1 and a temporary folder of its own, and is ended by its process id. Its output
+is kept in `log`, and shown when the start fails.
 
     with Prometheus(["127.0.0.1:9646"]) as prometheus:
         prometheus.wait_until("locust_requests_total")
 
-Prometheus hands on new targets every 5 s only (a constant of its discovery), so the first scrape comes 5 to
-6 s after the start, and after `set_targets` too. Where that is too slow, a *slot* is a port that one server
-for the whole session scrapes from its start: take one, listen there, and the scrape comes within the interval.
+Prometheus takes up new targets every 5 s only (a constant of its discovery), so the first scrape comes 5 to 6 s after
+the start, and after `set_targets` too. A *slot* avoids that: a port that one server for the whole session scrapes from
+its start. Take one, listen there, and the scrape comes within the interval.
 """
 
+import fcntl
 import json
+import os
 import random
 import socket
 import subprocess
@@ -34,17 +36,16 @@ STOP_TIMEOUT_S = 10.0
 Sample = tuple[dict[str, str], float]
 Series = tuple[dict[str, str], list[tuple[float, float]]]
 
-# A proxy in the environment has no business with loopback.
+# Without the proxy of the environment, which does not know loopback.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-_picked: set[int] = set()
 
 
-class BackendMissing(Exception):  # noqa: N818  - what is missing is no error of the test
-    """Say which server is not there and how to get it."""
+class BackendMissing(Exception):  # noqa: N818  # it is no error of the test
+    """A server is missing; the message says how to get it."""
 
 
 class ServerFailed(Exception):  # noqa: N818
-    """Say which server did not start, and what it printed last."""
+    """A server did not start; the message has its last output."""
 
 
 def find(name: str) -> Path:
@@ -62,30 +63,38 @@ def find(name: str) -> Path:
     raise BackendMissing(f"{name} is neither in {linked.parent} nor, recent enough, on PATH: run `make backends`")
 
 
-def free_port() -> int:
-    """Pick a port on 127.0.0.1 that nobody listens on, no port twice in one process.
+def free_port(count: int = 1) -> int:
+    """Return the first of `count` ports in a row on 127.0.0.1 that are free, and stay this process's own until it ends.
 
-    It lies below the range the kernel takes outgoing ports from: there, a scraper that knocks at a port
-    nobody listens on yet would now and then take that very port for itself.
+    They are below the kernel's range of outgoing ports, where a scraper that tries a port without a server can get that
+    very port for itself.
     """
-    for port in random.sample(range(20_000, 32_000), 2_000):
-        if port in _picked:
-            continue
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        _picked.add(port)
-        return port
+    for first in random.sample(range(20_000, 32_000), 2_000):
+        if all(_is_held(port) for port in range(first, first + count)):
+            return first
     raise ServerFailed("no free port on 127.0.0.1 between 20000 and 32000")
 
 
+def _is_held(port: int) -> bool:
+    """Lock a port against other test processes; return whether that was possible and no server has it."""
+    folder = Path(tempfile.gettempdir(), f"locust-otel-ports-{os.getuid()}")
+    folder.mkdir(exist_ok=True)
+    lock = os.open(folder / str(port), os.O_CREAT | os.O_RDWR)  # closed, and so unlocked, when the process ends
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        os.close(lock)
+        return False
+    return True
+
+
 def http(url: str, *, form: Mapping[str, str] | None = None, body: bytes | None = None, method: str = "") -> bytes:
-    """Ask a server on loopback and return the body; `form` or JSON `body` make it a POST.
+    """Send a request to a server on loopback and return the body; `form` or JSON `body` make it a POST.
 
     Raises:
-        urllib.error.HTTPError: The answer is 4xx or 5xx; `.read()` has been put into its message.
+        urllib.error.HTTPError: The answer is 4xx or 5xx; its message contains the body.
     """
     data = urllib.parse.urlencode(form).encode() if form is not None else body
     request = urllib.request.Request(url, data=data, method=method or ("GET" if data is None else "POST"))
@@ -96,27 +105,27 @@ def http(url: str, *, form: Mapping[str, str] | None = None, body: bytes | None 
             content: bytes = answer.read()
     except urllib.error.HTTPError as error:
         with error:
-            said = error.read().decode(errors="replace")
-        raise urllib.error.HTTPError(url, error.code, f"{error.reason}: {said}", error.headers, None) from None
+            answer_body = error.read().decode(errors="replace")
+        raise urllib.error.HTTPError(url, error.code, f"{error.reason}: {answer_body}", error.headers, None) from None
     return content
 
 
 def promtool(*args: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Run promtool to its end; its return code is the caller's to judge."""
+    """Run promtool to its end; the caller checks the return code."""
     return subprocess.run(
         [find("promtool"), *args], input=stdin, capture_output=True, text=True, timeout=120, check=False
     )
 
 
 class Server:
-    """Be one process with a port, a temporary folder and a log, from construction to `stop()`."""
+    """One process with a port, a temporary folder and a log, from construction to `stop()`."""
 
     name = ""
     ready_path = "/-/ready"
 
-    def __init__(self, port: int | None = None) -> None:
+    def __init__(self) -> None:
         self.binary = find(self.name)
-        self.port = port or free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._temporary = tempfile.TemporaryDirectory(prefix=f"{self.name}-", ignore_cleanup_errors=True)
         self.folder = Path(self._temporary.name)
@@ -133,7 +142,7 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """Return the process id, 0 when stopped."""
+        """Process id; 0 when stopped."""
         return self._process.pid if self._process else 0
 
     def start(self, argv: Sequence[str | Path]) -> None:
@@ -170,7 +179,7 @@ class Server:
         return True
 
     def log_tail(self, lines: int = 20) -> str:
-        """Return the end of what the server printed."""
+        """Return the end of the server's output."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def stop(self) -> None:
@@ -187,7 +196,7 @@ class Server:
 
 
 class QueryServer(Server):
-    """Be a server that speaks the query API of Prometheus."""
+    """A server with the query API of Prometheus."""
 
     def api(self, path: str, **form: str) -> Any:
         """Return `data` of the answer of `/api/v1/PATH`."""
@@ -199,7 +208,7 @@ class QueryServer(Server):
         A scalar has no labels. `[]` if nothing matches.
 
         Raises:
-            ValueError: A sample is a native histogram, which is no number: ask `histogram_count(…)`.
+            ValueError: A sample is a native histogram, which is no number: query `histogram_count(…)`.
         """
         form = {"query": promql} if at is None else {"query": promql, "time": repr(at)}
         data = self.api("query", **form)
@@ -230,7 +239,7 @@ class QueryServer(Server):
     def wait_until(
         self, promql: str, predicate: Callable[[list[Sample]], bool] = bool, timeout: float = 20.0
     ) -> list[Sample]:
-        """Ask until the answer satisfies the predicate (by default: has a sample), and return it.
+        """Query until the answer satisfies the predicate (by default: has a sample), and return it.
 
         Raises:
             TimeoutError: It does not within `timeout` seconds; the message shows the last answer.
@@ -246,12 +255,12 @@ class QueryServer(Server):
 
 
 class Prometheus(QueryServer):
-    """Run Prometheus on given targets, slots and rule files.
+    """A Prometheus on given targets, slots and rule files.
 
     `targets` ("127.0.0.1:9646") can be changed with `set_targets`. `scrape_configs` are further entries, YAML
     list items at any indent, for TLS, basic auth and relabelling. `config` replaces the whole configuration.
-    `slots` ports are scraped from the start, see `take_slot`; their `up` is 0 until somebody listens.
-    `rule_files` are evaluated at the scrape interval. `flags` go to the command line as they are.
+    `slots` ports are scraped from the start, see `take_slot`; their `up` is 0 until a server listens.
+    `rule_files` are evaluated at the scrape interval. `flags` are further ones of the command line.
     """
 
     name = "prometheus"
@@ -268,9 +277,8 @@ class Prometheus(QueryServer):
         config: str | None = None,
         slots: int = 0,
         flags: Sequence[str] = (),
-        port: int | None = None,
     ) -> None:
-        super().__init__(port)
+        super().__init__()
         self._slots = [free_port() for _ in range(slots)]
         self._config = self.folder / "prometheus.yml"
         self._targets_file = self.folder / "targets.json"
@@ -301,7 +309,7 @@ class Prometheus(QueryServer):
         alertmanagers: Sequence[str],
         scrape_configs: str,
     ) -> str:
-        # JSON is YAML: what we write ourselves needs no quoting rules.
+        # JSON is YAML, without its rules for quoting.
         discovery = [{"files": [str(self._targets_file)], "refresh_interval": "1s"}]
         lines = [
             "global:",
@@ -326,7 +334,7 @@ class Prometheus(QueryServer):
         fresh.replace(self._targets_file)
 
     def take_slot(self) -> int:
-        """Return a port of job `slots` nobody had before; who listens there is scraped at once."""
+        """Return an unused port of job `slots`; a server that listens there is scraped at once."""
         if not self._slots:
             raise ServerFailed("every slot is taken: ask for more with Prometheus(slots=…)")
         return self._slots.pop()
@@ -353,13 +361,13 @@ class Prometheus(QueryServer):
 
 
 class VictoriaMetrics(QueryServer):
-    """Run VictoriaMetrics, which takes OTLP/HTTP protobuf at `otlp_url` and names it as Prometheus would."""
+    """A VictoriaMetrics, which takes OTLP/HTTP protobuf at `otlp_url` and uses Prometheus' names."""
 
     name = "victoria-metrics"
     ready_path = "/health"
 
-    def __init__(self, *, flags: Sequence[str] = (), port: int | None = None) -> None:
-        super().__init__(port)
+    def __init__(self) -> None:
+        super().__init__()
         self.otlp_url = f"{self.url}/opentelemetry/v1/metrics"
         self.start(
             [
@@ -368,25 +376,24 @@ class VictoriaMetrics(QueryServer):
                 f"-storageDataPath={self.folder / 'data'}",
                 "-search.latencyOffset=0s",  # 30 s otherwise, during which a new sample is not shown
                 "-opentelemetry.usePrometheusNaming",
-                *flags,
             ]
         )
 
     def flush(self) -> None:
-        """Make what was written until now readable; a query of *now* may still miss the current second."""
+        """Make all samples so far readable; a query of *now* may still miss the current second."""
         http(f"{self.url}/internal/force_flush")
 
 
 class Alertmanager(Server):
-    """Run Alertmanager; every alert goes at once to the webhook URL, or as a whole `config` says."""
+    """An Alertmanager, which sends every alert at once to the webhooks; `config` replaces the whole configuration."""
 
     name = "alertmanager"
 
-    def __init__(self, webhook: str = "", *, config: str | None = None, port: int | None = None) -> None:
-        super().__init__(port)
+    def __init__(self, *webhooks: str, config: str | None = None) -> None:
+        super().__init__()
         self.address = f"127.0.0.1:{self.port}"
         if config is None:
-            hooks = [{"url": webhook, "send_resolved": True}] if webhook else []
+            hooks = [{"url": url, "send_resolved": True} for url in webhooks]
             route = {"receiver": "test", "group_by": ["..."], "group_wait": "100ms", "group_interval": "1s"}
             config = json.dumps({"route": route, "receivers": [{"name": "test", "webhook_configs": hooks}]})
         file = self.folder / "alertmanager.yml"
@@ -407,37 +414,26 @@ class Alertmanager(Server):
             raise
 
     def alerts(self) -> list[dict[str, Any]]:
-        """Return the alerts it knows: `labels`, `annotations`, `status`."""
+        """Return its alerts: `labels`, `annotations`, `status`."""
         alerts: list[dict[str, Any]] = json.loads(http(f"{self.url}/api/v2/alerts"))
         return alerts
 
-    def post_alerts(self, *labels: Mapping[str, str]) -> None:
-        """Report one firing alert for each set of labels."""
-        http(f"{self.url}/api/v2/alerts", body=json.dumps([{"labels": dict(one)} for one in labels]).encode())
-
 
 class Collector(Server):
-    """Run an OpenTelemetry Collector, which takes metrics and logs by OTLP over HTTP and over gRPC.
+    """An OpenTelemetry Collector, which takes metrics and logs by OTLP over HTTP and over gRPC.
 
-    What arrives is printed in full into the log and kept for `received`; metrics go on to the URL `remote_write`
-    (of a Prometheus: `prometheus.url + "/api/v1/write"`) under the names Prometheus gives them:
-    `locust.request.duration` in `s` is `locust_request_duration_seconds`. Attributes of the resource become no
-    labels but `job` and `instance`. `config` is further YAML, laid over ours: maps are merged, lists replaced.
+    All data is printed into the log and kept for `received`; metrics are sent on to the URL `remote_write` (of a
+    Prometheus: `prometheus.url + "/api/v1/write"`) under Prometheus' names: `locust.request.duration` in `s` is
+    `locust_request_duration_seconds`. Of the resource's attributes only `job` and `instance` become labels. `config` is
+    further YAML, laid over ours: maps are merged, lists replaced.
     """
 
     name = "otelcol"
 
-    def __init__(
-        self,
-        *,
-        remote_write: str | None = None,
-        config: str = "",
-        http_port: int | None = None,
-        grpc_port: int | None = None,
-    ) -> None:
-        super().__init__(http_port)
+    def __init__(self, *, remote_write: str | None = None, config: str = "") -> None:
+        super().__init__()
         self.http_url = self.url
-        self.grpc_port = grpc_port or free_port()
+        self.grpc_port = free_port()
         self.grpc_url = f"http://127.0.0.1:{self.grpc_port}"
         ours, theirs = self.folder / "otelcol.yaml", self.folder / "further.yaml"
         ours.write_text(json.dumps(self._configuration(remote_write)))
@@ -460,7 +456,7 @@ class Collector(Server):
         return {
             "receivers": {"otlp": {"protocols": listen}},
             "exporters": exporters,
-            # Its own metrics would be served on the fixed port 8888.
+            # It would serve its own metrics on the fixed port 8888.
             "service": {"telemetry": {"metrics": {"level": "none"}}, "pipelines": pipelines},
         }
 
@@ -471,13 +467,13 @@ class Collector(Server):
         return "Everything is ready" in self.log.read_text(errors="replace")
 
     def received(self, signal: Literal["metrics", "logs"]) -> list[dict[str, Any]]:
-        """Return each metric or log record received so far, as OTLP's JSON has it.
+        """Return each metric or log record received so far, in OTLP's JSON.
 
         `attributes` and `body` of a record are plain values; `resource` (its attributes) and `scope` (its name)
         are added. Numbers of 64 bits are strings in OTLP's JSON: `"timeUnixNano": "1"`.
         """
         kind, items = ("Metrics", "metrics") if signal == "metrics" else ("Logs", "logRecords")
-        found: list[dict[str, Any]] = []
+        received: list[dict[str, Any]] = []
         file = self._file(signal)
         written = file.read_bytes() if file.exists() else b""
         for line in written.splitlines(keepends=True):
@@ -487,8 +483,8 @@ class Collector(Server):
                 about = _attributes(resource.get("resource", {}))
                 for scope in resource[f"scope{kind}"]:
                     context = {"resource": about, "scope": scope.get("scope", {}).get("name", "")}
-                    found += [_plain(item) | context for item in scope[items]]
-        return found
+                    received += [_plain(item) | context for item in scope[items]]
+        return received
 
     def wait_received(
         self,
@@ -496,17 +492,16 @@ class Collector(Server):
         predicate: Callable[[dict[str, Any]], bool],
         timeout: float = 20.0,
     ) -> list[dict[str, Any]]:
-        """Wait until something received satisfies the predicate, and return all that does.
+        """Wait until an item satisfies the predicate, and return all items that do.
 
         Raises:
-            TimeoutError: Nothing does within `timeout` seconds; the message shows the last that arrived.
+            TimeoutError: No item does within `timeout` seconds; the message shows the last items.
         """
         deadline = time.monotonic() + timeout
         while True:
             received = self.received(signal)
-            found = [one for one in received if predicate(one)]
-            if found:
-                return found
+            if matching := [item for item in received if predicate(item)]:
+                return matching
             if time.monotonic() > deadline:
                 last = received[-3:]
                 raise TimeoutError(f"not as expected within {timeout:g} s, {len(received)} {signal}, the last: {last}")
@@ -514,20 +509,20 @@ class Collector(Server):
 
 
 def _value(value: Mapping[str, Any]) -> Any:
-    """Return an OTLP value (`{"intValue": "7"}`) as Python has it."""
+    """Return an OTLP value (`{"intValue": "7"}`) as a Python value."""
     for kind, content in value.items():
         if kind == "intValue":
             return int(content)
         if kind == "arrayValue":
-            return [_value(one) for one in content.get("values", [])]
+            return [_value(item) for item in content.get("values", [])]
         if kind == "kvlistValue":
-            return {one["key"]: _value(one["value"]) for one in content.get("values", [])}
+            return {pair["key"]: _value(pair["value"]) for pair in content.get("values", [])}
         return content
     return None
 
 
 def _attributes(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {one["key"]: _value(one["value"]) for one in item.get("attributes", [])}
+    return {pair["key"]: _value(pair["value"]) for pair in item.get("attributes", [])}
 
 
 def _plain(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""A real Locust process under the load of `locustfiles/busy.py`, alone or with the bridge and everything switched on.
+"""A real Locust process under the load of `locustfiles/busy.py`, alone or with the bridge and all its outputs.
 
-Switched on are `/metrics` with two scrapers, text and protobuf, once a second each; OTLP to a sink; an SLO file of four
+The outputs are `/metrics` with two scrapers, text and protobuf, once a second each; OTLP to a sink; an SLO file of four
 objectives; a run record. Sink and scrapers are processes of their own.
 """
 
@@ -11,7 +11,6 @@ import json
 import os
 import re
 import signal
-import socket
 import time
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,17 +24,18 @@ from tests.bench import slo
 from tests.bench.scraper import PROTOBUF, TEXT, scrape
 from tests.e2e.harness import Process, Stage
 from tests.e2e.pages import wait_until
+from tests.faults.bench import wait_for
 
 HERE = Path(__file__).parent
 MIB = 1024**2
 SECONDS = float(os.environ.get("BENCH_SECONDS", "60"))
-"""Seconds of each measured run; fewer for a quick try."""
+"""Seconds of each measured run."""
 
 USERS, WAIT_S = 200, 0.1
 """2,000 requests a second."""
 
 CPU_S = 5
-"""Seconds that the CPU is measured over: all that happens now and then happens in them."""
+"""Seconds over which the CPU is measured: all periodic work happens in them."""
 
 _ACCOUNT = re.compile(r"requests: Locust ([\d,]+) · recorded ([\d,]+) .*OTLP ([\d,]+|never)")
 
@@ -44,12 +44,12 @@ class Second(NamedTuple):
     """One second of a Locust process.
 
     Attributes:
-        at_s: When it ended, on the monotonic clock.
-        cpu_s: CPU of the process so far.
+        at_s: Its end on the monotonic clock.
+        cpu_s: CPU seconds of the process so far.
         requests: Requests so far.
-        held_s: The longest time in which a user was to run and the process did something else.
+        held_s: The longest time in which a user waited while the process did something else.
         calm_s: The same outside full garbage collections.
-        late_s: The longest time in which a user was to run, whatever the process did.
+        late_s: The longest time in which a user waited, with the time in which the process had no CPU.
         full_s: Seconds of each full garbage collection.
     """
 
@@ -63,7 +63,7 @@ class Second(NamedTuple):
 
 
 class Scraped(NamedTuple):
-    """A scrape: seconds, and bytes as they were sent."""
+    """A scrape: its seconds, and its bytes as sent."""
 
     seconds: float
     sent: int
@@ -79,23 +79,18 @@ class Look(NamedTuple):
     exporter_cpu_s: float
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was measured in some seconds of a process.
+    """Measurements of some seconds of a process.
 
     Attributes:
-        seconds: Each of them.
-        looks: One at the end of each second.
-        scrapes: All of them, by format.
-        text: A last scrape.
-        push_bytes: Of the largest push.
+        seconds: The measured seconds.
+        looks: Memory, files and CPU at the end of each second.
+        scrapes: Scrapes by format.
+        text: The last page.
+        push_bytes: Bytes of the largest push.
         is_whole: Whether the last push, which has two seconds, has arrived.
-        collection_s: A full garbage collection at the end.
+        collection_s: Seconds of a full garbage collection at the end.
     """
 
     seconds: list[Second]
@@ -108,7 +103,7 @@ class Measured:
 
     @property
     def cpu(self) -> list[float]:
-        """CPU of as many requests as are asked for in a second, as a share of a core, for each few seconds."""
+        """CPU of the requests of one second, as a share of a core, for each few seconds."""
         marks = self.seconds[:: min(CPU_S, max(len(self.seconds) - 1, 1))]
         return [
             (after.cpu_s - before.cpu_s) / (after.requests - before.requests) * USERS / WAIT_S
@@ -134,18 +129,18 @@ class Measured:
 
 
 class Busy:
-    """A Locust process that is busy.
+    """A busy Locust process.
 
     Args:
-        stage: Where it runs.
-        protocol: `http` or `grpc`, what is pushed by; empty for Locust without the bridge.
+        stage: Stage of its processes.
+        protocol: `http` or `grpc`, the protocol of pushes; empty for Locust without the bridge.
         series: Request series.
         users: Simulated users.
         wait_s: Seconds that each of them waits between two tasks.
         batch: Requests of a task.
         scraped: Whether there are scrapers.
-        forgets: Whether Locust's counts of each second are cut back, which grow with a run.
-        flags: Further ones of Locust.
+        forgets: Whether Locust's counts of each second, which grow with a run, are cut back.
+        flags: Further flags of Locust.
     """
 
     def __init__(
@@ -161,7 +156,7 @@ class Busy:
         forgets: bool = False,
         flags: tuple[str, ...] = (),
     ) -> None:
-        self._told = stage.folder / "told.jsonl"
+        self._file = stage.folder / "figures.jsonl"
         port, sink_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{port}/metrics" if protocol else ""
         env = {
@@ -172,14 +167,14 @@ class Busy:
             "USERS": str(users),
             "WAIT_S": str(wait_s),
             "BATCH": str(batch),
-            "TOLD": str(self._told),
+            "FIGURES": str(self._file),
             **({"FORGET": "1"} if forgets else {}),
         }
         self._sink: Process | None = None
         self._scrapers: dict[str, Process] = {}
         if protocol:
             self._sink = stage.start("python", HERE / "sink.py", protocol, str(sink_port), name="sink")
-            wait_until(lambda: _listens(sink_port), "the sink")
+            wait_for(sink_port)
             flags += (
                 *("--prometheus-port", str(port), "--prometheus-linger", "off", "--max-request-names", str(series)),
                 *("--otlp-endpoint", f"http://127.0.0.1:{sink_port}"),
@@ -204,8 +199,8 @@ class Busy:
 
     @property
     def lines(self) -> list[str]:
-        """What it has told."""
-        text = self._told.read_text() if self._told.exists() else ""
+        """Complete lines of its figures."""
+        text = self._file.read_text() if self._file.exists() else ""
         return text[: text.rfind("\n") + 1].splitlines()
 
     @property
@@ -220,18 +215,18 @@ class Busy:
         return float(self.lines[0]) - self.started_s
 
     def wait_for(self, requests: int) -> None:
-        """Return when it has made so many requests."""
+        """Wait until it has made so many requests."""
 
-        def is_there() -> bool:
+        def has_made() -> bool:
             assert self.locust.is_alive, self.locust.log[-3000:]
             seconds = self.seconds
             return bool(seconds) and seconds[-1].requests >= requests
 
-        wait_until(is_there, f"{requests:,} requests", 900)
+        wait_until(has_made, f"{requests:,} requests", 900)
 
     @property
     def exporter(self) -> psutil.Process | None:
-        """The exporter beside it; None where there is none."""
+        """The exporter beside it; None without one."""
         return next(iter(self._process.children()), None)
 
     @property
@@ -242,12 +237,12 @@ class Busy:
     def scrapes(self) -> dict[str, list[Scraped]]:
         """Return the scrapes so far, by format."""
         return {
-            name: [Scraped(float(seconds), int(sent)) for seconds, sent in map(str.split, _lines(of.log))]
-            for name, of in self._scrapers.items()
+            name: [Scraped(float(seconds), int(sent)) for seconds, sent in map(str.split, _lines(scraper.log))]
+            for name, scraper in self._scrapers.items()
         }
 
     def look(self) -> Look:
-        """Look at both processes."""
+        """Measure both processes now."""
         exporter, exporter_rss, exporter_cpu_s = self.exporter, 0.0, 0.0
         if exporter is not None:
             times = exporter.cpu_times()
@@ -256,10 +251,10 @@ class Busy:
         return Look(time.monotonic(), process.memory_info().rss / MIB, process.num_fds(), exporter_rss, exporter_cpu_s)
 
     def measure(self, seconds: float = SECONDS) -> Measured:
-        """Look at it for so many seconds from now on, and end it.
+        """Measure it for so many seconds from now on, and end it.
 
         Raises:
-            AssertionError: It does not count as Locust does, or something went wrong in it.
+            AssertionError: Its counts differ from Locust's, or there was a traceback.
         """
         self.wait_for(1)
         began, looks, before = time.monotonic(), [self.look()], self.scrapes()
@@ -267,11 +262,11 @@ class Busy:
             time.sleep(1)
             looks.append(self.look())
         measured = [second for second in self.seconds if began <= second.at_s]
-        scrapes = {name: of[len(before[name]) :] for name, of in self.scrapes().items()}
+        scrapes = {name: scrapes[len(before[name]) :] for name, scrapes in self.scrapes().items()}
         text = gzip.decompress(scrape(self.url, TEXT).body) if self.url else b""
         collection_s = self.end()
         lines = _lines(self._sink.log) if self._sink is not None else ()
-        pushes = [int(line) for line in lines if line.isdigit()]  # and what it says of connections that were cut
+        pushes = [int(line) for line in lines if line.isdigit()]  # without its lines about closed connections
         return Measured(measured, looks, scrapes, text, max(pushes, default=0), self.is_whole, collection_s)
 
     def end(self) -> float:
@@ -298,7 +293,7 @@ def _lines(log: str) -> list[str]:
 
 
 def play(folder: Path, protocol: str, series: int, seconds: float = SECONDS) -> Measured:
-    """Return what some seconds of a Locust process were like."""
+    """Measure some seconds of a Locust process."""
     folder.mkdir()
     with Stage(folder) as stage:
         return Busy(stage, protocol, series=series).measure(seconds)

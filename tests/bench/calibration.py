@@ -1,19 +1,21 @@
-"""When a generator's latencies are wrong, and when it says so: `python -m tests.bench.calibration`.
+"""Errors of a generator's latencies, compared with `locust_run_valid`: `python -m tests.bench.calibration`.
 
-One Locust process asks the demo shop more and more often, until it is the process that is slow. The shop measures its
-own answers; what Locust measures on top of that, beyond what it does when it has nothing else to do, is its error.
+One Locust process sends more and more requests to the demo shop, until Locust is the slow process. The shop measures
+its own answers; the time that Locust measures beyond that, without what it measures beyond it when idle, is its error.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -28,7 +30,7 @@ STEP_S = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What both sides have measured so far.
+    """Measurements of both sides so far.
 
     Attributes:
         locust_s: Sum of the durations that Locust has measured.
@@ -49,7 +51,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One number of users, its first seconds left out.
+    """Measurements of one number of users, without its first seconds.
 
     Attributes:
         locust_s: Mean of what Locust measured.
@@ -67,7 +69,7 @@ class Step:
 
 
 def play(steps: tuple[int, ...] = STEPS, step_s: float = STEP_S) -> list[Step]:
-    """Play the ramp, and return what each step measured."""
+    """Play the ramp, and return the measurements of each step."""
     port = free_port()
     with shop.start(workers=400, db_connections=400) as running:
         process = subprocess.Popen(
@@ -139,24 +141,16 @@ def _look(running: shop.ShopProcess, port: int) -> Look:
 
 
 def errors(steps: list[Step]) -> list[float]:
-    """Return how wrong Locust is in each step, as a share of the shop's mean; the first step costs that anyway."""
+    """Return Locust's error in each step as a share of the shop's mean, beyond its difference in the first step."""
     idle_s = steps[0].locust_s - steps[0].shop_s
     return [(step.locust_s - step.shop_s - idle_s) / step.shop_s for step in steps]
 
 
-def table(steps: list[Step]) -> str:
-    """Return the steps as a table in Markdown."""
-    lines = [
-        "| users | requests/s | shop says | Locust says | error | CPU | loop late by | `locust_run_valid` |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    lines += (
-        f"| {s.users} | {s.per_second:.0f} | {s.shop_s * 1000:.1f} ms | {s.locust_s * 1000:.1f} ms | {error:.0%} "
-        f"| {s.cpu:.2f} | {s.lag_s * 1000:.1f} ms | {s.was_valid:d} |"
-        for s, error in zip(steps, errors(steps), strict=True)
-    )
-    return "\n".join(lines)
+def measure() -> list[dict[str, Any]]:
+    """Return the steps with their errors, for JSON."""
+    steps = play()
+    return [asdict(step) | {"error": error} for step, error in zip(steps, errors(steps), strict=True)]
 
 
 if __name__ == "__main__":
-    print(table(play()))
+    print(json.dumps(measure(), indent=1))

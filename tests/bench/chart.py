@@ -1,4 +1,4 @@
-"""Line charts as SVG, made by hand: what a page of figures needs, and nothing to install."""
+"""Line charts as SVG, without a library."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 _COLOURS = ("#0b62a4", "#c44e00", "#2a7d3c", "#7a3e9d", "#5a5a5a")  # dark enough for text on white
-_DASHES = ("", "7 4", "2 3", "10 3 2 3", "4 2")  # told apart without colours too
+_DASHES = ("", "7 4", "2 3", "10 3 2 3", "4 2")  # distinct without colours too
 _WIDTH, _HEIGHT = 760, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 210, 34, 44
 
@@ -20,8 +20,8 @@ class Panel:
     """One pair of axes.
 
     Attributes:
-        title: What is shown, with its unit.
-        x: What stands along the bottom.
+        title: Name of the figure, with its unit.
+        x: Label of the horizontal axis.
         lines: Points by name, in the order of the legend.
         is_log: Whether both axes are logarithmic; no value may be 0 then.
     """
@@ -33,7 +33,7 @@ class Panel:
 
 
 def svg(title: str, description: str, panels: Sequence[Panel]) -> str:
-    """Return the panels one below the other; `description` is read out in the place of the picture."""
+    """Return the panels one below the other; `description` is the text for screen readers."""
     height = _HEIGHT * len(panels)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" '
@@ -81,11 +81,11 @@ def _panel(panel: Panel) -> list[str]:
     return parts
 
 
-def _scale(of: tuple[float, float], to: tuple[float, float], *, is_log: bool) -> Callable[[float], float]:
+def _scale(values: tuple[float, float], to: tuple[float, float], *, is_log: bool) -> Callable[[float], float]:
     def place(value: float) -> float:
         return math.log(value) if is_log else value
 
-    low, high = map(place, of)
+    low, high = map(place, values)
 
     def at(value: float) -> float:
         return to[0] + (to[1] - to[0]) * ((place(value) - low) / (high - low) if high > low else 0.5)

@@ -18,7 +18,7 @@ _FIGURES = pytest.StashKey[Figures]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add where to keep the table."""
+    """Add the flag for the file of the table."""
     parser.addoption("--figures", type=Path, metavar="FILE", help="write the figures of the bench as JSON")
 
 

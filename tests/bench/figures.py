@@ -1,4 +1,4 @@
-"""The figures of a bench run: what was measured against which bar, printed as one table at the end."""
+"""The figures of a bench run and their bars, printed as one table at the end."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Row:
     """One line of the table.
 
     Attributes:
-        what: What was measured, in words.
-        bar: `≤ 2.5x`; empty for what is only told.
+        what: Name of the figure.
+        bar: `≤ 2.5x`; empty for a figure without one.
         measured: `1.9x`.
         holds: Whether the bar holds; None without one.
-        note: What helps to read it.
+        note: Further numbers.
     """
 
     what: str
@@ -31,7 +31,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """`ok`, `OVER`, or `info` for what has no bar."""
+        """`ok`, `OVER`, or `info` without a bar."""
         return "info" if self.holds is None else "ok" if self.holds else "OVER"
 
 
@@ -43,10 +43,10 @@ class Figures:
 
     @contextmanager
     def judged(self) -> Iterator[Figures]:
-        """Measure first, judge at the end: one figure over its bar hides none of the others.
+        """Judge all figures that are added inside at the end, so that a failure hides none of them.
 
         Raises:
-            Failed: A bar that was measured inside does not hold.
+            Failed: A figure is over its bar.
         """
         before = len(self.rows)
         yield self
@@ -62,12 +62,12 @@ class Figures:
         """Add a figure that must reach its bar."""
         self.rows.append(Row(what, f"≥ {bar:g}{unit}", f"{_short(measured)}{unit}", measured >= bar, note))
 
-    def told(self, what: str, measured: float, unit: str = "x", note: str = "") -> None:
+    def info(self, what: str, measured: float, unit: str = "x", note: str = "") -> None:
         """Add a figure without a bar."""
         self.rows.append(Row(what, "", f"{_short(measured)}{unit}", None, note))
 
     def skipped(self, what: str, reason: str) -> None:
-        """Add what could not be measured here."""
+        """Add a figure that could not be measured here."""
         self.rows.append(Row(what, "", "skipped", None, reason))
 
     def lines(self) -> list[str]:

@@ -1,7 +1,7 @@
-"""The load that the bench measures with: names, durations and events as a real test has them.
+"""The load of the bench: names, durations and events as in a real load test.
 
-Nothing here sends a request. Events carry what Locust's `HttpUser` fires, and are fired in a user's greenlet, one whose
-`args[0]` is the user: that is how a listener finds out who made the request.
+It sends no requests. Events have the arguments of Locust's `HttpUser`, and are fired in a user's greenlet, whose
+`args[0]` is the user: a listener finds the user there.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Shopper(HttpUser):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What requests of one name have in common.
+    """Properties of the requests of one name.
 
     Attributes:
-        median_ms: Half of them answer within this.
-        response: What the good ones get.
-        failure: What the others get.
+        median_ms: Median of their durations.
+        response: Answer to a good request.
+        failure: Answer to a failed one.
     """
 
     method: str
@@ -48,7 +48,7 @@ class Endpoint:
     failure: Response
 
     def milliseconds(self, rng: random.Random) -> float:
-        """Return a duration: lognormal, one in a thousand takes five times the median."""
+        """Return a lognormal duration: one in a thousand takes five times the median."""
         return self.median_ms * rng.lognormvariate(0, 0.5)
 
     def event(self, rng: random.Random, **other: Any) -> dict[str, Any]:
@@ -71,11 +71,11 @@ class Endpoint:
 
 
 def endpoints(count: int, *, traceparent: str | None = None) -> list[Endpoint]:
-    """Return endpoints whose medians lie between 10 and 600 ms, always the same ones.
+    """Return endpoints with medians from 10 to 600 ms, always the same ones.
 
     Args:
-        count: How many.
-        traceparent: Header that their requests carry.
+        count: Number of endpoints.
+        traceparent: Header of their requests.
     """
     rng = random.Random(count)
     result = []
@@ -88,7 +88,7 @@ def endpoints(count: int, *, traceparent: str | None = None) -> list[Endpoint]:
 
 
 def environment() -> Environment:
-    """Return an environment of its own events, without a runner."""
+    """Return an environment with its own events, without a runner."""
     return Environment(user_classes=[Shopper], events=Events())
 
 
@@ -108,10 +108,10 @@ def rotation(among: list[Endpoint], count: int, seed: int = 1, *, failing: int =
 
     Args:
         among: The endpoints.
-        count: How many events.
-        seed: Events of another seed have other durations.
-        failing: One in so many fails; 0 for none. It has no divisor in common with the number of endpoints where each
-            of them is to fail some time.
+        count: Number of events.
+        seed: Seed of the durations.
+        failing: One in so many fails; 0 for none. For failures of every endpoint it must have no divisor in common with
+            the number of endpoints.
     """
     rng = random.Random(seed)
     for number in range(count):

@@ -73,6 +73,20 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, left: i
     return "\n".join(lines) + "\n"
 
 
+Column = tuple[str, str | Callable[[Row], str]]
+"""Heading, and a format string for a row or a function that returns the cell."""
+
+
+def _columns(rows: Iterable[Row], *columns: Column) -> str:
+    """Return a table of right-aligned columns."""
+    cells = ([form.format_map(row) if isinstance(form, str) else form(row) for _, form in columns] for row in rows)
+    return _table([heading for heading, _ in columns], cells, left=0)
+
+
+def _cell(show: Callable[[float], str], key: str) -> Callable[[Row], str]:
+    return lambda row: show(row[key])
+
+
 def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:,.1f} ms" if seconds < 0.1 else f"{seconds * 1e3:,.0f} ms"
 
@@ -129,6 +143,16 @@ Budgets that other commands measure:
 {_table(("budget", "measured", "by"), others, left=3)}"""
 
 
+_LOOKS: tuple[Column, ...] = (
+    ("minute", lambda look: f"{look['at_s'] / 60:.1f}"), ("requests", "{requests:,}"), ("Locust", "{rss:.1f} MiB"),
+    ("alone", "{alone_rss:.1f} MiB"), ("exporter", "{exporter_rss:.1f} MiB"), ("files", "{files} ({alone_files})"),
+    ("held up", _cell(_ms, "held_s")), ("alone", _cell(_ms, "alone_held_s")),
+    ("scrape", lambda look: f"{look['scrape_s'] * 1e3:.0f} ms"),
+    ("longest", lambda look: f"{look['scrape_worst_s'] * 1e3:.0f} ms"), ("gzip", _cell(_kb, "gzip_bytes")),
+    ("record", lambda look: f"{look['record_bytes'] / 1e6:.2f} MB"),
+)  # fmt: skip
+
+
 def _soak(part: Row) -> str:
     data = part["data"]
     looks = [soak.Look(**look) for look in data["looks"]]
@@ -175,42 +199,7 @@ Both cut back Locust's counts of each second and name, which grow with a run.
             ],
         )
     }
-{
-        _table(
-            (
-                "minute",
-                "requests",
-                "Locust",
-                "alone",
-                "exporter",
-                "files",
-                "held up",
-                "alone",
-                "scrape",
-                "longest",
-                "gzip",
-                "record",
-            ),
-            [
-                (
-                    f"{look.at_s / 60:.1f}",
-                    f"{look.requests:,}",
-                    f"{look.rss:.1f} MiB",
-                    f"{look.alone_rss:.1f} MiB",
-                    f"{look.exporter_rss:.1f} MiB",
-                    f"{look.files} ({look.alone_files})",
-                    _ms(look.held_s),
-                    _ms(look.alone_held_s),
-                    f"{look.scrape_s * 1e3:.0f} ms",
-                    f"{look.scrape_worst_s * 1e3:.0f} ms",
-                    _kb(look.gzip_bytes),
-                    f"{look.record_bytes / 1e6:.2f} MB",
-                )
-                for look in looks
-            ],
-            left=0,
-        )
-    }
+{_columns(data["looks"], *_LOOKS)}
 In brackets: Locust alone. *Held up* is the longest time in which a user of that process was. Bytes grow with the digits of
 the counts. A scrape's time is wall time as the scraper sees it; first and last are means of three looks, the slope is of the
 straight line through all, by least squares.
@@ -246,6 +235,19 @@ def _soak_picture(data: Row) -> str:
     )
 
 
+_COSTS: tuple[Column, ...] = (
+    ("series", "{series:,}"), ("CPU, ours", "{cpu:.1%}"), ("held up", _cell(_ms, "held_s")),
+    ("alone", _cell(_ms, "alone_held_s")), ("memory, ours", "{rss_mib:.1f} MiB"), ("exporter", "{exporter_cpu:.0%}"),
+    ("its memory", "{exporter_rss_mib:.0f} MiB"), ("scrape", _cell(_ms, "scrape_s")),
+    ("longest", _cell(_ms, "scrape_worst_s")),
+)  # fmt: skip
+_SIZES: tuple[Column, ...] = (
+    ("series", "{series:,}"), ("samples", "{samples:,}"), ("text", _cell(_kb, "text_bytes")),
+    ("gzip", _cell(_kb, "gzip_bytes")), ("protobuf, gzip", _cell(_kb, "protobuf_bytes")),
+    ("OTLP push", _cell(_kb, "push_bytes")),
+)  # fmt: skip
+
+
 def _series(part: Row) -> str:
     rows = part["data"]["series"]
     first, last = rows[0], rows[-1]
@@ -272,40 +274,8 @@ follows the requests; what the exporter pays follows the series: **{each("text_b
         last["exporter_cpu"]:.0%} of a core and from {first["exporter_rss_mib"]:.0f} to {
         last["exporter_rss_mib"]:.0f} MiB.*
 
-{
-        _table(
-            ("series", "CPU, ours", "held up", "alone", "memory, ours", "exporter", "its memory", "scrape", "longest"),
-            [
-                (
-                    f"{row['series']:,}",
-                    f"{row['cpu']:.1%}",
-                    _ms(row["held_s"]),
-                    _ms(row["alone_held_s"]),
-                    f"{row['rss_mib']:.1f} MiB",
-                    f"{row['exporter_cpu']:.0%}",
-                    f"{row['exporter_rss_mib']:.0f} MiB",
-                    _ms(row["scrape_s"]),
-                    _ms(row["scrape_worst_s"]),
-                )
-                for row in rows
-            ],
-            left=0,
-        )
-    }
-{
-        _table(
-            ("series", "samples", "text", "gzip", "protobuf, gzip", "OTLP push"),
-            [
-                (
-                    f"{row['series']:,}",
-                    f"{row['samples']:,}",
-                    *(_kb(row[key]) for key in ("text_bytes", "gzip_bytes", "protobuf_bytes", "push_bytes")),
-                )
-                for row in rows
-            ],
-            left=0,
-        )
-    }
+{_columns(rows, *_COSTS)}
+{_columns(rows, *_SIZES)}
 CPU is a share of a core. *Held up* is the longest time in which a user was, full garbage collections included, beside the
 same in Locust alone. Bytes of a push are as they were sent, and of its largest message where it had several.
 
@@ -351,6 +321,13 @@ def _series_picture(rows: Sequence[Row]) -> str:
     )
 
 
+_REPORTS: tuple[Column, ...] = (
+    ("workers", "{workers}"), ("master's CPU, ours", "{cpu:.3%}"), ("Locust's", "{locust_cpu:.2%}"),
+    ("reports, ours", lambda row: f"{row['bytes_per_s'] / 1e3:,.1f} kB/s"),
+    ("Locust's", lambda row: f"{row['locust_bytes_per_s'] / 1e3:,.1f} kB/s"),
+)  # fmt: skip
+
+
 def _workers(part: Row) -> str:
     rows = part["data"]["workers"]
     first, last = rows[0], rows[-1]
@@ -370,31 +347,7 @@ Locust's part of the reports; ours it hands to its exporter as bytes. The fifth 
         first["cpu"]:.3%} to {last["cpu"]:.2%} of a core, Locust's from
 {first["locust_cpu"]:.2%} to {last["locust_cpu"]:.1%}.*
 
-{
-        _table(
-            (
-                "workers",
-                "master's CPU, ours",
-                "Locust's",
-                "reports, ours",
-                "Locust's",
-                "samples",
-                "scrape, text",
-                "gzip",
-            ),
-            [
-                (
-                    row["workers"],
-                    f"{row['cpu']:.3%}",
-                    f"{row['locust_cpu']:.2%}",
-                    f"{row['bytes_per_s'] / 1e3:,.1f} kB/s",
-                    f"{row['locust_bytes_per_s'] / 1e3:,.1f} kB/s",
-                )
-                for row in rows
-            ],
-            left=0,
-        )
-    }
+{_columns(rows, *_REPORTS)}
 CPU is that of listeners, msgpack and the write to the exporter; ZeroMQ, which both share, is not part of it.
 
 {_made(part)}"""
@@ -425,6 +378,14 @@ def _workers_picture(rows: Sequence[Row]) -> str:
     )
 
 
+_STEPS: tuple[Column, ...] = (
+    ("users", "{users}"), ("requests/s", "{per_second:.0f}"),
+    ("shop says", lambda step: f"{step['shop_s'] * 1e3:.1f} ms"),
+    ("Locust says", lambda step: f"{step['locust_s'] * 1e3:.1f} ms"), ("error", "{error:.0%}"), ("CPU", "{cpu:.2f}"),
+    ("loop late by", lambda step: f"{step['lag_s'] * 1e3:.1f} ms"), ("`locust_run_valid`", "{was_valid:d}"),
+)  # fmt: skip
+
+
 def _calibration(part: Row) -> str:
     steps = part["data"]
     wrong = next((step for step in steps if step["error"] > 0.1), None)
@@ -449,25 +410,7 @@ answers; what Locust measures on top, beyond what it does with five users, is Lo
     }, and
 {where(told, "`locust_run_valid` was 0")}. {silent}
 
-{
-        _table(
-            ("users", "requests/s", "shop says", "Locust says", "error", "CPU", "loop late by", "`locust_run_valid`"),
-            [
-                (
-                    step["users"],
-                    f"{step['per_second']:.0f}",
-                    f"{step['shop_s'] * 1e3:.1f} ms",
-                    f"{step['locust_s'] * 1e3:.1f} ms",
-                    f"{step['error']:.0%}",
-                    f"{step['cpu']:.2f}",
-                    f"{step['lag_s'] * 1e3:.1f} ms",
-                    int(step["was_valid"]),
-                )
-                for step in steps
-            ],
-            left=0,
-        )
-    }
+{_columns(steps, *_STEPS)}
 The users are `HttpUser`. Shop and Locust share the machine: what the shop says grows too.
 
 {_made(part)}"""

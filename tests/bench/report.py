@@ -1,8 +1,8 @@
-"""Measure what `docs/performance.md` says, and write it: `python -m tests.bench.report [PART ...]`.
+"""Measures the figures of `docs/performance.md`, and writes the page: `python -m tests.bench.report [PART ...]`.
 
-The parts are `busy`, `bench`, `soak`, `crowd`, `scaling`, `calibration` and `faults`; without any all are measured, one
-after the other, in three quarters of an hour. What was measured goes to `docs/performance.json`, and page and pictures
-are made of that; with `--page` nothing is measured.
+The parts are `busy`, `bench`, `soak`, `crowd`, `scaling`, `calibration` and `faults`; without a part all are measured,
+one after the other, in three quarters of an hour. The measurements go to `docs/performance.json`, from which page and
+pictures are made; with `--page` nothing is measured.
 """
 
 # First of all imports: it patches sockets and locks.
@@ -47,18 +47,12 @@ def bench(*choice: str) -> list[dict[str, Any]]:
 
 
 def crowd() -> dict[str, Any]:
-    """Return what a minute of many users in one process was like, looked at every ten seconds."""
+    """Measure a minute of many users in one process, every ten seconds."""
     return asdict(soak.play(1, CROWD, look_s=10.0))
 
 
-def measured_calibration() -> list[dict[str, Any]]:
-    """Return the steps of the calibration."""
-    steps = calibration.play()
-    return [asdict(step) | {"error": error} for step, error in zip(steps, calibration.errors(steps), strict=True)]
-
-
 def faults() -> dict[str, Any]:
-    """Return the worst of the table in `reliability.md`."""
+    """Return the worst values of the table in `reliability.md`."""
     page_text = (DOCS / "reliability.md").read_text()
     rows = re.findall(r"^\| (?:http|grpc|scraper|exporter): .*?\| ([\d.]+) s \| ([\d.]+) s \|", page_text, re.M)
     gaps, exits = ([float(row[column]) for row in rows] for column in (0, 1))
@@ -69,7 +63,7 @@ PARTS: dict[str, tuple[str, Callable[[], Any]]] = {
     "busy": (f"pytest {BUSY}", lambda: bench(BUSY)),
     "bench": ("make bench", lambda: bench("tests/bench", f"--ignore={BUSY}")),
     "scaling": ("python -m tests.bench.scaling", scaling.measure),
-    "calibration": ("python -m tests.bench.calibration", measured_calibration),
+    "calibration": ("python -m tests.bench.calibration", calibration.measure),
     "crowd": ("python -m tests.bench.report crowd", crowd),
     "soak": ("python -m tests.bench.soak", lambda: asdict(soak.play(10))),
     "faults": ("make faults", faults),
@@ -77,7 +71,7 @@ PARTS: dict[str, tuple[str, Callable[[], Any]]] = {
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
+    """Return cores and versions, on which the figures depend."""
     names = ("locust", "gevent", "locust-otel")
     return {
         "cores": os.cpu_count(),
@@ -87,7 +81,7 @@ def machine() -> dict[str, Any]:
 
 
 def measure(part: str) -> dict[str, Any]:
-    """Measure one part; return it with when, by which command, and the load averages of the minute before and after."""
+    """Measure one part; return it with its command, its day, and the load averages before and after."""
     command, function = PARTS[part]
     print(f"{part} ...", file=sys.stderr, flush=True)
     before, began = os.getloadavg()[0], time.time()

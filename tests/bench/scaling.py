@@ -1,4 +1,4 @@
-"""What the bridge costs as a function of series and of workers: `python -m tests.bench.scaling`.
+"""Cost of the bridge by number of series and of workers: `python -m tests.bench.scaling`.
 
 Each number of series is a run of its own, beside one without the bridge. Workers are simulated: each makes 1,500
 requests of 100 names between two reports, which is 500 a second, and one master takes the reports of 1, 4, 16 or 64 of
@@ -26,12 +26,12 @@ SERIES = (100, 300, 1_000, 3_000, 10_000)
 SECONDS = 20.0
 WORKERS = (1, 4, 16, 64)
 REPORTS, WARM_UP = 8, 4
-"""Reports of each worker, and those of them that are not looked at: a run's first ones are smaller."""
+"""Reports of each worker, and the number of first ones that are left out, since they are smaller."""
 
 
 @dataclass(frozen=True, slots=True)
 class BySeries:
-    """What a number of request series costs, at 2,000 requests a second with everything switched on.
+    """Cost of a number of request series, at 2,000 requests a second with all outputs.
 
     Attributes:
         series: Series of requests: method, name, user class and outcome.
@@ -68,7 +68,7 @@ class BySeries:
 
 @dataclass(frozen=True, slots=True)
 class ByWorkers:
-    """What a number of workers costs the master, each with 500 requests a second of 100 names.
+    """Cost of a number of workers for the master, each with 500 requests a second of 100 names.
 
     Attributes:
         cpu: Seconds of CPU a second for our part of their reports.
@@ -128,15 +128,15 @@ def by_workers() -> list[ByWorkers]:
     for workers in WORKERS:
         # Small numbers several times over: one of their rounds is over in a millisecond.
         rounds = [_merged(reports, workers) for _ in range(3 if workers > 4 else 12)]
-        looked_at = [report for batch in reports[WARM_UP:] for report in batch[:workers]]
+        measured = [report for batch in reports[WARM_UP:] for report in batch[:workers]]
         seconds = (REPORTS - WARM_UP) * distributed.INTERVAL_S
         result.append(
             ByWorkers(
                 workers,
                 round(median(cpu for cpu, _ in rounds), 6),
                 round(median(cpu for _, cpu in rounds), 6),
-                round(sum(len(report.ours) for report in looked_at) / seconds),
-                round(sum(len(report.theirs) for report in looked_at) / seconds),
+                round(sum(len(report.ours) for report in measured) / seconds),
+                round(sum(len(report.theirs) for report in measured) / seconds),
             )
         )
         print(result[-1], file=sys.stderr, flush=True)

@@ -14,11 +14,11 @@ PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFam
 
 
 class Scrape(NamedTuple):
-    """What came of a scrape.
+    """Result of a scrape.
 
     Attributes:
-        seconds: Until all of it was there.
-        body: As it was sent.
+        seconds: Time to its last byte.
+        body: Body as it was sent.
     """
 
     seconds: float
@@ -35,7 +35,7 @@ def scrape(url: str, accept: str, *, timeout_s: float = 60.0) -> Scrape:
 
 
 def main(url: str, accept: str) -> None:
-    """Scrape once a second, for ever."""
+    """Scrape once a second, without an end."""
     due = time.monotonic()
     while True:
         due = max(due + 1, time.monotonic())
@@ -43,7 +43,7 @@ def main(url: str, accept: str) -> None:
         try:
             done = scrape(url, accept)
             print(done.seconds, len(done.body), flush=True)
-        except (OSError, HTTPException):  # not there yet, or gone
+        except (OSError, HTTPException):  # before the start or after the end
             continue
 
 

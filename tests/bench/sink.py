@@ -1,4 +1,4 @@
-"""An OTLP endpoint that takes everything and keeps nothing: `sink.py http|grpc PORT`. It prints the bytes it gets."""
+"""An OTLP endpoint that accepts and discards every push, and prints its bytes: `sink.py http|grpc PORT`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class _Taker(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        """Take it."""
+        """Accept a push."""
         print(len(self.rfile.read(int(self.headers["Content-Length"]))), flush=True)
         self.send_response(200)
         self.send_header("Content-Length", "0")
@@ -26,7 +26,7 @@ class _Taker(BaseHTTPRequestHandler):
 
 class _AnyService(grpc.GenericRpcHandler):  # type: ignore[misc]
     def service(self, _: Any) -> Any:
-        """Take it, unread: an empty answer is one of every service."""
+        """Accept a push without decoding it: an empty answer is valid for every service."""
         return grpc.unary_unary_rpc_method_handler(self._take)
 
     def _take(self, request: bytes, _: Any) -> bytes:
@@ -35,7 +35,7 @@ class _AnyService(grpc.GenericRpcHandler):  # type: ignore[misc]
 
 
 def main(protocol: str, port: int) -> None:
-    """Serve for ever."""
+    """Serve without an end."""
     if protocol == "http":
         ThreadingHTTPServer(("127.0.0.1", port), _Taker).serve_forever()
     server = grpc.server(ThreadPoolExecutor(4), [_AnyService()], options=[("grpc.so_reuseport", 0)])

@@ -25,12 +25,12 @@ REQUESTS_PER_S = 1_700
 USERS = 170
 LOOK_S = 30.0
 FIRST_S = 60.0
-"""Seconds after which it is judged whether anything grows: by then each series is there."""
+"""Seconds after which growth is judged: every series exists by then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was seen of the three processes at one moment.
+    """Figures of the three processes at one moment.
 
     Attributes:
         at_s: Seconds since the start.
@@ -76,13 +76,13 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """How one figure went on after the first minute.
+    """Course of one figure after the first minute.
 
     Attributes:
         first: Mean of the first three looks.
         last: Mean of the last three.
         per_10_min: Slope of the straight line through all, by least squares.
-        bar: What `per_10_min` must not exceed.
+        bar: Limit of `per_10_min`.
     """
 
     what: str
@@ -94,16 +94,16 @@ class Trend:
 
     @property
     def is_flat(self) -> bool:
-        """Whether it stays below the bar."""
+        """True if the slope is not above the bar."""
         return self.per_10_min <= self.bar
 
 
 @dataclass(frozen=True, slots=True)
 class Soak:
-    """What was seen of a soak.
+    """Figures of a soak.
 
     Attributes:
-        looks: One every half minute.
+        looks: Figures of every half minute.
     """
 
     users: int
@@ -112,7 +112,7 @@ class Soak:
 
 
 def play(minutes: float, users: int = USERS, look_s: float = LOOK_S, series: int = 1_000) -> Soak:
-    """Play it; return what was seen.
+    """Play it and return its figures.
 
     Raises:
         AssertionError: A request is missing somewhere.
@@ -139,35 +139,35 @@ def play(minutes: float, users: int = USERS, look_s: float = LOOK_S, series: int
 
 
 def _look(bridged: Busy, alone: Busy, began: float, look_s: float) -> Look:
-    seen, seen_alone = bridged.look(), alone.look()
+    look, look_alone = bridged.look(), alone.look()
     seconds, seconds_alone = (process.seconds[-int(look_s) :] for process in (bridged, alone))
     scrapes = bridged.scrapes()["text"][-int(look_s) :]
     return Look(
         at_s=round(time.monotonic() - began, 1),
         requests=seconds[-1].requests,
-        rss=round(seen.rss, 2),
-        alone_rss=round(seen_alone.rss, 2),
-        exporter_rss=round(seen.exporter_rss, 2),
-        files=seen.files,
-        alone_files=seen_alone.files,
+        rss=round(look.rss, 2),
+        alone_rss=round(look_alone.rss, 2),
+        exporter_rss=round(look.exporter_rss, 2),
+        files=look.files,
+        alone_files=look_alone.files,
         scrape_s=round(median(scrape.seconds for scrape in scrapes), 4),
         scrape_worst_s=round(max(scrape.seconds for scrape in scrapes), 4),
         gzip_bytes=scrapes[-1].sent,
         record_bytes=bridged.record_bytes,
         cpu_s=round(seconds[-1].cpu_s, 3),
         alone_cpu_s=round(seconds_alone[-1].cpu_s, 3),
-        exporter_cpu_s=round(seen.exporter_cpu_s, 2),
+        exporter_cpu_s=round(look.exporter_cpu_s, 2),
         held_s=round(max(second.held_s for second in seconds), 4),
         alone_held_s=round(max(second.held_s for second in seconds_alone), 4),
     )
 
 
 def trends(looks: list[Look]) -> list[Trend]:
-    """Return how each figure went on, and whether it is flat."""
+    """Return the course of each figure."""
     judged = [look for look in looks if look.at_s >= FIRST_S]
 
-    def trend(what: str, unit: str, bar: float, of: Callable[[Look], float]) -> Trend:
-        values = [of(look) for look in judged]
+    def trend(what: str, unit: str, bar: float, figure: Callable[[Look], float]) -> Trend:
+        values = [figure(look) for look in judged]
         slope = _slope([look.at_s for look in judged], values) * 600
         return Trend(what, unit, mean(values[:3]), mean(values[-3:]), slope, bar)
 
@@ -189,7 +189,7 @@ def _slope(xs: list[float], ys: list[float]) -> float:
 
 
 def main() -> int:
-    """Play, print what was seen as JSON; return 1 where something is not flat."""
+    """Play, print the figures as JSON; return 1 if one is not flat."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     soak: Any = play(parser.parse_args().minutes)

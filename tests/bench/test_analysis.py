@@ -1,4 +1,4 @@
-"""What the analysis and the report of an hour cost."""
+"""Cost of the analysis and the report of an hour."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.bench.figures import Figures
 from tests.unit.timelines import flat, made, saturated, stairs
 
 
-def test_an_hour_is_soon_analyzed(figures: Figures, hour: Path) -> None:
-    """An hour's record is read and analyzed in five seconds of a processor, and so is one in which latency grows."""
+def test_analysis_of_an_hour(figures: Figures, hour: Path) -> None:
+    """The record of an hour is read and analyzed in 5 s of CPU, also if its latency grows."""
     began = time.process_time()
-    found = analyze(timeline(load(hour)))
+    analysis = analyze(timeline(load(hour)))
     took = time.process_time() - began
-    assert found.findings
+    assert analysis.findings
     growing = made(stairs(400, 3600, 8, 400), {"/a": saturated, "/b": saturated, "/c": flat()})
     began = time.process_time()
     assert analyze(growing).main.pattern is Pattern.LINEAR

@@ -1,11 +1,11 @@
-"""What a worker's report costs with our part in it, against Locust's own part for the same requests.
+"""Cost of our part in a worker's report, compared with Locust's own part for the same requests.
 
 Two workers report to one master every three seconds: 1,500 requests of 100 names and one user class in each report, one
 in a hundred failed. Locust sends what is new since the last report, we send the state of each bucket that changed, so
 ours may grow with the run: the first reports of a run and those five minutes into it are measured apart. The master
 decodes Locust's part and merges it; it decodes our part, which is bytes, and writes them to its exporter's socket.
 
-The clock of Locust's statistics is moved on with the reports: its master copies response times at each new second.
+The clock of Locust's statistics advances with the reports, since its master copies response times at each new second.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ TICKS = 12
 
 REPORTS = 100
 EARLY, LATE = range(1, 11), range(REPORTS - 10, REPORTS)
-"""Reports of each worker that are looked at: the first half minute but for the very first, and the fifth minute."""
+"""Measured reports of each worker: those of the first half minute without the first one, and of the fifth minute."""
 
 ROUNDS = 7
 """Times the master's work is done over again."""
 
 
 class LocustTime:
-    """Stands in for the `time` module in Locust's statistics."""
+    """Replaces the `time` module in Locust's statistics."""
 
     def __init__(self) -> None:
         self.now = 1.79e9
@@ -69,7 +69,7 @@ def _flags(**given: object) -> Flags:
 
 
 def _environment(**runner: Any) -> Any:
-    """Return an environment with as much of a runner as our nodes ask for."""
+    """Return an environment with the parts of a runner that our nodes use."""
     environment: Any = load.environment()
     environment.parsed_options = SimpleNamespace(expect_workers=WORKERS)
     environment.runner = SimpleNamespace(register_message=lambda *_: None, clients=SimpleNamespace(all=[]), **runner)
@@ -224,7 +224,7 @@ class Master:
 
 
 def test_report_costs_a_fraction_of_locusts_own(reports: list[Report], figures: Figures) -> None:
-    """Our part of a report is small beside Locust's, and so is the time that it takes, early and late in a run."""
+    """Our part of a report takes at most 0.1 of Locust's time and 0.3 of its bytes, early and late in a run."""
     rounds: list[Merging] = []
     for _ in range(ROUNDS):
         master = Master()
@@ -235,9 +235,9 @@ def test_report_costs_a_fraction_of_locusts_own(reports: list[Report], figures: 
 
     with figures.judged():
         for when, window in (("first reports of a run", EARLY), ("after 5 minutes", LATE)):
-            looked_at = slice(window.start * WORKERS, window.stop * WORKERS)
+            measured = slice(window.start * WORKERS, window.stop * WORKERS)
             ours, theirs = (
-                [sum(getattr(merging, side)[looked_at]) for merging in rounds] for side in ("ours", "theirs")
+                [sum(getattr(merging, side)[measured]) for merging in rounds] for side in ("ours", "theirs")
             )
             count = len(window) * WORKERS
             figures.at_most(
@@ -246,7 +246,7 @@ def test_report_costs_a_fraction_of_locusts_own(reports: list[Report], figures: 
                 0.1,
                 note=f"{max(ours) / count * 1e3:.3f} ms, Locust {max(theirs) / count * 1e3:.2f} ms",
             )
-            sent = reports[looked_at]
+            sent = reports[measured]
             our_bytes = sum(len(report.ours) for report in sent) / count
             their_bytes = sum(len(report.theirs) for report in sent) / count
             figures.at_most(
@@ -255,7 +255,7 @@ def test_report_costs_a_fraction_of_locusts_own(reports: list[Report], figures: 
                 0.3,
                 note=f"{our_bytes / 1e3:.1f} kB, Locust {their_bytes / 1e3:.1f} kB",
             )
-            figures.told(
+            figures.info(
                 "  worker makes its part, against Locust",
                 median(report.making_ours_s / report.making_theirs_s for report in sent),
                 note=f"longest {max(report.making_ours_s for report in sent) * 1e3:.2f} ms, "

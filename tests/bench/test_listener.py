@@ -1,8 +1,8 @@
-"""What a request pays for being recorded, against an empty listener and against the neighbours.
+"""Cost of recording a request, compared with an empty listener and with other libraries.
 
-Every contestant is the one listener of a real `EventHook`, fired with what `HttpUser` fires, in a user's greenlet, over
-the same events of 20 names with durations that vary. Of each the cost of firing without a listener is taken off. All
-are raced several times; of each ratio the median of a race counts, and of the races the worst.
+Every contestant is the only listener of a real `EventHook`, fired with the arguments of `HttpUser` in a user's
+greenlet, over the same events of 20 names with varying durations, without the cost of firing itself. There are several
+races; the figure is the worst of their median ratios.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from tests.bench.figures import Figures
 from tests.bench.sidebyside import Contestant, Timings, race
 
 EVENTS = 2_000
-"""Requests between two tallies: of a process that is as busy as it can be."""
+"""Requests between two tallies of a saturated process."""
 
 QUIET = 500
-"""As `EVENTS`, of a process with 2,000 requests a second."""
+"""The same of a process with 2,000 requests a second."""
 
-NAMES = 20  # the most that Locust's --otel tells apart
+NAMES = 20  # limit of Locust's --otel
 ROUNDS, RACES = 30, 5
 
 Listener = Callable[..., None]
@@ -54,7 +54,7 @@ def _empty(  # noqa: PLR0917  # the signature of our listener
 
 
 def _prometheus_listener() -> Listener:
-    """Return the listener that a locustfile with prometheus_client has, with our labels and buckets."""
+    """Return the listener of a locustfile with prometheus_client, with our labels and buckets."""
     registry = CollectorRegistry()
     labels = ("method", "name", "user_class", "outcome")
     durations = Histogram("duration_seconds", "Durations.", labels, buckets=layout().classic_bounds, registry=registry)
@@ -74,7 +74,7 @@ def _prometheus_listener() -> Listener:
 
 
 def _otel_listener() -> Listener:
-    """Return the listener of `locust --otel`, as locust/opentelemetry.py of Locust 2.47 has it, line by line.
+    """Return the listener of `locust --otel`, a copy from locust/opentelemetry.py of Locust 2.47.
 
     Raises:
         ImportError: The OpenTelemetry SDK is not installed.
@@ -103,7 +103,7 @@ def _otel_listener() -> Listener:
 
 
 class _Ours:
-    """Our listener, with what is done four times a second."""
+    """Our listener, with the work of four times a second."""
 
     def __init__(self) -> None:
         self.requests = Requests(slow_s=5.0, max_names=200)
@@ -112,12 +112,12 @@ class _Ours:
         self.reporter = Reporter("run", self.requests)
 
     def tally(self) -> None:
-        """Count what is pending."""
+        """Count the pending requests."""
         self.recorder.look_for_traces()
         self.requests.tally()
 
     def report(self) -> None:
-        """Count what is pending, and make a report."""
+        """Count the pending requests, and make a report."""
         self.tally()
         for _ in self.reporter.pieces():
             pass
@@ -155,7 +155,7 @@ def _ratios(races: list[Timings], name: str, other: str, frame: str = "frame") -
 
 
 def _microseconds(races: list[Timings], name: str, frame: str = "frame", events: int = EVENTS) -> float:
-    """Return what one event costs, by the median of all rounds."""
+    """Return the cost of one event, by the median of all rounds."""
     return median(timings.median(name) - timings.median(frame) for timings in races) / events * 1e6
 
 
@@ -182,7 +182,7 @@ def test_listener_costs_little_more_than_an_empty_one(figures: Figures) -> None:
     races = _races(contestants)
 
     done = RACES * (ROUNDS + 1) * EVENTS
-    assert [each.requests.total for each in (ours, tallied, reported)] == [done] * 3
+    assert [listener.requests.total for listener in (ours, tallied, reported)] == [done] * 3
     assert not ours.recorder.errors
     with figures.judged():
         figures.at_most(
@@ -192,10 +192,10 @@ def test_listener_costs_little_more_than_an_empty_one(figures: Figures) -> None:
             note=f"{_microseconds(races, 'ours'):.2f} µs a request, empty {_microseconds(races, 'empty'):.2f} µs",
         )
         for name, what in (("with tally", "  with its tally"), ("with report", "  with its tally and its report")):
-            figures.told(
+            figures.info(
                 what, max(_ratios(races, name, "empty")), note=f"{_microseconds(races, name):.2f} µs a request"
             )
-        figures.told(
+        figures.info(
             "  with both, after 500 requests",
             max(_ratios(races, "quiet", "quiet empty", "quiet frame")),
             note=f"{_microseconds(races, 'quiet', 'quiet frame', QUIET):.2f} µs a request",
@@ -204,11 +204,11 @@ def test_listener_costs_little_more_than_an_empty_one(figures: Figures) -> None:
             if name in contestants:
                 note = f"{_microseconds(races, name):.2f} µs a request"
                 figures.at_least(f"{name} against ours", min(_ratios(races, name, "ours")), bar, note=note)
-                figures.told("  against ours with tally and report", min(_ratios(races, name, "with report")))
+                figures.info("  against ours with tally and report", min(_ratios(races, name, "with report")))
 
 
 def test_rare_paths_of_the_listener(figures: Figures) -> None:
-    """What failures, slow requests and the first request of a series cost is told; each is counted as what it is."""
+    """Print the cost of failures, slow requests and first requests of a series; each is counted correctly."""
     rng = random.Random(1)
     endpoints = load.endpoints(NAMES, traceparent=load.SAMPLED)
     among = [endpoints[number % NAMES] for number in range(400)]
@@ -229,14 +229,14 @@ def test_rare_paths_of_the_listener(figures: Figures) -> None:
     races = _races(contestants)
 
     rounds = RACES * (ROUNDS + 1)
-    requests = {kind: each.requests for kind, each in ours.items()}
-    assert {kind: each.total for kind, each in requests.items()} == {
+    requests = {kind: listener.requests for kind, listener in ours.items()}
+    assert {kind: counts.total for kind, counts in requests.items()} == {
         kind: rounds * len(events) for kind, events in kinds.items()
     }
     assert sum(requests["failure"].errors.values()) == rounds * 400
     assert ours["slow"].recorder.slow_requests_dropped == rounds * 400 - len(ours["slow"].recorder.slow_requests)
     assert all(series.exemplars for series in requests["first"].series.values())
     for kind, what in (("failure", "a failed request"), ("slow", "a slow request, traced")):
-        figures.told(what, _microseconds(races, kind, events=400), unit=" µs")
+        figures.info(what, _microseconds(races, kind, events=400), unit=" µs")
     first = _microseconds(races, "first", "short frame", NAMES)
-    figures.told("the first request of a series, traced", first, unit=" µs")
+    figures.info("the first request of a series, traced", first, unit=" µs")

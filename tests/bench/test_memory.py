@@ -1,4 +1,4 @@
-"""Neither Locust's process nor the exporter takes more memory as a run goes on. `test_busy` has how much they take."""
+"""Memory of Locust's process and of the exporter does not grow during a run. `test_busy` has its amount."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.e2e.harness import Stage
 
 WARM, MILLION = 200_000, 1_000_000
 BATCH = 10
-"""Requests of a task: ten times those of `test_busy`, or a million of them would take eight minutes."""
+"""Requests of a task: ten times those of `test_busy`, with which a million would take eight minutes."""
 
 BAR_MIB = 2
 
 
 def _looks(folder: Path, protocol: str) -> list[list[Look]]:
-    """Return some looks at the first 200,000 requests, and some at the millionth."""
+    """Return figures of the process after 200,000 requests and after a million."""
     folder.mkdir()
     with Stage(folder) as stage:
         busy = Busy(stage, protocol, batch=BATCH, forgets=True)

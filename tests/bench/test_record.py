@@ -1,4 +1,4 @@
-"""What the run record costs: bytes on disk, and the time to read them. `test_seconds` has the time to write it."""
+"""Cost of the run record: bytes on disk, and the time to read it. `test_seconds` has the time to write it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.bench.figures import Figures
 from tests.bench.sidebyside import Stopwatch
 
 
-def test_an_hour_is_small_and_soon_read(figures: Figures, tmp_path: Path, hour: Path) -> None:
+def test_the_record_of_an_hour(figures: Figures, tmp_path: Path, hour: Path) -> None:
     """An hour of 50 busy series is read in two seconds, and its back-fill needs little memory."""
     size = hour.stat().st_size
     timings = []

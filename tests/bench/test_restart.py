@@ -1,4 +1,4 @@
-"""How long the numbers are away when the exporter is killed in the middle of a run."""
+"""An exporter that is killed or frozen during a run: the time without numbers, and the users."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from tests.e2e.harness import Stage
 from tests.e2e.pages import wait_until
 
 KILLS = {1_000: 4, 10_000: 2}
-"""By series. More than two within a minute would end it for good."""
+"""Kills by number of series. After more than two within a minute the exporter is not replaced."""
+
+FROZEN_S = 20.0
+HOLD_BAR_MS = 5
 
 
 @pytest.mark.timeout(400)
-def test_a_killed_exporter_is_soon_back(figures: Figures, tmp_path: Path) -> None:
+def test_a_killed_exporter_is_replaced_in_time(figures: Figures, tmp_path: Path) -> None:
     """Within two seconds of kill -9 the same port serves every request that was made before it."""
     gaps: dict[int, list[float]] = {series: [] for series in KILLS}
     for series, kills in KILLS.items():
@@ -38,15 +41,44 @@ def test_a_killed_exporter_is_soon_back(figures: Figures, tmp_path: Path) -> Non
     with figures.judged():
         figures.at_most(
             "exporter killed, until it serves every total again",
-            max(max(of) for of in gaps.values()),
+            max(max(times) for times in gaps.values()),
             2,
             " s",
-            "; ".join(f"{series:,} series {', '.join(f'{gap:.2f}' for gap in of)} s" for series, of in gaps.items()),
+            "; ".join(
+                f"{series:,} series {', '.join(f'{gap:.2f}' for gap in times)} s" for series, times in gaps.items()
+            ),
+        )
+
+
+@pytest.mark.timeout(400)
+def test_a_frozen_exporter_does_not_slow_the_load(figures: Figures, tmp_path: Path) -> None:
+    """In 20 s without an answer of the exporter, users are held up as little as in the 20 s before."""
+    with Stage(tmp_path) as stage:
+        busy = Busy(stage, "http", series=1_000, scraped=False)
+        busy.wait_for(4_000)
+        exporter = busy.exporter
+        assert exporter is not None
+        time.sleep(FROZEN_S)
+        began = time.monotonic()
+        os.kill(exporter.pid, signal.SIGSTOP)
+        time.sleep(FROZEN_S)
+        os.kill(exporter.pid, signal.SIGCONT)
+        ended = time.monotonic()
+        before, frozen = ([s for s in busy.seconds if end - FROZEN_S < s.at_s < end] for end in (began, ended))
+        busy.end()
+    calm_s, held_s = (max(second.held_s for second in seconds) for seconds in (before, frozen))
+    with figures.judged():
+        figures.at_most(
+            "longest time that a user is held up while the exporter is frozen",
+            held_s * 1e3,
+            round(calm_s * 1e3 + HOLD_BAR_MS, 1),
+            " ms",
+            f"before {calm_s * 1e3:.1f} ms; {FROZEN_S:g} s",
         )
 
 
 def _gap_s(busy: Busy) -> float:
-    """Kill the exporter; return the seconds until a page has all that was there before."""
+    """Kill the exporter; return the seconds until a page has every request from before."""
     exporter = busy.exporter
     assert exporter is not None
     wait_until(lambda: _requests(_page(busy.url)) > 0, "a page")
@@ -64,7 +96,7 @@ def _gap_s(busy: Busy) -> float:
 
 
 def _page(url: str) -> bytes:
-    """Return a page as it was sent; nothing where there is none."""
+    """Return a page as it was sent; empty without an answer."""
     try:
         return scrape(url, TEXT, timeout_s=5).body
     except (OSError, HTTPException):
@@ -72,7 +104,7 @@ def _page(url: str) -> bytes:
 
 
 def _requests(page: bytes) -> float:
-    """Return the requests that a page has; -1 where there is no page."""
+    """Return the requests on a page; -1 without a page."""
     if not page:
         return -1
     lines = gzip.decompress(page).splitlines()

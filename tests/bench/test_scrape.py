@@ -1,4 +1,4 @@
-"""How long a scrape takes, of a run that goes on: each after a second of load, so that there is something to render."""
+"""Time of a scrape during a run, each after a second of load, so that there are new values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMATS = {"text": TEXT, "OpenMetrics": OPENMETRICS, "protobuf": PROTOBUF}
 
 @pytest.mark.parametrize("series", BARS_S)
 def test_a_scrape_is_short(figures: Figures, tmp_path: Path, series: int) -> None:
-    """The longest of ten scrapes in each format, as the scraper sees it, gzip."""
+    """The longest of ten scrapes in each format, measured by the scraper, with gzip."""
     took: dict[str, list[float]] = {}
     sizes: dict[str, tuple[int, int]] = {}
     with Stage(tmp_path) as stage:
@@ -32,18 +32,18 @@ def test_a_scrape_is_short(figures: Figures, tmp_path: Path, series: int) -> Non
                 time.sleep(1)
                 scrapes.append(scrape(busy.url, accept))
             first, *others = scrapes
-            figures.told(f"first scrape of {series:,} series, {name}", first.seconds, " s")
-            took[name] = [each.seconds for each in others]
+            figures.info(f"first scrape of {series:,} series, {name}", first.seconds, " s")
+            took[name] = [other.seconds for other in others]
             sizes[name] = len(gzip.decompress(first.body)), len(first.body)
         busy.end()
     with figures.judged():
-        for name, of in took.items():
+        for name, times in took.items():
             whole, sent = sizes[name]
             assert whole > series * 150
             figures.at_most(
                 f"scrape of {series:,} series, {name}",
-                max(of),
+                max(times),
                 BARS_S[series],
                 " s",
-                f"best {min(of) * 1e3:.0f} ms; {whole / MIB:.1f} MiB, sent as {sent / MIB:.2f} MiB",
+                f"best {min(times) * 1e3:.0f} ms; {whole / MIB:.1f} MiB, sent as {sent / MIB:.2f} MiB",
             )

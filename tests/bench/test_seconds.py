@@ -1,4 +1,4 @@
-"""What the exporter does in each second of a run with 2,000 requests, part by part; scrapes and pushes come on top."""
+"""Work of the exporter in each second of a run with 2,000 requests, part by part, without scrapes and pushes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SECONDS = 10
 
 
 class _Exporter:
-    """An exporter of one run, as far as it works once a second."""
+    """An exporter of one run, with its work of each second."""
 
     def __init__(self, series: int, folder: Path) -> None:
         self._rng = random.Random(series)
@@ -71,7 +71,7 @@ class _Exporter:
             self._requests.dirty[series] = None
 
     def second(self, elapsed_s: float) -> dict[str, float]:
-        """Return how long each part of a second's work takes."""
+        """Do the work of a second; return the seconds of each part."""
         pieces = []
         for _ in range(REPORTS):
             self.work(self._rng.randrange(len(self._series)) for _ in range(REQUESTS // REPORTS))
@@ -118,7 +118,7 @@ def _timed(function: Callable[[], object]) -> float:
 
 @pytest.mark.parametrize("series", [1_000, 10_000])
 def test_a_second_of_the_exporter(figures: Figures, tmp_path: Path, series: int) -> None:
-    """The longest of ten seconds is told, part by part: together they must leave room for scrapes and pushes."""
+    """Print each part of the longest of ten seconds: together they must leave time for scrapes and pushes."""
     exporter = _Exporter(series, tmp_path)
     seconds = [exporter.second(float(number)) for number in range(1, SECONDS + 1)]
     exporter.close()
@@ -131,4 +131,4 @@ def test_a_second_of_the_exporter(figures: Figures, tmp_path: Path, series: int)
             f"a checkpoint has {exporter.bytes / 1e6:.1f} MB",
         )
         for part in seconds[0]:
-            figures.told(f"  {part}", max(second[part] for second in seconds) * 1e3, " ms")
+            figures.info(f"  {part}", max(second[part] for second in seconds) * 1e3, " ms")

@@ -1,4 +1,4 @@
-"""How much later the first request of a run is made because of the bridge."""
+"""Delay of the first request of a run because of the bridge."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ ROUNDS = 5
 
 
 def test_a_run_starts_no_later(figures: Figures, tmp_path: Path) -> None:
-    """From the start of `locust` to its first request it takes half a second more at most, with everything on."""
+    """With all outputs, the time from the start of `locust` to its first request is at most 0.5 s longer."""
     took: dict[str, list[float]] = {"": [], "http": []}
     for number in range(-1, ROUNDS):  # the first is for the caches
-        for protocol, of in took.items():
+        for protocol, times in took.items():
             folder = tmp_path / f"{number}{protocol}"
             folder.mkdir()
             with Stage(folder) as stage:
                 busy = Busy(stage, protocol, series=100, scraped=False)
                 seconds = busy.first_request_s()
                 if number >= 0:
-                    of.append(seconds)
+                    times.append(seconds)
     alone, bridged = took.values()
     with figures.judged():
         figures.at_most(

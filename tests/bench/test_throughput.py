@@ -1,10 +1,10 @@
-"""How many requests a saturated Locust process gets done with the bridge on, against off, and with `locust --otel`.
+"""Requests that a saturated Locust process makes with the bridge, without it, and with `locust --otel`.
 
-Real requests of `FastHttpUser` without a pause against a server on this machine, which is quicker than Locust is. Each
-round is a process of its own, and the contestants take turns; what counts is the median over the pairs of neighbours.
-Rates are by the clock of `sidebyside`, which stands still while another process has our CPU; a pair in which Locust
-waited for the server is left out. By CPU the same is told: the requests for each second of CPU of the process, to which
-a slow server does nothing, and a busy machine less.
+Real requests of `FastHttpUser` without a pause against a server on this machine, which is quicker than Locust. Each
+round is a process of its own, and the contestants take turns; the figure is the median over the pairs of neighbours.
+Rates are by the clock of `sidebyside`, which does not count the time in which another process has our CPU; a pair in
+which Locust waited for the server is left out. The requests for each second of the process's CPU are printed too: a
+slow server does not change them, and a busy machine hardly.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ ROUNDS, ROUND_S = 8, 3.0
 USERS = 20
 BAR = 0.99
 SATURATED = 0.9
-"""Share of the time, in which it could, that the process must have worked for its rate to be believed."""
+"""Least CPU of the process, as a share of the time in which it had a CPU, for a valid rate."""
 
 METRICS = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What a process got done.
+    """Rates of a process.
 
     Attributes:
         per_second: Requests a second.
         per_cpu_second: Requests for each second of CPU.
-        busy: Share of the time, less that in which another process had its CPU, in which it worked.
+        busy: CPU as a share of the time in which it had a CPU.
     """
 
     per_second: float
@@ -57,10 +57,10 @@ def _round(folder: Path, name: str) -> Round:
         AssertionError: Locust failed.
     """
     folder.mkdir()
-    told, target, sink, port = folder / "told.json", free_port(), free_port(), free_port()
+    file, target, sink, port = folder / "figures.json", free_port(), free_port(), free_port()
     with Stage(folder) as stage:
         stage.start("python", TOP / "tests" / "faults" / "target.py", str(target), name="target")
-        env = {"PYTHONPATH": os.pathsep.join((str(TOP), os.environ.get("PYTHONPATH", ""))), "TOLD": str(told)}
+        env = {"PYTHONPATH": os.pathsep.join((str(TOP), os.environ.get("PYTHONPATH", ""))), "FIGURES": str(file)}
         command: list[str | Path] = ["locust"]
         if name == "bridge":
             command = ["locust-otel", "run", "--prometheus-port", str(port), "--prometheus-linger", "off"]
@@ -82,7 +82,7 @@ def _round(folder: Path, name: str) -> Round:
         )
         assert locust.wait() == 0, locust.log[-3000:]
         assert ("OpenTelemetry enabled" in locust.log) == (name == "--otel")
-    figures = json.loads(told.read_text())
+    figures = json.loads(file.read_text())
     assert figures["failures"] == 0
     requests = figures["requests"]
     return Round(requests / figures["seconds"], requests / figures["cpu_s"], figures["cpu_s"] / figures["seconds"])
@@ -90,7 +90,7 @@ def _round(folder: Path, name: str) -> Round:
 
 @pytest.mark.timeout(600)
 def test_a_saturated_run_gets_as_much_done(figures: Figures, tmp_path: Path) -> None:
-    """With the bridge on and scraped, a process that does all it can makes at least 99 % of the requests."""
+    """With the bridge on and scraped, a saturated process makes at least 99 % of the requests."""
     missing = [name for name in METRICS if not find_spec(name)]
     rounds: dict[str, list[Round]] = {name: [] for name in ("off", "bridge", *([] if missing else ["--otel"]))}
     names = list(rounds)
@@ -116,7 +116,7 @@ def _judge(figures: Figures, rounds: dict[str, list[Round]], name: str, what: st
         note = f"{len(saturated)} pairs, {_range(ratios)}; off {median(off.per_second for _, off in saturated):,.0f}/s"
         _add(figures, name, what, ratios, note)
     else:
-        busiest = max(each.busy for of in rounds.values() for each in of)
+        busiest = max(played.busy for side in rounds.values() for played in side)
         figures.skipped(what, f"too busy a machine: Locust waited for the server, and worked {busiest:.0%} at most")
     ratios = [on.per_cpu_second / off.per_cpu_second for on, off in pairs]
     note = f"pairs {_range(ratios)}; off {median(off.per_cpu_second for _, off in pairs):,.0f}"
@@ -127,7 +127,7 @@ def _add(figures: Figures, name: str, what: str, ratios: list[float], note: str)
     if name == "bridge":
         figures.at_least(what, median(ratios), BAR, note=note)
     else:
-        figures.told(what, median(ratios), note=f"{note}; metrics only, Locust traces no FastHttpUser")
+        figures.info(what, median(ratios), note=f"{note}; metrics only, Locust traces no FastHttpUser")
 
 
 def _range(ratios: list[float]) -> str:

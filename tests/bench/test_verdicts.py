@@ -1,7 +1,7 @@
-"""Verdicts while the generator is late: what is met is never called missed, and what is missed never met.
+"""Verdicts while the generator is late: an objective that is met is never missed, and a missed one is never met.
 
-Runs of 40 s, ten at a time; for five seconds of each Locust's process is stopped four fifths of the time, as where
-something else takes all cores. `BENCH_RUNS=20` makes 20 of each kind.
+Runs of 40 s, ten at a time; for 5 s of each, Locust's process is stopped for four fifths of the time, as if other
+processes used all cores. `BENCH_RUNS=20` makes 20 of each kind.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def test_a_late_generator_changes_no_verdict(figures: Figures, tmp_path: Path, k
             codes += [process.wait(SECONDS + 60) for process in several]
             logs += [process.log for process in several]
     late = sum("generator saturated" in log for log in logs)
-    told = f"exit codes {', '.join(f'{codes.count(code)} x {code}' for code in sorted(set(codes)))}; {late} were late"
+    note = f"exit codes {', '.join(f'{codes.count(code)} x {code}' for code in sorted(set(codes)))}; {late} were late"
     with figures.judged():
         if kind == "met":
-            figures.at_most(f"of {RUNS} runs that met, not ended with 0", sum(map(bool, codes)), 0, "", told)
+            figures.at_most(f"of {RUNS} runs that met, not ended with 0", sum(map(bool, codes)), 0, "", note)
         else:
-            figures.at_most(f"of {RUNS} {kind} runs, ended with 0", codes.count(0), 0, "", told)
+            figures.at_most(f"of {RUNS} {kind} runs, ended with 0", codes.count(0), 0, "", note)
     assert late == RUNS or kind != "met", logs[0][-3000:]
 
 
@@ -66,7 +66,7 @@ def _hold_up(processes: list[Process]) -> None:
 
 
 def _start(stage: Stage, url: str) -> Process:
-    return stage.start(
-        *("locust-otel", "run", "-f", CALM, "--host", url, "-u", "2", "-r", "2", "-t", f"{SECONDS}s", "--headless"),
+    return stage.run(
+        *("-f", CALM, "--host", url, "-u", "2", "-r", "2", "-t", f"{SECONDS}s", "--headless"),
         *("--only-summary", "--slo", stage.folder / "slo.yaml", "--prometheus-port", "off"),
     )

@@ -1,7 +1,7 @@
-"""Measure what an installation takes, and write it into the README: `python -m tests.bench.weight`.
+"""Measures the size of an installation, and writes it into the README: `python -m tests.bench.weight`.
 
 pip installs each row into an empty folder, with the versions of constraints.txt. A size is that of all files that pip
-lists for a package, those it has compiled too. Three minutes and a package index.
+lists for a package, compiled ones too. It takes three minutes and a package index.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROWS = {
     "locust-otel[grpc]": "`--otlp-protocol grpc`",
     "locust-otel[analysis]": "`locust-otel analyze`, and the pictures of `locust-otel report`",
 }
-"""Installations, and what each is for. The extra `chaostoolkit` is for those who have Chaos Toolkit anyway."""
+"""Installations and their purposes. The extra `chaostoolkit` is for users who have Chaos Toolkit already."""
 
 _MB = 1_000_000
 _NAMED = 4  # packages that a row names

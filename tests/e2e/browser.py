@@ -1,22 +1,26 @@
-"""Looks at the page in Locust's web UI as a user does: `browser.py URL ENTER`, prints what it saw as JSON.
+"""Views the page in Locust's web UI as a user does, and prints its findings as JSON: `browser.py URL ENTER`.
 
-A process of its own, where Locust has not patched what the driver of the browser needs. ENTER is a path that logs in,
-or nothing. The run is started and stopped by whoever has started this; it waits for what it looks for.
+A process of its own, without the locks that Locust patches, which the browser's driver cannot use. ENTER is a path that
+logs in, or empty. The test starts and stops the run; this process waits for each text that it needs.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 ONLY_HERE = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
+SIZES = {"wide": (1280, 900), "narrow": (400, 800)}
 
 CONTRASTS = """() => {
   const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
@@ -37,7 +41,7 @@ CONTRASTS = """() => {
   }
   return found.sort((x, y) => x[0] - y[0])[0];
 }"""
-"""The lowest contrast of all texts that are seen, and the text."""
+"""Returns the lowest contrast of all visible texts, and the text."""
 
 OVERFLOW = """() => [...document.querySelectorAll("body *")].filter(e => e.checkVisibility() && !e.closest("thead")
   && (e.getBoundingClientRect().right > innerWidth + 1 || e.getBoundingClientRect().left < -1))
@@ -45,14 +49,62 @@ OVERFLOW = """() => [...document.querySelectorAll("body *")].filter(e => e.check
   document.documentElement.scrollWidth > innerWidth ? ["the page"] : [])"""
 
 
+OVERLAPS = """([selector, high]) => {
+  const blocks = [...document.querySelectorAll(selector)];
+  const inner = blocks.filter(b => !blocks.some(other => other !== b && b.contains(other)) && b.checkVisibility());
+  const boxes = inner.map(b => [b, b.getBoundingClientRect()]).filter(([b, r]) => r.width > 1 && r.height > 1);
+  const found = [];
+  for (let i = 0; i < boxes.length; i++) for (let j = i + 1; j < boxes.length; j++) {
+    const [a, r] = boxes[i], [b, s] = boxes[j];
+    const width = Math.min(r.right, s.right) - Math.max(r.left, s.left);
+    const height = Math.min(r.bottom, s.bottom) - Math.max(r.top, s.top);
+    if (width > 1 && height > high) found.push(a.outerHTML.slice(0, 60) + ' | ' + b.outerHTML.slice(0, 60));
+  }
+  return found;
+}"""
+"""Returns the pairs of blocks that overlap by more than so many pixels in height."""
+
+TWICE = """() => (ids => ids.filter((id, at) => ids.indexOf(id) !== at))(
+  [...document.querySelectorAll('[id]')].map(e => e.id))"""
+"""Returns the ids that more than one element has."""
+
+
+class Tab(NamedTuple):
+    """A page, and the messages and requests of its browser so far."""
+
+    page: Page
+    messages: list[str]
+    requests: list[str]
+
+
+def launched(playwright: Playwright) -> Browser:
+    """Start Chromium, which can reach 127.0.0.1 only."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    return playwright.chromium.launch(executable_path=chromium, args=[*ARGUMENTS, ONLY_HERE])
+
+
+@contextmanager
+def opened(browser: Browser, url: str, size: str = "wide", scheme: Any = "light") -> Iterator[Tab]:
+    """Open a page in a tab of its own; `size` is a key of `SIZES`."""
+    width, height = SIZES[size]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    tab = Tab(context.new_page(), [], [])
+    tab.page.on("console", lambda message: tab.messages.append(message.text))
+    tab.page.on("pageerror", lambda error: tab.messages.append(str(error)))
+    tab.page.on("request", lambda request: tab.requests.append(request.url))
+    tab.page.goto(url)
+    yield tab
+    context.close()
+
+
 def main(url: str, enter: str) -> dict[str, Any]:
-    """Return what was seen."""
+    """View the page before, during and after a run, and return the findings."""
     seen: dict[str, Any] = {"errors": [], "looks": {}}
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=[*ARGUMENTS, ONLY_HERE])
+        browser = launched(playwright)
         context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
         page = context.new_page()
-        page.on("console", lambda told: seen["errors"].append(told.text) if told.type in {"error", "warning"} else None)
+        page.on("console", lambda line: seen["errors"].append(line.text) if line.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: seen["errors"].append(str(error)))
         page.on("requestfailed", lambda request: seen["errors"].append(request.url))
         if enter:
@@ -83,7 +135,7 @@ def main(url: str, enter: str) -> dict[str, Any]:
 
 
 def mark(page: Page, seen: dict[str, Any]) -> None:
-    """Mark by keyboard alone, from the top of the page."""
+    """Mark with the keyboard, from the top of the page."""
     page.evaluate("document.activeElement.blur()")
     seen["tabs"] = []
     for _ in range(5):
@@ -100,7 +152,7 @@ def mark(page: Page, seen: dict[str, Any]) -> None:
 
 
 def more_than(page: Page, known: int) -> int:
-    """Return the requests that are shown, once they are more."""
+    """Wait until the page shows more requests, and return their number."""
     shown = "Number((document.querySelector('#requests') || {textContent: '0'}).textContent.replaceAll(',', ''))"
     page.wait_for_function(f"known => {shown} > known", arg=known, timeout=60_000)
     return int(page.evaluate(shown))

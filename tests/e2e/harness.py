@@ -1,17 +1,16 @@
-"""Real Locust processes, what they log, and what Locust itself counted.
+"""Real Locust processes, their logs, and Locust's own counts.
 
-A `Stage` is the place of one scenario: a folder that is also HOME, free ports, processes, scrapers; whatever it
-started is gone when it is left. `Stages` plays several at a time, since a run mostly waits, and a test asks for the
-`Outcome` of its own.
+A `Stage` belongs to one scenario: a folder that is also HOME, free ports, processes, scrapers. It ends all that it
+started. `Stages` plays several scenarios at a time, because a run mostly waits; a test gets the `Outcome` of its own.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -55,7 +54,7 @@ class Process:
     """One process of Locust, with its log.
 
     Attributes:
-        ended: Unix time at which it was seen to have ended; 0 while it runs.
+        ended: Unix time at which the test saw that it had ended; 0 while it runs.
     """
 
     def __init__(self, command: Sequence[str | Path], folder: Path, name: str, env: Mapping[str, str]) -> None:
@@ -76,22 +75,22 @@ class Process:
 
     @property
     def log(self) -> str:
-        """Everything it printed."""
+        """Its output so far."""
         return self.file.read_text(errors="replace")
 
     @property
     def is_alive(self) -> bool:
-        """Whether it still runs."""
+        """True while it runs."""
         if self._process.poll() is None:
             return True
         self.ended = self.ended or time.time()
         return False
 
     def wait(self, timeout_s: float = DEADLINE_S) -> int:
-        """Return its exit code, once it has ended.
+        """Wait for its end, and return its exit code.
 
         Raises:
-            AssertionError: It does not end.
+            AssertionError: It does not end in time.
         """
         try:
             code = self._process.wait(timeout_s)
@@ -101,7 +100,7 @@ class Process:
         return int(code)
 
     def wait_for_log(self, text: str) -> None:
-        """Return when it has printed this text."""
+        """Wait until it has printed this text."""
         wait_until(lambda: text in self.log or not self.is_alive, f"{text!r} in the log")
         assert text in self.log, f"{self.file.stem} ended without {text!r}:\n{self.log[-3000:]}"
 
@@ -110,23 +109,23 @@ class Process:
         self._process.send_signal(number)
 
     def send_to_group(self, number: signal.Signals) -> None:
-        """Send a signal as the terminal does: to it and its children."""
+        """Send a signal to it and its children, as a terminal does."""
         os.killpg(self.pid, number)
 
     def children(self) -> list[int]:
         """Return the ids of the processes of its group but itself, also after its own end."""
-        found = []
+        pids = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
                 fields = stat.read_text().rpartition(")")[2].split()
             except OSError:
                 continue  # ended meanwhile
             if int(fields[2]) == self.pid and fields[0] != "Z" and int(stat.parent.name) != self.pid:
-                found.append(int(stat.parent.name))
-        return found
+                pids.append(int(stat.parent.name))
+        return pids
 
     def end(self) -> None:
-        """End it, and what it has left behind."""
+        """End it and its children."""
         for pid in [*self.children(), *([self.pid] if self.is_alive else [])]:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -137,7 +136,7 @@ class Process:
 
 @dataclass
 class Account:
-    """The line that says what was counted; None is what it does not say."""
+    """The line in the log with all counts; None is a count that it does not have."""
 
     locust: int | None
     before_reset: int
@@ -146,7 +145,7 @@ class Account:
 
     @classmethod
     def all_in(cls, log: str) -> list[Account]:
-        """Return every such line of a log, in order."""
+        """Return the accounts in a log, in order."""
 
         def number(text: str | None) -> int | None:
             return None if text is None else int(text.replace(",", ""))
@@ -156,15 +155,16 @@ class Account:
 
 @dataclass
 class Outcome:
-    """What there is to look at once a scenario is over.
+    """Result of a scenario.
 
     Attributes:
         code: Exit code of the process that was started, or of the master.
-        log: What it printed.
-        metrics: The last page its scraper got; None where there was no scraper.
-        locust: Locust's own totals; empty where it was not asked to write them.
-        shop: Requests the shop has counted.
-        more: Whatever else a scenario has seen.
+        log: Its output.
+        metrics: The last page of its scraper; None without a scraper.
+        locust: Locust's own totals; empty without `--json-file`.
+        untimed: Requests without a duration among them.
+        shop: Requests that the shop has counted.
+        more: Other results, by a name of the scenario's own.
     """
 
     code: int = 0
@@ -190,7 +190,7 @@ class Outcome:
 
     @property
     def tracebacks(self) -> int:
-        """Tracebacks in the log, but those of the user whose task raises on purpose."""
+        """Tracebacks in the log, without those of the user whose task raises on purpose."""
         return self.log.count("Traceback") - self.log.count("LookupError: stumbled")
 
     @property
@@ -200,7 +200,7 @@ class Outcome:
 
 
 class Stage:
-    """The place of one scenario; a context manager that ends what was started on it."""
+    """Folder, processes and scrapers of one scenario; a context manager that ends them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -216,7 +216,7 @@ class Stage:
         self._exits.close()
 
     def shop(self, *faults: str, time_scale: float = 0.1) -> demo_shop.ShopProcess:
-        """Start a shop of its own."""
+        """Start a shop for this scenario."""
         return self._exits.enter_context(demo_shop.start(time_scale=time_scale, faults=faults))
 
     def start(self, *command: str | Path, name: str = "", env: Mapping[str, str] | None = None) -> Process:
@@ -231,33 +231,68 @@ class Stage:
         self._exits.callback(process.end)
         return process
 
+    def run(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Process:
+        """Start `locust-otel run` with these arguments."""
+        return self.start("locust-otel", "run", *arguments, env=env)
+
+    def run_in(self, mode: str, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Process:
+        """Start a run, `local`, with two `forked` workers, or `distributed` on three processes; return its master."""
+        if mode == "distributed":
+            group = Distributed(self, *map(str, arguments), env=env)
+            return (group if "--headless" in arguments else group.complete()).master
+        return self.run(*arguments, *(forking() if mode == "forked" else []), env=env)
+
     def scrape(self, port: int, **how: Any) -> Scraper:
-        """Scrape a port of 127.0.0.1 until nobody listens there any more."""
+        """Scrape a port of 127.0.0.1 until its server is gone."""
         self._count += 1
         scraper = Scraper(self.folder / f"pages{self._count}", port, **how)
         self._exits.callback(scraper.stop)
         return scraper
 
     def totals(self, name: str = "stats") -> tuple[Totals, int]:
-        """Return Locust's totals from `--json-file NAME`, and the requests without a time among them."""
-        entries = json.loads((self.folder / f"{name}.json").read_text())
+        """Return Locust's totals from `--json-file NAME`, and the requests without a duration among them.
+
+        Without the file they are empty.
+        """
+        file = self.folder / f"{name}.json"
+        entries = json.loads(file.read_text()) if file.exists() else []
         return (
             {(e["method"], e["name"]): (e["num_requests"], e["num_failures"]) for e in entries},
             sum(e["num_none_requests"] for e in entries),
         )
 
+    def finished(
+        self,
+        process: Process,
+        *scrapers: Scraper,
+        locust: str = "stats",
+        shop: demo_shop.ShopProcess | None = None,
+        **more: Any,
+    ) -> Outcome:
+        """Wait for the end of a process, its children and its scrapers, and return the outcome.
 
-def free_ports(count: int) -> int:
-    """Return the first of some free ports in a row."""
-    while True:
-        first = free_port()
-        try:
-            for port in range(first + 1, first + count):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return first
+        Args:
+            process: The process; a master's workers are waited for by the caller.
+            scrapers: The first one has the last page of the outcome.
+            locust: Name of the `--json-file`.
+            shop: Shop whose count is part of the outcome, once it has answered everything.
+            more: Other results.
+        """
+        code = process.wait()
+        wait_until(lambda: not process.children(), "its children have ended")
+        for scraper in scrapers:
+            scraper.wait_until_gone()
+        totals, untimed = self.totals(locust)
+        more = {"ended": process.ended, **({"pages": scrapers[0].pages} if scrapers else {}), **more}
+        return Outcome(
+            code=code,
+            log=process.log,
+            metrics=scrapers[0].last if scrapers else None,
+            locust=totals,
+            untimed=untimed,
+            shop=settled(shop) if shop is not None else 0,
+            more=more,
+        )
 
 
 def logged_at(log: str, text: str) -> float:
@@ -268,10 +303,31 @@ def logged_at(log: str, text: str) -> float:
 
 
 def settled(shop: demo_shop.ShopProcess) -> int:
-    """Return what the shop has counted, once it has nothing more to answer."""
+    """Wait until the shop has answered everything, and return its count of requests."""
     wait_until(lambda: shop.stats()["in_flight"] == 0, "the shop is done")
     count: int = shop.stats()["total"]
     return count
+
+
+def findings(script: Path, *arguments: Path) -> dict[str, Any]:
+    """Run a script in a process of its own, and return the JSON that it prints."""
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
+    output = subprocess.run(
+        [sys.executable, script, *arguments], check=True, stdout=subprocess.PIPE, timeout=170, env=environment
+    ).stdout
+    result: dict[str, Any] = json.loads(output)
+    return result
+
+
+def commands_with(folder: Path) -> list[str]:
+    """Return the command lines of all processes that have the path of a folder in them."""
+    commands = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            commands.append(process.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:
+            continue  # ended meanwhile
+    return [command for command in commands if str(folder) in command]
 
 
 def load(host: str, *, file: Path | str = QUICK, users: int = QUICK_USERS, run_time: str = "4s") -> list[str]:
@@ -280,6 +336,11 @@ def load(host: str, *, file: Path | str = QUICK, users: int = QUICK_USERS, run_t
         *("-f", str(file), "--headless", "--host", host, "-u", str(users), "-r", "100", "-t", run_time),
         *("--only-summary", "--json-file", "stats", "--slow-request", "200ms"),
     ]
+
+
+def with_web_ui(host: str, web_port: int, file: Path | str = CALM) -> list[str]:
+    """Return the arguments of a run that the web UI starts."""
+    return ["-f", str(file), "--host", host, "--web-host", "127.0.0.1", "--web-port", str(web_port)]
 
 
 def forking(processes: int = 2) -> list[str]:
@@ -296,9 +357,9 @@ class Distributed:
 
     Args:
         load: Arguments of the master, besides those that make it one.
-        everywhere: Arguments of the workers too.
+        everywhere: Arguments of master and workers.
         env: Environment variables of the workers.
-        command: What they are started with.
+        command: Command that starts each of them.
     """
 
     def __init__(
@@ -326,7 +387,7 @@ class Distributed:
             self.add_worker()
 
     def add_worker(self) -> Process:
-        """Start one more."""
+        """Start another worker."""
         worker = self._stage.start(
             *(*self._command, "-f", self._file, "--worker", "--master-host", "127.0.0.1"),
             *("--master-port", str(self._bind), *self._everywhere),
@@ -337,12 +398,12 @@ class Distributed:
         return worker
 
     def complete(self) -> Self:
-        """Return it once all workers are there."""
+        """Wait until all workers are connected."""
         self.master.wait_for_log(f"{len(self.workers)} workers connected")
         return self
 
     def wait(self) -> int:
-        """Return the master's exit code, once it and all workers have ended."""
+        """Wait for the end of master and workers, and return the master's exit code."""
         code = self.master.wait()
         for worker in self.workers:
             worker.wait()
@@ -350,13 +411,13 @@ class Distributed:
 
 
 class WebUI:
-    """Locust's web UI, and what its buttons do."""
+    """Locust's web UI and its buttons."""
 
     def __init__(self, port: int) -> None:
         self._url = f"http://127.0.0.1:{port}"
 
     def wait(self) -> None:
-        """Return when it is there."""
+        """Wait until it answers."""
         wait_until(self._is_there, "the web UI")
 
     def start(self, users: int = QUICK_USERS) -> None:
@@ -382,7 +443,7 @@ class WebUI:
             fetch(f"{self._url}/{path}")  # as earlier Locusts have it
 
     def totals(self) -> Totals:
-        """Return what the table shows."""
+        """Return the table's counts."""
         entries = json.loads(fetch(f"{self._url}/stats/requests"))["stats"]
         return {
             (e["method"], e["name"]): (e["num_requests"], e["num_failures"])
@@ -391,7 +452,10 @@ class WebUI:
         }
 
     def settled_totals(self) -> Totals:
-        """Return what the table shows once it does not change any more; it is up to 2 s old, workers' reports 3 s."""
+        """Wait until the table's counts stay the same for 6 s, and return them.
+
+        The table is up to 2 s old, and workers report every 3 s.
+        """
         before, same = self.totals(), 0
         while same < 6:
             time.sleep(1)
@@ -412,17 +476,28 @@ Scenario = Callable[[Stage], Outcome]
 
 
 def played(*scenarios: Scenario) -> pytest.MarkDecorator:
-    """Have a test called once with the `outcome` of each scenario."""
+    """Parametrize a test with the `outcome` of each scenario."""
     return pytest.mark.parametrize(
         "outcome", scenarios, ids=[getattr(scenario, "__name__", None) for scenario in scenarios], indirect=True
     )
 
 
+def in_modes(play: Callable[..., Outcome], *modes: str) -> tuple[Scenario, ...]:
+    """Return a scenario for each mode, by default for all three; see `Stage.run_in`."""
+    scenarios = []
+    for mode in modes or ("local", "forked", "distributed"):
+        scenario: Any = functools.partial(play, mode=mode)
+        scenario.__name__ = f"{play.__name__.strip('_')}_{mode}"
+        scenarios.append(scenario)
+    return tuple(scenarios)
+
+
 class Stages:
-    """Plays scenarios, several at a time, in the order in which they are asked for.
+    """Plays scenarios in order, several at a time.
 
     Args:
         folder: Makes a new folder for a name.
+        at_once: Scenarios at a time.
     """
 
     def __init__(self, folder: Callable[[str], Path], at_once: int = 4) -> None:
@@ -431,7 +506,7 @@ class Stages:
         self._results: dict[Scenario, Any] = {}
 
     def play(self, scenarios: Sequence[Scenario]) -> Iterator[Self]:
-        """Begin to play; whoever iterates ends it."""
+        """Begin to play; the end of the iteration ends the scenarios."""
         queue = gevent.spawn(self._enqueue, scenarios)
         self._results = {scenario: gevent.event.AsyncResult() for scenario in scenarios}
         try:
@@ -441,7 +516,7 @@ class Stages:
             self._pool.kill()
 
     def of(self, scenario: Scenario) -> Outcome:
-        """Return the outcome of a scenario, once it is over; what it raised is raised here."""
+        """Wait for the end of a scenario and return its outcome, or raise its exception."""
         outcome: Outcome | Exception = self._results[scenario].get()
         if isinstance(outcome, Exception):
             raise outcome

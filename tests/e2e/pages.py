@@ -1,4 +1,4 @@
-"""Pages of `/metrics`: how the tests fetch, scrape and read them."""
+"""Pages of `/metrics`: functions that fetch, scrape and read them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
 DEADLINE_S = 60.0
-"""For anything to happen that takes two seconds on an idle machine."""
+"""Limit for events that take two seconds on an idle machine."""
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -26,7 +26,7 @@ Totals = dict[tuple[str, str], tuple[int, int]]
 
 
 class Metrics:
-    """One page of `/metrics`, parsed by somebody else's parser."""
+    """One page of `/metrics`, parsed by prometheus_client."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -39,16 +39,16 @@ class Metrics:
     def by(self, name: str, /, *labels: str, **matching: str) -> dict[tuple[str, ...], float]:
         """Return the sums of a metric by labels; an absent label is the empty text."""
         sums: dict[tuple[str, ...], float] = {}
-        for sample, found, value in self.samples:
-            if sample == name and all(found.get(key, "") == wanted for key, wanted in matching.items()):
-                key = tuple(found.get(label, "") for label in labels)
+        for metric, values, value in self.samples:
+            if metric == name and all(values.get(key, "") == wanted for key, wanted in matching.items()):
+                key = tuple(values.get(label, "") for label in labels)
                 sums[key] = sums.get(key, 0) + value
         return sums
 
     def value(self, name: str, /, **matching: str) -> float:
-        """Return the sum of a metric's samples, of which there must be one."""
+        """Return the sum of a metric's samples, which must have at least one."""
         sums = self.by(name, **matching)
-        assert sums, f"{name} {matching} is not there"
+        assert sums, f"{name} {matching} is missing"
         return sums[()]
 
     @property
@@ -84,6 +84,15 @@ def total(totals: Totals) -> int:
     return sum(requests for requests, _ in totals.values())
 
 
+def summed(parts: Iterable[Totals]) -> Totals:
+    """Return the sums of several totals."""
+    result: Totals = {}
+    for key, (requests, failures) in (item for part in parts for item in part.items()):
+        before = result.get(key, (0, 0))
+        result[key] = (before[0] + requests, before[1] + failures)
+    return result
+
+
 def fetch(
     url: str, headers: Mapping[str, str] | None = None, *, form: Mapping[str, str] | None = None, ca: Path | None = None
 ) -> str:
@@ -104,10 +113,10 @@ def fetch(
 
 
 def wait_until(condition: Callable[[], object], what: str, timeout_s: float = DEADLINE_S) -> None:
-    """Return when the condition holds.
+    """Wait until the condition holds.
 
     Raises:
-        AssertionError: It does not in time.
+        AssertionError: It does not hold in time.
     """
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -119,13 +128,14 @@ class Scraper:
     """Scrapes like Prometheus: at fixed times, with its header, until the endpoint is gone.
 
     Args:
-        folder: For the pages.
-        intervals_s: Seconds from scrape to scrape, taken in turn.
-        count: How many scrapes; 0 for no limit.
-        told_timeout_s: What it tells as its scrape timeout, by default the longest interval.
+        folder: Folder of the pages.
+        intervals_s: Seconds from scrape to scrape, used in turn.
+        count: Number of scrapes; 0 for no limit.
+        told_timeout_s: Scrape timeout in the header, by default the longest interval.
         password: User and password with a colon between, for basic auth.
-        ca: Certificate to trust, which makes it https.
-        patience_s: Seconds without an answer after which the endpoint is taken to be gone.
+        ca: Certificate to trust; the URL is https then.
+        agent: User agent, by which the endpoint distinguishes scrapers.
+        patience_s: Seconds without an answer after which the endpoint counts as gone.
     """
 
     def __init__(
@@ -170,34 +180,34 @@ class Scraper:
 
     @property
     def times(self) -> list[float]:
-        """When it got each of them, in Unix time."""
+        """Unix time of each page."""
         return [path.stat().st_mtime for path in sorted(self._folder.glob("0*"))]
 
     @property
     def last(self) -> Metrics:
         """The last page."""
         pages = self.pages
-        assert pages, f"{self.url} was never there"
+        assert pages, f"{self.url} was never scraped"
         return Metrics(pages[-1])
 
     def wait_for(self, condition: Callable[[Metrics], object], what: str) -> Metrics:
-        """Return the first page, from the latest one on, that satisfies the condition."""
+        """Wait for a page that satisfies the condition, beginning with the latest one, and return it."""
         deadline = time.monotonic() + DEADLINE_S
-        seen = max(len(self.pages) - 1, 0)
+        checked = max(len(self.pages) - 1, 0)
         while True:
             pages = self.pages
-            for page in pages[seen:]:
+            for page in pages[checked:]:
                 if condition(metrics := Metrics(page)):
                     return metrics
-            seen = len(pages)
+            checked = len(pages)
             assert time.monotonic() < deadline, f"{self.url}: not within {DEADLINE_S:g} s: {what}"
             time.sleep(0.1)
 
     def wait_until_gone(self) -> None:
-        """Return when it has found that the endpoint is gone."""
+        """Wait until the endpoint is gone."""
         self._process.wait(DEADLINE_S)
 
     def stop(self) -> None:
-        """Scrape no more."""
+        """Stop scraping."""
         self._process.kill()
         self._process.wait()

@@ -1,9 +1,9 @@
-"""A scraper in a process of its own, so that nothing the tests do delays it: `scraper.py FOLDER JSON`.
+"""A scraper in a process of its own, so that the tests do not delay it: `scraper.py FOLDER JSON`.
 
-It scrapes at fixed times until the endpoint is gone, each page into a file of the folder: 000000, 000001 ...
-The JSON has `url`, `headers`, `intervals_s` (taken in turn), `count` (0: no limit), `ca` (a file, or empty), and
-`patience_s`: seconds without an answer after which the endpoint is taken to be gone.
-Only the standard library is imported.
+It scrapes at fixed times until the endpoint is gone, and writes each page into a file of the folder: 000000, 000001 ...
+The JSON has `url`, `headers`, `intervals_s` (used in turn), `count` (0: no limit), `ca` (a file, or empty), and
+`patience_s`: seconds without an answer after which the endpoint counts as gone.
+It imports the standard library only.
 """
 
 import http.client
@@ -17,7 +17,7 @@ from typing import Any
 
 
 def main(folder: Path, how: dict[str, Any]) -> None:
-    """Scrape until the endpoint has been there and is gone."""
+    """Scrape until the endpoint is gone after at least one page."""
     intervals = itertools.cycle(how["intervals_s"])
     pages = 0
     due = answered = time.monotonic()

@@ -1,21 +1,25 @@
-"""`locust-otel check` on real runs: each source says what the process said itself, and the steps for CI work."""
+"""`locust-otel check` on real runs: every source gives the verdict of the run's process, and the CI step works."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.backends.needed import need
 from tests.backends.servers import Prometheus, VictoriaMetrics
 from tests.e2e.harness import BIN, EXAMPLES, Outcome, Scenario, Stage, played
+from tests.e2e.slo import SLOW_SHOP, exit_code, tables
 
 pytestmark = [pytest.mark.usefixtures("backends"), pytest.mark.slow]
 
 STEP = Path(__file__).parents[2] / "deploy" / "ci" / "check.sh"
-SLO = EXAMPLES / "slo.yaml"
+LIMITS = {"2000ms": "5s", "500ms": "3s"}
+"""Latencies of the example's objectives, and those used here: a busy machine meets them too."""
+
 ERRORS = "errors:ratio=0.2"
 USERS = ("-u", "60", "-r", "60")
 
@@ -27,7 +31,7 @@ warmup: 4s  # the start of many processes at once keeps a generator busy
 min_requests: 30
 objectives:
   availability: {sli: success, target: 99%}
-  latency-p95: {sli: latency, target: 95%, within: 2s}
+  latency-p95: {sli: latency, target: 95%, within: 5s}
 """
 
 
@@ -40,7 +44,7 @@ def backends() -> None:
 def _check(stage: Stage, name: str, *source: str) -> tuple[int, dict[str, str]]:
     """Return the exit code of a check, and the status of each objective."""
     process = stage.start(
-        *("locust-otel", "check", "--slo", str(SLO), *source, "--format", "json", "--output", f"{name}.verdict"),
+        *("locust-otel", "check", "--slo", "slo.yaml", *source, "--format", "json", "--output", f"{name}.verdict"),
         name=f"check-{name}",
         env={"no_proxy": "127.0.0.1"},
     )
@@ -49,13 +53,17 @@ def _check(stage: Stage, name: str, *source: str) -> tuple[int, dict[str, str]]:
     assert written.exists(), process.log
     report = json.loads(written.read_text())
     assert report["exit_code"] == code
-    return code, {each["name"]: each["status"] for each in report["objectives"]}
+    return code, {objective["name"]: objective["status"] for objective in report["objectives"]}
 
 
-def _run(name: str, *faults: str, arguments: tuple[str, ...] = ("--slo", str(SLO))) -> Scenario:
-    """Return a scenario: one run that is scraped and pushed, and then checked by all there is of it."""
+def _run(name: str, *faults: str, arguments: tuple[str, ...] = ("--slo", "slo.yaml")) -> Scenario:
+    """Return a scenario: one run that is scraped and pushed, and then checked by every source."""
 
     def scenario(stage: Stage) -> Outcome:
+        slo = (EXAMPLES / "slo.yaml").read_text()
+        for limit, other in LIMITS.items():
+            slo = slo.replace(limit, other)
+        (stage.folder / "slo.yaml").write_text(slo)
         shop = stage.shop(*faults)
         with Prometheus(slots=1) as prometheus, VictoriaMetrics() as victoria:
             run_id = "nightly"
@@ -88,21 +96,37 @@ def _run(name: str, *faults: str, arguments: tuple[str, ...] = ("--slo", str(SLO
     return scenario
 
 
-healthy = _run("healthy")
-failing = _run("failing", ERRORS)
-without_slo = _run("without_slo", ERRORS, arguments=("--slow-request", "2s"))
+healthy = _run("healthy", SLOW_SHOP)
+failing = _run("failing", SLOW_SHOP, ERRORS)
+without_slo = _run("without_slo", ERRORS, arguments=("--slow-request", "5s"))
 
 EXPECTED = {"healthy": (0, "met"), "failing": (3, "missed")}
 
 
+def _objectives(outcome: Outcome, source: str) -> dict[str, dict[str, Any]]:
+    """Return the objectives in the report on a source, by name."""
+    return {objective["name"]: objective for objective in outcome.more["reports"][source]["objectives"]}
+
+
 @played(healthy, failing)
-def test_all_sources_say_what_the_process_said(outcome: Outcome, request: pytest.FixtureRequest) -> None:
-    """The two files and the two stores decide as the run itself did; an unknown run is no data."""
+def test_all_sources_give_the_verdict_of_the_process(outcome: Outcome, request: pytest.FixtureRequest) -> None:
+    """The files and the stores give the verdict of the process; an unknown run has no data.
+
+    Only the process and the stores know when the generator was late: then a missed objective can be invalid for them.
+    """
     code, availability = EXPECTED[request.node.callspec.id]
-    assert outcome.code == code, outcome.log[-3000:]
     statuses = {"availability": availability, "latency-p95": "met", "latency-mean": "met"}
+    (table,) = tables(outcome.log)
+    own = {name: row.status for name, row in table.items()}
+    if own["availability"] == "invalid":
+        assert "generator saturated" in outcome.log
+        assert {**own, "availability": "missed"} == statuses
+    else:
+        assert own == statuses, outcome.log[-3000:]
+    assert outcome.code == exit_code(outcome.log)
     assert outcome.more["checks"] == {
-        **dict.fromkeys(("csv", "json", "scraped", "pushed"), (code, statuses)),
+        **dict.fromkeys(("csv", "json"), (code, statuses)),
+        **dict.fromkeys(("scraped", "pushed"), (outcome.code, own)),
         "unknown": (4, dict.fromkeys(statuses, "undecided")),
     }
 
@@ -112,11 +136,11 @@ def test_prometheus_has_the_counts_of_the_verdict(outcome: Outcome) -> None:
     """The good and bad requests of both stores are those of the run's own counters."""
     own = {(labels["slo"], labels["outcome"]): value for labels, value in outcome.more["counted"]}
     for store in ("scraped", "pushed"):
-        objectives = {each["name"]: each for each in outcome.more["reports"][store]["objectives"]}
+        objectives = _objectives(outcome, store)
         for name in ("availability", "latency-p95"):
-            found = objectives[name]
-            assert (found["good"], found["bad"]) == (own[name, "good"], own[name, "bad"]), store
-            assert found["requests"] >= 100
+            objective = objectives[name]
+            assert (objective["good"], objective["bad"]) == (own[name, "good"], own[name, "bad"]), store
+            assert objective["requests"] >= 100
         assert objectives["latency-mean"]["mean_s"] > 0
         # About 14 s of 30 minutes are judged.
         spent = objectives["availability"]["budget_spent"]
@@ -126,17 +150,17 @@ def test_prometheus_has_the_counts_of_the_verdict(outcome: Outcome) -> None:
 
 @played(healthy, failing)
 def test_the_csv_is_decided_as_by_hand(outcome: Outcome) -> None:
-    """95 % within 2,000 ms, 1 % failures and a mean of 500 ms are decided as from the last line of the file."""
+    """95 % within 5,000 ms, 1 % failures and a mean of 3,000 ms are decided as from the last line of the file."""
     header, *_, last = (line.split(",") for line in outcome.more["table"])
     row = dict(zip(header, last, strict=True))
     assert row["Name"] == "Aggregated"
     by_hand = {
         "availability": int(row["Failure Count"]) * 100 <= int(row["Request Count"]),
-        "latency-p95": int(row["95%"]) <= 2000,
-        "latency-mean": float(row["Average Response Time"]) <= 500,
+        "latency-p95": int(row["95%"]) <= 5000,
+        "latency-mean": float(row["Average Response Time"]) <= 3000,
     }
-    objectives = {each["name"]: each for each in outcome.more["reports"]["csv"]["objectives"]}
-    assert {name: each["status"] == "met" for name, each in objectives.items()} == by_hand
+    objectives = _objectives(outcome, "csv")
+    assert {name: objective["status"] == "met" for name, objective in objectives.items()} == by_hand
     assert objectives["availability"]["bad"] == int(row["Failure Count"])
     assert objectives["latency-mean"]["mean_s"] == pytest.approx(float(row["Average Response Time"]) / 1000)
 
@@ -148,9 +172,7 @@ def test_a_run_without_an_slo_file(outcome: Outcome) -> None:
     assert outcome.code == 1, outcome.log[-2000:]  # Locust's own, for failed requests
     for store in ("scraped", "pushed"):
         assert checks[store] == checks["json"] == (3, checks["csv"][1])
-        report, by_locust = (
-            {each["name"]: each for each in outcome.more["reports"][key]["objectives"]} for key in (store, "json")
-        )
+        report, by_locust = _objectives(outcome, store), _objectives(outcome, "json")
         for name in ("availability", "latency-p95"):
             assert [report[name][key] for key in ("good", "bad")] == [by_locust[name][key] for key in ("good", "bad")]
         assert report["latency-mean"]["mean_s"] == pytest.approx(by_locust["latency-mean"]["mean_s"])
@@ -159,7 +181,7 @@ def test_a_run_without_an_slo_file(outcome: Outcome) -> None:
 
 def _step(name: str, *faults: str) -> Scenario:
     def scenario(stage: Stage) -> Outcome:
-        shop = stage.shop(*faults)
+        shop = stage.shop(SLOW_SHOP, *faults)
         (stage.folder / "slo.yaml").write_text(SMALL_SLO)
         process = stage.start(
             *("/bin/sh", STEP, "slo.yaml", "results", "-f", EXAMPLES / "webshop.py"),
@@ -167,9 +189,9 @@ def _step(name: str, *faults: str) -> Scenario:
             env={"PATH": f"{BIN}:{os.environ['PATH']}"},
         )
         code = process.wait()
-        found = sorted(path.name for path in (stage.folder / "results").iterdir())
-        junit = (stage.folder / "results" / "junit.xml").read_text()
-        return Outcome(code=code, log=process.log, more={"found": found, "junit": junit})
+        results = stage.folder / "results"
+        names = {path.name for path in results.iterdir()}
+        return Outcome(code=code, log=process.log, more={"names": names, "junit": (results / "junit.xml").read_text()})
 
     scenario.__name__ = name
     return scenario
@@ -181,13 +203,13 @@ step_failing = _step("step_failing", ERRORS)
 
 @played(step_healthy, step_failing)
 def test_the_step_for_any_ci(outcome: Outcome, request: pytest.FixtureRequest) -> None:
-    """It ends with the verdict, and leaves the results."""
-    is_met = request.node.callspec.id == "step_healthy"
-    code = 0 if is_met else 3
-    assert outcome.code == code, outcome.log[-3000:]
-    assert f"Shutting down (exit code {outcome.code})" in outcome.log  # the run's own verdict
-    found = outcome.more["found"]
-    assert {"junit.xml", "report.html"} <= set(found)
-    assert any(name.endswith(".jsonl.gz") for name in found)
-    assert ("<failure" in outcome.more["junit"]) is not is_met
-    assert f"exit code {code})" in outcome.log.splitlines()[-1]
+    """It ends with the verdict of the run, and leaves the results."""
+    elements = {0: set()} if request.node.callspec.id == "step_healthy" else {3: {"<failure"}, 5: {"<error"}}
+    assert outcome.code in elements, outcome.log[-3000:]  # 5: the generator was late
+    assert f"Shutting down (exit code {outcome.code})" in outcome.log
+    assert {"junit.xml", "report.html"} <= outcome.more["names"]
+    assert any(name.endswith(".jsonl.gz") for name in outcome.more["names"])
+    assert {name for name in ("<failure", "<error") if name in outcome.more["junit"]} == elements[outcome.code]
+    *_, verdict, report = outcome.log.splitlines()
+    assert f"exit code {outcome.code})" in verdict
+    assert report.endswith("report.html")

@@ -1,4 +1,4 @@
-"""One exporter beside each Locust process that should have one, and no longer: signals, kills, forks, run after run."""
+"""One exporter beside each Locust process that should have one, for its lifetime: signals, kills, forks, many runs."""
 
 from __future__ import annotations
 
@@ -21,53 +21,57 @@ from tests.e2e.exporters import (
     title,
     titled,
     totals_of,
-    verdict,
 )
-from tests.e2e.harness import CALM, LOCUSTFILES, QUICK, Account, Outcome, Scenario, Stage, WebUI, played, settled
+from tests.e2e.harness import (
+    CALM,
+    LOCUSTFILES,
+    QUICK,
+    Account,
+    Outcome,
+    Scenario,
+    Stage,
+    WebUI,
+    played,
+    settled,
+    with_web_ui,
+)
 from tests.e2e.pages import Metrics, Totals, total, wait_until
-from tests.e2e.slo import write_slo
+from tests.e2e.slo import exit_code, write_slo
 from tests.faults.bench import wait_for
 
 SINK = Path(__file__).parents[1] / "faults" / "sink.py"
 PATH = {"PYTHONPATH": os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(Path(__file__).parents[2]))))}
 
-# Signals, to Locust alone and to its whole group.
+# Signals, to Locust alone and to its process group.
 
 
 def signalled(number: signal.Signals, *, to_group: bool, mode: str = "local") -> Scenario:
-    """Return a scenario that ends a run by a signal, when its users are done."""
+    """Return a scenario that ends a run by a signal, when its users are idle."""
 
     def scenario(stage: Stage) -> Outcome:
         slo = ("--slo", str(write_slo(stage.folder)))
         run = Watched(stage, *slo, mode=mode, file=CALM, users=5, interval_s=0.5, busy_s=3)
         run.until_idle()
         run.process.send_to_group(number) if to_group else run.process.send(number)
-        return run.end(signalled=time.time())
+        return run.end()
 
     scenario.__name__ = f"{number.name.lower()}_{'to_group' if to_group else 'alone'}_{mode}"
     return scenario
 
 
-SIGNALLED = (
-    signalled(signal.SIGTERM, to_group=False),
-    signalled(signal.SIGTERM, to_group=True),
-    signalled(signal.SIGINT, to_group=False),
-    signalled(signal.SIGINT, to_group=True),
+@played(
+    *(signalled(number, to_group=to_group) for number in (signal.SIGTERM, signal.SIGINT) for to_group in (False, True)),
     signalled(signal.SIGTERM, to_group=False, mode="forked"),
     signalled(signal.SIGINT, to_group=True, mode="forked"),
 )
-
-
-@played(*SIGNALLED)
-def test_a_signal_ends_a_run_with_everything_told(outcome: Outcome) -> None:
-    """The exporter takes no notice of it: every total is there, the verdict decides the code, nothing is left."""
-    assert total(outcome.locust) > 50
-    assert outcome.last.totals == outcome.locust
-    assert outcome.shop == total(outcome.locust)
+def test_a_run_that_a_signal_ends_is_complete(outcome: Outcome) -> None:
+    """The exporter ignores the signal: every total is there, the verdict decides the code, no process is left."""
     everything = total(outcome.locust)
+    assert outcome.shop == everything > 50
+    assert outcome.last.totals == outcome.locust
     assert outcome.account == Account(everything, 0, everything, everything)
     assert outcome.last.value("locust_run_active") == 0
-    assert outcome.code == verdict(outcome.log)
+    assert outcome.code == exit_code(outcome.log)
     assert "Traceback" not in outcome.log
 
 
@@ -84,17 +88,14 @@ def _lost(stage: Stage, mode: str, file: Path = QUICK) -> Outcome:
     run = Watched(stage, *recorded, *otlp, mode=mode, file=file, busy_s=2, interval_s=1, patience_s=0, env=PATH)
     run.until_idle()
     run.process.send(signal.SIGKILL)
-    killed = time.time()
     run.process.wait()
     wait_until(lambda: not exporters(run.process), "the exporter has ended", timeout_s=30)
-    gone_s = time.time() - killed
     run.scraper.wait_until_gone()
     return Outcome(
         log=run.process.log,
         metrics=run.scraper.last,
         shop=run.shop.stats()["total"],
         more={
-            "gone_s": gone_s,
             "records": records(stage.folder),
             "taken": json.loads((stage.folder / "taken.json").read_text()),
             "pages": run.scraper.pages,
@@ -108,12 +109,12 @@ def lost(stage: Stage) -> Outcome:
 
 
 def lost_master(stage: Stage) -> Outcome:
-    """A master is killed; its forked workers stay for as long as Locust has them."""
+    """A master is killed; its forked workers live on until Locust ends them."""
     return _lost(stage, "forked")
 
 
 def lost_with_children(stage: Stage) -> Outcome:
-    """A local process is killed; children that its tasks have forked live on."""
+    """A local process is killed; the children of its tasks live on."""
     return _lost(stage, "local", LOCUSTFILES / "forked.py")
 
 
@@ -121,8 +122,8 @@ LOST_RUNS: tuple[Scenario, ...] = (lost, lost_master, lost_with_children)
 
 
 @played(*LOST_RUNS)
-def test_a_run_whose_locust_was_killed_is_shown_as_lost(outcome: Outcome) -> None:
-    """The last scrape says so, has every request of the shop, and no counter has fallen."""
+def test_a_run_whose_locust_was_killed_is_lost(outcome: Outcome) -> None:
+    """The last scrape has the state and every request of the shop, no counter has fallen, and the exporter ends."""
     page: Metrics = outcome.last
     assert page.by("locust_run_state", "state")["lost",] == 1
     assert sum(page.by("locust_run_state").values()) == 1
@@ -134,7 +135,7 @@ def test_a_run_whose_locust_was_killed_is_shown_as_lost(outcome: Outcome) -> Non
 
 @played(*LOST_RUNS)
 def test_a_run_whose_locust_was_killed_is_recorded_and_pushed(outcome: Outcome) -> None:
-    """The record has its end and every request, and so has the sink."""
+    """The record has an end and every request, and the sink has every request."""
     (record,) = outcome.more["records"]
     assert record.is_complete
     assert record.intervals[-1].state == "lost"
@@ -142,71 +143,54 @@ def test_a_run_whose_locust_was_killed_is_recorded_and_pushed(outcome: Outcome) 
     assert outcome.more["taken"]["requests"] == outcome.last.requests
 
 
-@played(*LOST_RUNS)
-def test_an_exporter_whose_locust_was_killed_ends(outcome: Outcome) -> None:
-    """It is gone in less than thirty seconds: in a scrape interval or two, where everybody has come."""
-    assert outcome.more["gone_s"] < 10
-
-
 # Forks.
 
 
 def forks(stage: Stage) -> Outcome:
-    """A task leaves children behind, which live longer than Locust."""
-    run = Watched(
-        stage,
-        file=LOCUSTFILES / "forked.py",
-        users=USERS + 1,
-        busy_s=3,
-        run_time_s=8,
-        env=PATH,
-    )
-    code = run.process.wait()
-    ended = time.time()
-    wait_until(lambda: not exporters(run.process), "the exporter has ended")
-    gone_s = time.time() - ended
+    """A task forks children that live 40 s, longer than Locust."""
+    run = Watched(stage, file=LOCUSTFILES / "forked.py", users=USERS + 1, busy_s=3, run_time_s=8, env=PATH)
+    run.process.wait()
+    wait_until(lambda: not exporters(run.process), "the exporter has ended", timeout_s=20)
     children = dict(line.split() for line in (stage.folder / "children.txt").read_text().splitlines())
     alive = {kind for kind, pid in children.items() if int(pid) in run.process.children()}
     time.sleep(0.3)
     run.scraper.stop()
+    locust, untimed = stage.totals()
     return Outcome(
-        code=code,
+        code=run.process.wait(),
         log=run.process.log,
         metrics=run.scraper.last,
-        locust=stage.totals()[0],
-        untimed=stage.totals()[1],
+        locust=locust,
+        untimed=untimed,
         shop=settled(run.shop),
-        more={"gone_s": gone_s, "kinds": set(children), "alive": alive, "pages": run.scraper.pages},
+        more={"kinds": set(children), "alive": alive, "pages": run.scraper.pages},
     )
 
 
 @played(forks)
 def test_children_of_tasks_hold_no_exporter(outcome: Outcome) -> None:
-    """The exporter ends with Locust, though two of the children it has never seen still live."""
+    """The exporter ends while children are alive that inherited its connection from Locust."""
     assert outcome.more["kinds"] == {"still", "program", "running"}
     assert outcome.more["alive"] >= {"still", "program"}
-    assert outcome.more["gone_s"] < 1
 
 
 @played(forks)
 def test_children_of_tasks_report_nothing(outcome: Outcome) -> None:
-    """Nothing that a child counts, or says, reaches the exporter: all totals are those of Locust, once."""
+    """The exporter gets no counts and no messages of children: all totals are those of Locust."""
     assert_complete(outcome)
     assert falls(outcome.more["pages"]) == []
     assert outcome.last.value("locust_otel_exporter_restarts_total") == 0
     assert outcome.code == 1  # some requests fail on purpose
 
 
-# Runs one after the other.
+# Several runs of one process.
 
 
 def web_ui(stage: Stage) -> Outcome:
     """The web UI starts and stops three runs."""
     shop, port, web = stage.shop(), free_port(), free_port()
-    process = stage.start(
-        *("locust-otel", "run", "-f", CALM, "--host", shop.url, "--web-host", "127.0.0.1", "--web-port", str(web)),
-        *("--stop-timeout", "5", "--prometheus-port", str(port), "--run-id", "ui"),
-    )
+    flags = ("--stop-timeout", "5", "--prometheus-port", str(port), "--run-id", "ui")
+    process = stage.run(*with_web_ui(shop.url, web), *flags)
     scraper, ui = stage.scrape(port, intervals_s=[0.5]), WebUI(web)
     ui.wait()
     before = titled(process)
@@ -220,14 +204,12 @@ def web_ui(stage: Stage) -> Outcome:
         page = scraper.wait_for(lambda page: page.requests >= total(totals), "all of it")  # noqa: B023
         runs.append((totals, page, titled(process), [title(pid) for pid in titled(process)]))
     process.send(signal.SIGTERM)
-    code = process.wait()
-    wait_until(lambda: not process.children(), "nothing is left")
-    return Outcome(code=code, log=process.log, shop=settled(shop), more={"runs": runs, "before": before})
+    return stage.finished(process, shop=shop, runs=runs, before=before)
 
 
 @played(web_ui)
 def test_one_exporter_serves_all_runs_of_the_web_ui(outcome: Outcome) -> None:
-    """It is there before the first, and has the name of each in turn; each has its own totals, and its account."""
+    """It starts before the first run and has the title of each run in turn; each run has its own totals and account."""
     runs = outcome.more["runs"]
     assert len(outcome.more["before"]) == 1
     assert [page.totals for _, page, _, _ in runs] == [totals for totals, _, _, _ in runs]
@@ -246,71 +228,52 @@ def single_user(stage: Stage) -> Outcome:
     process = stage.start("python", LOCUSTFILES / "single.py", "--host", shop.url, "--prometheus-port", str(port))
     scraper = stage.scrape(port, intervals_s=[0.3])
     scraper.wait_for(lambda page: page.requests == 20, "all requests")
-    beside = [title(pid) for pid in titled(process)]
-    code = process.wait()
-    ended = time.time()
-    wait_until(lambda: not process.children(), "nothing is left")
-    scraper.wait_until_gone()
-    return Outcome(
-        code=code,
-        log=process.log,
-        metrics=scraper.last,
-        shop=settled(shop),
-        more={"beside": beside, "gone_s": time.time() - ended},
-    )
+    return stage.finished(process, scraper, shop=shop, beside=[title(pid) for pid in titled(process)])
 
 
 @played(single_user)
 def test_the_exporter_ends_with_run_single_user(outcome: Outcome) -> None:
-    """One is beside it, its 20 requests are there, and nothing is left; without a word of a loss."""
+    """There is one beside it, the last page has its 20 requests, and no process is left."""
     (run_id,) = outcome.last.run_ids
     assert outcome.more["beside"] == [f"{TITLE} {run_id}"]
-    assert outcome.last.totals == {("GET", "/api/v1/data"): (20, 0)}
+    page = outcome.last
+    assert page.totals == {("GET", "/api/v1/data"): (20, 0)}
     assert outcome.shop == 20
+    assert "locust_otel_unreconciled_requests" not in page.names  # Locust has no table here
+    assert page.value("locust_otel_listener_errors_total") == 0
+    assert page.value("locust_run_info", locustfile="single.py") == 1
     assert outcome.code == 0
     assert "Traceback" not in outcome.log
 
 
 def four_at_once(stage: Stage) -> Outcome:
     """Four processes attach a bridge at the same time, as the workers of a test runner do; no port is given."""
-    shops = [stage.shop() for _ in range(4)]
-    names = [f"gw{number}" for number in range(4)]
-    processes = [
-        stage.start("python", LOCUSTFILES / "attached.py", shop.url, name, name=name, env={"TEST_BUSY_S": "2"})
-        for shop, name in zip(shops, names, strict=True)
-    ]
-    for process in processes:
+    shops = {f"gw{number}": stage.shop() for number in range(4)}
+    script, env = LOCUSTFILES / "attached.py", {"TEST_BUSY_S": "2"}
+    processes = {
+        name: stage.start("python", script, shop.url, name, name=name, env=env) for name, shop in shops.items()
+    }
+    for process in processes.values():
         process.wait_for_log("http://")
-    ports = [urlsplit(process.log.split()[-1]).port or 0 for process in processes]
+    ports = [urlsplit(process.log.split()[-1]).port or 0 for process in processes.values()]
     scrapers = [stage.scrape(port, intervals_s=[0.5]) for port in ports]
-    beside = [len(titled(process)) for process in processes]
-    codes = [process.wait() for process in processes]
-    for process in processes:
-        wait_until(lambda: not process.children(), "nothing is left")  # noqa: B023
-    for scraper in scrapers:
-        scraper.wait_until_gone()
-    return Outcome(
-        log="".join(process.log for process in processes),
-        more={
-            "codes": codes,
-            "ports": ports,
-            "beside": beside,
-            "pages": [scraper.last for scraper in scrapers],
-            "locust": [stage.totals(name)[0] for name in names],
-            "shops": [settled(shop) for shop in shops],
-        },
-    )
+    beside = [len(titled(process)) for process in processes.values()]
+    runs = [
+        stage.finished(process, scraper, shop=shops[name], locust=name)
+        for (name, process), scraper in zip(processes.items(), scrapers, strict=True)
+    ]
+    return Outcome(log="".join(run.log for run in runs), more={"ports": ports, "beside": beside, "runs": runs})
 
 
 @played(four_at_once)
 def test_processes_that_attach_at_the_same_time_do_not_meet(outcome: Outcome) -> None:
     """Each has an exporter, a port, a run id and totals of its own."""
-    seen = outcome.more
-    assert seen["codes"] == [0] * 4
-    assert seen["beside"] == [1] * 4
-    assert len(set(seen["ports"])) == 4
-    assert [page.run_ids for page in seen["pages"]] == [{"gw0"}, {"gw1"}, {"gw2"}, {"gw3"}]
-    assert [page.totals for page in seen["pages"]] == seen["locust"]
-    assert [total(locust) for locust in seen["locust"]] == seen["shops"]
-    assert min(seen["shops"]) > 30
+    runs = outcome.more["runs"]
+    assert outcome.more["beside"] == [1] * 4
+    assert len(set(outcome.more["ports"])) == 4
+    assert [run.last.run_ids for run in runs] == [{"gw0"}, {"gw1"}, {"gw2"}, {"gw3"}]
+    for run in runs:
+        assert run.code == 0
+        assert run.last.totals == run.locust
+        assert run.shop == total(run.locust) > 30
     assert "Traceback" not in outcome.log

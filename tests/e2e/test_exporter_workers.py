@@ -1,9 +1,10 @@
-"""Which of the processes of a run have an exporter, how large that is, and what becomes of a worker's own."""
+"""The exporters of a run: which processes have one, their memory, and the exporter of a worker."""
 
 from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 import psutil
 
@@ -16,17 +17,16 @@ from tests.e2e.harness import (
     Process,
     Stage,
     forking,
-    free_ports,
     load,
     played,
     settled,
 )
-from tests.e2e.pages import Metrics, Totals, total
+from tests.e2e.pages import Metrics, summed, total
 
 MAX_EXPORTER_BYTES = 96 * 2**20
 
 
-def _beside(*processes: Process) -> dict[str, object]:
+def _beside(*processes: Process) -> dict[str, Any]:
     """Return the exporters of each Locust process, by its id, and the bytes of each exporter."""
     pids = [pid for process in processes for pid in titled(process)]
     beside: dict[int, list[str]] = {}
@@ -35,41 +35,38 @@ def _beside(*processes: Process) -> dict[str, object]:
     return {"beside": beside, "sizes": [memory(pid) for pid in pids]}
 
 
+def _counts(stage: Stage, *more: str) -> Outcome:
+    shop, port = stage.shop(), free_port()
+    process = stage.run(*load(shop.url, run_time="6s"), *more, "--prometheus-port", str(port), "--run-id", "r")
+    stage.scrape(port).wait_for(lambda page: page.requests > 300, "300 requests")
+    return stage.finished(process, **{"expected": {process.pid: 1}, **_beside(process)})
+
+
 def counts_local(stage: Stage) -> Outcome:
     """A process that runs its own users."""
-    shop, port = stage.shop(), free_port()
-    process = stage.start(
-        "locust-otel", "run", *load(shop.url, run_time="5s"), "--prometheus-port", str(port), "--run-id", "r"
-    )
-    stage.scrape(port).wait_for(lambda page: page.requests > 300, "300 requests")
-    seen = _beside(process)
-    return Outcome(code=process.wait(), log=process.log, more={"expected": {process.pid: 1}, **seen})
+    return _counts(stage)
 
 
 def counts_forked(stage: Stage) -> Outcome:
     """Two forked workers, which have none."""
-    shop, port = stage.shop(), free_port()
-    arguments = [*load(shop.url, run_time="6s"), *forking(), "--prometheus-port", str(port), "--run-id", "r"]
-    process = stage.start("locust-otel", "run", *arguments)
-    stage.scrape(port).wait_for(lambda page: page.requests > 300, "300 requests")
-    seen = _beside(process)
-    return Outcome(code=process.wait(), log=process.log, more={"expected": {process.pid: 1}, **seen})
+    return _counts(stage, *forking())
 
 
 def counts_from_workers(stage: Stage) -> Outcome:
     """A master and two workers that export for themselves."""
-    shop, port = stage.shop(), free_ports(3)
+    shop, port = stage.shop(), free_port(3)
     flags = ["--export-from", "workers", "--prometheus-port", str(port)]
     group = Distributed(stage, *load(shop.url, run_time="6s"), "--run-id", "r", everywhere=flags)
     stage.scrape(port + 1).wait_for(lambda page: page.requests > 100, "100 requests of a worker")
-    seen = _beside(group.master, *group.workers)
-    expected = {process.pid: 1 for process in (group.master, *group.workers)}
-    return Outcome(code=group.wait(), log=group.master.log, more={"expected": expected, **seen})
+    processes = (group.master, *group.workers)
+    return stage.finished(
+        group.master, **{"expected": {process.pid: 1 for process in processes}, **_beside(*processes)}
+    )
 
 
 @played(counts_local, counts_forked, counts_from_workers)
 def test_each_locust_process_that_should_has_one_exporter(outcome: Outcome) -> None:
-    """One beside a local process and a master, none beside their workers unless they export; each has its name."""
+    """A local process and a master have one, workers only if they export; each exporter has the run in its title."""
     beside = outcome.more["beside"]
     assert {pid: len(titles) for pid, titles in beside.items()} == outcome.more["expected"]
     assert {title for titles in beside.values() for title in titles} == {f"{TITLE} r"}
@@ -77,8 +74,8 @@ def test_each_locust_process_that_should_has_one_exporter(outcome: Outcome) -> N
 
 
 def killed_beside_workers(stage: Stage) -> Outcome:
-    """Two workers export for themselves, and the exporter of each is killed in the middle of the load."""
-    shop, port = stage.shop(*SHOP_FAULTS), free_ports(3)
+    """Two workers export for themselves, and the exporter of each is killed during the load."""
+    shop, port = stage.shop(*SHOP_FAULTS), free_port(3)
     flags = ["--export-from", "workers", "--prometheus-port", str(port)]
     group = Distributed(
         stage,
@@ -94,7 +91,7 @@ def killed_beside_workers(stage: Stage) -> Outcome:
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
     for scraper in scrapers:
-        scraper.wait_for(lambda page: page.value(RESTARTS) == 1, "it is back")
+        scraper.wait_for(lambda page: page.value(RESTARTS) == 1, "a restart")
     code = group.wait()
     left = [pid for process in (group.master, *group.workers) for pid in process.children()]
     for scraper in scrapers:
@@ -110,17 +107,12 @@ def killed_beside_workers(stage: Stage) -> Outcome:
 
 @played(killed_beside_workers)
 def test_an_exporter_beside_a_worker_is_replaced_too(outcome: Outcome) -> None:
-    """What both workers' pages have adds up to Locust's totals and the shop's, and nothing has fallen."""
+    """The counts of both workers' pages add up to Locust's totals and the shop's, and no counter has fallen."""
     assert outcome.more["killed"] == 2
-    summed: Totals = {}
-    for pages in outcome.more["pages"]:
-        assert falls(pages) == []
-        for key, (requests, failures) in Metrics(pages[-1]).totals.items():
-            before = summed.get(key, (0, 0))
-            summed[key] = (before[0] + requests, before[1] + failures)
-    assert summed == outcome.locust
+    assert [falls(pages) for pages in outcome.more["pages"]] == [[], []]
+    assert summed(Metrics(pages[-1]).totals for pages in outcome.more["pages"]) == outcome.locust
     assert outcome.shop == outcome.http
-    assert total(summed) > 200
+    assert total(outcome.locust) > 200
     assert outcome.log.count("and was replaced") == 2
     assert outcome.more["left"] == []
     assert outcome.tracebacks == 0

@@ -1,11 +1,10 @@
-"""Requests lead to traces, exemplars to those requests; and an OTLP configuration that cannot be used is refused."""
+"""Requests carry traces, exemplars name these traces; and an OTLP configuration that cannot be used is refused."""
 
 from __future__ import annotations
 
 import os
 import re
 import signal
-import time
 import urllib.request
 from collections.abc import Callable
 from typing import Any
@@ -15,23 +14,23 @@ from gevent.pywsgi import WSGIServer
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.backends.servers import free_port
-from tests.e2e.harness import CALM, LOCUSTFILES, Outcome, Scenario, Stage, forking, load, played
-from tests.e2e.pages import wait_until
-from tests.e2e.test_refusals import assert_refused, sentences
+from tests.e2e.harness import LOCUSTFILES, Outcome, Scenario, Stage, forking, played
+from tests.e2e.pages import Metrics, wait_until
+from tests.e2e.test_refusals import assert_refused, sentences, short_run
 from tests.unit.otlp_sinks import HttpSink
 
 TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-(0[0-3])")
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 WANTED = 200
-"""Requests that each run has at least."""
+"""Least requests of each run."""
 
 Exemplars = set[tuple[str, str]]
-"""Trace and span."""
+"""Pairs of trace and span."""
 
 
 class Recorder:
-    """A server on loopback that answers everything and keeps the headers."""
+    """A server on loopback that answers every request with 200 and keeps the headers."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str | None, str | None]] = []
@@ -45,7 +44,7 @@ class Recorder:
         return [b"ok"]
 
     def stop(self) -> None:
-        """Answer nobody any more."""
+        """Stop the server."""
         self._server.stop(timeout=1)
 
 
@@ -58,7 +57,11 @@ def _get(port: int, accept: str) -> bytes:
     return body
 
 
-def _of_openmetrics(page: bytes) -> Exemplars:
+def _requests(port: int) -> float:
+    return Metrics(_get(port, "text/plain").decode()).requests
+
+
+def _openmetrics_exemplars(page: bytes) -> Exemplars:
     return {
         (sample.exemplar.labels["trace_id"], sample.exemplar.labels["span_id"])
         for family in text_string_to_metric_families(page.decode())  # type: ignore[no-untyped-call]
@@ -67,7 +70,7 @@ def _of_openmetrics(page: bytes) -> Exemplars:
     }
 
 
-def _of_protobuf(page: bytes) -> Exemplars:
+def _protobuf_exemplars(page: bytes) -> Exemplars:
     # A `LabelPair`, which is the name and the value, each with its tag and length; span follows trace.
     pair = rb"\x0a\x08trace_id\x12\x20([0-9a-f]{32})\x0a.\x0a\x07span_id\x12\x10([0-9a-f]{16})"
     return {(m[1].decode(), m[2].decode()) for m in re.finditer(pair, page, re.DOTALL)}
@@ -76,14 +79,14 @@ def _of_protobuf(page: bytes) -> Exemplars:
 def _run(stage: Stage, *more: str, env: dict[str, str] | None = None) -> Outcome:
     recorder, port = Recorder(), free_port()
     try:
-        process = stage.start(
-            *("locust-otel", "run", "-f", LOCUSTFILES / "traced.py", "--headless", "--host", recorder.url),
+        process = stage.run(
+            *("-f", LOCUSTFILES / "traced.py", "--headless", "--host", recorder.url),
             *("-u", "6", "-r", "100", "-t", "60s", "--only-summary", "--prometheus-port", str(port), *more),
             env=env,
         )
         wait_until(lambda: len(recorder.requests) >= WANTED or not process.is_alive, f"{WANTED} requests")
         assert process.is_alive, process.log
-        time.sleep(3.5)  # until workers have reported what they did
+        wait_until(lambda: _requests(port) >= WANTED, "reports of the workers")
         pages = {accept: _get(port, accept) for accept in (OPENMETRICS, PROTOBUF, "text/plain")}
         process.send(signal.SIGTERM)
         code = process.wait()
@@ -93,32 +96,32 @@ def _run(stage: Stage, *more: str, env: dict[str, str] | None = None) -> Outcome
 
 
 def all_sampled(stage: Stage) -> Outcome:
-    """Every trace is to be kept."""
+    """Every trace is sampled."""
     return _run(stage, "--propagate-traces", "1")
 
 
 def all_sampled_forked(stage: Stage) -> Outcome:
-    """The same where two forked workers send the requests, and the master is scraped."""
+    """The same with two forked workers; the master is scraped."""
     return _run(stage, *forking(), "--propagate-traces", "1")
 
 
 def none_sampled(stage: Stage) -> Outcome:
-    """Every request has a trace, and none is to be kept."""
+    """Every request has a trace, and none is sampled."""
     return _run(stage, "--propagate-traces", "0")
 
 
 def half_sampled(stage: Stage) -> Outcome:
-    """Half of the traces are to be kept."""
+    """Half of the traces are sampled."""
     return _run(stage, "--propagate-traces", "0.5")
 
 
 def not_asked(stage: Stage) -> Outcome:
-    """Nobody asked for traces."""
+    """A run without `--propagate-traces`."""
     return _run(stage)
 
 
 def beside_otel(stage: Stage) -> Outcome:
-    """Locust's own `--otel`, which makes traces too where its extra is installed; it has nowhere to send them."""
+    """Locust's own `--otel`, which makes traces too if its extra is installed, and has no exporter for them."""
     nowhere = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("METRICS", "LOGS")}
     return _run(stage, "--propagate-traces", "1", "--otel", env=nowhere | {"OTEL_TRACES_EXPORTER": "unknown"})
 
@@ -136,18 +139,18 @@ def _exemplars(outcome: Outcome) -> tuple[Exemplars, Exemplars]:
     """Return the exemplars of both formats that have them."""
     pages = outcome.more["pages"]
     assert b"trace_id" not in pages["text/plain"]
-    return _of_openmetrics(pages[OPENMETRICS]), _of_protobuf(pages[PROTOBUF])
+    return _openmetrics_exemplars(pages[OPENMETRICS]), _protobuf_exemplars(pages[PROTOBUF])
 
 
 def _sent(outcome: Outcome) -> Exemplars:
-    """Return trace and span of each request whose header says that they are sampled, whatever other flag it has."""
-    found = (TRACEPARENT.fullmatch(header) for _, header, _ in outcome.more["requests"])
-    return {(m[1], m[2]) for m in found if m and int(m[3], 16) & 1}
+    """Return trace and span of each request with the flag "sampled" in its header."""
+    headers = (TRACEPARENT.fullmatch(header) for _, header, _ in outcome.more["requests"])
+    return {(m[1], m[2]) for m in headers if m and int(m[3], 16) & 1}
 
 
 @played(all_sampled, all_sampled_forked, none_sampled, half_sampled, not_asked, beside_otel)
-def test_requests_are_otherwise_as_they_were(outcome: Outcome) -> None:
-    """Both clients send both of their requests, with the headers that the test gave them."""
+def test_requests_are_otherwise_unchanged(outcome: Outcome) -> None:
+    """Both clients send both of their requests, with the locustfile's own headers."""
     kinds = {(path, own) for path, _, own in outcome.more["requests"]}
     assert kinds == {("/plain", "1"), ("/plain/posted", None), ("/fast", "1"), ("/fast/posted", None)}
     assert outcome.code == 0, outcome.log
@@ -161,34 +164,33 @@ def test_each_request_has_a_sampled_trace_of_its_own(outcome: Outcome) -> None:
 
 
 @played(all_sampled, all_sampled_forked, half_sampled)
-def test_exemplars_name_traces_that_the_server_has_seen(outcome: Outcome) -> None:
+def test_exemplars_name_traces_of_requests(outcome: Outcome) -> None:
     """In OpenMetrics and in protobuf: a trace and its span, sampled, of each kind of request."""
-    seen = _sent(outcome)
     for exemplars in _exemplars(outcome):
         assert len(exemplars) >= 4
-        assert exemplars <= seen
+        assert exemplars <= _sent(outcome)
 
 
 @played(beside_otel)
-def test_exemplars_name_the_traces_that_were_sent_though_others_make_some(outcome: Outcome) -> None:
-    """Whoever has the last word on the header, each request has one, and exemplars have what it says."""
-    seen = {trace for trace, _ in _sent(outcome)}
-    assert len(seen) == len(outcome.more["requests"])
+def test_exemplars_name_traces_of_requests_beside_locusts_own(outcome: Outcome) -> None:
+    """Each request has one header, of whichever of the two, and exemplars name its trace."""
+    traces = {trace for trace, _ in _sent(outcome)}
+    assert len(traces) == len(outcome.more["requests"])
     for exemplars in _exemplars(outcome):
         assert len(exemplars) >= 4
-        assert {trace for trace, _ in exemplars} <= seen
+        assert {trace for trace, _ in exemplars} <= traces
 
 
 @played(half_sampled)
 def test_a_share_is_sampled(outcome: Outcome) -> None:
-    """With ratio 0.5 both flags come often."""
+    """With ratio 0.5 between 30 % and 70 % of the requests are sampled."""
     flags = _flags(outcome)
     assert 0.3 < flags.count("01") / len(flags) < 0.7
 
 
 @played(none_sampled)
 def test_ratio_0_samples_nothing(outcome: Outcome) -> None:
-    """Headers say that the trace is not kept, and nothing leads to one."""
+    """Every header has the flag "not sampled", and there is no exemplar."""
     assert set(_flags(outcome)) == {"00"}
     assert _exemplars(outcome) == (set(), set())
 
@@ -200,21 +202,17 @@ def test_without_the_flag_no_header_is_sent(outcome: Outcome) -> None:
     assert _exemplars(outcome) == (set(), set())
 
 
-# What cannot be used.
+# Configurations that cannot be used.
 
 SECRET = "s3cr3t-t0k3n"
 HEADERS = {"OTEL_EXPORTER_OTLP_HEADERS": f"api-key={SECRET}"}
 
 
 def refused(name: str, *more: str, **env: str) -> Scenario:
-    """Return a scenario that runs with these arguments, these variables and a secret header."""
+    """Return a scenario: a run with these arguments, these variables and a secret header."""
 
     def scenario(stage: Stage) -> Outcome:
-        shop = stage.shop()
-        arguments = load(shop.url, file=CALM, users=3, run_time="3s")
-        process = stage.start("locust-otel", "run", *arguments, *more, env=HEADERS | env)
-        code = process.wait()
-        return Outcome(code=code, log=process.log, shop=shop.stats()["total"])
+        return short_run(stage, *more, env=HEADERS | env)
 
     scenario.__name__ = name
     return scenario
@@ -252,7 +250,7 @@ REFUSALS: dict[Scenario, str] = {
     indirect=["outcome"],
 )
 def test_bad_otlp_is_refused_without_its_secrets(outcome: Outcome, slug: str) -> None:
-    """Exit code 78 before any user, one line with its slug, and no value of a header anywhere."""
+    """Exit code 78 before any user, one line with its slug, and no value of a header in the log."""
     assert_refused(outcome)
     (sentence,) = sentences(outcome)
     assert sentence.endswith(f"({slug})")
@@ -260,7 +258,7 @@ def test_bad_otlp_is_refused_without_its_secrets(outcome: Outcome, slug: str) ->
 
 
 def without_grpc(stage: Stage) -> dict[str, str]:
-    """Return variables under which no Python finds gRPC, as without the extra."""
+    """Return variables that make the import of gRPC fail, as without the extra."""
     (stage.folder / "sitecustomize.py").write_text("import sys\nsys.modules['grpc'] = None\n")
     return {"PYTHONPATH": os.pathsep.join(filter(None, [str(stage.folder), os.environ.get("PYTHONPATH")]))}
 
@@ -281,11 +279,10 @@ def test_grpc_without_its_extra_is_refused(outcome: Outcome) -> None:
 def http_without_grpc(stage: Stage) -> Outcome:
     """A push over HTTP, where gRPC is not installed."""
     with HttpSink() as sink:
-        arguments = load(stage.shop().url, file=CALM, users=3, run_time="3s")
         endpoint = ("--otlp-endpoint", sink.url.removesuffix("/v1/metrics"), "--otlp-protocol", "http/protobuf")
-        process = stage.start("locust-otel", "run", *arguments, *endpoint, env=without_grpc(stage))
-        code = process.wait()
-        return Outcome(code=code, log=process.log, more={"paths": {request.path for request in sink.received}})
+        outcome = short_run(stage, *endpoint, env=without_grpc(stage))
+        outcome.more["paths"] = {request.path for request in sink.received}
+        return outcome
 
 
 @played(http_without_grpc)
@@ -296,13 +293,13 @@ def test_http_needs_no_extra(outcome: Outcome) -> None:
 
 
 def password_in_url(stage: Stage) -> Outcome:
-    """An endpoint with a password and a token, which cannot be used."""
+    """A refused endpoint with a password and a token."""
     return refused("", "--otlp-protocol", "grpc", *_HTTP[:1], f"http://u:{SECRET}@127.0.0.1/v1?token={SECRET}")(stage)
 
 
 @played(password_in_url)
 def test_an_endpoint_is_shown_without_its_password(outcome: Outcome) -> None:
-    """The refused URL is told, and neither password nor query."""
+    """The message has the URL without password and query."""
     assert_refused(outcome)
     assert SECRET not in outcome.log
     assert sentences(outcome)

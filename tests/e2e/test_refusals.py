@@ -1,91 +1,80 @@
-"""What cannot be used is refused before the first user, in one sentence, with exit code 78."""
+"""Settings that cannot be used are refused before the first user, in one sentence, with exit code 78."""
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from collections.abc import Mapping
 
 import pytest
 
-from locust_otel.demo.shop import ShopProcess
 from tests.backends.servers import free_port
 from tests.e2e.harness import CALM, Distributed, Outcome, Scenario, Stage, forking, load, played
-from tests.e2e.pages import wait_until
 
 REFUSED = 78
 
 
-def _run(stage: Stage, *more: str) -> Outcome:
-    shop: ShopProcess = stage.shop()
+def short_run(stage: Stage, *more: str, env: Mapping[str, str] | None = None) -> Outcome:
+    """Play a run of three seconds with further arguments and variables."""
+    shop = stage.shop()
     arguments = load(shop.url, file=CALM, users=3, run_time="3s")
-    process = stage.start("locust-otel", "run", *arguments, *more)
-    code = process.wait()
-    wait_until(lambda: not process.children(), f"its children {process.children()} have ended", timeout_s=15)
-    return Outcome(code=code, log=process.log, shop=shop.stats()["total"])
+    return stage.finished(stage.run(*arguments, *more, env=env), shop=shop)
 
 
 def port_taken(stage: Stage) -> Outcome:
-    """A port that somebody else listens on."""
+    """A port that another process listens on."""
     with socket.create_server(("127.0.0.1", free_port())) as other:
-        return _run(stage, "--prometheus-port", str(other.getsockname()[1]))
+        return short_run(stage, "--prometheus-port", str(other.getsockname()[1]))
 
 
 def port_taken_forked(stage: Stage) -> Outcome:
     """The same with two forked workers."""
     with socket.create_server(("127.0.0.1", free_port())) as other:
-        return _run(stage, *forking(), "--prometheus-port", str(other.getsockname()[1]))
+        return short_run(stage, *forking(), "--prometheus-port", str(other.getsockname()[1]))
 
 
 def refused(name: str, *arguments: str) -> Scenario:
-    """Return a scenario that runs with these arguments."""
+    """Return a scenario: a run with these arguments."""
 
     def scenario(stage: Stage) -> Outcome:
-        return _run(stage, *arguments)
+        return short_run(stage, *arguments)
 
     scenario.__name__ = name
     return scenario
 
 
-bad_label = refused("bad_label", "--run-label", "no equals sign")
-reserved_label = refused("reserved_label", "--run-label", "job=nightly")
-label_twice = refused("label_twice", "--run-label", "a=1", "--run-label", "a=2")
-bad_id = refused("bad_id", "--run-id", "two words")
-bad_port = refused("bad_port", "--prometheus-port", "99999")
-bad_host = refused("bad_host", "--prometheus-host", "192.0.2.1")
-bad_linger = refused("bad_linger", "--prometheus-linger", "soon")
-bad_slow = refused("bad_slow", "--slow-request", "0")
-bad_names = refused("bad_names", "--max-request-names", "many")
-bad_source = refused("bad_source", "--export-from", "everywhere")
-no_web_config = refused("no_web_config", "--prometheus-web-config", "nothing.yml")
-contradiction = refused("contradiction", "--prometheus-port", "off", "--export-from", "workers")
-bad_id_forked = refused("bad_id_forked", *forking(), "--run-id", "two words")
-several = refused("several", "--run-id", "two words", "--run-label", "job=nightly", "--slow-request", "0")
+CASES: dict[str, tuple[str, ...]] = {
+    "run-label": ("--run-label", "no equals sign"),
+    "run-label-reserved": ("--run-label", "job=nightly"),
+    "run-label-twice": ("--run-label", "a=1", "--run-label", "a=2"),
+    "run-id": ("--run-id", "two words"),
+    "prometheus-port": ("--prometheus-port", "99999"),
+    "prometheus-host": ("--prometheus-host", "192.0.2.1"),
+    "time": ("--prometheus-linger", "soon"),
+    "slow-request": ("--slow-request", "0"),
+    "max-request-names": ("--max-request-names", "many"),
+    "export-from": ("--export-from", "everywhere"),
+    "web-config-unreadable": ("--prometheus-web-config", "nothing.yml"),
+    "contradictory-flags": ("--prometheus-port", "off", "--export-from", "workers"),
+}
+"""Arguments by the slug of their error."""
 
-SLUGS = {
+SLUGS: dict[Scenario, str] = {
     port_taken: "prometheus-port-taken",
     port_taken_forked: "prometheus-port-taken",
-    bad_label: "run-label",
-    reserved_label: "run-label-reserved",
-    label_twice: "run-label-twice",
-    bad_id: "run-id",
-    bad_port: "prometheus-port",
-    bad_host: "prometheus-host",
-    bad_linger: "time",
-    bad_slow: "slow-request",
-    bad_names: "max-request-names",
-    bad_source: "export-from",
-    no_web_config: "web-config-unreadable",
-    contradiction: "contradictory-flags",
-    bad_id_forked: "run-id",
+    **{refused(slug, *arguments): slug for slug, arguments in CASES.items()},
+    refused("run-id-forked", *forking(), "--run-id", "two words"): "run-id",
 }
+several = refused("several", "--run-id", "two words", "--run-label", "job=nightly", "--slow-request", "0")
 
 
 def sentences(outcome: Outcome) -> list[str]:
-    """Return what we have said."""
+    """Return our error messages in the log."""
     return [line for line in outcome.log.splitlines() if line.startswith("locust-otel:")]
 
 
 def assert_refused(outcome: Outcome) -> None:
-    """Check that nothing was started, and that nobody was bothered with a traceback."""
+    """Check that no user was started, and that there is no traceback."""
     assert outcome.code == REFUSED, outcome.log
     assert outcome.shop == 0
     assert "Traceback" not in outcome.log
@@ -106,22 +95,22 @@ def test_bad_input_is_refused_in_one_sentence(outcome: Outcome, slug: str) -> No
 
 
 @played(several)
-def test_all_problems_are_told_at_once(outcome: Outcome) -> None:
-    """Three mistakes, three lines."""
+def test_all_errors_are_in_one_answer(outcome: Outcome) -> None:
+    """Three mistakes make three lines."""
     assert_refused(outcome)
     slugs = [sentence.rpartition("(")[2].rstrip(")") for sentence in sentences(outcome)]
     assert sorted(slugs) == ["run-id", "run-label-reserved", "slow-request"]
 
 
-def web_config_is_no_yaml(stage: Stage) -> Outcome:
-    """A web configuration with an unknown key and a password that is no hash."""
+def bad_web_config(stage: Stage) -> Outcome:
+    """A web configuration with an unknown key and a password in plain text."""
     (stage.folder / "web.yml").write_text("basic_auth_users: {me: secret}\nno_such_key: 1\n")
-    return _run(stage, "--prometheus-web-config", "web.yml")
+    return short_run(stage, "--prometheus-web-config", "web.yml")
 
 
-@played(web_config_is_no_yaml)
+@played(bad_web_config)
 def test_a_web_configuration_is_refused_without_its_secrets(outcome: Outcome) -> None:
-    """Its problems are told, and what might be a password is not."""
+    """The messages do not contain the password."""
     assert_refused(outcome)
     assert sentences(outcome)
     assert "secret" not in "".join(sentences(outcome))
@@ -148,29 +137,24 @@ def worker_port_taken(stage: Stage) -> Outcome:
 
 
 @played(worker_port_taken)
-def test_a_worker_says_itself_that_its_port_is_taken(outcome: Outcome) -> None:
-    """The worker ends with 78 and its sentence, which has the number of its own port."""
+def test_a_worker_refuses_its_own_port(outcome: Outcome) -> None:
+    """The worker itself ends with 78 and one sentence."""
     assert_refused(outcome)
     (sentence,) = sentences(outcome)
     assert sentence.endswith("(prometheus-port-taken)")
 
 
 def default_port_taken(stage: Stage) -> Outcome:
-    """No port is given, and somebody has the default one already."""
-    try:
-        other: socket.socket | None = socket.create_server(("127.0.0.1", 9646))
-    except OSError:
-        other = None  # somebody else has it
-    try:
-        return _run(stage)
-    finally:
-        if other is not None:
-            other.close()
+    """No port is given, and another process has the default one."""
+    with contextlib.ExitStack() as exits:
+        with contextlib.suppress(OSError):  # it is taken anyway
+            exits.enter_context(socket.create_server(("127.0.0.1", 9646)))
+        return short_run(stage)
 
 
 @played(default_port_taken)
-def test_where_the_default_port_is_taken_the_next_is_used_and_told(outcome: Outcome) -> None:
-    """The run takes place, and the log says where its metrics are."""
+def test_if_the_default_port_is_taken_the_next_one_is_used(outcome: Outcome) -> None:
+    """The run takes place, and the log has the URL of its metrics."""
     assert outcome.code == 0
     assert outcome.shop > 0
     (line,) = [line for line in outcome.log.splitlines() if "Metrics for Prometheus at" in line]

@@ -1,4 +1,4 @@
-"""With an SLO file the verdict decides the exit code, in every way to run Locust and to end it."""
+"""With an SLO file the verdict decides the exit code, in every way to run Locust and to end a run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,22 @@ from locust_otel.demo import shop as demo_shop
 from tests.backends.servers import free_port
 from tests.e2e.harness import CALM, IDLE, LOCUSTFILES, Distributed, Outcome, Process, Stage, forking, played
 from tests.e2e.pages import Metrics
-from tests.e2e.slo import HEALTHY, LOGIN_FAULT, OBJECTIVES, tables, tracebacks_but_of_users, unless_saturated, write_slo
+from tests.e2e.slo import CODES as VERDICTS
+from tests.e2e.slo import (
+    HEALTHY,
+    LOGIN_FAULT,
+    OBJECTIVES,
+    SLOW_SHOP,
+    tables,
+    tracebacks_but_of_users,
+    unless_late,
+    write_slo,
+)
 
 pytestmark = pytest.mark.slow
 
 BLOCKING = LOCUSTFILES / "blocking.py"
-CODES = {"met": 0, "missed": 3, "few": 4, "idle": 4, "invalid": 5, "aborted": 3, "refused": 78}
+CODES = {**VERDICTS, "few": 4, "idle": 4, "aborted": 3, "refused": 78}
 USERS = 5
 UNBOUNDED = "60s"
 _url: list[str] = []
@@ -28,18 +38,18 @@ _url: list[str] = []
 @pytest.fixture(scope="module", autouse=True)
 def shop() -> Iterator[None]:
     """Start the shop that all runs share."""
-    with demo_shop.start(time_scale=0.1, faults=[LOGIN_FAULT]) as started:
+    with demo_shop.start(time_scale=0.1, faults=[LOGIN_FAULT, SLOW_SHOP]) as started:
         _url[:] = [started.url]
         yield
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A run: how it goes and ends, and what comes out.
+    """A run, by how it ends and its result.
 
     Attributes:
-        mode: `local`, `forked`, `distributed` or `web`, which end by their run time; `sigint`, `sigterm`, and `twice`
-            (two Ctrl-C), which end one that would go on.
+        mode: `local`, `forked`, `distributed` or `web`, which end by their run time; `sigint`, `sigterm` and `twice`
+            (two Ctrl-C) end a longer run.
         result: A key of `CODES`.
     """
 
@@ -51,10 +61,8 @@ class Cell:
         return f"{self.mode}-{self.result}"
 
     def __call__(self, stage: Stage) -> Outcome:
-        """Play it."""
-        if self.result == "invalid":
-            return self._play(stage)
-        return unless_saturated(lambda: self._play(stage))
+        """Play it; repeat it when the generator was late."""
+        return self._play(stage) if self.result == "invalid" else unless_late(lambda: self._play(stage))
 
     def _play(self, stage: Stage) -> Outcome:
         port = free_port()
@@ -65,7 +73,7 @@ class Cell:
             both = Distributed(stage, *arguments, workers=1 if self.result == "refused" else 2)
             process, workers = both.master, both.workers
         else:
-            process = stage.start("locust-otel", "run", *arguments, env=env)
+            process = stage.run(*arguments, env=env)
         if self.result == "refused":
             return Outcome(code=process.wait(), log=process.log)
         scraper = stage.scrape(port)
@@ -76,7 +84,7 @@ class Cell:
                 time.sleep(0.3)
                 if process.is_alive:
                     process.send_to_group(signal.SIGINT)
-        elif (self.mode, self.result) == ("web", "aborted"):  # where the process goes on, for another run
+        elif (self.mode, self.result) == ("web", "aborted"):  # the process waits for another run
             scraper.wait_for(lambda page: page.by("locust_run_active").get(()) == 0, "the run is stopped")
             process.send(signal.SIGTERM)
         code = process.wait()
@@ -86,7 +94,7 @@ class Cell:
 
     def _arguments(self, stage: Stage, port: int) -> list[str]:
         is_long = self.result == "aborted" or self.mode in SIGNALS
-        # Workers report every three seconds, and a generator is found to be late after two.
+        # Workers report every 3 s, and it takes 2 s to detect that a generator is late.
         run_time = 4 + 3 * (self.mode in {"forked", "distributed"}) + 3 * (self.result == "invalid")
         file = {"invalid": BLOCKING, "idle": IDLE}.get(self.result, CALM)
         return [
@@ -112,8 +120,8 @@ class Cell:
     def _is_decided(self, page: Metrics) -> bool:
         if self.result == "few":
             return page.requests > 20
-        status = {"met": "met", "missed": "missed", "invalid": "invalid"}[self.result]
-        return page.by("locust_slo_status", "slo", status=status).get(("availability",)) == 1
+        statuses = page.by("locust_slo_status", "status", slo="availability")
+        return any(statuses.get((status,)) == 1 for status in (self.result, "invalid"))
 
 
 SIGNALS = {"sigint": signal.SIGINT, "sigterm": signal.SIGTERM, "twice": signal.SIGINT}
@@ -129,14 +137,14 @@ STATUSES = {"few": "undecided", "idle": "undecided"}
 
 @pytest.fixture
 def cell(request: pytest.FixtureRequest) -> Cell:
-    """Give the cell that this test is about."""
-    found: Cell = request.node.callspec.params["outcome"]
-    return found
+    """Give the cell of this test."""
+    cell: Cell = request.node.callspec.params["outcome"]
+    return cell
 
 
 @played(*JUDGED)
 def test_the_verdict_decides_the_exit_code(outcome: Outcome, cell: Cell) -> None:
-    """0 met, 3 missed, 4 undecided, 5 invalid: as the process ends, as Locust's log says, as the last page has it."""
+    """0 met, 3 missed, 4 undecided, 5 invalid: exit code, Locust's log and the last page agree."""
     assert outcome.code == CODES[cell.result], outcome.log[-3000:]
     assert f"Shutting down (exit code {outcome.code})" in outcome.log
     (table,) = tables(outcome.log)
@@ -145,14 +153,14 @@ def test_the_verdict_decides_the_exit_code(outcome: Outcome, cell: Cell) -> None
     }
     assert {name: row.status for name, row in table.items()} == exported
     expected = dict.fromkeys(OBJECTIVES, STATUSES.get(cell.result, cell.result))
-    if cell.result in {"missed", "invalid"}:  # by its failures alone
+    if cell.result in {"missed", "invalid"}:  # only by its failures
         expected |= {"latency": "met", "mean": "met"}
     assert exported == expected
     counts = outcome.last.by("locust_slo_events_total", "slo", "outcome")
     on_page = {name: (counts[name, "good"], counts[name, "good"] + counts[name, "bad"]) for name in OBJECTIVES[:2]}
     on_page["mean"] = (0, outcome.last.value("locust_slo_mean_requests_total"))
     logged = {name: (row.good or 0, row.total) for name, row in table.items()}
-    if cell.mode == "twice":  # the second Ctrl-C is there to end the wait for this page
+    if cell.mode == "twice":  # the second Ctrl-C ends the wait for this page
         assert all(on_page[name][1] <= total for name, (_, total) in logged.items())
     else:
         assert on_page == logged, outcome.log[-3000:]
@@ -161,13 +169,13 @@ def test_the_verdict_decides_the_exit_code(outcome: Outcome, cell: Cell) -> None
 
 @played(*JUDGED)
 def test_no_end_has_a_traceback(outcome: Outcome) -> None:
-    """Whatever ends a run, and how often, nobody sees a traceback, but that of a user whom Ctrl-C has interrupted."""
+    """No signal leads to a traceback, except in a user's greenlet that Ctrl-C has interrupted."""
     assert tracebacks_but_of_users(outcome.log) == []
 
 
 @played(*(Cell("distributed", result) for result in ("met", "missed", "few", "invalid")))
-def test_workers_keep_codes_of_their_own(outcome: Outcome, cell: Cell) -> None:
-    """A worker judges nothing: it ends with 0, as it does without an SLO file."""
+def test_workers_have_no_verdict(outcome: Outcome, cell: Cell) -> None:
+    """A worker ends with 0, as without an SLO file."""
     assert outcome.more["workers"] == [0, 0]
 
 
@@ -199,9 +207,9 @@ def test_a_bad_configuration_never_spawns_a_user(outcome: Outcome, cell: Cell) -
 
 
 def without_slo(stage: Stage) -> Outcome:
-    """The run that misses, and nobody asks for a verdict."""
-    process = stage.start(
-        *("locust-otel", "run", "-f", CALM, "--host", _url[0], "-u", "5", "-r", "100", "-t", "2s", "--headless"),
+    """A run with failures, without an SLO file."""
+    process = stage.run(
+        *("-f", CALM, "--host", _url[0], "-u", "5", "-r", "100", "-t", "2s", "--headless"),
         *("--prometheus-port", "off"),
     )
     return Outcome(code=process.wait(), log=process.log)
@@ -209,6 +217,6 @@ def without_slo(stage: Stage) -> Outcome:
 
 @played(without_slo)
 def test_without_a_file_the_code_is_that_of_locust(outcome: Outcome) -> None:
-    """1, for requests that have failed, and no word of objectives."""
+    """The code is 1, for failed requests, and the log does not mention objectives."""
     assert outcome.code == 1
     assert "objectives" not in outcome.log

@@ -1,4 +1,4 @@
-"""Locust's totals and the last values on `/metrics` are the same, to the request, in every way to run Locust."""
+"""Locust's totals and the last values of `/metrics` are equal, to the request, in every way to run Locust."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from locust_otel.demo.shop import ShopProcess
 from tests.backends.servers import free_port
+from tests.e2e.exporters import falls
 from tests.e2e.harness import (
     LATE,
     QUICK,
@@ -22,39 +22,24 @@ from tests.e2e.harness import (
     Stage,
     WebUI,
     forking,
+    in_modes,
     load,
     played,
-    settled,
+    with_web_ui,
 )
 from tests.e2e.pages import Metrics, Scraper, Totals, total
 
 GRACEFUL = ("--stop-timeout", "5")
 SETTLED = {"TEST_BUSY_S": "2"}
-REPORTED = "7s"  # run time after which settled users have been idle for longer than it takes until the next report
-"""Users do nothing at the end, for counts that can be compared with the shop's to the request.
+REPORTED = "7s"  # run time in which users are idle for longer than the 3 s from report to report
+"""Users are idle at the end, so that counts can be compared with the shop's to the request.
 
-Locust kills a user that waits between two tasks even if its time is just up and it has begun the next one. And its
-master waits 0.5 s for what its workers have to say at the end, which they do when their users are done: with slow
-requests, or on a busy machine, up to three seconds of requests are lost to Locust and to us."""
+Locust kills a user that waits between two tasks even if it has just begun the next one. And its master waits 0.5 s for
+the last reports of its workers, which they send when their users are done: with slow requests, or on a busy machine,
+Locust and we lose up to 3 s of requests."""
 
 UNBOUNDED = "50s"
-"""Run time of what a signal ends long before."""
-
-
-def outcome_of(stage: Stage, process: Process, scraper: Scraper, shop: ShopProcess, **more: Any) -> Outcome:
-    """Wait for the end and gather what there is to see."""
-    code = process.wait()
-    scraper.wait_until_gone()
-    locust, untimed = stage.totals()
-    return Outcome(
-        code=code,
-        log=process.log,
-        metrics=scraper.last,
-        locust=locust,
-        untimed=untimed,
-        shop=settled(shop),
-        more={"pages": scraper.pages, **more},
-    )
+"""Run time of a run that a signal ends."""
 
 
 def one_process(
@@ -64,16 +49,14 @@ def one_process(
     end: Callable[[Process], None] | None = None,
     env: dict[str, str] | None = None,
 ) -> Outcome:
-    """Play a headless run that is one command, with what ends it."""
+    """Play a headless run of one command; `end` ends it before its run time."""
     shop, port = stage.shop(*SHOP_FAULTS), free_port()
-    process = stage.start(
-        *("locust-otel", "run", *load(shop.url, run_time=run_time), "--prometheus-port", str(port), *more), env=env
-    )
+    process = stage.run(*load(shop.url, run_time=run_time), "--prometheus-port", str(port), *more, env=env)
     scraper = stage.scrape(port)
     if end is not None:
         scraper.wait_for(lambda page: page.requests > 300, "300 requests")
         end(process)
-    return outcome_of(stage, process, scraper, shop)
+    return stage.finished(process, scraper, shop=shop)
 
 
 def several(
@@ -85,16 +68,16 @@ def several(
     file: Path = QUICK,
     command: tuple[str, ...] = ("locust-otel", "run"),
 ) -> Outcome:
-    """Play a headless run with a master and two workers, and what happens in its middle."""
+    """Play a headless run with a master and two workers; `during` is called under load and returns further results."""
     shop, port = stage.shop(*SHOP_FAULTS), free_port()
     arguments = [*load(shop.url, file=file, run_time=run_time), "--prometheus-port", str(port), *more]
     processes = Distributed(stage, *arguments, env=env, command=command)
     scraper = stage.scrape(port)
-    seen: dict[str, Any] = {}
+    more_results: dict[str, Any] = {}
     if during is not None:
         scraper.wait_for(lambda page: page.requests > 100, "a report")
-        seen = during(processes, scraper)
-    outcome = outcome_of(stage, processes.master, scraper, shop, **seen)
+        more_results = during(processes, scraper)
+    outcome = stage.finished(processes.master, scraper, shop=shop, **more_results)
     for worker in processes.workers:
         worker.wait()
     return outcome
@@ -154,7 +137,7 @@ def interrupted_forked(stage: Stage) -> Outcome:
 
 
 def worker_killed(stage: Stage) -> Outcome:
-    """A worker is killed in the middle; the other goes on."""
+    """A worker is killed in the middle; the other one works on."""
 
     def kill(processes: Distributed, scraper: Scraper) -> dict[str, Any]:
         processes.workers[0].send(signal.SIGKILL)
@@ -183,7 +166,7 @@ def late_worker(stage: Stage) -> Outcome:
 
 
 def late_worker_with_long_init(stage: Stage) -> Outcome:
-    """The same where the worker is told to spawn users, and they work, while its `init` event is not over."""
+    """The same with a worker whose users begin to work before its `init` event is over."""
     return several(stage, run_time=UNBOUNDED, during=_join, file=LATE, command=("locust",))
 
 
@@ -197,7 +180,7 @@ INTERRUPTED = (interrupted, interrupted_forked)
 
 @played(*[scenario for scenario in HEADLESS if scenario not in INTERRUPTED])
 def test_the_last_scrape_has_every_request_of_locust(outcome: Outcome) -> None:
-    """Requests and failures of each method and name on the last page are Locust's own, and so says the log."""
+    """Requests and failures of each method and name on the last page, and the account in the log, are Locust's own."""
     assert len(outcome.locust) > 15
     assert outcome.last.totals == outcome.locust
     everything = total(outcome.locust)
@@ -209,7 +192,7 @@ def test_the_last_scrape_has_every_request_of_locust(outcome: Outcome) -> None:
 
 @played(*INTERRUPTED)
 def test_a_ctrl_c_between_two_listeners_is_accounted_for(outcome: Outcome) -> None:
-    """Python may throw it into the middle of a request event: then Locust has one more, and everything says so."""
+    """Python can raise it during a request event: then Locust has one more, and the counts show it."""
     everything, recorded = total(outcome.locust), outcome.last.requests
     assert everything - recorded in {0, 1}
     assert outcome.account == Account(everything, 0, recorded, recorded)
@@ -220,25 +203,19 @@ def test_a_ctrl_c_between_two_listeners_is_accounted_for(outcome: Outcome) -> No
 
 @played(*HEADLESS)
 def test_counters_never_fall(outcome: Outcome) -> None:
-    """No series is lower on a page than on the one before."""
-    before: dict[tuple[str, ...], float] = {}
-    for text in outcome.more["pages"]:
-        counts = Metrics(text).by("locust_requests_total", "run_id", "method", "name", "user_class", "outcome")
-        assert counts.keys() >= before.keys()
-        fallen = {key: (value, counts[key]) for key, value in before.items() if counts[key] < value}
-        assert not fallen
-        before = counts
+    """No counter is lower on a page than on the one before."""
+    assert falls(outcome.more["pages"]) == []
 
 
 @played(*GRACEFUL_ONES)
 def test_the_shop_has_counted_the_same(outcome: Outcome) -> None:
-    """Where users may finish what they have begun, the shop answered exactly what Locust counted."""
+    """If users may finish their requests, the shop answered exactly as many as Locust counted."""
     assert outcome.shop == outcome.http
 
 
 @played(terminated, interrupted)
-def test_the_shop_is_ahead_by_what_was_in_flight(outcome: Outcome) -> None:
-    """Where users are cut off, the shop answered at most one request a user more, and none less."""
+def test_the_shop_is_ahead_by_the_requests_in_flight(outcome: Outcome) -> None:
+    """If users are cut off, the shop answered at most one request a user more, and none less."""
     assert 0 <= outcome.shop - outcome.http <= QUICK_USERS
 
 
@@ -251,17 +228,16 @@ def test_the_shop_is_ahead_by_what_was_in_flight(outcome: Outcome) -> None:
     late_worker_with_long_init,
 )
 def test_the_shop_is_never_behind(outcome: Outcome) -> None:
-    """Nothing is counted that the shop did not answer; a worker that is cut off may have had more to report."""
+    """Every counted request was answered by the shop; a worker that is cut off loses its last requests."""
     assert outcome.shop >= outcome.http > 0
 
 
 @played(*GRACEFUL_ONES)
-def test_all_kinds_of_requests_are_told_apart(outcome: Outcome) -> None:
+def test_all_kinds_of_requests_are_distinguished(outcome: Outcome) -> None:
     """Outcomes, errors, slow requests, durations and user classes are those of the locustfile."""
     page, locust = outcome.last, outcome.locust
     errors = page.by("locust_request_errors_total", "method", "name", "error_type")
-    of_shop = {key: count for key, count in errors.items() if key[0] != "queue"}
-    assert of_shop == {
+    assert {key: count for key, count in errors.items() if key[0] != "queue"} == {
         ("GET", "/api/products/[missing]", "404"): locust["GET", "/api/products/[missing]"][0],
         ("POST", "/api/orders", "409"): locust["POST", "/api/orders"][0],
         ("GET", "/api/products", "CatchResponseError"): locust["GET", "/api/products"][0],
@@ -291,29 +267,20 @@ def test_every_exception_of_a_task_is_counted(outcome: Outcome) -> None:
 
 @played(*HEADLESS)
 def test_the_last_page_says_that_the_run_is_over(outcome: Outcome) -> None:
-    """One run, stopped, without users, and no user is asked for any more."""
+    """One run, stopped, with a target of 0 users."""
     page = outcome.last
     assert len(page.run_ids) == 1
     assert page.by("locust_run_state", "state") == {
-        ("spawning",): 0,
-        ("running",): 0,
-        ("stopping",): 0,
+        **dict.fromkeys([("spawning",), ("running",), ("stopping",), ("lost",)], 0),
         ("stopped",): 1,
-        ("lost",): 0,
     }
     assert page.value("locust_run_active") == 0
-    assert page.value("locust_users_target") == 0
-
-
-@played(*HEADLESS)
-def test_nobody_is_left_on_the_last_page(outcome: Outcome) -> None:
-    """When a run is over, no user is shown as running."""
-    assert outcome.last.value("locust_users") == 0
+    assert page.value("locust_users_target") == page.value("locust_users") == 0
 
 
 @played(worker_killed)
-def test_a_killed_worker_is_missing_and_what_it_reported_stays(outcome: Outcome) -> None:
-    """One worker is missing, one runs, two are expected, and no request falls out of the sum."""
+def test_a_killed_worker_is_missing_and_its_reports_stay(outcome: Outcome) -> None:
+    """One worker is missing, one is running, two are expected, and the sum keeps every reported request."""
     page: Metrics = outcome.more["missing"]
     states = page.by("locust_workers", "state")
     assert (states["missing",], states["running",]) == (1, 1)
@@ -323,24 +290,21 @@ def test_a_killed_worker_is_missing_and_what_it_reported_stays(outcome: Outcome)
 
 @played(late_worker, late_worker_with_long_init)
 def test_a_late_worker_is_part_of_the_run(outcome: Outcome) -> None:
-    """Three workers share all users, in the run that had begun without the third."""
+    """Three workers share all users, in the run that began with two of them."""
     page: Metrics = outcome.more["joined"]
     assert page.value("locust_worker_users") == QUICK_USERS
     assert page.value("locust_workers", state="running") == 3
     assert page.run_ids == outcome.last.run_ids
 
 
-# The web UI: a process that outlives its runs.
+# The web UI: one process, several runs.
 
 
-def two_runs(stage: Stage, start: Callable[[list[str]], Process]) -> Outcome:
-    """Start, stop, start, stop, and look at the table and the page after each."""
+def web_ui(stage: Stage, mode: str) -> Outcome:
+    """Start and stop two runs; return the table and the page after each."""
     shop, port, web = stage.shop(*SHOP_FAULTS), free_port(), free_port()
-    arguments = [
-        *("-f", str(QUICK), "--host", shop.url, "--web-host", "127.0.0.1", "--web-port", str(web), *GRACEFUL),
-        *("--slow-request", "200ms", "--prometheus-port", str(port), "--run-id", "nightly"),
-    ]
-    process = start(arguments)
+    flags = ("--slow-request", "200ms", "--prometheus-port", str(port), "--run-id", "nightly")
+    process = stage.run_in(mode, *with_web_ui(shop.url, web, QUICK), *GRACEFUL, *flags)
     scraper, ui = stage.scrape(port), WebUI(web)
     idle = scraper.wait_for(lambda page: page.names, "a page")
     runs: list[tuple[Totals, Metrics]] = []
@@ -353,29 +317,15 @@ def two_runs(stage: Stage, start: Callable[[list[str]], Process]) -> Outcome:
         all_requests = total(totals)
         runs.append((totals, scraper.wait_for(lambda page: page.requests == all_requests, "all")))  # noqa: B023
     process.send(signal.SIGTERM)
-    code = process.wait()
-    return Outcome(
-        code=code,
-        log=process.log,
-        metrics=scraper.last,
-        shop=settled(shop),
-        more={"idle": idle, "runs": runs},
-    )
+    return stage.finished(process, scraper, shop=shop, idle=idle, runs=runs)
 
 
-def web_ui(stage: Stage) -> Outcome:
-    """Two runs of one process with the web UI."""
-    return two_runs(stage, lambda arguments: stage.start("locust-otel", "run", *arguments))
+WEB_UI = in_modes(web_ui, "local", "distributed")
 
 
-def web_ui_distributed(stage: Stage) -> Outcome:
-    """Two runs of a master with the web UI and two workers."""
-    return two_runs(stage, lambda arguments: Distributed(stage, *arguments).complete().master)
-
-
-@played(web_ui, web_ui_distributed)
+@played(*WEB_UI)
 def test_each_run_of_the_web_ui_has_its_own_numbers(outcome: Outcome) -> None:
-    """Two runs differ in their ids, each has exactly the numbers of Locust's table, and the first one's series go."""
+    """The runs have two ids and exactly the counts of Locust's table, and the series of the first run are removed."""
     runs: list[tuple[Totals, Metrics]] = outcome.more["runs"]
     assert [page.run_ids for _, page in runs] == [{"nightly"}, {"nightly-2"}]
     for totals, page in runs:
@@ -390,9 +340,9 @@ def test_each_run_of_the_web_ui_has_its_own_numbers(outcome: Outcome) -> None:
     assert outcome.last.totals == runs[1][0]
 
 
-@played(web_ui, web_ui_distributed)
-def test_before_the_first_run_no_run_is_shown(outcome: Outcome) -> None:
-    """A page before the start has no request, no run, and the health of the bridge."""
+@played(*WEB_UI)
+def test_before_the_first_run_the_page_has_no_run(outcome: Outcome) -> None:
+    """Before the start the page has no request and no run, but the health of the bridge."""
     idle: Metrics = outcome.more["idle"]
     assert not {name for name in idle.names if name.startswith(("locust_request", "locust_run_"))}
     assert not {run_id for run_id in idle.run_ids if run_id}

@@ -1,7 +1,8 @@
-"""Every way to get the bridge in, and every way to use Locust that must work with it as without."""
+"""Every way to attach the bridge, and every way to use Locust, which works with the bridge as without it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.backends.servers import free_port
@@ -17,52 +18,37 @@ from tests.e2e.harness import (
     Process,
     Stage,
     forking,
-    free_ports,
     load,
     played,
-    settled,
 )
-from tests.e2e.pages import Metrics, Scraper, total
+from tests.e2e.pages import Metrics, summed, total
 
 GRACEFUL = ("--stop-timeout", "5")
 SETTLED = {"TEST_BUSY_S": "2"}
-"""See `test_totals`."""
-
-
-def finished(stage: Stage, process: Process, scraper: Scraper) -> Outcome:
-    """Wait for the end of a process and gather what there is to see."""
-    code = process.wait()
-    scraper.wait_until_gone()
-    locust, untimed = stage.totals() if (stage.folder / "stats.json").exists() else ({}, 0)
-    return Outcome(code=code, log=process.log, metrics=scraper.last, locust=locust, untimed=untimed)
+"""See `SETTLED` of `test_totals`."""
 
 
 def registered_everywhere(stage: Stage) -> Outcome:
     """By `locust-otel run`, twice by the locustfile and once by `auto.py`, with a load shape."""
     shop, port = stage.shop(), free_port()
     files = f"{LOCUSTFILES / 'shaped.py'},{AUTO}"
-    process = stage.start(
-        *("locust-otel", "run", "-f", files, "--headless", "--host", shop.url, *GRACEFUL),
-        *("--json-file", "stats", "--prometheus-port", str(port)),
+    process = stage.run(
+        *("-f", files, "--headless", "--host", shop.url, *GRACEFUL, "--json-file", "stats"),
+        *("--prometheus-port", str(port)),
         env={"TEST_BUSY_S": "1.5"},
     )
     scraper = stage.scrape(port)
     first = scraper.wait_for(lambda page: page.by("locust_users").get((), 0) == 2, "two users")
     then = scraper.wait_for(lambda page: page.by("locust_users").get((), 0) == 6, "six users")
-    outcome = finished(stage, process, scraper)
-    outcome.shop = settled(shop)
-    outcome.more = {"pages": (first, then)}
-    return outcome
+    return stage.finished(process, scraper, shop=shop, two=first, six=then)
 
 
 def auto(stage: Stage) -> Outcome:
-    """By `auto.py` alone, after a locustfile that does not know us."""
+    """By `auto.py` alone, after a locustfile that does not import us."""
     shop, port = stage.shop(), free_port()
     arguments = load(shop.url, file=f"{CALM},{AUTO}", users=5)
     process = stage.start("locust", *arguments, *GRACEFUL, "--prometheus-port", str(port), env=SETTLED)
-    outcome = finished(stage, process, stage.scrape(port))
-    outcome.shop = settled(shop)
-    return outcome
+    return stage.finished(process, stage.scrape(port), shop=shop)
 
 
 def environment_variables(stage: Stage) -> Outcome:
@@ -78,8 +64,8 @@ def environment_variables(stage: Stage) -> Outcome:
     }
     arguments = load(shop.url, file=CALM, users=6, run_time="5s")
     del arguments[arguments.index("--slow-request") :]
-    process = stage.start("locust-otel", "run", *arguments, *GRACEFUL, *forking(), env=env)
-    return finished(stage, process, stage.scrape(port))
+    process = stage.run(*arguments, *GRACEFUL, *forking(), env=env)
+    return stage.finished(process, stage.scrape(port))
 
 
 def locust_conf(stage: Stage) -> Outcome:
@@ -91,17 +77,15 @@ def locust_conf(stage: Stage) -> Outcome:
     )
     arguments = load(shop.url, file=CALM, users=5)
     del arguments[arguments.index("--slow-request") :]
-    process = stage.start("locust-otel", "run", *arguments, *GRACEFUL)
-    return finished(stage, process, stage.scrape(port))
+    process = stage.run(*arguments, *GRACEFUL)
+    return stage.finished(process, stage.scrape(port))
 
 
 def embedded(stage: Stage) -> Outcome:
     """`attach` in a plain script."""
     shop, port = stage.shop(), free_port()
     process = stage.start("python", LOCUSTFILES / "embedded.py", shop.url, str(port), env={"TEST_BUSY_S": "2"})
-    outcome = finished(stage, process, stage.scrape(port))
-    outcome.shop = settled(shop)
-    return outcome
+    return stage.finished(process, stage.scrape(port), shop=shop)
 
 
 def webshop(stage: Stage) -> Outcome:
@@ -109,10 +93,7 @@ def webshop(stage: Stage) -> Outcome:
     shop, port = stage.shop(), free_port()
     arguments = load(shop.url, file=EXAMPLES / "webshop.py", users=30, run_time="6s")
     process = stage.start("locust", *arguments, *GRACEFUL, "--prometheus-port", str(port))
-    outcome = finished(stage, process, stage.scrape(port))
-    outcome.shop = settled(shop)
-    outcome.more = {"users": 30}
-    return outcome
+    return stage.finished(process, stage.scrape(port), shop=shop, users=30)
 
 
 def mixed(stage: Stage) -> Outcome:
@@ -122,20 +103,15 @@ def mixed(stage: Stage) -> Outcome:
     process = stage.start("locust", *arguments, *GRACEFUL, "--prometheus-port", str(port))
     scraper = stage.scrape(port)
     full = scraper.wait_for(lambda page: page.by("locust_users").get((), 0) == 100, "100 users")
-    outcome = finished(stage, process, scraper)
-    outcome.shop = settled(shop)
-    outcome.more = {"full": full, "users": 100}  # who may be killed at the end of a wait, just as they go on
-    return outcome
+    return stage.finished(process, scraper, shop=shop, full=full, users=100)
 
 
 def tags(stage: Stage) -> Outcome:
     """`--tags`, which leaves some tasks out."""
     shop, port = stage.shop(), free_port()
     arguments = [*load(shop.url, file=CALM, users=5), "--tags", "read"]
-    process = stage.start("locust-otel", "run", *arguments, *GRACEFUL, "--prometheus-port", str(port), env=SETTLED)
-    outcome = finished(stage, process, stage.scrape(port))
-    outcome.shop = settled(shop)
-    return outcome
+    process = stage.run(*arguments, *GRACEFUL, "--prometheus-port", str(port), env=SETTLED)
+    return stage.finished(process, stage.scrape(port), shop=shop)
 
 
 WAYS = (registered_everywhere, auto, embedded, webshop, mixed, tags)
@@ -143,7 +119,10 @@ WAYS = (registered_everywhere, auto, embedded, webshop, mixed, tags)
 
 @played(*WAYS)
 def test_each_request_is_counted_once(outcome: Outcome) -> None:
-    """The page has each request of Locust once, as many as the shop, and the log says so once."""
+    """Page, account and shop have each request of Locust once.
+
+    Locust may kill a user that has just sent its next request: the shop has at most one request a user more.
+    """
     everything = total(outcome.locust)
     assert outcome.last.totals == outcome.locust
     assert everything > 0
@@ -161,22 +140,22 @@ def _info(page: Metrics) -> dict[str, str]:
 
 @played(registered_everywhere)
 def test_a_load_shape_sets_the_users(outcome: Outcome) -> None:
-    """First two users are there and asked for, then six."""
-    for page, users in zip(outcome.more["pages"], (2, 6), strict=True):
+    """Users and their target are first 2, then 6."""
+    for page, users in ((outcome.more["two"], 2), (outcome.more["six"], 6)):
         assert page.by("locust_users", "user_class") == {("Calm",): users}
         assert page.by("locust_users_target", "user_class") == {("Calm",): users}
 
 
 @played(registered_everywhere, auto)
 def test_the_run_is_named_after_the_users_locustfile(outcome: Outcome) -> None:
-    """And not after ours, which came second."""
+    """The label is not `auto.py`, which comes second."""
     assert _info(outcome.last)["locustfile"] in {"calm.py", "shaped.py"}
     assert outcome.code == 0
 
 
 @played(environment_variables, locust_conf)
 def test_settings_come_from_environment_and_file(outcome: Outcome) -> None:
-    """Port, run id, labels, limit of names and threshold of slow requests are as told there."""
+    """Port, run id, labels, limit of names and threshold of slow requests are those set there."""
     page = outcome.last
     assert page.run_ids in ({"from-env"}, {"from-conf"})
     assert _info(page).items() >= {"team": "payments", "git_sha": "3f9a2c1"}.items()
@@ -190,7 +169,7 @@ def test_settings_come_from_environment_and_file(outcome: Outcome) -> None:
 
 @played(embedded)
 def test_a_script_can_attach_a_bridge(outcome: Outcome) -> None:
-    """It has the id, the label and the address that were given, and its final values were scraped."""
+    """It has the given id, label and address, and its final values were scraped."""
     assert outcome.code == 0
     assert outcome.last.run_ids == {"embedded"}
     assert _info(outcome.last)["team"] == "a b"
@@ -199,8 +178,8 @@ def test_a_script_can_attach_a_bridge(outcome: Outcome) -> None:
 
 
 @played(mixed)
-def test_user_classes_are_shown_by_weight(outcome: Outcome) -> None:
-    """Of 100 users 30 are API consumers, 10 admins and 60 phones, running and asked for."""
+def test_users_are_counted_by_class(outcome: Outcome) -> None:
+    """Of 100 users 30 are API consumers, 10 admins and 60 phones; the targets are the same."""
     page: Metrics = outcome.more["full"]
     expected = {("APIConsumer",): 30, ("AdminUser",): 10, ("MobileUser",): 60}
     assert page.by("locust_users", "user_class") == expected
@@ -210,86 +189,45 @@ def test_user_classes_are_shown_by_weight(outcome: Outcome) -> None:
 
 @played(tags)
 def test_tags_leave_tasks_out(outcome: Outcome) -> None:
-    """Only what is tagged was requested."""
+    """Only tagged tasks have sent requests."""
     assert {name for _, name in outcome.last.totals} == {"/api/v1/data", "/api/mobile/feed"}
-
-
-def single_user(stage: Stage) -> Outcome:
-    """`run_single_user` in a script."""
-    shop, port = stage.shop(), free_port()
-    script = LOCUSTFILES / "single.py"
-    process = stage.start("python", script, "--host", shop.url, "--prometheus-port", str(port))
-    outcome = finished(stage, process, stage.scrape(port, intervals_s=[0.5]))
-    outcome.shop = settled(shop)
-    return outcome
-
-
-@played(single_user)
-def test_run_single_user_is_shown_too(outcome: Outcome) -> None:
-    """Its 20 requests are there; nobody counts beside us, so nothing is said of differences."""
-    page = outcome.last
-    assert page.totals == {("GET", "/api/v1/data"): (20, 0)}
-    assert outcome.shop == 20
-    assert "locust_otel_unreconciled_requests" not in page.names
-    assert page.value("locust_otel_listener_errors_total") == 0
-    assert _info(page)["locustfile"] == "single.py"
-    assert outcome.code == 0
-    assert outcome.tracebacks == 0
 
 
 # Workers that export for themselves.
 
 
+def _from_workers(stage: Stage, start: Callable[[list[str], list[str]], list[Process]]) -> Outcome:
+    shop, port = stage.shop(*SHOP_FAULTS), free_port(3)
+    flags = ["--export-from", "workers", "--prometheus-port", str(port), "--slow-request", "200ms"]
+    processes = start([*load(shop.url, run_time="7s"), *GRACEFUL], flags)
+    master, *workers = (stage.scrape(port + offset) for offset in range(3))
+    outcome = stage.finished(processes[0], master, *workers, shop=shop)
+    assert {process.wait() for process in processes[1:]} <= {0, 1}
+    outcome.more["workers"] = [scraper.last for scraper in workers]
+    return outcome
+
+
 def from_workers(stage: Stage) -> Outcome:
     """`--export-from workers`: the master's port, and one for each worker above it."""
-    shop, port = stage.shop(*SHOP_FAULTS), free_ports(3)
-    flags = ["--export-from", "workers", "--prometheus-port", str(port), "--slow-request", "200ms"]
-    processes = Distributed(
-        stage,
-        *load(shop.url, run_time="7s"),
-        *GRACEFUL,
-        everywhere=flags,
-        env=SETTLED,
-    )
-    master, *workers = (stage.scrape(port + offset) for offset in range(3))
-    outcome = finished(stage, processes.master, master)
-    for process in processes.workers:
-        assert process.wait() in {0, 1}
-    for scraper in workers:
-        scraper.wait_until_gone()
-    outcome.shop = settled(shop)
-    outcome.more = {"workers": [scraper.last for scraper in workers]}
-    return outcome
+
+    def start(arguments: list[str], everywhere: list[str]) -> list[Process]:
+        processes = Distributed(stage, *arguments, everywhere=everywhere, env=SETTLED)
+        return [processes.master, *processes.workers]
+
+    return _from_workers(stage, start)
 
 
 def from_forked_workers(stage: Stage) -> Outcome:
     """The same with `--processes 2`."""
-    shop, port = stage.shop(*SHOP_FAULTS), free_ports(3)
-    process = stage.start(
-        *("locust-otel", "run", *load(shop.url, run_time="7s"), *GRACEFUL, *forking()),
-        *("--export-from", "workers", "--prometheus-port", str(port)),
-        env=SETTLED,
-    )
-    master, *workers = (stage.scrape(port + offset) for offset in range(3))
-    outcome = finished(stage, process, master)
-    for scraper in workers:
-        scraper.wait_until_gone()
-    outcome.shop = settled(shop)
-    outcome.more = {"workers": [scraper.last for scraper in workers]}
-    return outcome
+    return _from_workers(stage, lambda arguments, flags: [stage.run(*arguments, *flags, *forking(), env=SETTLED)])
 
 
 @played(from_workers, from_forked_workers)
 def test_workers_export_for_themselves(outcome: Outcome) -> None:
-    """What the workers' pages have adds up to Locust's totals, and every page is of the same run."""
+    """The counts of the workers' pages add up to Locust's totals, and every page has the same run."""
     workers: list[Metrics] = outcome.more["workers"]
-    summed: dict[tuple[str, str], tuple[int, int]] = {}
-    for page in workers:
-        assert page.run_ids == outcome.last.run_ids
-        for key, (requests, failures) in page.totals.items():
-            before = summed.get(key, (0, 0))
-            summed[key] = (before[0] + requests, before[1] + failures)
-    assert summed == outcome.locust
+    assert [page.run_ids for page in workers] == [outcome.last.run_ids] * 2
+    assert summed(page.totals for page in workers) == outcome.locust
     assert outcome.shop == outcome.http
     account = outcome.account
     assert (account.locust, account.last_scrape) == (account.recorded, None)
@@ -297,8 +235,8 @@ def test_workers_export_for_themselves(outcome: Outcome) -> None:
 
 
 @played(from_workers, from_forked_workers)
-def test_no_page_of_a_worker_tells_of_a_difference(outcome: Outcome) -> None:
-    """Locust empties a worker's table with each report; that is no difference."""
+def test_no_page_of_a_worker_has_a_difference(outcome: Outcome) -> None:
+    """Locust empties a worker's table with each report; that does not count as a difference."""
     pages: list[Metrics] = [outcome.last, *outcome.more["workers"]]
     assert [page.value("locust_otel_unreconciled_requests") for page in pages] == [0, 0, 0]
 
@@ -318,8 +256,8 @@ def test_each_number_has_one_source(outcome: Outcome) -> None:
     assert {name.rpartition("-")[2] for (name,) in names} == {"0", "1"}
 
 
-def no_python_path(stage: Stage) -> Outcome:
-    """A locustfile in a folder that is not the current one, beside a plain file of the same user."""
+def blanks_in_path(stage: Stage) -> Outcome:
+    """A locustfile with blanks in its name, in a folder that is not the current one."""
     shop, port = stage.shop(), free_port()
     copy = stage.folder / "tests of mine" / "my locustfile.py"
     copy.parent.mkdir()
@@ -327,11 +265,11 @@ def no_python_path(stage: Stage) -> Outcome:
     process = stage.start(
         "locust-otel", "run", *load(shop.url, file=copy, users=3, run_time="2s"), "--prometheus-port", str(port)
     )
-    return finished(stage, process, stage.scrape(port))
+    return stage.finished(process, stage.scrape(port))
 
 
-@played(no_python_path)
+@played(blanks_in_path)
 def test_the_name_of_the_locustfile_may_have_blanks(outcome: Outcome) -> None:
-    """It is shown as it is."""
+    """The label has the name unchanged."""
     assert _info(outcome.last)["locustfile"] == "my locustfile.py"
     assert outcome.last.totals == outcome.locust

@@ -1,7 +1,7 @@
-"""One load test beside one fault, and what came of it.
+"""One load test beside one fault, and its figures.
 
-Everything is a process of its own: the service under load, Locust, the exporter beside it, the sink or the scrapers
-that misbehave, and the one good scraper that reads our self-metrics once a second.
+Everything is a process of its own: the service under load, Locust, the exporter beside it, and the sink or the scrapers
+that misbehave. A good scraper reads our self-metrics once a second.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -34,28 +35,24 @@ RUN_S = 8
 ALL = USERS * 10 * RUN_S
 """Requests of an undisturbed run, about."""
 
-MAX_GAP_S = 0.05
-MAX_EXIT_S = 2.0
-MAX_LOAD_OFF = 0.02
-
 _ACCOUNT = re.compile(r"requests: Locust ([\d,]+) .*recorded ([\d,]+)(?:.*OTLP ([\d,]+|never))?")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong, and what is expected of us.
+    """A fault, and the expected behaviour beside it.
 
     Attributes:
-        name: For the table.
+        name: Name in the table.
         kind: `http`, `grpc`, `scraper` or `exporter`; `none` for the run that others are compared with.
-        does: What the sink, the scrapers or the exporter do, as they name it.
+        does: Name of the behaviour of the sink, the scrapers or the exporter.
         moves: Self-metrics that must be above 0 at the end, with their labels.
-        changes: Log lines about each exporter: one for each change of state.
+        changes: Number of log lines by exporter: one for each change of state.
         is_complete: Whether the sink must have every request at the end.
-        tls: `wrong` or `expired` certificate.
-        gone_s: Seconds of the run between which the sink is not there.
-        timeout_s: `OTEL_EXPORTER_OTLP_TIMEOUT`; 0: the usual ten seconds.
-        away_s: Seconds in which nothing can be served.
+        tls: `wrong` or `expired` certificate; empty without TLS.
+        gone_s: Seconds of the run between which the sink is gone.
+        timeout_s: `OTEL_EXPORTER_OTLP_TIMEOUT`; 0 for the default of ten seconds.
+        away_s: Seconds in which the exporter cannot serve.
     """
 
     name: str
@@ -71,32 +68,30 @@ class Fault:
 
     @property
     def title(self) -> str:
-        """Name with kind."""
+        """Kind and name."""
         return f"{self.kind}: {self.name}"
 
 
 @dataclass
 class Figures:
-    """What one run came to.
+    """Figures of one run.
 
     Attributes:
         gap_s: Longest time without the end of a request.
-        worst_tenths: Fewest requests in 100 ms.
         exit_s: Seconds from the end of the load to the end of the process.
-        requests: Of all users.
-        rss: Most memory of Locust's process, in bytes.
-        exporter_rss: Most memory of the exporter, in bytes.
-        lines: Lines of the log about each exporter, `OTLP: …`.
+        requests: Requests of all users.
+        rss: Peak memory of Locust's process, in bytes.
+        exporter_rss: Peak memory of the exporter, in bytes.
+        lines: Log lines `OTLP: …` by exporter.
         moved: Self-metrics in the last page.
-        scrape_s: Longest that the good scraper waited; infinite if once in vain.
-        account: Requests by Locust, recorded, and pushed whole (None: never).
-        taken: What the sink has.
-        log: What Locust printed.
-        code: Its exit code.
+        scrape_s: Longest wait of the good scraper; infinite after a timeout.
+        account: Requests by Locust, recorded, and pushed (None: never).
+        taken: Counts of the sink.
+        log: Output of Locust.
+        code: Exit code of Locust.
     """
 
     gap_s: float
-    worst_tenth: int
     exit_s: float
     requests: int
     rss: int
@@ -111,15 +106,15 @@ class Figures:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the sink has what Locust and we counted, and we know it."""
+        """True if Locust, we and the sink have the same count."""
         locust, recorded, pushed = self.account
         return locust == recorded == pushed == self.taken.get("requests")
 
 
 class Good:
-    """A scraper that means well: once a second, each time anew, so that nobody waits for it at the end.
+    """A good scraper: once a second, each time with another name, so that the end does not wait for it.
 
-    It also looks at the memory of the exporter that it scrapes.
+    It also reads the memory of the exporter.
     """
 
     def __init__(self, port: int, locust: Process) -> None:
@@ -131,7 +126,7 @@ class Good:
         self._greenlet = gevent.spawn(self._run)
 
     def stop(self) -> None:
-        """Scrape no more."""
+        """Stop scraping."""
         self._greenlet.kill()
 
     def _run(self) -> None:
@@ -144,13 +139,13 @@ class Good:
             except TimeoutError:
                 self.longest_s = float("inf")
             except OSError:
-                pass  # not there yet, or gone
+                pass  # before the start or after the end
             self.exporter_rss = max([self.exporter_rss, *map(most_memory, titled(self._locust))])
             gevent.sleep(0.25 if not self.page else max(began + 1 - time.monotonic(), 0.05))
 
 
 def play(fault: Fault, folder: Path) -> Figures:
-    """Run the load beside the fault."""
+    """Play the load beside the fault, and return its figures."""
     with Stage(folder) as stage:
         target, port, sink_port = free_port(), free_port(), free_port()
         stage.start("python", HERE / "target.py", str(target), name="target")
@@ -202,7 +197,7 @@ def play(fault: Fault, folder: Path) -> Figures:
 
 
 def _killed(locust: Process) -> None:
-    """Kill the exporter in the middle of the load."""
+    """Kill the exporter during the load."""
     gevent.sleep(2)
     _send(locust, signal.SIGKILL)
 
@@ -211,7 +206,7 @@ FROZEN_S = 3.0
 
 
 def _frozen(locust: Process) -> None:
-    """Freeze the exporter in the middle of the load."""
+    """Freeze the exporter during the load."""
     gevent.sleep(2)
     _send(locust, signal.SIGSTOP)
     gevent.sleep(FROZEN_S)
@@ -219,7 +214,7 @@ def _frozen(locust: Process) -> None:
 
 
 def _slow(locust: Process) -> None:
-    """Let the exporter have a fifth of its time, to the end."""
+    """Stop the exporter for four fifths of the time, to the end."""
     while True:
         _send(locust, signal.SIGSTOP)
         gevent.sleep(0.2)
@@ -240,21 +235,17 @@ def _figures(locust: Process, ended: float, good: Good, folder: Path, code: int)
     load = json.loads((folder / "load.json").read_text())
     times = load["ended"]
     steady = [t for t in times if times[0] + 0.5 <= t <= load["stopped"]]
-    tenths = [0] * (int((steady[-1] - steady[0]) * 10) + 1)
-    for t in steady:
-        tenths[int((t - steady[0]) * 10)] += 1
-    told = [line.partition("OTLP: ")[2] for line in locust.log.splitlines() if "OTLP: " in line]
+    lines = [line.partition("OTLP: ")[2] for line in locust.log.splitlines() if "OTLP: " in line]
     account = _ACCOUNT.search(locust.log)
     assert account is not None, locust.log[-3000:]
     taken = folder / "taken.json"
     return Figures(
         gap_s=max(after - before for before, after in pairwise(steady)),
-        worst_tenth=min(tenths[:-1]),
         exit_s=ended - load["stopped"],
         requests=len(times),
         rss=load["max_rss"],
         exporter_rss=good.exporter_rss,
-        lines={exporter: [t for t in told if exporter in t] for exporter in ("otlp_metrics", "otlp_logs")},
+        lines={exporter: [line for line in lines if exporter in line] for exporter in ("otlp_metrics", "otlp_logs")},
         moved=Metrics(good.page),
         scrape_s=good.longest_s,
         account=(_number(account[1]), _number(account[2]), _number(account[3]) if account[3] != "never" else None),
@@ -269,7 +260,7 @@ def _number(text: str | None) -> int:
 
 
 def most_memory(pid: int) -> int:
-    """Return the most bytes that a process has used; 0 if it has ended."""
+    """Return the peak memory of a process in bytes; 0 if it has ended."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -278,18 +269,17 @@ def most_memory(pid: int) -> int:
 
 
 def wait_for(port: int) -> None:
-    """Return when somebody listens on a port."""
-    import socket
+    """Wait until a server listens on a port."""
 
-    def is_there() -> bool:
+    def is_open() -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
-    wait_until(is_there, f"port {port}")
+    wait_until(is_open, f"port {port}")
 
 
 def _certificates(kind: str, folder: Path, env: dict[str, str]) -> str:
-    """Write the certificate of the sink, tell Locust whom to trust, and return the file; empty without TLS."""
+    """Write the sink's certificate, let Locust trust an authority, and return the file; empty without TLS."""
     if not kind:
         return ""
     authority, other = trustme.CA(), trustme.CA()

@@ -1,3 +1,3 @@
-"""The scenarios of a module are played beside each other, as for the end-to-end tests."""
+"""The fixtures that play the scenarios of a module, as for the end-to-end tests."""
 
 from tests.e2e.conftest import outcome, stages  # noqa: F401

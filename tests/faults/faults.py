@@ -1,4 +1,4 @@
-"""The faults, and what is expected of us beside each."""
+"""The faults, and the expected behaviour beside each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TAKEN = {_FAILED: {"exporter": "otlp_metrics", "outcome": "success"}}
 
 
 def _fails(kind: str, does: str, name: str = "", tls: str = "", timeout_s: int = 0) -> Fault:
-    """Return a sink that never takes anything: one line for each exporter."""
+    """Return a sink that never accepts a push: one log line for each exporter."""
     return Fault(name or does, kind, does, moves=_FAILING, changes=_ONCE, tls=tls, timeout_s=timeout_s)
 
 

@@ -1,4 +1,4 @@
-"""The steady load, and a user that forks and starts programs in the middle of it."""
+"""The steady load, and a user that forks and starts programs during it."""
 
 import multiprocessing
 import os
@@ -17,7 +17,7 @@ def _busy() -> None:
 
 
 class Forking(User):
-    """Forks twice a second."""
+    """Forks, runs programs and starts processes, twice a second."""
 
     wait_time = constant_pacing(0.5)
     fixed_count = 1
@@ -37,7 +37,7 @@ class Forking(User):
 
     @task
     def work(self) -> None:
-        """Have a child work with multiprocessing."""
+        """Start a process with multiprocessing."""
         process = multiprocessing.get_context("fork").Process(target=_busy)
         process.start()
         process.join()

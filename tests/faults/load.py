@@ -1,6 +1,6 @@
 """The load that a fault may disturb: 200 requests a second at a constant pace, each with the time at which it ended.
 
-It does not know locust-otel. What it measured of itself is in `load.json` in the working directory.
+It does not import locust-otel. Its own figures are in `load.json` in the working directory.
 """
 
 import json
@@ -23,24 +23,24 @@ users = iter(range(10_000))
 
 
 class Steady(FastHttpUser):
-    """Asks for one page after the other, ten a second."""
+    """Requests one page after the other, ten a second."""
 
     wait_time = constant_pacing(PAUSE_S)
 
     def on_start(self) -> None:
-        """Begin a little later than the user before: the load is even."""
+        """Begin a little later than the user before, so that the load is even."""
         self.number = next(users)
         gevent.sleep(self.number % PARTS * PAUSE_S / PARTS)
 
     @task
     def page(self) -> None:
-        """Ask for a page."""
+        """Request a page."""
         self.number += 1
         self.client.get("/", name=f"/page/{self.number % NAMES}")
 
 
 def most_memory() -> int:
-    """Return the most bytes this process has used; `ru_maxrss` would hold its parent's before the exec."""
+    """Return the peak memory of this process in bytes; `ru_maxrss` includes the parent's before the exec."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -48,12 +48,12 @@ def most_memory() -> int:
 
 
 def note(**_: Any) -> None:
-    """Note when a request ended."""
+    """Record the time at which a request ended."""
     ended.append(time.monotonic())
 
 
 def stopped(**_: Any) -> None:
-    """Write what was measured."""
+    """Write the figures."""
     figures = {
         "ended": list(ended),
         "stopped": time.monotonic(),

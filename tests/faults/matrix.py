@@ -1,6 +1,6 @@
 """Play every fault, and write the figures into docs/reliability.md: `python -m tests.faults.matrix [PART-OF-A-NAME]`.
 
-With a part of a name only those are played, and nothing is written.
+With a part of a name only the matching faults are played, and nothing is written.
 """
 
 import locust  # noqa: F401, I001  # first of all: it patches sockets
@@ -32,20 +32,20 @@ def main(part: str) -> int:
         calm = once(NONE)
 
         def judged(fault: Fault) -> Judged:
-            found = judge(fault, once(fault), calm)
-            if found.misses_time:  # on a busy machine a time may be missed once, a count never
-                found = found.better(judge(fault, once(fault), once(NONE)))
-            print(f"{fault.title:50} {found.row} {' · '.join(found.misses)}", flush=True)
-            if found.misses and part:
-                print(found.figures.log[-2500:])
-            return found
+            result = judge(fault, once(fault), calm)
+            if result.times:  # a busy machine may miss a time once, but never a count
+                result = result.better(judge(fault, once(fault), once(NONE)))
+            print(f"{fault.title:50} {result.row} {' · '.join(result.misses)}", flush=True)
+            if result.misses and part:
+                print(result.figures.log[-2500:])
+            return result
 
-        every = Pool(AT_ONCE).map(judged, chosen)
+        results = Pool(AT_ONCE).map(judged, chosen)
     if not part:
         before, mark, rest = PAGE.read_text().partition("<!-- matrix -->\n")
         after = rest.partition("<!-- end of matrix -->")[2]
-        PAGE.write_text(f"{before}{mark}\n{table(every, calm)}\n<!-- end of matrix -->{after}")
-    missed = [found.fault.title for found in every if found.misses]
+        PAGE.write_text(f"{before}{mark}\n{table(results, calm)}\n<!-- end of matrix -->{after}")
+    missed = [result.fault.title for result in results if result.misses]
     print("missed:", ", ".join(missed) or "none")
     return bool(missed)
 

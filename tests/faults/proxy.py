@@ -1,4 +1,4 @@
-"""A network that can be cut: forwards connections from one port to another. `proxy.py PORT TO`; SIGSTOP is the cut."""
+"""Forwards connections from one port to another, until SIGSTOP cuts the network: `proxy.py PORT TO`."""
 
 import asyncio
 import sys

@@ -1,8 +1,9 @@
-"""Scrapers that mean no good, in a process of its own with plain threads: `scraping.py PORT FAULT SECONDS`.
+"""Scrapers that misbehave, in a process of its own with plain threads: `scraping.py PORT FAULT SECONDS`.
 
-Only the standard library is imported.
+It imports the standard library only.
 """
 
+import contextlib
 import itertools
 import socket
 import sys
@@ -20,42 +21,42 @@ def connect(port: int) -> socket.socket:
 
 
 def drain(connection: socket.socket) -> None:
-    """Read until there is nothing more."""
+    """Read to the end."""
     while connection.recv(65536):
         pass
 
 
 def fifty(port: int, until: float) -> None:
-    """Scrape fifty times at once, once a second, each asking for gzip."""
+    """Scrape fifty times at once, once a second, with gzip."""
 
-    def one() -> None:
+    def scrape() -> None:
         with connect(port) as connection:
             connection.sendall(GET + b"Accept-Encoding: gzip\r\nConnection: close\r\n\r\n")
             drain(connection)
 
     while time.monotonic() < until:
         began = time.monotonic()
-        at_once(one, 50)
+        at_once(scrape, 50)
         time.sleep(max(began + 1 - time.monotonic(), 0.1))
 
 
 def a_byte_a_second(port: int, until: float) -> None:
-    """Ask seventy times at once, and read one byte a second of each answer."""
+    """Scrape seventy times at once, and read one byte a second of each answer."""
 
-    def one() -> None:
+    def scrape() -> None:
         connection = socket.socket()
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)  # nothing is hidden in the kernel
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)  # the kernel buffers little
         with connection:
             connection.connect(("127.0.0.1", port))
             connection.sendall(GET + b"\r\n")
             while time.monotonic() < until and connection.recv(1):
                 time.sleep(1)
 
-    at_once(one, 70)
+    at_once(scrape, 70)
 
 
 def hangs_up(port: int, until: float) -> None:
-    """Ask, and go before the answer, fifty times a second."""
+    """Send a request and hang up before the answer, fifty times a second."""
     while time.monotonic() < until:
         with connect(port) as connection:
             connection.sendall(GET + b"\r\n")
@@ -63,8 +64,8 @@ def hangs_up(port: int, until: float) -> None:
 
 
 def garbage(port: int, until: float) -> None:
-    """Send what is no HTTP: bytes, TLS, lines without end, wrong lengths, many headers."""
-    rubbish = [
+    """Send data that is no HTTP: bytes, TLS, lines without end, wrong lengths, many headers."""
+    contents = [
         b"\x00\xff" * 500 + b"\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 500,
         b"GET " + b"/" * 20_000 + b" HTTP/1.1\r\n\r\n",
@@ -76,51 +77,38 @@ def garbage(port: int, until: float) -> None:
         b"GET /metrics HTTP/1.1\r\n" + b"a: b\r\n" * 500 + b"\r\n",
         b"\r\n" * 1000,
     ]
-    send(port, until, rubbish)
+    send(port, until, contents)
 
 
 def huge_headers(port: int, until: float) -> None:
     """Send headers of megabytes, in one line and in many."""
-    send(
-        port,
-        until,
-        [
-            GET + b"X-Long: " + b"a" * 5_000_000 + b"\r\n\r\n",
-            GET + b"".join(b"X-%d: " % n + b"a" * 60_000 + b"\r\n" for n in range(99)) + b"\r\n",
-        ],
-    )
+    one_line = GET + b"X-Long: " + b"a" * 5_000_000 + b"\r\n\r\n"
+    many = GET + b"".join(b"X-%d: " % n + b"a" * 60_000 + b"\r\n" for n in range(99)) + b"\r\n"
+    send(port, until, [one_line, many])
 
 
 def path_traversal(port: int, until: float) -> None:
-    """Ask for files."""
+    """Request files outside of the site."""
     paths = (b"/../../etc/passwd", b"/%2e%2e/%2e%2e/etc/passwd", b"//etc/passwd", b"/metrics/../../etc/passwd", b"*")
     send(port, until, [b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" for path in paths])
 
 
 def other_methods(port: int, until: float) -> None:
     """Use every method but GET, with bodies of megabytes."""
-    body = b"x" * 2_000_000
-    send(
-        port,
-        until,
-        [
-            method + b" /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-            for method in (b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE")
-        ],
-    )
+    methods, body = (b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE"), b"x" * 2_000_000
+    rest = b" /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    send(port, until, [method + rest for method in methods])
 
 
 def idle(port: int, until: float) -> None:
-    """Open a hundred connections, scrape once on each, and hold them."""
-    hold(port, until, [GET + b"\r\n", b""])
+    """Open a hundred connections, scrape once on every other one, and hold them."""
+    hundred(port, [GET + b"\r\n", b""])
+    time.sleep(max(until - time.monotonic(), 0))
 
 
 def half_requests(port: int, until: float) -> None:
-    """Open a hundred connections, and send a header a second that never ends, or a mark that does not."""
-    connections = []
-    for number in range(100):
-        connections.append(connect(port))
-        connections[-1].sendall(MARK if number % 2 else GET)
+    """Open a hundred connections, and send a scrape or a mark on each, one header a second, without an end."""
+    connections = hundred(port, [GET, MARK])
     for number in itertools.count():
         for connection in connections:
             try:
@@ -132,17 +120,17 @@ def half_requests(port: int, until: float) -> None:
         time.sleep(1)
 
 
-def hold(port: int, until: float, contents: list[bytes]) -> None:
-    """Open a hundred connections that send one of these, and hold them."""
+def hundred(port: int, contents: list[bytes]) -> list[socket.socket]:
+    """Open a hundred connections, and send these contents on them in turn."""
     connections = []
     for number in range(100):
         connections.append(connect(port))
         connections[-1].sendall(contents[number % len(contents)])
-    time.sleep(max(until - time.monotonic(), 0))
+    return connections
 
 
 def send(port: int, until: float, contents: list[bytes]) -> None:
-    """Send these in turn, twenty a second, and read a little of what comes."""
+    """Send these contents in turn, twenty a second, and read the begin of each answer."""
     for content in itertools.cycle(contents):
         if time.monotonic() > until:
             return
@@ -157,13 +145,11 @@ def send(port: int, until: float, contents: list[bytes]) -> None:
 
 
 def at_once(action: Callable[[], None], count: int) -> None:
-    """Do it in so many threads; one that fails is none of our business."""
+    """Call a function in so many threads, and ignore failed connections."""
 
     def quietly() -> None:
-        try:
+        with contextlib.suppress(OSError):
             action()
-        except OSError:
-            return
 
     threads = [threading.Thread(target=quietly, daemon=True) for _ in range(count)]
     for thread in threads:

@@ -1,7 +1,7 @@
-"""A collector that misbehaves as told, in a process of its own with plain threads: `sink.py FOLDER JSON`.
+"""A collector that misbehaves, in a process of its own with plain threads: `sink.py FOLDER JSON`.
 
-The JSON has `port`, `fault` (a key of `HTTP` or `GRPC`), `is_grpc`, and `certificate` (a PEM file, or empty). What it
-took is in `taken.json` of the folder: the requests in the last value of each series, and counts of pushes and events.
+The JSON has `port`, `fault` (a key of `HTTP` or `GRPC`), `is_grpc`, and `certificate` (a PEM file, or empty). The file
+`taken.json` in the folder has its counts: requests, by the last value of each series, pushes and events.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ REJECTED = 7
 
 
 class Taken:
-    """What arrived, as it would be stored."""
+    """The data that arrived, in a file."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "taken.json"
         self._lock = threading.Lock()
-        known = json.loads(self._file.read_text()) if self._file.exists() else {}  # a sink that came back
+        known = json.loads(self._file.read_text()) if self._file.exists() else {}  # of an earlier process of this sink
         self._series: dict[str, int] = known.get("series", {})
         self._events: dict[str, int] = known.get("events", {})
         self._pushes: int = known.get("pushes", 0)
         self._refused: int = known.get("refused", 0)
 
     def refuse(self) -> None:
-        """Note a push that is not taken."""
+        """Count a refused push."""
         with self._lock:
             self._refused += 1
             self._write()
@@ -76,7 +76,7 @@ class Taken:
 
 
 def answer(status: str, body: bytes = b"", kind: str = "application/x-protobuf", more: str = "") -> bytes:
-    """Return a whole answer of HTTP."""
+    """Return a complete HTTP answer."""
     head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n{more}\r\n"
     return head.encode() + body
 
@@ -87,11 +87,11 @@ PARTIAL = metrics.ExportMetricsServiceResponse(
 ).SerializeToString()
 
 Fault = Callable[[socket.socket], bool]
-"""Answers a request on a connection; returns whether the push was taken."""
+"""Answers a request on a connection; returns whether the push was accepted."""
 
 
 def says(content: bytes, *, taken: bool = False, after_s: float = 0.0) -> Fault:
-    """Return a fault that answers so."""
+    """Return a fault that answers with this content."""
 
     def fault(connection: socket.socket) -> bool:
         time.sleep(after_s)
@@ -108,13 +108,13 @@ def silent(_: socket.socket) -> bool:
 
 
 def half(connection: socket.socket) -> bool:
-    """Close in the middle of the answer."""
+    """Close half-way in the answer."""
     connection.sendall(OK[: len(OK) // 2])
     raise ConnectionAbortedError
 
 
 def endless(connection: socket.socket) -> bool:
-    """Answer without an end, as fast as it goes."""
+    """Answer without an end, as fast as possible."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n\r\n")
     while True:
         connection.sendall(b"\x00" * 65536)
@@ -152,7 +152,7 @@ HTTP: dict[str, Fault] = {
 
 
 def serve_http(how: dict[str, Any], taken: Taken) -> None:
-    """Serve, a thread a connection."""
+    """Serve, with a thread for each connection."""
     fault = HTTP[how["fault"]]
     context = None
     if how["certificate"]:
@@ -183,7 +183,7 @@ def _connection(plain: socket.socket, context: ssl.SSLContext | None, fault: Fau
                 else:
                     taken.refuse()
     except OSError:
-        taken.refuse()  # the other side has gone, or speaks no TLS with us
+        taken.refuse()  # the client is gone, or TLS has failed
 
 
 RETRY = (("google.rpc.retryinfo-bin", RetryInfo(retry_delay=Duration(seconds=2)).SerializeToString()),)
@@ -201,7 +201,7 @@ GRPC: dict[str, tuple[grpc.StatusCode | None, float]] = {
 
 
 def serve_grpc(how: dict[str, Any], taken: Taken) -> None:
-    """Serve, or be silent or speak rubbish on a plain socket."""
+    """Serve; for `silent` and `garbage` on a plain socket."""
     if how["fault"] in {"silent", "garbage"}:
         with socket.create_server(("127.0.0.1", how["port"]), backlog=100) as listener:
             kept = []

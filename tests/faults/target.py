@@ -7,7 +7,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer until the client goes."""
+    """Answer until the client closes the connection."""
     try:
         while await reader.readuntil(b"\r\n\r\n"):
             writer.write(ANSWER)

@@ -1,8 +1,7 @@
-"""Search for bytes that break a decoder: `python -m tests.fuzz.fuzz report|answer [SECONDS]`.
+"""Searches for bytes that break a decoder: `python -m tests.fuzz.fuzz report|answer [SECONDS]`.
 
-With atheris the search is guided by coverage; where that cannot be installed,
-`tests/unit/wire/test_hostile.py` is the search.
-A finding is printed and ends the search; the bytes are in a file `crash-...`.
+Atheris guides the search by coverage. `tests/unit/wire/test_hostile.py` searches without it. A finding is printed and
+ends the search; the bytes are in a file `crash-...`.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ with atheris.instrument_imports(include=["locust_otel", "tests.fuzz", "msgpack",
 
 
 def seeded(data: bytes) -> None:
-    """Have a report spoilt at two places that the bytes choose: from nothing, no search finds a report."""
+    """Decode a report with two changes chosen by the bytes: a search from random bytes never finds a report."""
     provider = atheris.FuzzedDataProvider(data)
     part = GOOD
     for _ in range(2):
@@ -37,7 +36,7 @@ def seeded(data: bytes) -> None:
 
 
 def answered(data: bytes) -> None:
-    """Have an answer judged: the bytes alone, and behind a good head."""
+    """Decode an answer: the bytes alone, and after a good head."""
     targets.answer(data)
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: %d\r\n\r\n"
     targets.answer(head % len(data) + data)

@@ -1,6 +1,6 @@
-"""What is fuzzed: the two places that read bytes of strangers, each as a function of bytes that must not raise.
+"""Targets of the fuzzer: the two decoders of foreign bytes, each as a function of bytes that must not raise.
 
-A worker's report reaches the exporter of the master as some bytes; a sink's answer is some bytes on a connection.
+The exporter of the master decodes a worker's report, and the OTLP output decodes a sink's answer.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RUN = "run-1"
 
 
 class Master:
-    """The exporter of a master that has begun a run, and all that is made of what it knows."""
+    """The exporter of a master in a run, and its outputs."""
 
     def __init__(self) -> None:
         self._exporter = Exporter(is_master=True)
@@ -41,11 +41,11 @@ class Master:
                                         "worker_names": {CLIENT: "host-0"}, "worker_users": {CLIENT: 1}}])  # fmt: skip
 
     def tell(self, part: object, counted: int = 1) -> None:
-        """Have a worker report."""
+        """Take the report of a worker."""
         self._exporter.take(["worker", CLIENT, counted, part])
 
     def counters(self) -> dict[str, int]:
-        """Return what must never fall."""
+        """Return the counters, which must never fall."""
         requests_ = self.run.merged.snapshot()
         return {
             "requests": requests_.total,
@@ -56,7 +56,7 @@ class Master:
         }
 
     def exported(self) -> None:
-        """Export everything as it is scraped, pushed and logged; whatever was reported must not break that."""
+        """Make pages, pushes and log records; no report may break that."""
         session = self._exporter.session
         for exposition in (TextExposition(is_openmetrics=True), ProtobufExposition()):
             b"".join(exposition.render(families(session.snapshot(), ALL_SCOPES)))
@@ -71,17 +71,17 @@ class Master:
 
 
 def report(data: bytes) -> None:
-    """Have a worker report some bytes, alone and as a piece of a report."""
+    """Take some bytes as a worker's report, alone and as a piece of it."""
     hostile([data])
     try:
         part = msgpack.unpackb(data, strict_map_key=False)
-    except Exception:  # Locust takes it for no message; msgpack raises many things
+    except Exception:  # no message for Locust; msgpack raises many types
         return
     hostile(part)
 
 
 def hostile(part: object) -> Master:
-    """Have a worker report this; return the master, on which nothing has fallen or is broken."""
+    """Take this as a worker's report, check that no counter has fallen, and return the master."""
     master = Master()
     before = master.counters()
     master.tell(part)
@@ -100,7 +100,7 @@ class _Socket:
 
 
 def answer(data: bytes) -> Outcome | None:
-    """Judge the answer of a sink that consists of these bytes; None where `http.client` makes nothing of them."""
+    """Judge these bytes as the answer of a sink; None if `http.client` cannot parse them."""
     try:
         plain = HTTPResponse(_Socket(data), method="POST")  # type: ignore[arg-type]
         plain.begin()
@@ -112,7 +112,7 @@ def answer(data: bytes) -> Outcome | None:
         response = requests.adapters.HTTPAdapter().build_response(request, raw)
         outcome = judged(response, ExportMetricsServiceResponse)
     except (requests.RequestException, HTTPException, HTTPError, OSError):
-        return None  # what the session takes for a failure
+        return None  # a failure for the session
     assert outcome.ok or outcome.reason, outcome
     assert outcome.rejected >= 0
     assert outcome.reason.isprintable()

@@ -1,4 +1,4 @@
-"""The real servers, one of each for the whole session; a missing one skips its tests, in CI it fails them."""
+"""The real servers, one of each for the whole session; without a server its tests are skipped, and fail in CI."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pytest
 
-from tests.backends.needed import missing
+from tests.backends.needed import missing, need
 from tests.backends.servers import (
     Alertmanager,
     BackendMissing,
@@ -15,8 +15,8 @@ from tests.backends.servers import (
     Prometheus,
     Server,
     VictoriaMetrics,
-    find,
 )
+from tests.e2e.conftest import outcome  # noqa: F401  # a fixture; each module has its own `stages`
 from tests.unit.otlp_sinks import SECRET
 
 S = TypeVar("S", bound=Server)
@@ -33,14 +33,14 @@ def _running(start: Callable[[], S]) -> Iterator[S]:
 
 @pytest.fixture(scope="session")
 def prometheus() -> Iterator[Prometheus]:
-    """Give the Prometheus of the session, which takes native histograms, remote write and 32 slots."""
+    """Give the Prometheus of the session, with native histograms, remote write and 32 slots."""
     flags = ["--web.enable-remote-write-receiver"]
     yield from _running(lambda: Prometheus(native_histograms=True, slots=32, flags=flags))
 
 
 @pytest.fixture(scope="session")
 def alertmanager() -> Iterator[Alertmanager]:
-    """Give the Alertmanager of the session, which sends nothing anywhere."""
+    """Give the Alertmanager of the session, which has no webhook."""
     yield from _running(Alertmanager)
 
 
@@ -52,7 +52,7 @@ def victoria_metrics() -> Iterator[VictoriaMetrics]:
 
 @pytest.fixture(scope="session")
 def collector(prometheus: Prometheus) -> Iterator[Collector]:
-    """Give the OpenTelemetry Collector of the session, which writes the metrics it gets into `prometheus`."""
+    """Give the OpenTelemetry Collector of the session, which writes its metrics into `prometheus`."""
     yield from _running(lambda: Collector(remote_write=f"{prometheus.url}/api/v1/write"))
 
 
@@ -72,18 +72,11 @@ def no_noise(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(scope="session")
 def grpc_gevent() -> None:
-    """Let other greenlets run while gRPC waits; call for this before any channel is made."""
+    """Let other greenlets run while gRPC waits; a test must request this before it makes a channel."""
     import_module("grpc.experimental.gevent").init_gevent()  # it has no types
 
 
 @pytest.fixture(scope="session")
 def backend() -> Callable[[str], None]:
-    """Give a function that skips, or in CI fails, where a named binary is missing."""
-
-    def require(name: str) -> None:
-        try:
-            find(name)
-        except BackendMissing as reason:
-            missing(reason)
-
-    return require
+    """Give a function that skips, or in CI fails, without a binary of that name."""
+    return need

@@ -12,7 +12,10 @@ import gevent
 from locust import User, task
 
 COUNT = 3001
-"""Values of each distribution; odd, so that no quantile asked for falls between two of them."""
+"""Values of each distribution; odd, so that no tested quantile is between two of them."""
+
+SCRAPED_S = 4
+"""Seconds after the last value in which scrapers come at least once."""
 
 DISTRIBUTIONS: dict[str, Callable[[Random], float]] = {
     "lognormal": lambda r: r.lognormvariate(4, 0.8),
@@ -26,7 +29,7 @@ DISTRIBUTIONS: dict[str, Callable[[Random], float]] = {
     "constant": lambda r: 123.4,  # noqa: ARG005
     "zeros and time-outs": lambda r: 0.0 if (x := r.random()) < 0.3 else 60_000 if x > 0.97 else r.uniform(0.2, 3),
 }
-"""Milliseconds from a source of chance."""
+"""Functions that return random milliseconds."""
 
 
 def values(name: str) -> list[float]:
@@ -35,18 +38,18 @@ def values(name: str) -> list[float]:
     return [DISTRIBUTIONS[name](source) for _ in range(COUNT)]
 
 
-class Teller(User):
-    """Tells of one request for each value, and then waits for the end."""
+class Measuring(User):
+    """Fires one request for each value, and then ends the run."""
 
     fixed_count = 1
 
     @task
-    def tell(self) -> None:
-        """Tell of all."""
+    def fire(self) -> None:
+        """Fire all requests."""
         for name in DISTRIBUTIONS:
             for number, value in enumerate(values(name)):
                 self.environment.events.request.fire(
-                    request_type="told",
+                    request_type="fired",
                     name=name,
                     response_time=value,
                     response_length=0,
@@ -55,4 +58,6 @@ class Teller(User):
                 )
                 if number % 200 == 0:
                     gevent.sleep(0.001)
+        gevent.sleep(SCRAPED_S)
+        self.environment.runner.quit()
         gevent.sleep(3600)

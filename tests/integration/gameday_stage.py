@@ -1,19 +1,17 @@
-"""What game days are played on: an SLO with short windows, faults of the demo shop, and a webhook of our own."""
+"""Game days of the tests: an SLO with short windows, faults of the demo shop, and a webhook."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from locust_otel.demo.shop import ShopProcess
 from locust_otel.slo.file import parse
 from locust_otel.slo.rules.printer import rule_text
+from tests.integration.webhook import Webhook
 
 SLO = """\
 service: webshop
@@ -28,54 +26,27 @@ windows:
 EXAMPLES = Path(__file__).parents[2] / "locustfiles"
 
 
-class Hook:
-    """Notes when a notification came, by a clock that is not the product's."""
-
-    def __init__(self) -> None:
-        self.came: list[tuple[float, dict[str, Any]]] = []
-        hook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                now = time.time()
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                hook.came += [(now, alert) for alert in body["alerts"]]
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        """Take no more."""
-        self._server.shutdown()
-        self._server.server_close()
-
-    def first(self, run_id: str, name: str, status: str) -> float:
-        """Return when it was first told of an alert of a run."""
-        return min(
-            at
-            for at, alert in self.came
-            if alert["labels"].get("run_id") == run_id
-            and alert["labels"]["alertname"] == name
-            and alert["status"] == status
-        )
+def first(webhook: Webhook, run_id: str, name: str, status: str) -> float:
+    """Return the Unix time of the first notification of an alert of a run, by the clock of the tests' webhook."""
+    return min(
+        message.at
+        for message in webhook.messages
+        for alert in message.alerts
+        if alert["labels"].get("run_id") == run_id
+        and alert["labels"]["alertname"] == name
+        and alert["status"] == status
+    )
 
 
 def rules(folder: Path) -> Path:
-    """Write the rules of the SLO file, and return where."""
+    """Write the rules of the SLO file, and return their path."""
     path = folder / "rules.yaml"
     path.write_text(rule_text(parse(SLO.encode(), "slo.yaml")))
     return path
 
 
 def fault(shop: ShopProcess, name: str, body: dict[str, Any], for_s: int, mark: Path) -> dict[str, Any]:
-    """Return a fault of the shop, whose undo leaves a line in a file."""
+    """Return a fault of the shop, whose undo writes a line into the file `mark`."""
     how = "-H 'Content-Type: application/json'"
     return {
         "name": name,
@@ -86,7 +57,7 @@ def fault(shop: ShopProcess, name: str, body: dict[str, Any], for_s: int, mark: 
 
 
 def day(folder: Path, shop: ShopProcess, port: int, run_time_s: int, steps: list[dict[str, Any]]) -> Path:
-    """Write a game-day file with its SLO file beside it, and return where."""
+    """Write a game-day file, and its SLO file beside it; return the path."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "slo.yaml").write_text(SLO)
     (folder / "webshop.py").write_text((EXAMPLES / "webshop.py").read_text())

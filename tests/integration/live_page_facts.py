@@ -1,14 +1,13 @@
-"""Serves the live page of several runs, opens it in Chromium, and prints as JSON what is to be seen.
+"""Serves the live page of several runs, views it in Chromium, and prints its findings as JSON.
 
     python live_page_facts.py FOLDER     the screenshots go into the folder
 
-A process of its own, without Locust: Playwright and the locks that Locust patches do not go together.
+A process of its own, without Locust: Playwright does not work with the locks that Locust patches.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from bisect import bisect_left
 from collections import Counter, defaultdict
@@ -19,7 +18,6 @@ from typing import Any
 from unittest.mock import patch
 
 from playwright.sync_api import Browser, sync_playwright
-from playwright.sync_api import Page as Tab
 
 from locust_otel.core.cardinality import Names
 from locust_otel.core.histogram import layout
@@ -35,9 +33,8 @@ from locust_otel.exporter.watch import Watch
 from locust_otel.slo.file import parse
 from locust_otel.slo.progress import Progress
 from locust_otel.wire.report import Piece, SeriesReport, Vitals, fingerprint
-from tests.e2e.browser import ARGUMENTS, CONTRASTS, ONLY_HERE, OVERFLOW
+from tests.e2e.browser import CONTRASTS, OVERFLOW, OVERLAPS, SIZES, TWICE, launched, opened
 
-SIZES = {"wide": (1280, 900), "narrow": (400, 800)}
 START = 1_764_000_000.0
 SLO = b"""
 service: webshop
@@ -62,10 +59,10 @@ LONG = ("GET", "/api/a-path-without-any-place-to-break-it/" + "x" * 120)
 
 
 class Stage:
-    """An exporter without a process, whose clock is set by hand.
+    """An exporter without a process, whose clock is set by `play`.
 
     Attributes:
-        counted: Requests and failures by method and name: what the page must say.
+        counted: Requests and failures by method and name: the oracle for the page.
     """
 
     def __init__(self, slo: bytes | None = SLO) -> None:
@@ -104,7 +101,7 @@ class Stage:
         reasons: tuple[str, ...] = (),
         endpoints: tuple[tuple[str, str], ...] = ENDPOINTS,
     ) -> None:
-        """Let so many seconds pass."""
+        """Simulate so many seconds of load."""
         run = self.session.run
         assert run is not None
         bounds = run.merged.layout.bounds
@@ -141,7 +138,7 @@ class Stage:
         self.session.state.workers.vitals["host-0"] = vitals
 
     def end(self) -> None:
-        """Stop the run, and let nothing be added."""
+        """Stop and finish the run."""
         run = self.session.run
         assert run is not None
         run.stop(self.now_s)
@@ -153,7 +150,7 @@ def before(_: Stage) -> None:
 
 
 def short(stage: Stage) -> None:
-    """A run has just begun: nothing is judged."""
+    """A run has just begun and is in its warm-up."""
     stage.begin()
     stage.play(4)
 
@@ -169,7 +166,7 @@ def healthy(stage: Stage) -> None:
 
 
 def failing(stage: Stage) -> None:
-    """A longer one misses them all, has a late generator, and long names and marks."""
+    """A longer run misses them all, and has a late generator, long names and long marks."""
     stage.begin()
     stage.play(600)
     stage.session.mark("db primary killed " + "and so on " * 17, "fault-start")
@@ -195,23 +192,10 @@ SCENES: dict[str, Callable[[Stage], None]] = {
     scene.__name__: scene for scene in (before, short, healthy, failing, over, plain)
 }
 
-_OVERLAPS = """() => {
-  const blocks = [...document.querySelectorAll(
-    'header *, main > *, section > *, .tiles > div, .tiles dt, .tiles dd, figure > *, .legend li, .chart text, ' +
-    '.moment > *, form *, td, th')];
-  const inner = blocks.filter(b => !blocks.some(other => other !== b && b.contains(other)) && b.checkVisibility());
-  const boxes = inner.map(b => [b, b.getBoundingClientRect()]).filter(([b, r]) => r.width > 1 && r.height > 1);
-  const found = [];
-  for (let i = 0; i < boxes.length; i++) for (let j = i + 1; j < boxes.length; j++) {
-    const [a, r] = boxes[i], [b, s] = boxes[j];
-    const wide = Math.min(r.right, s.right) - Math.max(r.left, s.left);
-    const high = Math.min(r.bottom, s.bottom) - Math.max(r.top, s.top);
-    if (wide > 1 && high > 2.5) found.push(a.outerHTML.slice(0, 60) + ' | ' + b.outerHTML.slice(0, 60));
-  }
-  return found;
-}"""
-"""Blocks and texts that lie on one another."""
-
+_BLOCKS = (
+    "header *, main > *, section > *, .tiles > div, .tiles dt, .tiles dd, figure > *, .legend li, .chart text, "
+    ".moment > *, form *, td, th"
+)
 _CUT = """() => {
   const beyond = [...document.querySelectorAll('.chart text, .chart path')].filter(e => {
     const r = e.getBoundingClientRect(), s = e.ownerSVGElement.getBoundingClientRect();
@@ -220,7 +204,7 @@ _CUT = """() => {
     && !e.matches('input') && e.clientWidth && e.scrollWidth > e.clientWidth + 1);
   return [...beyond, ...wide].map(e => e.tagName + ' ' + (e.id || e.textContent.trim().slice(0, 40)));
 }"""
-"""What does not fit into its chart or its block."""
+"""Returns the elements that do not fit into their chart or their block."""
 
 _LINES = """() => [...document.querySelectorAll('.chart .line, .chart .mark')].map(e => {
   const sum = color => color.match(/\\d+/g).slice(0, 3).map(v => v / 255)
@@ -230,7 +214,7 @@ _LINES = """() => [...document.querySelectorAll('.chart .line, .chart .mark')].m
   const [a, b] = [sum(getComputedStyle(e).stroke), sum(card)].sort((x, y) => y - x);
   return (a + .05) / (b + .05);
 })"""
-"""The contrasts of all lines of the charts."""
+"""Returns the contrasts of all lines of the charts."""
 
 _VALUES = """() => ({
   title: document.title,
@@ -242,91 +226,79 @@ _VALUES = """() => ({
   endpoints: [...document.querySelectorAll('#endpoints tbody tr')].map(row => [...row.cells].map(c => c.innerText)),
   legends: [...document.querySelectorAll('.legend li')].map(item => item.innerText),
   charts: [...document.querySelectorAll('.chart')].map(svg => ({
-    told: svg.getAttribute('aria-label'), lines: svg.querySelectorAll('.line').length,
+    label: svg.getAttribute('aria-label'), lines: svg.querySelectorAll('.line').length,
     marks: [...svg.querySelectorAll('.mark title')].map(t => t.textContent),
     texts: [...svg.querySelectorAll('text')].map(t => t.textContent),
   })),
   moment: document.getElementById('moment-text').textContent,
-  twice: (ids => ids.filter((id, at) => ids.indexOf(id) !== at))([...document.querySelectorAll('[id]')].map(e => e.id)),
 })"""
-"""What the page says."""
+"""Returns the texts of the page."""
 
 
-def view(browser: Browser, stage: Stage, path: Path, size: str, scheme: Any) -> dict[str, Any]:
-    """Return what one view of the page shows; its screenshot goes to the path."""
-    width, height = SIZES[size]
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-    tab = context.new_page()
-    said: list[str] = []
-    asked: list[str] = []
-    tab.on("console", lambda message: said.append(message.text))
-    tab.on("pageerror", lambda error: said.append(str(error)))
-    tab.on("request", lambda request: asked.append(request.url))
+def view(browser: Browser, stage: Stage, path: Path, size: str, scheme: str) -> dict[str, Any]:
+    """Return the findings of one view of the page; its screenshot goes to the path."""
     url = (stage.session.url or "").removesuffix("metrics")
-    tab.goto(url)
-    tab.locator("#sentence").filter(has_text="un").wait_for()  # "Run …", "No run …"
-    tab.wait_for_timeout(100)
-    tab.screenshot(path=str(path), full_page=True)
-    seen = {
-        "said": said,
-        "elsewhere": [one for one in asked if not one.startswith((url, "data:"))],
-        "overlaps": tab.evaluate(_OVERLAPS),
-        "cut": tab.evaluate(_CUT) + tab.evaluate(OVERFLOW),
-        "contrast": tab.evaluate(CONTRASTS),
-        "contrasts of lines": tab.evaluate(_LINES),
-        "shown": tab.evaluate(_VALUES),
-        "data": stage.page.data(),
-        "tree": tab.locator("main").aria_snapshot(),
-    }
-    context.close()
-    return seen
+    with opened(browser, url, size, scheme) as tab:
+        page = tab.page
+        page.locator("#sentence").filter(has_text="un").wait_for()  # "Run …", "No run …"
+        page.wait_for_timeout(100)
+        page.screenshot(path=str(path), full_page=True)
+        return {
+            "messages": tab.messages,
+            "elsewhere": [request for request in tab.requests if not request.startswith((url, "data:"))],
+            "overlaps": page.evaluate(OVERLAPS, [_BLOCKS, 2.5]),
+            "cut": page.evaluate(_CUT) + page.evaluate(OVERFLOW),
+            "twice": page.evaluate(TWICE),
+            "contrast": page.evaluate(CONTRASTS),
+            "contrasts of lines": page.evaluate(_LINES),
+            "shown": page.evaluate(_VALUES),
+            "data": stage.page.data(),
+            "tree": page.locator("main").aria_snapshot(),
+        }
 
 
 def touched(browser: Browser, stage: Stage, path: Path) -> dict[str, Any]:
-    """Return what comes of pointer and keyboard: values of a moment, a mark, and the end of the load test."""
-    tab: Tab = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
-    url = (stage.session.url or "").removesuffix("metrics")
-    tab.goto(url)
-    chart = tab.locator(".chart").first
-    chart.scroll_into_view_if_needed()
-    box = chart.bounding_box()
-    assert box is not None
-    tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    seen: dict[str, Any] = {"hovered": tab.evaluate(_VALUES), "data": stage.page.data()}
-    tab.screenshot(path=str(path))
-    tab.mouse.move(5, 5)
-    seen["left"] = tab.inner_text("#moment-text")
-    tab.locator("#moment").focus()
-    for _ in range(60):
-        tab.keyboard.press("ArrowLeft")
-    seen["by keyboard"] = tab.inner_text("#moment-text")
-    tab.keyboard.press("End")
-    seen["at the end"] = tab.inner_text("#moment-text")
-    tab.keyboard.press("Tab")
-    tab.keyboard.type("by keyboard <b>&")
-    tab.keyboard.press("Enter")
-    tab.locator("#answer").filter(has_text="Marked at").wait_for()
-    tab.locator("#marks td").filter(has_text="by keyboard <b>&").wait_for()
-    run = stage.session.run
-    assert run is not None
-    seen["marks"] = list(run.marks)
-    stage.play(30)
-    tab.locator("#requests").filter(has_text=f"{run.merged.total:,}").wait_for()
-    stage.end()
-    stage.page.finish(run)
-    stage.endpoint.stop(0.0)
-    tab.locator("#lost").filter(has_text="The load test has ended.").wait_for()
-    seen["ended"] = tab.evaluate(_VALUES)["sentence"]
-    tab.context.close()
-    return seen
+    """Return the effects of pointer and keyboard: values of a moment, a mark, and the end of the load test."""
+    with opened(browser, (stage.session.url or "").removesuffix("metrics")) as tab:
+        page = tab.page
+        chart = page.locator(".chart").first
+        chart.scroll_into_view_if_needed()
+        box = chart.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        seen: dict[str, Any] = {"hovered": page.evaluate(_VALUES), "data": stage.page.data()}
+        page.screenshot(path=str(path))
+        page.mouse.move(5, 5)
+        seen["left"] = page.inner_text("#moment-text")
+        page.locator("#moment").focus()
+        for _ in range(60):
+            page.keyboard.press("ArrowLeft")
+        seen["by keyboard"] = page.inner_text("#moment-text")
+        page.keyboard.press("End")
+        seen["at the end"] = page.inner_text("#moment-text")
+        page.keyboard.press("Tab")
+        page.keyboard.type("by keyboard <b>&")
+        page.keyboard.press("Enter")
+        page.locator("#answer").filter(has_text="Marked at").wait_for()
+        page.locator("#marks td").filter(has_text="by keyboard <b>&").wait_for()
+        run = stage.session.run
+        assert run is not None
+        seen["marks"] = list(run.marks)
+        stage.play(30)
+        page.locator("#requests").filter(has_text=f"{run.merged.total:,}").wait_for()
+        stage.end()
+        stage.page.finish(run)
+        stage.endpoint.stop(0.0)
+        page.locator("#lost").filter(has_text="The load test has ended.").wait_for()
+        seen["ended"] = page.evaluate(_VALUES)["sentence"]
+        return seen
 
 
 def main(folder: str) -> None:
-    """Print the facts of all views."""
+    """Print the findings of all views."""
     views: dict[str, Any] = {}
     with sync_playwright() as playwright:
-        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-        browser = playwright.chromium.launch(executable_path=chromium, args=[*ARGUMENTS, ONLY_HERE])
+        browser = launched(playwright)
         for name, scene in SCENES.items():
             stage = Stage()
             with patch("locust_otel.exporter.run.monotonic", lambda stage=stage: stage.now_s):

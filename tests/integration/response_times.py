@@ -1,4 +1,4 @@
-"""Beside a locustfile: writes every response time that Locust measures into the file that `TEST_TIMES` names."""
+"""A second locustfile: it writes every response time that Locust measures into the file `TEST_TIMES`."""
 
 import os
 from pathlib import Path

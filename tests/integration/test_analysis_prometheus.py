@@ -1,4 +1,4 @@
-"""The analysis of a run that a real Prometheus has, beside that of its record."""
+"""The analysis of a run in a real Prometheus, compared with that of its record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RUN_ID = "simulated-1"
 
 @pytest.fixture(scope="module")
 def both(backend: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Timeline, str]]:
-    """A simulated collapse as its record has it, and the URL of a Prometheus that has it too."""
+    """Give the timeline of a simulated collapse from its record, and the URL of a Prometheus with the same run."""
     backend("promtool")
     backend("prometheus")
     folder = Path(tmp_path_factory.mktemp("prometheus"))
@@ -40,19 +40,19 @@ def both(backend: Callable[[str], None], tmp_path_factory: pytest.TempPathFactor
 
 
 def test_same_requests(both: tuple[Timeline, str]) -> None:
-    """The timeline of Prometheus has the requests of the record but for those after the last step."""
+    """The timeline of Prometheus has the requests of the record, without those after the last step."""
     of_record, url = both
-    found = readers.from_prometheus(Prometheus(url), RUN_ID)
-    for mine, other in zip(found.endpoints, of_record.endpoints, strict=True):
+    timeline = readers.from_prometheus(Prometheus(url), RUN_ID)
+    for mine, other in zip(timeline.endpoints, of_record.endpoints, strict=True):
         assert mine.label == other.label
         assert mine.good.sum() == pytest.approx(other.good.sum(), rel=0.04)
         assert mine.good_s.sum() == pytest.approx(other.good_s.sum(), rel=0.06)
-    assert found.users.max() == 160
-    assert found.keeps_up.all()
+    assert timeline.users.max() == 160
+    assert timeline.keeps_up.all()
 
 
 def test_same_pattern(both: tuple[Timeline, str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Both name the cliff, at the same knee."""
+    """Both find the cliff, at the same knee."""
     of_record, url = both
     mine, other = analyze(readers.from_prometheus(Prometheus(url), RUN_ID)), analyze(of_record)
     assert mine.main.pattern is other.main.pattern is Pattern.CLIFF
@@ -62,7 +62,7 @@ def test_same_pattern(both: tuple[Timeline, str], capsys: pytest.CaptureFixture[
 
 
 def test_no_such_run(both: tuple[Timeline, str]) -> None:
-    """A run that Prometheus does not know is refused by name."""
+    """A run that Prometheus does not have is refused."""
     with pytest.raises(ConfigurationError) as raised:
         readers.from_prometheus(Prometheus(both[1]), "another")
     assert raised.value.slug == "analyze-run-id"

@@ -1,7 +1,6 @@
-"""Locust's own `--otel` and we push to the same collector, and neither disturbs the other.
+"""Locust's own `--otel` and we push to the same collector without disturbing each other.
 
-What makes spans of requests is in the extra `locust[otel]`; where it is not installed, that part is
-skipped and says so.
+Spans of requests need the extra `locust[otel]`; without it their test is skipped.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,51 +28,49 @@ _URLS: dict[str, str] = {}
 
 @pytest.fixture(scope="module")
 def collector(backend: Callable[[str], None]) -> Iterator[Collector]:
-    """Give a collector that takes traces too."""
+    """Give a collector that accepts traces too."""
     backend("otelcol")
     with Collector(config=TRACES) as server:
         yield server
 
 
-def beside(stage: Stage, protocol: str, name: str, processes: int = 1) -> Outcome:
-    """Play a run with both, told by the same standard variables."""
-    shop = stage.shop()
-    process = stage.start(
-        *("locust-otel", "run", *load(shop.url, file=CALM, users=5, run_time="7s"), "--run-id", name, "--otel"),
-        *("--prometheus-port", str(free_port()), *(forking(processes) if processes > 1 else [])),
-        env={
-            "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
-            "OTEL_EXPORTER_OTLP_ENDPOINT": _URLS[protocol],
-            "OTEL_EXPORTER_OTLP_INSECURE": "true",
-            "OTEL_METRIC_EXPORT_INTERVAL": "1000",
-            "OTEL_BSP_SCHEDULE_DELAY": "500",
-            "OTEL_SERVICE_NAME": name,
-            "TEST_BUSY_S": "2",  # nothing is in flight at the end
-        },
-    )
-    code = process.wait()
-    locust, untimed = stage.totals()
-    return Outcome(
-        code=code,
-        log=process.log,
-        locust=locust,
-        untimed=untimed,
-        shop=shop.stats()["total"],
-        more={"service": name, "host": urlsplit(shop.url).netloc},
-    )
+@dataclass(frozen=True)
+class Beside:
+    """A run with both, configured by the same standard variables.
+
+    Attributes:
+        protocol: Of OTLP.
+        forks: Number of forked workers; 0 for a local run.
+    """
+
+    protocol: str
+    forks: int = 0
+
+    @property
+    def __name__(self) -> str:
+        return f"beside-{self.protocol.partition('/')[0]}-{self.forks}"
+
+    def __call__(self, stage: Stage) -> Outcome:
+        """Play it."""
+        shop, name = stage.shop(), self.__name__
+        process = stage.run(
+            *(*load(shop.url, file=CALM, users=5, run_time="7s"), "--run-id", name, "--otel"),
+            *("--prometheus-port", str(free_port()), *(forking(self.forks) if self.forks else [])),
+            env={
+                "OTEL_EXPORTER_OTLP_PROTOCOL": self.protocol,
+                "OTEL_EXPORTER_OTLP_ENDPOINT": _URLS[self.protocol],
+                "OTEL_EXPORTER_OTLP_INSECURE": "true",
+                "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+                "OTEL_BSP_SCHEDULE_DELAY": "500",
+                "OTEL_SERVICE_NAME": name,
+                "TEST_BUSY_S": "2",  # users are idle at the end
+            },
+        )
+        return stage.finished(process, shop=shop, service=name, host=urlsplit(shop.url).netloc)
 
 
-def _named(protocol: str, name: str, processes: int = 1) -> partial[Outcome]:
-    scenario = partial(beside, protocol=protocol, name=name, processes=processes)
-    scenario.__name__ = name  # type: ignore[attr-defined]
-    return scenario
-
-
-BOTH = (_named("http/protobuf", "beside-http"), _named("grpc", "beside-grpc"))
-FORKED = (
-    _named("http/protobuf", "beside-http-forked", processes=2),
-    _named("grpc", "beside-grpc-forked", processes=2),
-)
+BOTH = (Beside("http/protobuf"), Beside("grpc"))
+FORKED = (Beside("http/protobuf", 2), Beside("grpc", 2))
 
 
 @pytest.fixture(scope="module")
@@ -83,50 +80,49 @@ def stages(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> It
     yield from Stages(tmp_path_factory.mktemp, at_once=2).play((*BOTH, *FORKED))
 
 
-@pytest.fixture
-def outcome(request: pytest.FixtureRequest, stages: Stages) -> Outcome:
-    """Give the outcome of the run that this test is about."""
-    return stages.of(request.param)
-
-
 def _metrics(collector: Collector, outcome: Outcome) -> dict[str, list[dict[str, Any]]]:
-    """Return the metrics of a run by the scope that pushed them."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    """Return the metrics of a run by their scope."""
+    metrics: dict[str, list[dict[str, Any]]] = {}
     for metric in collector.received("metrics"):
         if metric["resource"].get("service.name") == outcome.more["service"]:
-            found.setdefault(metric["scope"], []).append(metric)
-    return found
+            metrics.setdefault(metric["scope"], []).append(metric)
+    return metrics
+
+
+def _pushed_requests(collector: Collector, outcome: Outcome) -> int:
+    """Return the requests in the last push of our counter."""
+    (*_, counter) = (m for m in _metrics(collector, outcome)["locust_otel"] if m["name"] == "locust.requests")
+    return sum(int(point["asInt"]) for point in counter["sum"]["dataPoints"])
 
 
 def _spans(collector: Collector, outcome: Outcome) -> list[dict[str, Any]]:
     """Return the spans of a run, with plain attributes."""
-    found: list[dict[str, Any]] = []
+    spans: list[dict[str, Any]] = []
     for line in (collector.folder / "traces.jsonl").read_text().splitlines():
         for resource in json.loads(line)["resourceSpans"]:
             about = {a["key"]: a["value"].get("stringValue") for a in resource["resource"]["attributes"]}
             if about["service.name"] == outcome.more["service"]:
-                found += [
+                spans += [
                     span
                     | {"attributes": {a["key"]: next(iter(a["value"].values())) for a in span.get("attributes", [])}}
                     for scope in resource["scopeSpans"]
                     for span in scope["spans"]
                 ]
-    return found
+    return spans
 
 
 @played(*BOTH)
 def test_both_push_all_of_their_metrics(outcome: Outcome, collector: Collector) -> None:
-    """Locust's histogram and our counter have every request, and no name is in both."""
+    """Locust's histogram and our counter have every request, and no metric has the same name."""
     everything = total(outcome.locust)
     assert everything > 50
     assert outcome.code == 0, outcome.log
     metrics = _metrics(collector, outcome)
-    names = {scope: {metric["name"] for metric in found} for scope, found in metrics.items()}
+    names = {scope: {metric["name"] for metric in of_scope} for scope, of_scope in metrics.items()}
     ours = names.pop("locust_otel")
     assert not ours & set().union(*names.values())
     assert {"locust.client.duration", "locust.users.count"} <= names["locust"]
-    (*_, requests) = (metric for metric in metrics["locust_otel"] if metric["name"] == "locust.requests")
-    assert sum(int(point["asInt"]) for point in requests["sum"]["dataPoints"]) == everything
+    assert _pushed_requests(collector, outcome) == everything
     (*_, durations) = (metric for metric in metrics["locust"] if metric["name"] == "locust.client.duration")
     assert sum(int(point["count"]) for point in durations["histogram"]["dataPoints"]) == everything
     assert f"OTLP {everything:,}" in outcome.log
@@ -134,20 +130,19 @@ def test_both_push_all_of_their_metrics(outcome: Outcome, collector: Collector) 
 
 @played(*FORKED)
 def test_forked_workers_do_not_disturb_either(outcome: Outcome, collector: Collector) -> None:
-    """With `--processes 2`, where Locust sets up its exporters before it forks, we push every request."""
+    """With `--processes 2`, for which Locust sets up its exporters before it forks, we push every request."""
     everything = total(outcome.locust)
     assert everything > 50
     assert outcome.code == 0, outcome.log
     assert f"OTLP {everything:,}" in outcome.log
     assert "OTLP: " not in outcome.log
-    assert "locust_otel/" not in outcome.log  # Locust's exporters do not survive the fork in peace, with us or without
-    (*_, requests) = (m for m in _metrics(collector, outcome)["locust_otel"] if m["name"] == "locust.requests")
-    assert sum(int(point["asInt"]) for point in requests["sum"]["dataPoints"]) == everything
+    assert "locust_otel/" not in outcome.log  # a traceback of ours; Locust's exporters have some after the fork anyway
+    assert _pushed_requests(collector, outcome) == everything
 
 
 @played(*BOTH)
 def test_both_push_their_logs(outcome: Outcome, collector: Collector) -> None:
-    """Our events have names, and Locust's lines of the log come beside them."""
+    """Our events have names, and Locust's log lines arrive too."""
     mine = [r for r in collector.received("logs") if r["resource"].get("service.name") == outcome.more["service"]]
     events = [record for record in mine if record["scope"] == "locust_otel"]
     assert {"locust.run.start", "locust.run.stop"} <= {record["eventName"] for record in events}
@@ -157,13 +152,13 @@ def test_both_push_their_logs(outcome: Outcome, collector: Collector) -> None:
 
 @played(*BOTH)
 def test_users_are_not_held_up(outcome: Outcome) -> None:
-    """Neither of the two is told to fail, and nothing was raised."""
+    """The log has no failed push and no traceback, and the shop has every request."""
     assert "OTLP: " not in outcome.log
     assert "Traceback" not in outcome.log
     assert outcome.shop == total(outcome.locust)
 
 
-# Of Locust's extra `otel`, which is not among our pins: pip found no releases of it that go with those of the SDK here.
+# Locust's extra `otel` is not among our pins: no release of it is compatible with the SDK here.
 @pytest.mark.skipif(
     find_spec("opentelemetry.instrumentation") is None or find_spec("opentelemetry.instrumentation.requests") is None,
     reason="opentelemetry-instrumentation-requests is missing: pip install 'locust[otel]'",

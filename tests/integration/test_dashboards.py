@@ -1,4 +1,4 @@
-"""Every query of every dashboard, against a real Prometheus that has scraped real runs, which are over by then."""
+"""Every query of every dashboard, against a real Prometheus that has scraped real runs to their ends."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ BUCKET_WIDTH = 2 ** (1 / 16) - 1
 MARKED = {(uid.removeprefix("locust-otel-"), "annotation Marks") for uid in DASHBOARDS}
 MARKED |= {("gameday", f"{panel} A") for panel in ("Faults and alerts", "Time to detect", "Faults started", "Faults")}
 MARKED |= {("gameday", "Faults B")}
-# What a run cannot have: (dashboard, query) by the kind of its histograms and its processes.
+# Queries without data, as (dashboard, query), by the kind of histograms and processes.
 NO_DATA = {
     "classic": {("live", "Latency heatmap B"), *MARKED},
     "native": {("live", "Latency heatmap A"), *MARKED},
@@ -76,7 +76,7 @@ class Run:
     other: str
 
     def written(self, text: str) -> str:
-        """Return a query with the values of variables and macros in it."""
+        """Return a query with variables and macros replaced by their values."""
         seconds = math.ceil(self.ended - self.began)
         wanted = {
             "__rate_interval": "4s", "__range": f"{seconds}s", "__interval_ms": "1000", "__interval": "1s",
@@ -88,36 +88,36 @@ class Run:
         return re.sub(r"\$(?:(\w+)|\{(\w+)\})", lambda found: wanted[found[1] or found[2]], text)
 
     def shift(self) -> int:
-        """Return by how much the other run is moved, as the dashboard's own variable has it."""
+        """Return the seconds by which the other run is moved: the value of the dashboard's own variable."""
         (variable,) = (v for v in templating("compare") if v["name"] == "shift")
         ((labels, value),) = self.prometheus.query(self.written(of_variable(variable["query"]["query"])), self.ended)
-        text = f"{{}} {value:.0f} {self.ended * 1000:.0f}"  # as Grafana writes a result of query_result()
+        text = f"{{}} {value:.0f} {self.ended * 1000:.0f}"  # Grafana's text of a result of query_result()
         found = re.search(variable["regex"].strip("/"), text)
         assert found, text
         assert labels == {}
         return int(found[1])
 
     def ask(self, target: dict[str, Any]) -> int:
-        """Return how many series a query answers with that hold a number, or a native histogram."""
+        """Return the number of series in the answer that have a number or a native histogram."""
         expression = self.written(target["expr"])
         if target.get("instant"):
             result = self.prometheus.api("query", query=expression, time=repr(self.ended))["result"]
-            return sum("histogram" in one or not math.isnan(float(one["value"][1])) for one in result)
+            return sum("histogram" in line or not math.isnan(float(line["value"][1])) for line in result)
         times = {"start": repr(self.began), "end": repr(self.ended), "step": "1"}
         result = self.prometheus.api("query_range", query=expression, **times)["result"]
         return sum(
-            "histograms" in one or any(not math.isnan(float(value)) for _, value in one["values"]) for one in result
+            "histograms" in line or any(not math.isnan(float(value)) for _, value in line["values"]) for line in result
         )
 
     def figure(self, title: str) -> float:
-        """Return what a figure of the live dashboard's header says."""
+        """Return the value of a figure in the live dashboard's header."""
         (panel,) = (p for p in DASHBOARDS["locust-otel-live"]["panels"] if p["title"] == title)
         return self.prometheus.value(self.written(panel["targets"][0]["expr"]), self.ended)
 
 
 @dataclass
 class Truth:
-    """What others counted of the local run: Locust, the shop, and a sorted list of its response times in seconds."""
+    """Oracle of the local run: counts of Locust and of the shop, and the sorted response times in seconds."""
 
     requests: int
     failures: int
@@ -129,7 +129,7 @@ class Truth:
 
 @dataclass
 class Runs:
-    """All runs, by kind and processes, and by kind the truth about the local one."""
+    """All runs by kind and processes, and the oracle of the local run by kind."""
 
     by: dict[tuple[str, str], Run]
     truths: dict[str, Truth]
@@ -159,17 +159,15 @@ KINDS = ("classic", "native")
 
 
 def _start(stage: Stage, processes: str, port: int, slo: Path) -> Callable[[], Truth | None]:
-    """Start a run, and return what waits for its end and tells the truth about it."""
+    """Start a run; return a function that waits for its end and returns its oracle."""
     shop = stage.shop(*SHOP_FAULTS)
     flags = ["--prometheus-port", str(port), "--run-id", processes, "--slo", str(slo)]
     if processes == "distributed":
         master = Distributed(stage, *load(shop.url, run_time=RUN_TIME), *flags)
         return lambda: None if master.wait() in {0, 1, 3, 5} else pytest.fail(master.master.log)
     both = f"{QUICK},{HERE / 'response_times.py'}"
-    process = stage.start(
-        *("locust-otel", "run", *load(shop.url, file=both, run_time=RUN_TIME), *flags),
-        env={"TEST_TIMES": str(stage.folder / "times")},
-    )
+    times = {"TEST_TIMES": str(stage.folder / "times")}
+    process = stage.run(*load(shop.url, file=both, run_time=RUN_TIME), *flags, env=times)
 
     def wait() -> Truth:
         assert process.wait() in {3, 5}, process.log  # some fail on purpose; 5 on a busy machine
@@ -180,9 +178,9 @@ def _start(stage: Stage, processes: str, port: int, slo: Path) -> Callable[[], T
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, backend: Any) -> Iterator[Runs]:
-    """Have two Prometheus, with and without native histograms, scrape a local and a distributed run to their ends.
+    """Play local and distributed runs, scraped to their ends by a Prometheus with native histograms and one without.
 
-    Each has runs of its own: two scrapers on one machine look like one to an endpoint, which at the end waits for one.
+    Each has runs of its own: for an endpoint two scrapers on one machine are one, and it waits for one at the end.
     """
     backend("prometheus")
     folder = tmp_path_factory.mktemp("slo")
@@ -195,7 +193,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, backend: Any) -> Iterator[Run
     with ExitStack() as exits:
         servers = {}
         for kind in KINDS:
-            targets = [f"127.0.0.1:{port}" for (of, _), port in ports.items() if of == kind]
+            targets = [f"127.0.0.1:{ports[kind, processes]}" for processes in ("local", "distributed")]
             server = Prometheus(targets, rule_files=[rules], native_histograms=kind == "native")
             servers[kind] = exits.enter_context(server)
         for server in servers.values():
@@ -230,7 +228,7 @@ def _targets(dashboard: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize(("kind", "processes"), ALL)
 def test_every_query_has_data(runs: Runs, kind: str, processes: str) -> None:
-    """Each query of each panel and annotation is valid and has data, but for what such a run cannot have."""
+    """Each query of each panel and annotation is valid and has data, except those in `NO_DATA`."""
     run = runs.by[kind, processes]
     table: list[tuple[str, str, int]] = []
     for uid, dashboard in DASHBOARDS.items():
@@ -241,15 +239,14 @@ def test_every_query_has_data(runs: Runs, kind: str, processes: str) -> None:
     print(f"\n{kind} histograms, {processes} run")
     print("\n".join(f"{short:10} {where:45} {count:4}" for short, where, count in table))
     empty = {(short, where) for short, where, count in table if not count}
-    looked_at = {short for short, _, _ in table}
-    expected = {each for each in NO_DATA[kind] | NO_DATA[processes] if each[0] in looked_at}
-    assert empty == expected
+    queried = {short for short, _, _ in table}
+    assert empty == {query for query in NO_DATA[kind] | NO_DATA[processes] if query[0] in queried}
     assert len(table) > 100
 
 
 @pytest.mark.parametrize(("kind", "processes"), ALL)
 def test_every_variable_has_values(runs: Runs, kind: str, processes: str) -> None:
-    """Each query variable offers values, and the run's own id among the runs."""
+    """Each query variable has values, and the run's own id is among the runs."""
     run = runs.by[kind, processes]
     times = {"start": repr(run.began), "end": repr(run.ended)}
     for uid, dashboard in DASHBOARDS.items():
@@ -271,8 +268,8 @@ def test_every_variable_has_values(runs: Runs, kind: str, processes: str) -> Non
                 assert values == ["local"]
 
 
-def test_series_have_the_labels_they_are_known_by(runs: Runs) -> None:
-    """Every SLO series that a dashboard names is there, with the labels it is known by."""
+def test_series_have_their_documented_labels(runs: Runs) -> None:
+    """Prometheus has every SLO series that a dashboard names, with no other labels than the documented ones."""
     asked = {name for d in DASHBOARDS.values() for name in SLO_SERIES if f"{name}{{" in json.dumps(d)}
     asked -= {"ALERTS", "locust_marks_total"}  # an alert may have labels of its own; nothing is marked
     run = runs.by["native", "local"]
@@ -285,7 +282,7 @@ def test_series_have_the_labels_they_are_known_by(runs: Runs) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_totals_of_the_header(runs: Runs, kind: str) -> None:
-    """Requests, failures and their ratio are exactly those of Locust; the shop has seen the HTTP requests."""
+    """Requests, failures and their ratio are exactly those of Locust; the shop has answered the HTTP requests."""
     run, truth = runs.by[kind, "local"], runs.truths[kind]
     assert run.figure("Requests") == truth.requests
     assert run.figure("Failures") == truth.failures
@@ -306,14 +303,14 @@ def test_rates_of_the_header(runs: Runs, kind: str) -> None:
     ("title", "q"), [("Median, whole run", 0.5), ("p95, whole run", 0.95), ("p99, whole run", 0.99)]
 )
 def test_percentiles_of_the_header(runs: Runs, title: str, q: float) -> None:
-    """On native histograms percentiles are those of the sorted list, but for the width of a bucket."""
+    """With native histograms percentiles are those of the sorted list, within the width of a bucket."""
     timed = runs.truths["native"].timed
     true = timed[math.ceil(q * len(timed)) - 1]
     assert runs.by["native", "local"].figure(title) == pytest.approx(true, rel=BUCKET_WIDTH)
 
 
 def test_a_baseline_is_moved_to_the_start_of_the_run(runs: Runs) -> None:
-    """What is drawn of the baseline begins with the run, to a second, though it was long over by then."""
+    """The curve of the baseline begins with the run, within two seconds, though it was over before."""
     run = runs.by["native", "distributed"]
     (panel,) = (p for p in DASHBOARDS["locust-otel-compare"]["panels"] if p["title"] == "Users")
     begins = []

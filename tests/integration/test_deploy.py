@@ -1,7 +1,8 @@
-"""The files of `deploy/` by the tools that use them, and the command lines of the compose file as local processes."""
+"""The files of `deploy/`, checked by the tools that read them, and the compose file's commands as local processes."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -22,6 +22,7 @@ from tests import deploy
 from tests.backends.servers import find, free_port, http, promtool
 from tests.deploy import DEPLOY, TOP
 from tests.e2e.harness import BIN
+from tests.e2e.pages import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +31,7 @@ DASHBOARDS = {path.stem for path in (TOP / "dashboards").glob("*.json")}
 
 
 def test_prometheus_accepts_the_configurations(backend: Callable[[str], None]) -> None:
-    """`promtool check config` takes both configurations with all their rules, and refuses a planted fault."""
+    """`promtool check config` accepts both configurations with all their rules."""
     backend("promtool")
     for name in ("prometheus.yml", "compose.yml"):
         checked = promtool("check", "config", DEPLOY / "prometheus" / name)
@@ -39,7 +40,7 @@ def test_prometheus_accepts_the_configurations(backend: Callable[[str], None]) -
 
 
 def test_alertmanager_accepts_its_configuration(backend: Callable[[str], None]) -> None:
-    """`amtool check-config` takes it."""
+    """`amtool check-config` accepts it."""
     backend("amtool")
     checked = subprocess.run(
         [find("amtool"), "check-config", DEPLOY / "alertmanager" / "alertmanager.yml"],
@@ -50,9 +51,9 @@ def test_alertmanager_accepts_its_configuration(backend: Callable[[str], None]) 
 
 
 def test_prometheus_accepts_the_rules_of_the_operator(backend: Callable[[str], None], tmp_path: Path) -> None:
-    """`promtool check rules` takes the groups of the PrometheusRule."""
+    """`promtool check rules` accepts the groups of the PrometheusRule."""
     backend("promtool")
-    (rule,) = [one for _, one in deploy.kubernetes() if one["kind"] == "PrometheusRule"]
+    (rule,) = [document for _, document in deploy.kubernetes() if document["kind"] == "PrometheusRule"]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rule["spec"]))
     checked = promtool("check", "rules", tmp_path / "rules.yaml")
     assert checked.returncode == 0, checked.stderr
@@ -62,7 +63,7 @@ def test_prometheus_accepts_the_rules_of_the_operator(backend: Callable[[str], N
 @pytest.mark.collector
 @pytest.mark.parametrize("path", COLLECTOR, ids=lambda path: path.stem)
 def test_the_collector_accepts_its_configurations(backend: Callable[[str], None], path: Path) -> None:
-    """`otelcol validate` takes each of them, and refuses a planted fault."""
+    """`otelcol validate` accepts each of them, and refuses a planted fault."""
     backend("otelcol")
     environment = {**os.environ, "REMOTE_WRITE_URL": "http://127.0.0.1:9090/api/v1/write"}
     command = [str(find("otelcol")), "validate", f"--config={path}"]
@@ -74,11 +75,10 @@ def test_the_collector_accepts_its_configurations(backend: Callable[[str], None]
 
 @pytest.mark.parametrize("overlay", ["prometheus-operator", "headless"])
 def test_kustomize_builds_the_overlays(overlay: str, tmp_path: Path) -> None:
-    """`kubectl kustomize` takes each overlay as `kubectl apply -k` would, and the result hangs together."""
+    """`kubectl kustomize` accepts each overlay, and all references in the result exist."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
-        # The tests fetch no tools of Kubernetes. Where there is no cluster there is no kubectl, and unit tests check
-        # the files without it; this test adds what kubectl itself says of them.
+        # The tests do not fetch kubectl. Unit tests check the files without it; this test adds kubectl's own checks.
         pytest.skip("kubectl is not on PATH; tests/unit/test_deploy_files.py checks the same files without it")
     for folder in ("deploy", "locustfiles", "dashboards"):
         shutil.copytree(TOP / folder, tmp_path / folder)
@@ -86,29 +86,29 @@ def test_kustomize_builds_the_overlays(overlay: str, tmp_path: Path) -> None:
     built = subprocess.run([kubectl, "kustomize", root], capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     documents = list(yaml.safe_load_all(built.stdout))
-    names = [(one["kind"], one["metadata"]["name"]) for one in documents]
+    names = [(document["kind"], document["metadata"]["name"]) for document in documents]
     kind = "Job" if overlay == "headless" else "Deployment"
     other = "Deployment" if overlay == "headless" else "Job"
     assert {(kind, "locust-master"), (kind, "locust-worker"), ("Deployment", "shop")} <= set(names)
     assert not {(other, "locust-master"), (other, "locust-worker")} & set(names)
-    assert {one["metadata"]["namespace"] for one in documents} == {"load-tests"}
+    assert {document["metadata"]["namespace"] for document in documents} == {"load-tests"}
     maps = {name for kind, name in names if kind == "ConfigMap"}
     assert maps >= DASHBOARDS
-    for one in documents:
-        if one["kind"] in ("Deployment", "Job"):
-            spec = one["spec"]["template"]["spec"]
+    for document in documents:
+        if document["kind"] in ("Deployment", "Job"):
+            spec = document["spec"]["template"]["spec"]
             assert spec["containers"][0]["image"] == "locust-otel:0.2.0"
             assert {v["configMap"]["name"] for v in spec["volumes"] if "configMap" in v} <= maps
             assert {e["configMapRef"]["name"] for e in spec["containers"][0].get("envFrom", ())} <= maps
-        if one["apiVersion"] == "monitoring.coreos.com/v1":
-            assert one["metadata"]["labels"]["release"] == "kube-prometheus-stack"
-    locustfiles = next(one for one in documents if one["metadata"]["name"].startswith("locustfiles-"))
+        if document["apiVersion"] == "monitoring.coreos.com/v1":
+            assert document["metadata"]["labels"]["release"] == "kube-prometheus-stack"
+    locustfiles = next(document for document in documents if document["metadata"]["name"].startswith("locustfiles-"))
     assert locustfiles["data"]["slo.yaml"] == (TOP / "locustfiles" / "slo.yaml").read_text()
     assert locustfiles["data"]["webshop.py"] == (TOP / "locustfiles" / "webshop.py").read_text()
 
 
-def test_the_image_gets_a_wheel_with_all_in_it(tmp_path: Path) -> None:
-    """From just the files that the Dockerfile copies the wheel is built, with the examples and configurations in it."""
+def test_the_wheel_of_the_image_has_all_files(tmp_path: Path) -> None:
+    """The wheel, built from only the files that the Dockerfile copies, has the examples and configurations."""
     allowed = [line[1:] for line in (TOP / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     for name in allowed:
         target = tmp_path / "src" / name
@@ -143,7 +143,7 @@ def initialised(package: Path, folder: Path) -> dict[str, bytes]:
 
 
 class Composed:
-    """Shop, master, workers and Prometheus, by the command lines of the compose file."""
+    """Shop, master, workers and Prometheus, started by the commands of the compose file."""
 
     def __init__(self, folder: Path, ends: ExitStack) -> None:
         self._folder = folder
@@ -153,11 +153,11 @@ class Composed:
         self.services = deploy.compose(variables)["services"]
 
     def url(self, name: str) -> str:
-        """Return where a port of the stack is on this machine."""
+        """Return the URL of a service on this machine."""
         return f"http://127.0.0.1:{self._ports[name]}"
 
     def start(self, service: str, *more: str) -> subprocess.Popen[bytes]:
-        """Start a service of our image; flags that name an address are given again, with one of this machine."""
+        """Start a service of our image; `more` repeats flags for addresses with those of this machine."""
         definition = self.services[service]
         program, *arguments = deploy.command(definition)
         environment = {**os.environ, **deploy.image_environment()}
@@ -180,7 +180,7 @@ class Composed:
         return process
 
     def play(self) -> tuple[subprocess.Popen[bytes], list[subprocess.Popen[bytes]]]:
-        """Start all of them; return master and workers."""
+        """Start all services; return master and workers."""
         self.start("shop", "--host", "127.0.0.1", "--port", str(self._ports["shop"]))
         wait_for(lambda: http(f"{self.url('shop')}/healthz"))
         self.start_prometheus()
@@ -192,7 +192,7 @@ class Composed:
         return master, [self.start("worker", *address) for _ in range(replicas)]
 
     def start_prometheus(self) -> None:
-        """Start Prometheus with the flags of the compose file and its configuration, but its target on this machine."""
+        """Start Prometheus with flags and configuration of the compose file, and the target on this machine."""
         folder = self._folder / "prometheus"
         shutil.copytree(DEPLOY / "prometheus", folder)
         config = folder / "compose.yml"
@@ -211,7 +211,7 @@ class Composed:
         wait_for(lambda: http(f"{self.url('prometheus')}/-/ready"))
 
     def ask(self, query: str) -> float | None:
-        """Return the one value of a query, None where there is none."""
+        """Return the value of a query, None without a sample."""
         answer = json.loads(http(f"{self.url('prometheus')}/api/v1/query", form={"query": query}))
         result = answer["data"]["result"]
         return float(result[0]["value"][1]) if result else None
@@ -229,47 +229,44 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def wait_for(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     """Wait until the condition holds and raises no OSError."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            if condition():
-                return
-        except OSError:
-            pass
-        if time.monotonic() > deadline:
-            pytest.fail("not as expected in time")
-        time.sleep(0.2)
+
+    def holds() -> object:
+        with contextlib.suppress(OSError):
+            return condition()
+        return False
+
+    wait_until(holds, "not as expected", timeout_s)
 
 
 @pytest.fixture
 def composed(backend: Callable[[str], None], tmp_path: Path) -> Iterator[Composed]:
-    """Give the stack, and end each of its processes by its id."""
+    """Give the stack, and end each of its processes."""
     backend("prometheus")
     with ExitStack() as ends:
         yield Composed(tmp_path, ends)
 
 
 def test_the_stack_counts_what_the_shop_counts(composed: Composed) -> None:
-    """By the compose file's own command lines a run on four workers starts by itself, and all of it is counted."""
+    """By the compose file's own commands a run on four workers starts by itself, and Prometheus has every request."""
     master, workers = composed.play()
     assert len(workers) == 4
-    # On a busy machine Locust may give up a worker for a while: its users are few then, and not all of them 20.
+    # On a busy machine Locust can lose a worker for a while: there are fewer than 20 users then.
     wait_for(lambda: (composed.ask("max_over_time(sum(locust_users)[2m:1s])") or 0) > 0, 90)
     assert composed.ask("max(locust_workers_expected)") == 4
     wait_for(lambda: composed.ask("max(locust_run_active)") == 0, 90)
-    # After a stop Locust forgets its workers for a second, and would tell none of them to quit.
+    # For a second after a stop Locust has no list of workers, and would not tell them to quit.
     wait_for(lambda: composed.ask('sum(locust_workers{state="ready"}) + sum(locust_workers{state="missing"})') == 4)
     master.send_signal(signal.SIGTERM)
     code = master.wait(30)
     served = json.loads(http(f"{composed.url('shop')}/_stats"))
     total = composed.ask("sum(max_over_time(locust_requests_total[5m]))")
     assert total is not None
-    # Locust itself loses what a worker has not reported half a second after the end: ahead by the users, never behind.
+    # Locust loses requests that a worker reports later than 0.5 s after the end: the shop has up to one a user more.
     assert 0 <= served["total"] - total <= 20
     assert total > 50
     judged = composed.ask('sum(max_over_time(locust_slo_events_total{slo="availability"}[5m]))')
     assert judged is not None
-    assert code in ((4, 5) if judged < 100 else (0, 5))  # 5: this machine was too busy to believe its latencies
+    assert code in ((4, 5) if judged < 100 else (0, 5))  # 5: the generator was late
     assert composed.ask('max(ALERTS{alertname=~"LocustSLO.+"})') is None
     log = next(composed._folder.glob("master-*.log")).read_text()
     counts = re.search(r"requests: Locust ([\d,]+) · recorded ([\d,]+) · last scrape ([\d,]+)", log)

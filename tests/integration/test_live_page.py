@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.harness import findings
+
 pytestmark = pytest.mark.browser
 
 FACTS = Path(__file__).with_name("live_page_facts.py")
-ROOT = FACTS.parents[2]
 VIEWS = ("wide-light", "wide-dark", "narrow-light", "narrow-dark")
 RUNS = ("short", "healthy", "failing", "over", "plain")
 CHARTS = 6
@@ -22,16 +19,12 @@ CHARTS = 6
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What is to be seen of the page, scene by scene."""
-    command = [sys.executable, str(FACTS), str(tmp_path_factory.mktemp("page"))]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=170, env=environment)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    """Give the views of the page, by scene."""
+    return findings(FACTS, tmp_path_factory.mktemp("page"))
 
 
 def _duration(value: float) -> str:
-    """Return seconds as the page writes them."""
+    """Return seconds in the page's format."""
     if value >= 1:
         return f"{value:.2f}".rstrip("0").rstrip(".") + "\u00a0s"
     digits = 1 if value < 0.01 else 0
@@ -39,25 +32,24 @@ def _duration(value: float) -> str:
 
 
 def _bytes(value: float) -> str:
-    """Return bytes as the page writes them."""
+    """Return bytes in the page's format."""
     number = f"{value / 1e6:.1f}" if value >= 1e6 else f"{value / 1e3:.1f}"
     return number.removesuffix(".0") + ("\u00a0MB" if value >= 1e6 else "\u00a0kB")
 
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("scene", ["before", *RUNS])
-def test_it_can_be_read(seen: dict[str, Any], scene: str, view: str) -> None:
-    """Nothing overlaps or is cut off, texts and lines have the contrast they need, and nothing comes from elsewhere."""
+def test_the_page_is_legible(seen: dict[str, Any], scene: str, view: str) -> None:
+    """Nothing overlaps or is cut off, texts have a contrast of 4.5 and lines of 3, and all files are the exporter's."""
     facts = seen[f"{scene}-{view}"]
-    assert (facts["said"], facts["elsewhere"], facts["shown"]["twice"]) == ([], [], [])
-    assert facts["overlaps"] == []
-    assert facts["cut"] == []
+    for finding in ("messages", "elsewhere", "twice", "overlaps", "cut"):
+        assert facts[finding] == [], finding
     assert facts["contrast"][0] >= 4.5, facts["contrast"]
     assert min(facts["contrasts of lines"], default=21) >= 3
 
 
 def test_before_the_first_run(seen: dict[str, Any]) -> None:
-    """It is said that nothing runs, and neither numbers nor charts are shown."""
+    """A sentence says that no run has started; numbers and charts are hidden."""
     shown = seen["before-wide-light"]["shown"]
     assert shown["sentence"] == "No run has started yet."
     assert set(shown["hidden"]) == {"lost", "invalid", "aborted", "tiles", "over-time", "by-endpoint"}
@@ -65,19 +57,18 @@ def test_before_the_first_run(seen: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("scene", RUNS)
 def test_requests_and_failures(seen: dict[str, Any], scene: str) -> None:
-    """The table of endpoints has each request and failure once, and a line for all of them."""
+    """The table of endpoints has every request and failure, and a line with the sums."""
     rows = {cells[0]: cells[1:3] for cells in seen[f"{scene}-wide-light"]["shown"]["endpoints"]}
     counted = seen[scene]
-    expected = {**counted, "All requests": [sum(one[n] for one in counted.values()) for n in (0, 1)]}
-    assert {name: cells[0] for name, cells in rows.items()} == {name: f"{one[0]:,}" for name, one in expected.items()}
-    assert {name: cells[1].partition(" ")[0] for name, cells in rows.items()} == {
-        name: f"{one[1]:,}" for name, one in expected.items()
+    expected = {**counted, "All requests": [sum(counts) for counts in zip(*counted.values(), strict=True)]}
+    assert {name: [requests, failures.partition(" ")[0]] for name, (requests, failures) in rows.items()} == {
+        name: [f"{count:,}" for count in counts] for name, counts in expected.items()
     }
 
 
 @pytest.mark.parametrize("scene", RUNS)
 def test_the_tiles(seen: dict[str, Any], scene: str) -> None:
-    """Within five seconds one sees state, verdict, time, rate, failures, p95, users, data and validity."""
+    """They show state, verdict, time, rate, failures, p95, users, data and validity."""
     facts = seen[f"{scene}-wide-light"]
     tiles, data = {name: text.split("\n") for name, text in facts["shown"]["tiles"].items()}, facts["data"]
     run, total = data["run"], data["total"]
@@ -93,7 +84,7 @@ def test_the_tiles(seen: dict[str, Any], scene: str) -> None:
 
 
 def test_the_verdict_in_words(seen: dict[str, Any]) -> None:
-    """State and verdict are words in the tile, in the sentence and in the title, not only colours."""
+    """State and verdict are words in the tile, the sentence and the title, not only colours."""
     words = {"short": "warming up", "healthy": "met", "failing": "missed", "over": "met", "plain": "no objectives"}
     for scene, word in words.items():
         shown = seen[f"{scene}-wide-light"]["shown"]
@@ -109,7 +100,7 @@ def test_the_verdict_in_words(seen: dict[str, Any]) -> None:
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("scene", RUNS)
 def test_the_charts(seen: dict[str, Any], scene: str, view: str) -> None:
-    """Each chart has its lines, units at its axis, the last values in its legend, and says them to screen readers."""
+    """Each chart has its lines, units at its axis, the last values in its legend, and a label for screen readers."""
     facts = seen[f"{scene}-{view}"]
     shown, curves = facts["shown"], facts["data"]["curves"]
     last = {name: column[-1] for name, column in curves.items()}
@@ -124,8 +115,8 @@ def test_the_charts(seen: dict[str, Any], scene: str, view: str) -> None:
         assert len(axis) >= 2
         assert all(text.endswith(unit) for text in axis if unit != "0"), axis
         assert len([text for text in chart["texts"] if ":" in text]) >= 1
-        assert len(chart["told"]) > 10
-    marks = [f"{one['mark']} ({one['kind']})" for one in facts["data"]["marks"]]
+        assert len(chart["label"]) > 10
+    marks = [f"{mark['mark']} ({mark['kind']})" for mark in facts["data"]["marks"]]
     assert [chart["marks"] for chart in shown["charts"]] == [marks] * CHARTS
 
 
@@ -135,8 +126,8 @@ def test_at_most_fifteen_minutes(seen: dict[str, Any]) -> None:
     assert (len(ats), ats[0], ats[-1]) == (900, 121.0, 1020.0)
 
 
-def test_a_moment_is_looked_at(seen: dict[str, Any]) -> None:
-    """The pointer and the slider show the values of a moment, in all charts; leaving shows those of now again."""
+def test_the_values_of_a_moment(seen: dict[str, Any]) -> None:
+    """Pointer and slider show the values of a moment in all charts; without them the charts show the last ones."""
     touched = seen["touched"]
     hovered, curves = touched["hovered"], touched["data"]["curves"]
     moment = hovered["moment"]
@@ -151,13 +142,13 @@ def test_a_moment_is_looked_at(seen: dict[str, Any]) -> None:
 
 
 def test_a_mark_and_the_end(seen: dict[str, Any]) -> None:
-    """A mark typed into the page is in the run; numbers change; an open page gets the last ones and says it is over."""
+    """A mark typed into the page is in the run, and an open page gets the final values and the end of the run."""
     assert seen["touched"]["marks"][-1] == ["by keyboard <b>&", "fault"]
     assert seen["touched"]["ended"] == "Run 2026-11-24T16-00-00Z-3f9a is over; objectives: 4 met."
 
 
-def test_it_is_read_out_in_order(seen: dict[str, Any]) -> None:
-    """Headings, tables, pictures and controls have the names that assistive technology reads out."""
+def test_the_accessibility_tree(seen: dict[str, Any]) -> None:
+    """Headings, tables, pictures and controls have names, and are in the order of the page."""
     tree = seen["healthy-wide-light"]["tree"]
     parts = [
         "- status:", 'heading "Objectives" [level=2]', 'table "Objectives"', 'figure "Requests"',
@@ -167,4 +158,4 @@ def test_it_is_read_out_in_order(seen: dict[str, Any]) -> None:
     places = [tree.find(part) for part in parts]
     assert -1 not in places, parts[places.index(-1)]
     assert places == sorted(places)
-    assert tree.count("- status") == 2  # the sentence, and what became of a mark: nothing that changes each second
+    assert tree.count("- status") == 2  # the sentence, and the result of a mark: no text that changes each second

@@ -1,9 +1,9 @@
-"""What is pushed over OTLP arrives whole: Locust's own totals, every series of `/metrics`, and every event."""
+"""Pushes over OTLP are complete: Locust's own totals, every series of `/metrics`, and every event."""
 
 from __future__ import annotations
 
+import contextlib
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,18 +24,16 @@ from tests.e2e.harness import (
     load,
     played,
 )
-from tests.e2e.pages import Totals, total
+from tests.e2e.pages import total, wait_until
+from tests.integration.stored import WINDOW, stored_totals
 
 RUN_TIME = "5s"
-WINDOW = "10m"
-"""Of a run that is over, an instant query would soon be empty."""
-
 _ORIGIN = re.compile("job|instance|__name__|(otel_scope|scope|host|service|telemetry)_.*")
-"""Labels that a server makes of the resource and the scope."""
+"""Labels that a server derives from the resource and the scope."""
 
 _OTLP = re.compile(r"^.*requests: Locust ([\d,]+) · .*OTLP ([\d,]+|never)$", re.MULTILINE)
 _URLS: dict[str, str] = {}
-"""Where the servers of the session listen, once they do."""
+"""URLs of the servers of the session, once they listen."""
 
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 """Values by name and labels."""
@@ -43,11 +41,12 @@ Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 @dataclass(frozen=True)
 class Push:
-    """One run: how Locust runs, and what it pushes to.
+    """One run: its processes, and the target of its pushes.
 
     Attributes:
         mode: `local`, `forked` or `distributed`.
-        target: `victoria`, or a protocol that the collector takes.
+        target: `victoria`, or a protocol of the collector.
+        compression: `none` or `gzip`.
     """
 
     mode: str
@@ -60,11 +59,11 @@ class Push:
 
     @property
     def run_id(self) -> str:
-        """Its name serves as its identity."""
+        """Run id: its name."""
         return f"otlp-{self.__name__}"
 
     def __call__(self, stage: Stage) -> Outcome:
-        """Play it; its `/metrics` is read too."""
+        """Play it; its `/metrics` is scraped too."""
         shop, port = stage.shop(*SHOP_FAULTS), free_port()
         arguments = [
             *(*load(shop.url, run_time=RUN_TIME), "--run-id", self.run_id, "--prometheus-port", str(port)),
@@ -76,18 +75,14 @@ class Push:
         if self.target == "victoria":
             env["OTEL_LOGS_EXPORTER"] = "none"
         if self.mode == "distributed":
-            # `env=` would be for the workers alone.
+            # `env=` is for the workers alone.
             set_first = ("/usr/bin/env", *(f"{name}={value}" for name, value in env.items()))
             command = (*set_first, str(BIN / "locust-otel"), "run")
             process = Distributed(stage, *arguments, command=command).master
         else:
             forks = forking() if self.mode == "forked" else []
-            process = stage.start("locust-otel", "run", *arguments, *forks, env=env)
-        scraper = stage.scrape(port)
-        code = process.wait()
-        scraper.wait_until_gone()
-        locust, untimed = stage.totals()
-        return Outcome(code=code, log=process.log, metrics=scraper.last, locust=locust, untimed=untimed)
+            process = stage.run(*arguments, *forks, env=env)
+        return stage.finished(process, stage.scrape(port))
 
 
 TO_VICTORIA = tuple(Push(mode, "victoria") for mode in ("local", "forked", "distributed"))
@@ -103,35 +98,35 @@ TO_COLLECTOR = (
 
 @pytest.fixture(scope="module")
 def stages_of_victoria(victoria_metrics: VictoriaMetrics, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
-    """Play what pushes to VictoriaMetrics, two at a time."""
+    """Play the runs that push to VictoriaMetrics, two at a time."""
     _URLS["victoria"] = f"{victoria_metrics.url}/opentelemetry"
     yield from Stages(tmp_path_factory.mktemp, at_once=2).play(TO_VICTORIA)
 
 
 @pytest.fixture(scope="module")
 def stages_of_collector(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
-    """Play what pushes to the collector, two at a time."""
+    """Play the runs that push to the collector, two at a time."""
     _URLS.update({"http/protobuf": collector.http_url, "grpc": collector.grpc_url})
     yield from Stages(tmp_path_factory.mktemp, at_once=2).play(TO_COLLECTOR)
 
 
 @pytest.fixture
 def push(request: pytest.FixtureRequest) -> Push:
-    """Give the run that this test is about."""
-    found: Push = request.node.callspec.params["outcome"]
-    return found
+    """Give the run of this test."""
+    run: Push = request.node.callspec.params["outcome"]
+    return run
 
 
 @pytest.fixture
 def outcome(request: pytest.FixtureRequest) -> Outcome:
-    """Give the outcome of the run that this test is about."""
+    """Give the outcome of the run of this test."""
     target = "victoria" if request.param.target == "victoria" else "collector"
     stages: Stages = request.getfixturevalue(f"stages_of_{target}")
     return stages.of(request.param)
 
 
 def _series(samples: list[tuple[str, dict[str, str], float]]) -> Series:
-    """Return what is ours of samples: no label that says where they came from, and bounds as numbers."""
+    """Return samples without the labels of their origin, with bounds as numbers."""
     series: Series = {}
     for name, labels, value in samples:
         ours = {k: v for k, v in labels.items() if v and not _ORIGIN.fullmatch(k)}
@@ -143,38 +138,23 @@ def _series(samples: list[tuple[str, dict[str, str], float]]) -> Series:
     return series
 
 
-def _totals(server: QueryServer, run_id: str) -> Totals:
-    counts: dict[tuple[str, str, str], int] = {}
-    for labels, value in server.query(f'max_over_time(locust_requests_total{{run_id="{run_id}"}}[{WINDOW}])'):
-        key = (labels["method"], labels.get("name", ""), labels["outcome"])
-        counts[key] = counts.get(key, 0) + int(value)
-    return {
-        (method, name): (
-            counts[method, name, "success"] + counts[method, name, "failure"],
-            counts[method, name, "failure"],
-        )
-        for method, name, _ in counts
-    }
-
-
 def check(outcome: Outcome, push: Push, server: QueryServer) -> None:
     """Check that a server has every request of a run, and all of the last page of `/metrics`."""
     everything = total(outcome.locust)
     assert everything > 100, outcome.log[-3000:]
     selector = f'{{run_id="{push.run_id}"}}'
-    # The process has ended, but who took its last push may still be writing it.
-    deadline = time.monotonic() + 30
-    while _totals(server, push.run_id) != outcome.locust and time.monotonic() < deadline:
-        time.sleep(0.25)
-    assert _totals(server, push.run_id) == outcome.locust
+    # The process has ended, but the server may still be writing its last push.
+    with contextlib.suppress(AssertionError):
+        wait_until(lambda: stored_totals(server, push.run_id) == outcome.locust, "all requests", timeout_s=30)
+    assert stored_totals(server, push.run_id) == outcome.locust
     (account,) = _OTLP.findall(outcome.log)
     assert {int(number.replace(",", "")) for number in account} == {everything}
     assert outcome.account.recorded == everything
-    assert "OTLP: " not in outcome.log  # which is how a failing push is told
+    assert "OTLP: " not in outcome.log  # the line about a failing push
     assert outcome.code == 1  # Locust's own, for requests that have failed
 
     server.wait_until(
-        f"last_over_time(locust_run_active{selector}[{WINDOW}])", lambda found: [v for _, v in found] == [0]
+        f"last_over_time(locust_run_active{selector}[{WINDOW}])", lambda samples: [v for _, v in samples] == [0]
     )
     assert server.value(f"max_over_time(locust_run_active{selector}[{WINDOW}])") == 1
     assert server.value(f"max(max_over_time(locust_users{selector}[{WINDOW}]))") > 0
@@ -216,7 +196,7 @@ def test_prometheus_has_every_request_from_the_collector(
 
 @played(*TO_COLLECTOR)
 def test_the_collector_has_every_event(outcome: Outcome, push: Push, collector: Collector) -> None:
-    """The run's own events once each, with its totals at the end, and those of users, from all workers."""
+    """It has the run's own events once each, with the totals at the end, and the events of users of all workers."""
     events: dict[str, list[dict[str, Any]]] = {}
     mine = collector.wait_received("logs", lambda record: record["attributes"].get("run_id") == push.run_id)
     for record in mine:
@@ -248,6 +228,6 @@ def test_the_collector_has_every_event(outcome: Outcome, push: Push, collector: 
     assert {(r["attributes"]["user_class"], r["attributes"]["error_type"]) for r in errors} == {
         ("Clumsy", "LookupError")
     }
-    # All come from one process, which says who it is: workers have theirs told by the master.
+    # All come from one process, the master's exporter.
     assert len({record["resource"]["service.instance.id"] for record in mine}) == 1
     assert {record["resource"]["service.name"] for record in mine} == {"locust"}

@@ -1,4 +1,4 @@
-"""`locust-otel init` and `stack` with real servers: they accept the files, start with them, and all end together."""
+"""`locust-otel init` and `stack` with real servers: the servers accept the files, start with them, and end together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ import pytest
 
 from locust_otel import cli
 from tests.backends.servers import find, free_port, http, promtool
-from tests.e2e.harness import BIN
+from tests.e2e.harness import BIN, commands_with
+from tests.e2e.pages import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ class Health(http.server.BaseHTTPRequestHandler):
 address = os.environ["GF_SERVER_HTTP_ADDR"], int(os.environ["GF_SERVER_HTTP_PORT"])
 http.server.HTTPServer(address, Health).serve_forever()
 """
-"""A program in the place of Grafana: it answers the health check, and writes down how it was started."""
+"""A substitute for Grafana: it answers the health check, and writes its arguments and environment into a file."""
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def project(tmp_path: Path) -> Path:
 
 
 class Stack:
-    """A `locust-otel stack` on free ports, and what it prints."""
+    """A `locust-otel stack` on free ports, and its output."""
 
     def __init__(self, folder: Path, path: Path | None = None) -> None:
         self.folder = folder
@@ -69,15 +69,12 @@ class Stack:
         return json.loads(http(f"http://127.0.0.1:{self.ports[name]}{path}"))
 
     def discovered(self, path: str, key: str) -> list[dict[str, Any]]:
-        """Return what Prometheus has found of a kind, once it has; its discovery takes some seconds."""
-        deadline = time.monotonic() + 30
-        while not (found := self.ask("prometheus", f"/api/v1/{path}")["data"][key]):
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        return list(found)
+        """Wait until Prometheus has discovered targets or Alertmanagers, and return them; it takes some seconds."""
+        wait_until(lambda: self.ask("prometheus", f"/api/v1/{path}")["data"][key], key)
+        return list(self.ask("prometheus", f"/api/v1/{path}")["data"][key])
 
     def started(self) -> str:
-        """Return what it has printed once all servers run."""
+        """Wait until all servers run, and return the output so far."""
         assert self.process.stdout is not None
         lines = [""]
         while not lines[-1].startswith("Ctrl-C"):
@@ -93,30 +90,21 @@ class Stack:
         }
 
     def end(self, number: int = signal.SIGINT) -> tuple[int, str]:
-        """Send a signal to the foreground group, as a terminal does; return exit code and what else was printed."""
+        """Send a signal to the foreground group, as a terminal does; return the exit code and the further output."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, number)
         return self.concluded()
 
     def concluded(self) -> tuple[int, str]:
-        """Return exit code and what else was printed, once it has ended, and no server is left."""
-        said, _ = self.process.communicate(timeout=60)
-        left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(self.folder.parent) in command(path)]
-        assert left == []
-        return self.process.returncode, said
-
-
-def command(path: Path) -> str:
-    """Return the command line of a process, empty if it has ended."""
-    try:
-        return path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
+        """Wait for the end, check that no server is left, and return the exit code and the further output."""
+        output, _ = self.process.communicate(timeout=60)
+        assert commands_with(self.folder.parent) == []
+        return self.process.returncode, output
 
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Stack]]:
-    """Give a function that starts a stack; at the end it is ended."""
+    """Give a function that starts a stack, and end the stacks after the test."""
     stacks: list[Stack] = []
 
     def run(*arguments: Path) -> Stack:
@@ -130,7 +118,7 @@ def start() -> Iterator[Callable[..., Stack]]:
 
 
 def test_the_servers_accept_the_files(project: Path) -> None:
-    """`promtool` takes configuration and rules, `amtool` the configuration of Alertmanager."""
+    """`promtool` accepts configuration and rules, `amtool` the configuration of Alertmanager."""
     config = promtool("check", "config", project / "prometheus.yml")
     assert config.returncode == 0, config.stderr
     assert "2 rule files found" in config.stdout
@@ -147,15 +135,15 @@ def test_the_servers_accept_the_files(project: Path) -> None:
 def test_the_stack_runs_with_the_files_until_a_signal(
     project: Path, start: Callable[..., Stack], number: signal.Signals
 ) -> None:
-    """Rules are loaded, Alertmanager is found, nothing but loopback is listened on, and a signal ends all of it."""
+    """Prometheus loads the rules and finds Alertmanager, servers listen on loopback only, and a signal ends them."""
     stack = start(project)
-    said = stack.started()
+    output = stack.started()
     for name in ("prometheus", "alertmanager"):
-        assert f"{name:13} http://127.0.0.1:{stack.ports[name]}\n" in said
+        assert f"{name:13} http://127.0.0.1:{stack.ports[name]}\n" in output
     groups = stack.ask("prometheus", "/api/v1/rules")["data"]["groups"]
     assert {group["name"] for group in groups} == {"locust-slo-shop", "locust-run"}
     alertmanager = f"http://127.0.0.1:{stack.ports['alertmanager']}/api/v2/alerts"
-    assert [one["url"] for one in stack.discovered("alertmanagers", "activeAlertmanagers")] == [alertmanager]
+    assert [found["url"] for found in stack.discovered("alertmanagers", "activeAlertmanagers")] == [alertmanager]
     (target,) = stack.discovered("targets", "activeTargets")
     assert target["scrapeUrl"] == "http://127.0.0.1:9646/metrics"
     receivers = stack.ask("alertmanager", "/api/v2/receivers")
@@ -170,43 +158,40 @@ def test_the_stack_runs_with_the_files_until_a_signal(
     assert (project / ".locust-otel" / ".gitignore").read_text() == "*\n"
     assert (project / ".locust-otel" / "prometheus" / "wal").is_dir()
     code, rest = stack.end(number)
-    assert (code, rest) == (0, "")
+    assert (code, rest) == (0, "ends          prometheus, alertmanager\n")
 
 
 def test_a_signal_during_the_start_ends_all(project: Path, start: Callable[..., Stack]) -> None:
     """A Ctrl-C before the servers are ready leaves none of them."""
     stack = start(project)
-    deadline = time.monotonic() + 30
-    while not psutil.Process(stack.process.pid).children():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(psutil.Process(stack.process.pid).children, "a server")
     code, _ = stack.end()
     assert code == 0
 
 
-def test_one_that_dies_ends_all(project: Path, start: Callable[..., Stack]) -> None:
-    """The error says which server has ended and its last output, with exit code 1."""
+def test_a_server_that_dies_ends_all(project: Path, start: Callable[..., Stack]) -> None:
+    """The error names the server that has ended and shows its last output; the exit code is 1."""
     stack = start(project)
     stack.started()
     stack.servers()["alertmanager"].kill()
-    code, said = stack.concluded()
+    code, output = stack.concluded()
     assert code == 1
-    assert said.startswith("locust-otel: alertmanager ended with exit code -9; its last output:\n")
-    assert "Listening on" in said
+    assert output.startswith("locust-otel: alertmanager ended with exit code -9; its last output:\n")
+    assert "Listening on" in output
 
 
 def test_a_mistake_in_a_file_is_shown(project: Path, start: Callable[..., Stack]) -> None:
-    """A server that refuses its configuration is quoted, and the other one is ended."""
+    """The output of a server that refuses its configuration is shown, and the other server is ended."""
     with (project / "alertmanager.yml").open("a") as file:
         file.write("no_such_key: 1\n")
-    code, said = start(project).concluded()
+    code, output = start(project).concluded()
     assert code == 1
-    assert "alertmanager ended with exit code 1; its last output:" in said
-    assert "no_such_key" in said
+    assert "alertmanager ended with exit code 1; its last output:" in output
+    assert "no_such_key" in output
 
 
-def test_grafana_is_started_where_there_is_one(project: Path, start: Callable[..., Stack], tmp_path: Path) -> None:
-    """It gets files and addresses of the project, serves this machine only, and ends with the others."""
+def test_grafana_is_started_when_installed(project: Path, start: Callable[..., Stack], tmp_path: Path) -> None:
+    """It gets files and addresses of the project, serves loopback only, and ends with the others."""
     home, note = tmp_path / "grafana", tmp_path / "note.json"
     (home / "bin").mkdir(parents=True)
     (home / "conf").mkdir()

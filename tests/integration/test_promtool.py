@@ -1,4 +1,4 @@
-"""Prometheus' own linter has nothing to say about a page of a run with odd names."""
+"""Prometheus' own linter accepts a page of a run with odd names."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def test_promtool_is_silent(page: Metrics) -> None:
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
-def test_promtool_was_given_something_to_judge(page: Metrics) -> None:
-    """The page has all odd names and most metrics, and promtool does find a fault that is planted in it."""
+def test_promtool_finds_a_planted_fault(page: Metrics) -> None:
+    """The page has all odd names and most metrics, and promtool finds a fault that is planted in it."""
     assert {name for method, name in page.totals if method == "queue"} == set(ODD_NAMES)
     exported = {name.removesuffix("_count") for name in page.names}
     missing = {metric.name for metric in CATALOGUE} - exported
-    # Nothing is marked, and nobody has a schedule; the others are there from the second report of a worker on.
+    # There are no marks and no schedules; the series of workers begin with a worker's second report.
     assert missing - {"locust_worker_cpu_utilization_ratio", "locust_worker_memory_bytes"} <= {
         "locust_marks_total",
         "locust_schedule_lag_seconds",

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ from locust_otel.review.report.rendering import page
 from locust_otel.review.report.summary import analyzed, summary
 from locust_otel.slo.file import parse
 from tests.analysis.simulation import Plan, simulate, steps
+from tests.e2e.harness import findings
 
 FACTS = Path(__file__).with_name("page_facts.py")
 WIDTHS = {"wide": 1280, "narrow": 400}
@@ -32,7 +30,7 @@ objectives:
 
 @pytest.fixture(scope="module")
 def views(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What is to be seen of the report of a simulated collapse, beside a baseline."""
+    """Give the views of the report on a simulated collapse, compared with a baseline."""
     folder = tmp_path_factory.mktemp("report")
     slo = parse(SLO, "slo.yaml")
     bad = Plan(steps(20, 160, 8, 20), 180, "pool-cliff", 10.0, 170.0, has_mark=True, time_scale=7.0)
@@ -42,25 +40,19 @@ def views(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert run.record.is_complete
     text = page(run, analyzed(run.record), summary(load(baseline)))
     (folder / "report.html").write_text(text, encoding="utf-8")
-    command = [sys.executable, str(FACTS), str(folder / "report.html"), str(folder)]
-    seen = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
-    found: dict[str, Any] = json.loads(seen.stdout)
-    return found
+    return findings(FACTS, folder / "report.html", folder)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", WIDTHS)
 def test_page(views: dict[str, Any], size: str, scheme: str) -> None:
-    """No console message, no request, nothing overlaps, no sideways scroll; every picture says what it shows."""
+    """There is no message, no request, no overlap, no sideways scroll; every picture has title and description."""
     view = views[f"{size}-{scheme}"]
-    assert view["said"] == []
-    assert view["asked"] == []
+    for finding in ("messages", "requests", "overlaps", "text_overlaps", "twice"):
+        assert view[finding] == [], finding
     assert view["width"] <= WIDTHS[size]
-    assert view["overlaps"] == []
-    assert view["text_overlaps"] == []
-    assert view["twice"] == []
     assert len(view["pictures"]) == 6
     for picture in view["pictures"]:
         assert picture["role"] == "img"
-        assert len(picture["told"]) == 2
-        assert all(len(text) > 10 for text in picture["told"])
+        assert len(picture["texts"]) == 2
+        assert all(len(text) > 10 for text in picture["texts"])

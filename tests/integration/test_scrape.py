@@ -1,4 +1,4 @@
-"""A real Prometheus has every request of Locust, the last ones too, in every way to run Locust."""
+"""A real Prometheus has every request of Locust, including the last ones, in every way to run Locust."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from tests.e2e.harness import (
     Stage,
     Stages,
     forking,
-    free_ports,
     load,
     played,
 )
-from tests.e2e.pages import Totals, total
+from tests.e2e.pages import total
+from tests.integration.stored import stored_totals
 
 PASSWORD = "scrape me"
 LAST = "max_over_time({}[5m])"
-"""Of a run that is over; its target is gone, and an instant query would be empty."""
+"""Query for a run that is over: an instant query would be empty, since the target is gone."""
 
 
 class Ports:
-    """The ports of the scenarios, known before Prometheus starts: it takes up new targets after 6 s only."""
+    """The ports of the scenarios, chosen before Prometheus starts, which takes up new targets after 6 s only."""
 
     def __init__(self) -> None:
         self.local, self.forked, self.distributed, self.terminated, self.tls = (free_port() for _ in range(5))
-        self.workers = free_ports(3)
+        self.workers = free_port(3)
 
     @property
     def plain(self) -> list[str]:
@@ -49,18 +49,10 @@ PORTS = Ports()
 RUN_TIME = "6s"
 
 
-def _outcome(stage: Stage, code: int, log: str) -> Outcome:
-    locust, untimed = stage.totals()
-    return Outcome(code=code, log=log, locust=locust, untimed=untimed)
-
-
 def _one_process(stage: Stage, port: int, run_id: str, *more: str) -> Outcome:
     shop = stage.shop(*SHOP_FAULTS)
-    process = stage.start(
-        *("locust-otel", "run", *load(shop.url, run_time=RUN_TIME)),
-        *("--prometheus-port", str(port), "--run-id", run_id, *more),
-    )
-    return _outcome(stage, process.wait(), process.log)
+    arguments = load(shop.url, run_time=RUN_TIME)
+    return stage.finished(stage.run(*arguments, "--prometheus-port", str(port), "--run-id", run_id, *more))
 
 
 def local(stage: Stage) -> Outcome:
@@ -77,20 +69,17 @@ def distributed(stage: Stage) -> Outcome:
     """A master and two workers."""
     shop = stage.shop(*SHOP_FAULTS)
     flags = ["--prometheus-port", str(PORTS.distributed), "--run-id", "distributed"]
-    processes = Distributed(stage, *load(shop.url, run_time=RUN_TIME), *flags)
-    return _outcome(stage, processes.wait(), processes.master.log)
+    return stage.finished(Distributed(stage, *load(shop.url, run_time=RUN_TIME), *flags).master)
 
 
 def terminated(stage: Stage) -> Outcome:
     """One process, ended by SIGTERM in the middle."""
     shop = stage.shop(*SHOP_FAULTS)
-    process = stage.start(
-        *("locust-otel", "run", *load(shop.url, run_time="50s")),
-        *("--prometheus-port", str(PORTS.terminated), "--run-id", "terminated"),
-    )
+    arguments = load(shop.url, run_time="50s")
+    process = stage.run(*arguments, "--prometheus-port", str(PORTS.terminated), "--run-id", "terminated")
     stage.scrape(PORTS.terminated, agent="another").wait_for(lambda page: page.requests > 500, "500 requests")
     process.send(signal.SIGTERM)
-    return _outcome(stage, process.wait(), process.log)
+    return stage.finished(process)
 
 
 def workers(stage: Stage) -> Outcome:
@@ -98,7 +87,8 @@ def workers(stage: Stage) -> Outcome:
     shop = stage.shop(*SHOP_FAULTS)
     flags = ["--export-from", "workers", "--prometheus-port", str(PORTS.workers), "--run-id", "workers"]
     processes = Distributed(stage, *load(shop.url, run_time=RUN_TIME), everywhere=flags)
-    return _outcome(stage, processes.wait(), processes.master.log)
+    processes.wait()
+    return stage.finished(processes.master)
 
 
 def tls(stage: Stage) -> Outcome:
@@ -110,16 +100,14 @@ def tls(stage: Stage) -> Outcome:
         "tls_server_config: {cert_file: server.pem, key_file: server.key}\n"
         f"basic_auth_users: {{prometheus: '{hashed}'}}\n"
     )
-    process = stage.start(
-        *("locust-otel", "run", *load(shop.url, file=CALM, users=5, run_time=RUN_TIME)),
-        *("--prometheus-port", str(PORTS.tls), "--run-id", "tls", "--prometheus-web-config", str(folder / "web.yml")),
-    )
-    return _outcome(stage, process.wait(), process.log)
+    arguments = load(shop.url, file=CALM, users=5, run_time=RUN_TIME)
+    flags = ("--prometheus-port", str(PORTS.tls), "--run-id", "tls", "--prometheus-web-config", folder / "web.yml")
+    return stage.finished(stage.run(*arguments, *flags))
 
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a certificate for 127.0.0.1 and return its folder, in which `ca.pem` is whom to trust."""
+    """Make a certificate for 127.0.0.1 and return its folder; `ca.pem` is the authority to trust."""
     folder = tmp_path_factory.getbasetemp() / "certificates"
     folder.mkdir()
     ca = trustme.CA()
@@ -134,7 +122,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scraping(backend: Callable[[str], None], certificates: Path) -> Iterator[Prometheus]:
-    """Give a Prometheus that scrapes all ports every second, once it does."""
+    """Give a Prometheus that scrapes all ports every second."""
     backend("prometheus")
     guarded = f"""
         - job_name: guarded
@@ -154,12 +142,6 @@ def stages(scraping: Prometheus, tmp_path_factory: pytest.TempPathFactory) -> It
     yield from Stages(tmp_path_factory.mktemp, at_once=3).play(SCENARIOS)
 
 
-@pytest.fixture
-def outcome(request: pytest.FixtureRequest, stages: Stages) -> Outcome:
-    """Give the outcome of the scenario this test is parametrized with."""
-    return stages.of(request.param)
-
-
 SCENARIOS: tuple[Scenario, ...] = (distributed, forked, local, terminated, workers, tls)
 
 
@@ -170,31 +152,16 @@ def run_id(request: pytest.FixtureRequest) -> str:
     return name
 
 
-def totals(prometheus: Prometheus, run_id: str) -> Totals:
-    """Return what Prometheus has of a run, by method and name."""
-    counts: dict[tuple[str, str, str], float] = {}
-    for labels, value in prometheus.query(LAST.format(f'locust_requests_total{{run_id="{run_id}"}}')):
-        key = (labels["method"], labels.get("name", ""), labels["outcome"])
-        counts[key] = counts.get(key, 0) + value
-    return {
-        (method, name): (
-            int(counts[method, name, "success"] + counts[method, name, "failure"]),
-            int(counts[method, name, "failure"]),
-        )
-        for method, name, _ in counts
-    }
-
-
 @played(*SCENARIOS)
 def test_prometheus_has_every_request(outcome: Outcome, run_id: str, scraping: Prometheus) -> None:
     """Requests and failures of each method and name are Locust's own, though the target is gone."""
-    assert totals(scraping, run_id) == outcome.locust
+    assert stored_totals(scraping, run_id) == outcome.locust
     assert total(outcome.locust) > 50
     account = outcome.account
     assert account.locust == account.recorded == total(outcome.locust)
     assert account.last_scrape == (None if run_id == "workers" else account.recorded)
     assert scraping.value(f'last_over_time(locust_run_active{{run_id="{run_id}"}}[5m])') == 0
-    # Health has no run id; each target served one run only.
+    # Metrics of our health have no run id; each target served one run only.
     ports = {"workers": range(PORTS.workers, PORTS.workers + 3)}.get(run_id) or [getattr(PORTS, run_id)]
     for port in ports:
         instance = f'instance="127.0.0.1:{port}"'
@@ -203,7 +170,7 @@ def test_prometheus_has_every_request(outcome: Outcome, run_id: str, scraping: P
 
 @played(*SCENARIOS)
 def test_histograms_have_every_request_with_a_time(outcome: Outcome, run_id: str, scraping: Prometheus) -> None:
-    """The classic histogram counts what has a time, and its last bucket is its count."""
+    """The classic histogram counts the requests with a duration, and its last bucket is its count."""
     selector = f'{{run_id="{run_id}"}}'
     count = scraping.value(f"sum({LAST.format(f'locust_request_duration_seconds_count{selector}')})")
     assert count == total(outcome.locust) - outcome.untimed
@@ -213,14 +180,14 @@ def test_histograms_have_every_request_with_a_time(outcome: Outcome, run_id: str
 
 @played(*SCENARIOS)
 def test_prometheus_takes_every_page(outcome: Outcome, run_id: str, scraping: Prometheus) -> None:
-    """No sample was refused, out of order or a duplicate: what was scraped was stored."""
+    """Prometheus refused no sample, as out of order or as a duplicate."""
     for refused in ("out_of_order", "duplicate_timestamp", "out_of_bounds"):
         name = f"prometheus_target_scrapes_sample_{refused}_total"
         assert all(value == 0 for _, value in scraping.query(name))
 
 
 @played(tls)
-def test_nobody_gets_in_without_the_password(outcome: Outcome, run_id: str, scraping: Prometheus) -> None:
-    """The scrapes that succeeded were those with TLS and password: the log shows the address as https."""
+def test_scrapes_with_tls_and_password(outcome: Outcome, run_id: str, scraping: Prometheus) -> None:
+    """The log has the https address, and not the password."""
     assert f"https://127.0.0.1:{PORTS.tls}/metrics" in outcome.log
     assert PASSWORD not in outcome.log

@@ -1,9 +1,10 @@
-"""The process and a real Prometheus, with rules from the same SLO file, say the same of each run."""
+"""The process and a real Prometheus with rules from the same SLO file agree about each run."""
 
 from __future__ import annotations
 
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -11,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from locust_otel.demo.shop import ShopProcess
 from tests.backends.servers import Prometheus, free_port
 from tests.e2e.harness import BIN, CALM, Distributed, Outcome, Process, Scenario, Stage, Stages, WebUI, played
-from tests.e2e.pages import Scraper
-from tests.e2e.slo import LOGIN_FAULT, tables, unless_saturated
+from tests.e2e.pages import wait_until
+from tests.e2e.slo import CODES, tables, unless_late
 
 pytestmark = pytest.mark.slow
 
@@ -37,24 +37,24 @@ windows:
 WARMUP_S = 5
 THRESHOLD_S = "0.3"
 FEED_FAULT = "latency:added_s=0.4,route=/api/mobile/feed"
-"""Makes a third of the requests of `calm.py` bad for `quick`: a burn rate of 2/3, far from any factor."""
+"""Makes a third of the requests of `calm.py` bad for `quick`: a burn rate of 2/3, far below each factor."""
 
 USERS = 5
 OF_RUN = "5m"
-"""A window in which all of a run is: of one that is over, an instant query would be empty."""
+"""A window with all of a run: an instant query has no samples of a run that is over."""
 
-AGREE_S = 2.0
-"""Two scrapes."""
+AGREE = 2
+"""Scrapes between the line in the log and the alert."""
+
+PAIRS = {(name, severity) for name in ("availability", "logins") for severity in ("critical", "warning")}
+"""Pairs of windows that burn when every login fails, which is a third of all requests."""
 
 _BURNS = re.compile(r"^\[([^\]]+)\].*?: (\S+) spends its budget .* \((critical|warning) above", re.MULTILINE)
-_CODES = {"met": 0, "missed": 3, "undecided": 4}
 
 
 @pytest.fixture(scope="module")
 def stages(backend: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
     """Play the runs, all watched by one Prometheus with the rules of both files."""
-    import subprocess
-
     backend("prometheus")
     folder = tmp_path_factory.mktemp("rules")
     for service, warmup in (("shop", "0s"), ("late-shop", f"{WARMUP_S}s")):
@@ -69,121 +69,118 @@ def stages(backend: Callable[[str], None], tmp_path_factory: pytest.TempPathFact
 
 
 _where: dict[str, Any] = {}
-"""Where the SLO files are, and the Prometheus of the module."""
-
-
-@pytest.fixture
-def outcome(request: pytest.FixtureRequest, stages: Stages) -> Outcome:
-    """Give the outcome of the run that this test is about."""
-    return stages.of(request.param)
+"""The folder of the SLO files, and the Prometheus of the module."""
 
 
 @pytest.fixture
 def prometheus(stages: Stages) -> Prometheus:
     """Give the Prometheus of the module."""
-    found: Prometheus = _where["prometheus"]
-    return found
+    server: Prometheus = _where["prometheus"]
+    return server
 
 
-def arguments(shop: ShopProcess, port: int, run_id: str, service: str = "shop") -> list[str]:
-    """Return what all runs are started with."""
-    return [
-        *("-f", str(CALM), "--host", shop.url, "-u", str(USERS), "-r", "100", "--stop-timeout", "2"),
-        *("--slo", str(_where["folder"] / f"{service}.yaml"), "--prometheus-port", str(port), "--run-id", run_id),
-    ]
+class Run:
+    """A run under way: shop, process and scraper.
+
+    Args:
+        start: Starts the process from its arguments.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        start: Callable[[list[str]], Process],
+        *more: str,
+        service: str = "shop",
+        fault: str = FEED_FAULT,
+    ) -> None:
+        self._stage = stage
+        self.shop, port = stage.shop(fault), _where["prometheus"].take_slot()
+        self.run_id = f"{stage.folder.name}-{time.monotonic_ns()}"
+        self.process = start(
+            [
+                *("-f", str(CALM), "--host", self.shop.url, "-u", str(USERS), "-r", "100", "--stop-timeout", "2"),
+                *("--slo", str(_where["folder"] / f"{service}.yaml"), "--prometheus-port", str(port)),
+                *("--run-id", self.run_id, *more),
+            ]
+        )
+        self.scraper = stage.scrape(port)
+
+    def breach(self, name: str, run_id: str = "", **fault: Any) -> None:
+        """Break the shop, and wait until the log and Prometheus have every pair that burns then."""
+        self.shop.inject(name, **fault)
+        run_id = run_id or self.run_id
+
+        def is_complete() -> bool:
+            return logged_burns(self.process.log).keys() >= PAIRS <= fired(_where["prometheus"], (run_id,)).keys()
+
+        wait_until(is_complete, "all alerts")
+
+    def end(self, *run_ids: str) -> Outcome:
+        """Wait for the end, and return the outcome."""
+        return self._stage.finished(self.process, self.scraper, run_ids=run_ids or (self.run_id,))
 
 
-def ended(process: Process, scraper: Scraper, *run_ids: str) -> Outcome:
-    """Wait for the end and gather what there is to see."""
-    code = process.wait()
-    scraper.wait_until_gone()
-    return Outcome(code=code, log=process.log, metrics=scraper.last, more={"run_ids": run_ids})
-
-
-def _id(stage: Stage) -> str:
-    return f"{stage.folder.name}-{time.monotonic_ns()}"
+def _alone(stage: Stage) -> Callable[[list[str]], Process]:
+    return lambda arguments: stage.run(*arguments)
 
 
 def healthy(stage: Stage) -> Outcome:
     """One process, no failures."""
+    return unless_late(lambda: Run(stage, _alone(stage), "--headless", "-t", "10s").end())
 
-    def play() -> Outcome:
-        shop, port, run_id = stage.shop(FEED_FAULT), _where["prometheus"].take_slot(), _id(stage)
-        run = ["locust-otel", "run", *arguments(shop, port, run_id), "--headless", "-t", "10s"]
-        return ended(stage.start(*run), stage.scrape(port), run_id)
 
-    return unless_saturated(play)
+def _breaching(stage: Stage, start: Callable[[list[str]], Process]) -> Outcome:
+    run = Run(stage, start, "--headless", "-t", "90s")
+    run.scraper.wait_for(lambda page: page.by("locust_run_elapsed_seconds").get((), 0) > 8, "8 s")
+    run.breach("errors", ratio=1)
+    run.process.send(signal.SIGTERM)
+    return run.end()
 
 
 def breaching(stage: Stage) -> Outcome:
     """One process; in its middle everything begins to fail."""
-
-    def play() -> Outcome:
-        shop, port, run_id = stage.shop(FEED_FAULT), _where["prometheus"].take_slot(), _id(stage)
-        process = stage.start("locust-otel", "run", *arguments(shop, port, run_id), "--headless", "-t", "18s")
-        scraper = stage.scrape(port)
-        scraper.wait_for(lambda page: page.by("locust_run_elapsed_seconds").get((), 0) > 8, "8 s")
-        shop.inject("errors", ratio=1)
-        return ended(process, scraper, run_id)
-
-    return unless_saturated(play)
+    return unless_late(lambda: _breaching(stage, _alone(stage)))
 
 
 def distributed(stage: Stage) -> Outcome:
     """A master and two workers; in its middle everything begins to fail."""
-
-    def play() -> Outcome:
-        shop, port, run_id = stage.shop(FEED_FAULT), _where["prometheus"].take_slot(), _id(stage)
-        both = Distributed(stage, *arguments(shop, port, run_id), "--headless", "-t", "20s")
-        scraper = stage.scrape(port)
-        scraper.wait_for(lambda page: page.by("locust_run_elapsed_seconds").get((), 0) > 8, "8 s")
-        shop.inject("errors", ratio=1)
-        return ended(both.master, scraper, run_id)
-
-    return unless_saturated(play)
+    return unless_late(lambda: _breaching(stage, lambda arguments: Distributed(stage, *arguments).master))
 
 
 def web_ui(stage: Stage) -> Outcome:
     """Started, stopped, started again: the logins of the second run fail."""
 
     def play() -> Outcome:
-        shop, port, run_id = stage.shop(FEED_FAULT), _where["prometheus"].take_slot(), _id(stage)
         web = free_port()
-        process = stage.start(
-            *("locust-otel", "run", *arguments(shop, port, run_id)),
-            *("--web-host", "127.0.0.1", "--web-port", str(web)),
-        )
-        scraper, ui = stage.scrape(port), WebUI(web)
-        ids = (run_id, f"{run_id}-2")
+        run = Run(stage, _alone(stage), "--web-host", "127.0.0.1", "--web-port", str(web))
+        ui = WebUI(web)
+        ids = (run.run_id, f"{run.run_id}-2")
         for number, current in enumerate(ids, 1):
-            ui.start(USERS)
             wanted = {current}
-            scraper.wait_for(lambda page: page.run_ids == wanted and page.requests > 120, current)  # noqa: B023
+            ui.start(USERS)
+            run.scraper.wait_for(lambda page: page.run_ids == wanted and page.requests > 120, current)  # noqa: B023
+            if number == 2:
+                run.breach("errors", current, ratio=1, route="/api/login")
             ui.stop()
-            scraper.wait_for(lambda page: page.value("locust_run_active") == 0, "stopped")
-            process.wait_for_log(f"requests: Locust {scraper.last.requests:,}")
-            assert process.log.count("requests: Locust") == number
-            shop.inject(LOGIN_FAULT.partition(":")[0], ratio=1, route="/api/login")
-        process.send_to_group(signal.SIGINT)
-        return ended(process, scraper, *ids)
+            run.scraper.wait_for(lambda page: page.value("locust_run_active") == 0, "stopped")
+            wait_until(lambda: run.process.log.count("requests: Locust") == number, "an account")  # noqa: B023
+        run.process.send_to_group(signal.SIGINT)
+        return run.end(*ids)
 
-    return unless_saturated(play)
+    return unless_late(play)
 
 
 def late(stage: Stage) -> Outcome:
     """One process with a warm-up, in which everything fails, and after which nothing does."""
 
     def play() -> Outcome:
-        shop, port, run_id = stage.shop("errors:ratio=1"), _where["prometheus"].take_slot(), _id(stage)
-        process = stage.start(
-            *("locust-otel", "run", *arguments(shop, port, run_id, "late-shop"), "--headless", "-t", "10s")
-        )
-        scraper = stage.scrape(port)
-        scraper.wait_for(lambda page: page.requests > 10, "failures")
-        shop.clear_faults()
-        return ended(process, scraper, run_id)
+        run = Run(stage, _alone(stage), "--headless", "-t", "10s", service="late-shop", fault="errors:ratio=1")
+        run.scraper.wait_for(lambda page: page.requests > 10, "failures")
+        run.shop.clear_faults()
+        return run.end()
 
-    return unless_saturated(play)
+    return unless_late(play)
 
 
 SCENARIOS: tuple[Scenario, ...] = (breaching, distributed, web_ui, healthy, late)
@@ -194,21 +191,21 @@ def last(prometheus: Prometheus, metric: str, run_id: str, *labels: str, **match
     """Return the highest values of a counter in a run, summed by labels."""
     matchers = ",".join(f'{key}="{value}"' for key, value in {"run_id": run_id, **matching}.items())
     by = f"sum by ({', '.join(labels)})"
-    found = prometheus.query(f"{by} (max_over_time({metric}{{{matchers}}}[{OF_RUN}]))")
-    return {tuple(sample[label] for label in labels): value for sample, value in found}
+    samples = prometheus.query(f"{by} (max_over_time({metric}{{{matchers}}}[{OF_RUN}]))")
+    return {tuple(sample[label] for label in labels): value for sample, value in samples}
 
 
 def verdict(prometheus: Prometheus, run_id: str) -> dict[str, str]:
-    """Judge a run by what Prometheus has, and by nothing else."""
+    """Return the status of each objective, computed from the series in Prometheus alone."""
 
-    def of(metric: str) -> dict[str, float]:
+    def by_objective(metric: str) -> dict[str, float]:
         return {name: value for (name,), value in last(prometheus, metric, run_id, "slo").items()}
 
     events = last(prometheus, "locust_slo_events_total", run_id, "slo", "outcome")
-    targets, least = of("locust_slo_objective_ratio"), of("locust_slo_min_requests")
-    seconds, requests = of("locust_slo_mean_seconds_total"), of("locust_slo_mean_requests_total")
-    bounds = of("locust_slo_threshold_seconds")
-    found = {}
+    targets, least = by_objective("locust_slo_objective_ratio"), by_objective("locust_slo_min_requests")
+    seconds, requests = by_objective("locust_slo_mean_seconds_total"), by_objective("locust_slo_mean_requests_total")
+    bounds = by_objective("locust_slo_threshold_seconds")
+    statuses = {}
     for name in least:
         if name in targets:
             total = events[name, "good"] + events[name, "bad"]
@@ -216,26 +213,23 @@ def verdict(prometheus: Prometheus, run_id: str) -> dict[str, str]:
         else:
             total = requests[name]
             missed = total > 0 and seconds[name] / total > bounds[name]
-        found[name] = "undecided" if total < least[name] else "missed" if missed else "met"
-    return found
-
-
-def code_of(statuses: dict[str, str]) -> int:
-    """Return the exit code that these ask for."""
-    codes = {_CODES[status] for status in statuses.values()}
-    return 3 if 3 in codes else 4 if 4 in codes else 0
+        statuses[name] = "undecided" if total < least[name] else "missed" if missed else "met"
+    return statuses
 
 
 @ALL
 def test_the_verdict_is_the_same(outcome: Outcome, prometheus: Prometheus) -> None:
-    """From Prometheus alone follow the exported status, the table in the log and the exit code."""
-    written = tables(outcome.log)
-    assert len(written) == len(outcome.more["run_ids"])
-    for run_id, table in zip(outcome.more["run_ids"], written, strict=True):
-        found = verdict(prometheus, run_id)
-        assert found == {name: row.status for name, row in table.items()}
+    """The exported status, the table in the log and the exit code follow from the counters in Prometheus.
+
+    An objective that is missed by its counts can be invalid, if the generator was late.
+    """
+    for run_id, table in zip(outcome.more["run_ids"], tables(outcome.log), strict=True):
+        statuses = {name: row.status for name, row in table.items()}
         status = f'last_over_time(locust_slo_status{{run_id="{run_id}"}}[{OF_RUN}]) == 1'
-        assert found == {labels["slo"]: labels["status"] for labels, _ in prometheus.query(status)}
+        assert statuses == {labels["slo"]: labels["status"] for labels, _ in prometheus.query(status)}
+        counted = verdict(prometheus, run_id)
+        assert counted == {name: "missed" if was == "invalid" else was for name, was in statuses.items()}
+        assert "invalid" not in statuses.values() or "generator saturated" in outcome.log
         events = last(prometheus, "locust_slo_events_total", run_id, "slo", "outcome")
         for name in ("availability", "logins", "quick"):
             good, bad = events[name, "good"], events[name, "bad"]
@@ -243,20 +237,19 @@ def test_the_verdict_is_the_same(outcome: Outcome, prometheus: Prometheus) -> No
         ((_, requests),) = last(prometheus, "locust_slo_mean_requests_total", run_id, "slo").items()
         assert table["mean"].total == requests
         assert requests > 30
-    assert outcome.code == code_of(found), outcome.log[-2000:]
+    assert outcome.code == next(code for status, code in CODES.items() if status in statuses.values())
 
 
 @played(breaching, distributed, web_ui)
-def test_what_is_broken_is_missed(outcome: Outcome, prometheus: Prometheus) -> None:
-    """The failures make both objectives on success missed, in the run that has them."""
-    found = verdict(prometheus, outcome.more["run_ids"][-1])
-    assert found == {"availability": "missed", "logins": "missed", "quick": "met", "mean": "met"}
-    assert outcome.code == 3
+def test_failures_make_objectives_missed(outcome: Outcome, prometheus: Prometheus) -> None:
+    """Both objectives on success are missed in the run with the failures."""
+    statuses = verdict(prometheus, outcome.more["run_ids"][-1])
+    assert statuses == {"availability": "missed", "logins": "missed", "quick": "met", "mean": "met"}
 
 
 @played(healthy, breaching, distributed, web_ui)
 def test_counters_are_those_of_the_requests(outcome: Outcome, prometheus: Prometheus) -> None:
-    """Good, bad, seconds and requests are, to the unit, what the request counters and buckets add up to."""
+    """Good, bad, seconds and requests are exactly the sums of the request counters and buckets."""
     for run_id in outcome.more["run_ids"]:
         events = last(prometheus, "locust_slo_events_total", run_id, "slo", "outcome")
         outcomes = last(prometheus, "locust_requests_total", run_id, "outcome")
@@ -275,41 +268,46 @@ def test_counters_are_those_of_the_requests(outcome: Outcome, prometheus: Promet
         assert last(prometheus, "locust_slo_mean_requests_total", run_id) == {(): measured}
 
 
-def logged_burns(log: str) -> dict[tuple[str, str], list[float]]:
-    """Return when the log told that a pair burns, by objective and severity; Unix times."""
-    found: dict[tuple[str, str], list[float]] = {}
+def logged_burns(log: str) -> dict[tuple[str, str], float]:
+    """Return the Unix time of the first line about each burning pair, by objective and severity."""
+    burns: dict[tuple[str, str], float] = {}
     for when, name, severity in _BURNS.findall(log):
         if "Stopping the run" not in name:
             at = datetime.strptime(when.partition("]")[0], "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp()
-            found.setdefault((name, severity), []).append(at)
-    return found
+            burns.setdefault((name, severity), at)
+    return burns
 
 
-def fired(prometheus: Prometheus, run_ids: tuple[str, ...]) -> dict[tuple[str, str], list[float]]:
-    """Return when each pair's alert began to fire, by objective and severity; the time of the evaluation."""
+def fired(prometheus: Prometheus, run_ids: tuple[str, ...]) -> dict[tuple[str, str], float]:
+    """Return the Unix time at which each pair's alert began to fire, by objective and severity."""
     ids = "|".join(run_ids)
     query = f'ALERTS{{alertname="LocustSLOBudgetBurn",alertstate="firing",run_id=~"{ids}"}}[{OF_RUN}]'
-    found: dict[tuple[str, str], list[float]] = {}
-    for series in prometheus.api("query", query=query)["result"]:
-        key = (series["metric"]["slo"], series["metric"]["severity"])
-        found.setdefault(key, []).append(float(series["values"][0][0]))
-    return found
+    return {
+        (series["metric"]["slo"], series["metric"]["severity"]): float(series["values"][0][0])
+        for series in prometheus.api("query", query=query)["result"]
+    }
 
 
 @played(breaching, distributed, web_ui)
 def test_burn_alerts_agree_within_two_scrapes(outcome: Outcome, prometheus: Prometheus) -> None:
-    """The line in the log and the alert in Prometheus come within two scrapes, for the same pairs."""
-    logged, alerts = logged_burns(outcome.log), fired(prometheus, outcome.more["run_ids"])
-    apart = {key: round(logged[key][0] - alerts[key][0], 2) for key in logged.keys() & alerts.keys()}
-    print(f"{outcome.more['run_ids'][0]}: the log before (-) or after the alert, in seconds: {apart}")
-    assert logged.keys() == alerts.keys()
-    assert logged.keys() >= {("availability", "critical"), ("logins", "critical")}
-    assert all(abs(seconds) <= AGREE_S for seconds in apart.values()), apart
+    """For the same pairs, Prometheus scrapes at most twice between the line in the log and the alert."""
+    run_ids = outcome.more["run_ids"]
+    logged, alerts = logged_burns(outcome.log), fired(prometheus, run_ids)
+    assert logged.keys() == alerts.keys() == PAIRS
+    elapsed = f'locust_run_elapsed_seconds{{run_id="{run_ids[-1]}"}}[{OF_RUN}]'
+    (series,) = prometheus.api("query", query=elapsed)["result"]
+    scrapes = [float(at) for at, _ in series["values"]]
+    between = {
+        pair: sum(min(logged[pair], alerts[pair]) < at < max(logged[pair], alerts[pair]) for at in scrapes)
+        for pair in PAIRS
+    }
+    print(f"{run_ids[0]}: scrapes between the line in the log and the alert: {between}")
+    assert max(between.values()) <= AGREE, between
 
 
 @played(healthy, late)
-def test_where_nothing_burns_neither_says_so(outcome: Outcome, prometheus: Prometheus) -> None:
-    """A third of the requests bad for an objective of 50 %, or all of them before the end of the warm-up: no alert."""
+def test_without_a_burning_pair_there_is_no_alert(outcome: Outcome, prometheus: Prometheus) -> None:
+    """If a third of the requests is bad for a target of 50 %, or all of them are in the warm-up, no alert fires."""
     assert logged_burns(outcome.log) == {}
     assert fired(prometheus, outcome.more["run_ids"]) == {}
     assert outcome.code == 0
@@ -317,7 +315,7 @@ def test_where_nothing_burns_neither_says_so(outcome: Outcome, prometheus: Prome
 
 @played(late)
 def test_the_warm_up_is_left_out(outcome: Outcome, prometheus: Prometheus) -> None:
-    """Failures were counted, none of them is bad, and what is judged is less than all there was."""
+    """Failures are counted, none of them as bad, and fewer requests are judged than were made."""
     (run_id,) = outcome.more["run_ids"]
     events = last(prometheus, "locust_slo_events_total", run_id, "slo", "outcome")
     requests = last(prometheus, "locust_requests_total", run_id, "outcome")
@@ -327,19 +325,18 @@ def test_the_warm_up_is_left_out(outcome: Outcome, prometheus: Prometheus) -> No
 
 
 @ALL
-def test_series_are_there_at_zero_from_the_start(outcome: Outcome, prometheus: Prometheus) -> None:
+def test_series_begin_at_zero(outcome: Outcome, prometheus: Prometheus) -> None:
     """Each objective has both outcomes on the first page of its run; with a warm-up both stay at 0 until it ends."""
     for run_id in outcome.more["run_ids"]:
         query = f'locust_slo_events_total{{run_id="{run_id}"}}[{OF_RUN}]'
         series = prometheus.api("query", query=query)["result"]
-        assert {(one["metric"]["slo"], one["metric"]["outcome"]) for one in series} == {
-            (name, outcome_) for name in ("availability", "logins", "quick") for outcome_ in ("good", "bad")
+        assert {(line["metric"]["slo"], line["metric"]["outcome"]) for line in series} == {
+            (name, result) for name in ("availability", "logins", "quick") for result in ("good", "bad")
         }
         elapsed = prometheus.api("query", query=f'locust_run_elapsed_seconds{{run_id="{run_id}"}}[{OF_RUN}]')["result"]
         times = {at: float(value) for at, value in elapsed[0]["values"]}
-        for one in series:
-            assert {at for at, _ in one["values"]} == set(times)
-            if outcome.log.count("late-shop"):
-                early = [float(value) for at, value in one["values"] if times[at] < WARMUP_S]
-                assert early == [0.0] * len(early)
-                assert len(early) >= 3
+        for line in series:
+            assert {at for at, _ in line["values"]} == set(times)
+            if "late-shop" in outcome.log:
+                early = {float(value) for at, value in line["values"] if times[at] < WARMUP_S}
+                assert early == {0.0}

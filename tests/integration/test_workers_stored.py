@@ -1,4 +1,4 @@
-"""`--export-from workers` in a real Prometheus: check, analyze and gameday see the requests of all workers, once."""
+"""`--export-from workers` in a real Prometheus: check, analyze and gameday count each worker's requests once."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from locust_otel.gameday.history import observed, start_of
 from locust_otel.review import prometheus as reader
 from locust_otel.review.analysis import readers
 from locust_otel.review.check import stored_run
-from tests.backends.servers import Prometheus
-from tests.e2e.harness import SHOP_FAULTS, Distributed, Stage, free_ports, load
+from tests.backends.servers import Prometheus, free_port
+from tests.e2e.harness import SHOP_FAULTS, Distributed, Stage, load
 from tests.e2e.pages import Totals, total
 from tests.unit.check_files import slo
 
@@ -21,7 +21,7 @@ RUN_ID = "workers"
 
 
 class Run(NamedTuple):
-    """A run that is over: the Prometheus that has it, Locust's own totals, and its requests without a time."""
+    """A finished run: the Prometheus that has it, Locust's own totals, and its requests without a duration."""
 
     prometheus: Prometheus
     locust: Totals
@@ -29,15 +29,15 @@ class Run(NamedTuple):
 
     @property
     def server(self) -> reader.Prometheus:
-        """The same Prometheus, as our commands read it."""
+        """The client of our commands for this Prometheus."""
         return reader.Prometheus(self.prometheus.url)
 
 
 @pytest.fixture(scope="module")
 def run(backend: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """Play a run of two workers, while two jobs of one Prometheus scrape the master and each worker."""
+    """Play a run of two workers; two jobs of one Prometheus scrape the master and each worker."""
     backend("prometheus")
-    port = free_ports(3)
+    port = free_port(3)
     targets = [f"127.0.0.1:{port + index}" for index in range(3)]
     again = f"- job_name: again\n  static_configs: [{{targets: {targets}}}]"
     flags = ["--export-from", "workers", "--prometheus-port", str(port), "--run-id", RUN_ID]
@@ -50,7 +50,7 @@ def run(backend: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory
 
 
 def test_each_worker_has_a_part(run: Run) -> None:
-    """What the other tests add up: each worker has some of the requests, the master has none."""
+    """Each worker has a part of the requests, the master has none."""
     parts = run.prometheus.query(
         f'sum by (job, instance) (max_over_time(locust_requests_total{{run_id="{RUN_ID}"}}[5m]))'
     )
@@ -68,7 +68,7 @@ def test_check(run: Run) -> None:
 
 
 def test_analyze(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The requests and the buckets of the timeline are those of one job, but for a scrape at either end."""
+    """The requests and the buckets of the timeline are those of one job, without a scrape at either end."""
     monkeypatch.setattr(readers, "_STEP_S", 1.0)
     timeline = readers.from_prometheus(run.server, RUN_ID)
     start = start_of(run.server, RUN_ID)

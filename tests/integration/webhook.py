@@ -1,4 +1,4 @@
-"""A webhook that keeps what Alertmanager tells it."""
+"""A webhook that keeps the notifications of Alertmanager, or marks."""
 
 from __future__ import annotations
 
@@ -17,37 +17,39 @@ class Message(NamedTuple):
     """One notification.
 
     Attributes:
-        at: Unix time at which it came.
-        path: Where it was sent to, which tells the receiver.
+        at: Unix time of its arrival.
+        path: Path of the URL, by which the tests know the receiver.
+        content: The body, from JSON.
     """
 
     at: float
     path: str
+    content_type: str
     content: dict[str, Any]
 
     @property
     def status(self) -> str:
-        """`firing` while any of its alerts does, else `resolved`."""
+        """`firing` while any of its alerts is firing, else `resolved`."""
         return str(self.content["status"])
 
     @property
     def alerts(self) -> list[dict[str, Any]]:
         """Its alerts: `status`, `labels`, `annotations`."""
-        found: list[dict[str, Any]] = self.content["alerts"]
-        return found
+        alerts: list[dict[str, Any]] = self.content["alerts"]
+        return alerts
 
     @property
     def names(self) -> set[str]:
         """Names of its alerts."""
-        return {one["labels"]["alertname"] for one in self.alerts}
+        return {alert["labels"]["alertname"] for alert in self.alerts}
 
     @property
     def objectives(self) -> set[tuple[str, str]]:
-        """Names and objectives of its alerts; empty for those of no objective."""
-        return {(one["labels"]["alertname"], one["labels"].get("slo", "")) for one in self.alerts}
+        """Names and objectives of its alerts; the objective is empty for alerts without one."""
+        return {(alert["labels"]["alertname"], alert["labels"].get("slo", "")) for alert in self.alerts}
 
     def resolves(self, name: str, objective: str) -> bool:
-        """Return whether it tells the end of an alert on an objective."""
+        """Return whether it resolves an alert on an objective."""
         return self.status == "resolved" and (name, objective) in self.objectives
 
 
@@ -55,7 +57,7 @@ class Webhook:
     """Listens on a port of 127.0.0.1; a context manager.
 
     Attributes:
-        messages: What has come, in order.
+        messages: Notifications in order of arrival.
     """
 
     def __init__(self) -> None:
@@ -73,11 +75,11 @@ class Webhook:
 
     @property
     def url(self) -> str:
-        """Without a slash at the end."""
+        """URL without a slash at the end."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def _take(self, environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
-        body = environ["wsgi.input"].read()
-        self.messages.append(Message(time.time(), environ["PATH_INFO"], json.loads(body)))
+        body = json.loads(environ["wsgi.input"].read())
+        self.messages.append(Message(time.time(), environ["PATH_INFO"], environ["CONTENT_TYPE"], body))
         start_response("200 OK", [])
-        return []
+        return [b"{}"]

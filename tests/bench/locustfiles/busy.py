@@ -1,7 +1,7 @@
-"""A steady load without a server: users fire the events of `HttpUser`, and the heart of one beats every millisecond.
+"""A steady load without a server: users fire the events of `HttpUser`, and one user measures its wake-ups.
 
-Once a second a line of JSON is appended to the file `TOLD`: what the process did, and for how long a user was held up.
-The first line is the time of the first request. At the end a full garbage collection is timed.
+Once a second a line of JSON is appended to the file `FIGURES`: the process's figures, and for how long a user was held
+up. The first line is the time of the first request. At the end a full garbage collection is timed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ error = HTTPError("503 Server Error", response=endpoint.failure)
 names = [f"/api/v1/resources/{number:04}/items" for number in range(SERIES - 1)]
 order = [rng.randrange(SERIES - 1) for _ in range(1 << 16)]
 times_ms = [rng.lognormvariate(4, 1) for _ in range(1 << 12)]
-file = Path(os.environ["TOLD"]).open("a", buffering=1)  # noqa: SIM115  # open as long as the process
+file = Path(os.environ["FIGURES"]).open("a", buffering=1)  # noqa: SIM115  # open as long as the process
 full_s: list[float] = []
 
 
@@ -50,9 +50,9 @@ class Busy(User):
     made = 0
 
     def on_start(self) -> None:
-        """Begin at another moment than the others."""
+        """Begin at a random time."""
         if not Busy.made:
-            tell(monotonic())
+            write(monotonic())
         gevent.sleep(rng.random() * WAIT_S)
 
     @task
@@ -79,9 +79,9 @@ class Heart(User):
     """Measures for how long a user is held up.
 
     Attributes:
-        held_s: The longest time in which a user was to run and this thread did something else.
+        held_s: The longest time in which a user waited while this thread did something else.
         calm_s: The same outside full garbage collections.
-        late_s: The longest time in which a user was to run, less what the kernel had this thread wait for a CPU.
+        late_s: The longest time in which a user waited, without the time in which this thread had no CPU.
         collections: Full garbage collections so far.
     """
 
@@ -91,7 +91,7 @@ class Heart(User):
 
     @task
     def beat(self) -> None:
-        """Beat."""
+        """Sleep for a millisecond again and again, and measure the delay."""
         while True:
             collections = Heart.collections
             cpu_s, watch = thread_time(), Stopwatch()
@@ -104,29 +104,28 @@ class Heart(User):
                 Heart.calm_s = max(Heart.calm_s, held_s)
 
 
-def tell(value: object) -> None:
+def write(value: object) -> None:
     """Write a line."""
     file.write(json.dumps(value) + "\n")
 
 
-def tell_seconds(environment: Any) -> None:
+def write_seconds(environment: Any) -> None:
     """Write a line a second."""
     Heart.held_s = Heart.calm_s = Heart.late_s = 0.0
     due = monotonic()
     while True:
         due += 1
         gevent.sleep(max(due - monotonic(), 0.001))
-        told = full_s.copy()
+        line = [monotonic(), process_time(), Busy.made, Heart.held_s, Heart.calm_s, Heart.late_s, full_s.copy()]
         full_s.clear()
-        line = [monotonic(), process_time(), Busy.made, Heart.held_s, Heart.calm_s, Heart.late_s, told]
         Heart.held_s = Heart.calm_s = Heart.late_s = 0.0
-        tell(line)
+        write(line)
         if "FORGET" in os.environ and int(due) % SECONDS_KEPT == 0:
             forget(environment.stats)
 
 
 def forget(stats: Any) -> None:
-    """Throw away Locust's counts of seconds long past, which grow with a run."""
+    """Delete Locust's counts of old seconds, which grow with a run."""
     oldest = int(time()) - SECONDS_KEPT
     for entry in [stats.total, *stats.entries.values()]:
         for counts in (entry.num_reqs_per_sec, entry.num_fail_per_sec):
@@ -138,7 +137,7 @@ began_s = 0.0
 
 
 def on_collection(phase: str, info: dict[str, int]) -> None:
-    """Note how long a full collection takes."""
+    """Record the time of a full collection."""
     global began_s  # noqa: PLW0603
     if info["generation"] == 2:
         if phase == "start":
@@ -154,7 +153,7 @@ def on_init(environment: Any, **_: object) -> None:
 
     def on_spawning_complete(**_: object) -> None:
         gc.callbacks.append(on_collection)
-        gevent.spawn_later(0.5, tell_seconds, environment)
+        gevent.spawn_later(0.5, write_seconds, environment)
 
     environment.events.spawning_complete.add_listener(on_spawning_complete)
 
@@ -164,4 +163,4 @@ def on_quitting(**_: object) -> None:
     """Time a full collection of all that there is."""
     full_s.clear()
     gc.collect()
-    tell(max(full_s, default=0.0))
+    write(max(full_s, default=0.0))

@@ -1,4 +1,4 @@
-"""Users who ask the demo shop without a pause, more and more of them: what they measure is soon their own process."""
+"""More and more users who send requests to the demo shop, until their own process is the slow one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from locust import HttpUser, LoadTestShape, constant_throughput, task
 
 
 class Asking(HttpUser):
-    """Asks for the list of products, ten times a second if it can."""
+    """Requests the list of products, ten times a second if it can."""
 
     wait_time = constant_throughput(10)
 
     @task
     def ask(self) -> None:
-        """Ask once."""
+        """Request it once."""
         self.client.get("/api/products")
 
 

@@ -1,4 +1,4 @@
-"""Users who ask without a pause, so that the process is as busy as it can be; it says how much it got done."""
+"""Users without a pause between requests, so that the process is saturated; it writes its rates into a file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ WARM_UP_S = 1.0
 
 
 class Asking(FastHttpUser):
-    """Asks for one page after the other."""
+    """Requests one page after the other."""
 
     @task
     def ask(self) -> None:
-        """Ask for all of them."""
+        """Request all pages."""
         for number in range(NAMES):
             self.client.get(f"/{number}", name=f"/api/v1/resources/{number}")
 
@@ -34,16 +34,16 @@ def on_test_start(environment: Any, **_: object) -> None:
 
 
 def measure(environment: Any) -> None:
-    """Write how many requests there were after the first second, in how many seconds and how much CPU; end the run."""
+    """Write requests, seconds and CPU after the first second into a file, and end the run."""
     gevent.sleep(WARM_UP_S)
     total = environment.stats.total
     before, cpu_s, watch = total.num_requests, process_time(), Stopwatch()
     gevent.sleep(float(os.environ["ROUND_S"]))
-    told = {
+    figures = {
         "requests": total.num_requests - before,
         "failures": total.num_failures,
         "seconds": watch.seconds(),
         "cpu_s": process_time() - cpu_s,
     }
-    Path(os.environ["TOLD"]).write_text(json.dumps(told))
+    Path(os.environ["FIGURES"]).write_text(json.dumps(figures))
     environment.runner.quit()

@@ -1,4 +1,4 @@
-"""Locust as a library, beside others: `attached.py HOST NAME` runs five users, with a bridge on a port that is free."""
+"""Locust as a library: `attached.py HOST NAME` runs five users, with a bridge on a free port."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ def main(host: str, name: str) -> None:
     runner = environment.create_local_runner()
     bridge = locust_otel.attach(environment, run_id=name)
     print(bridge.url, flush=True)
-    gevent.sleep(1)  # for a scraper to begin
+    gevent.sleep(1)  # until a scraper comes
     runner.start(5, spawn_rate=50)
     gevent.sleep(4)
     runner.quit()

@@ -1,4 +1,4 @@
-"""A user whose task does not give the event loop back: a load generator that is too slow; it does not know us."""
+"""A user whose task blocks the event loop: a load generator that is too slow. It does not import us."""
 
 import os
 import time
@@ -7,20 +7,20 @@ from gevent import monkey
 from locust import User, constant, task
 
 BURNS = bool(os.environ.get("TEST_BURN"))
-BLOCK_S = 0.15 if BURNS else 0.3  # that which burns is scraped, one turn of the loop after the other
+BLOCK_S = 0.15 if BURNS else 0.3  # a shorter time with CPU, so that scrapes are answered in between
 
 _sleep = monkey.get_original("time", "sleep")
 
 
 class Blocking(User):
-    """Calls the shop's `/api/orders` in name only; every third request has failed, after a long time."""
+    """Fires events of `/api/orders` without requests; every third one is a failure, after a long time."""
 
     wait_time = constant(0.01)
     number = 0
 
     @task
     def block(self) -> None:
-        """Keep the loop, with CPU or, to be kinder to other processes of the machine, without."""
+        """Block the loop, with CPU or, to leave the CPU to other processes, without."""
         if BURNS:
             until = time.perf_counter() + BLOCK_S
             while time.perf_counter() < until:

@@ -1,4 +1,4 @@
-"""One user class, three names, no failure; it does not know locust-otel."""
+"""One user class, three names, no failure. It does not import locust-otel."""
 
 import os
 import time
@@ -6,14 +6,14 @@ import time
 from locust import HttpUser, tag, task
 
 BUSY_S = float(os.environ.get("TEST_BUSY_S", "3600"))
-"""Seconds that each user works; then it waits for the end, and nothing is in flight then."""
+"""Seconds that each user works; then it is idle, without a request in flight."""
 
 
 class Calm(HttpUser):
-    """Looks at three things in turn."""
+    """Sends three requests in turn."""
 
     def wait_time(self) -> float:
-        """Return 0.1 s to wait, or a long time once the user has worked enough."""
+        """Return 0.1 s, or a long time after `BUSY_S`."""
         began = self.__dict__.setdefault("began", time.monotonic())
         return 0.1 if time.monotonic() - began < BUSY_S else 3600
 

@@ -1,4 +1,4 @@
-"""Locust as a library: `embedded.py HOST PORT` runs five users for three seconds, with a bridge on."""
+"""Locust as a library: `embedded.py HOST PORT` runs five users for three seconds, with a bridge."""
 
 import json
 import sys

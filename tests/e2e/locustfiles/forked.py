@@ -1,4 +1,4 @@
-"""Quick users, and one that leaves children behind, which live longer than Locust. It does not know locust-otel."""
+"""Quick users, and one that forks children, which live longer than Locust. It does not import locust-otel."""
 
 import os
 import subprocess
@@ -19,20 +19,20 @@ _sleep = monkey.get_original("time", "sleep")
 
 
 def note(kind: str, pid: int) -> None:
-    """Note a child."""
+    """Write a child into the file."""
     with Path("children.txt").open("a") as file:
         file.write(f"{kind} {pid}\n")
 
 
 class Forking(User):
-    """Leaves a child that never lets gevent run, a program and, when the others are done, a child that does."""
+    """Forks a child without gevent, starts a program and, when the others are idle, forks a child with gevent."""
 
     fixed_count = 1
     wait_time = constant(3600)
 
     @task
     def fork(self) -> None:
-        """Leave them."""
+        """Fork and start them."""
         began = time.monotonic()
         if (pid := os.fork()) == 0:
             _sleep(CHILD_S)
@@ -41,7 +41,7 @@ class Forking(User):
         note("program", subprocess.Popen(["sleep", str(CHILD_S)]).pid)
         gevent.sleep(BUSY_S + 1 - (time.monotonic() - began))
         if (pid := os.fork()) == 0:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what it logs is of no interest
-            gevent.sleep(CHILD_S)  # with a copy of every greenlet: of users, of the runner, and ours
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # without its log
+            gevent.sleep(CHILD_S)  # with copies of the greenlets of users, of the runner, and of ours
             os._exit(0)
         note("running", pid)

@@ -1,4 +1,4 @@
-"""The users of `calm.py`, and a listener that grades the run, as Locust's manual has it; it does not know us."""
+"""The users of `calm.py`, and a listener that sets the exit code, as in Locust's manual. It does not import us."""
 
 import os
 from typing import Any
@@ -11,7 +11,7 @@ __all__ = ["Calm"]
 
 
 def grade(environment: Any, **_: object) -> None:
-    """Set the exit code, whatever it was before."""
+    """Set the exit code by the ratio of failures."""
     most = float(os.environ["TEST_MAX_FAIL_RATIO"])
     environment.process_exit_code = 1 if environment.stats.total.fail_ratio > most else 0
 

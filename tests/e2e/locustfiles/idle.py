@@ -1,4 +1,4 @@
-"""A user that never sends a request; it does not know locust-otel."""
+"""A user that never sends a request. It does not import locust-otel."""
 
 from locust import User, constant, task
 

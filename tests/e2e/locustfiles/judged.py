@@ -1,4 +1,4 @@
-"""Locust as a library, judged: `judged.py HOST SLO` runs five users for some seconds and prints how they stand."""
+"""Locust as a library with an SLO file: `judged.py HOST SLO` runs five users and prints the objectives."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from tests.e2e.locustfiles.calm import Calm
 
 
 def main(host: str, slo: str) -> None:
-    """Run, and print the objectives as they stand before, in the middle, and at the end, one JSON a line."""
+    """Run, and print the objectives before, during and after the run, each as a line of JSON."""
     environment = Environment(user_classes=[Calm], host=host, stop_timeout=5)
     runner = environment.create_local_runner()
     bridge = locust_otel.attach(environment, prometheus_port="off", slo=slo)

@@ -1,4 +1,4 @@
-"""Quick users of a process that takes a second to get ready, as one does that reads test data first."""
+"""Quick users of a process that takes a second to start, like one that reads test data first."""
 
 import gevent
 from locust import events
@@ -11,7 +11,7 @@ __all__ = ["Clumsy", "Fast", "Queue", "Shopper"]
 
 @events.init.add_listener  # type: ignore[untyped-decorator]  # Locust has no types for it
 def read_test_data(**_: object) -> None:
-    """Take a second; Locust's other greenlets go on meanwhile."""
+    """Take a second, in which Locust's other greenlets run."""
     gevent.sleep(1)
 
 

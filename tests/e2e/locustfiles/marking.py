@@ -1,4 +1,4 @@
-"""Users that mark from their tasks; with TEST_LOGIN the web UI asks for a login."""
+"""Users that mark from their tasks; with TEST_LOGIN the web UI requires a login."""
 
 import os
 from typing import Any
@@ -11,14 +11,14 @@ locust_otel.register()
 
 
 class Marking(HttpUser):
-    """Fetches, and marks once in its life."""
+    """Fetches, and marks once."""
 
     wait_time = constant(0.1)
     fetched = 0
 
     @task
     def data(self) -> None:
-        """Fetch; the tenth time that is worth a mark."""
+        """Fetch, and mark after the tenth time."""
         self.client.get("/api/v1/data", headers={"X-API-Key": "demo-key"})
         self.fetched += 1
         if self.fetched == 10:
@@ -27,13 +27,13 @@ class Marking(HttpUser):
 
 @events.init.add_listener  # type: ignore[untyped-decorator]  # it is not typed
 def ask_for_a_login(environment: Any, **_: object) -> None:
-    """Let in whoever has opened /enter."""
+    """Log in every visitor of /enter."""
     if not os.environ.get("TEST_LOGIN") or environment.web_ui is None:
         return
     from flask_login import UserMixin, login_user
 
     class Visitor(UserMixin):  # type: ignore[misc]  # it is not typed
-        """Whoever comes."""
+        """A user of the web UI."""
 
         id = "visitor"
 
@@ -44,4 +44,4 @@ def ask_for_a_login(environment: Any, **_: object) -> None:
     @web_ui.app.route("/enter")  # type: ignore[untyped-decorator]  # it is not typed
     def enter() -> str:
         login_user(Visitor())
-        return '<link rel="icon" href="data:,">in'  # a browser would ask for an icon that is not there
+        return '<link rel="icon" href="data:,">in'  # a browser would request an icon

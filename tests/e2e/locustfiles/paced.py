@@ -1,14 +1,14 @@
-"""Users with a schedule that a slow shop makes them miss."""
+"""Users with a schedule, which they miss if the shop is slow."""
 
 from locust import HttpUser, constant_throughput, task
 
 
 class Paced(HttpUser):
-    """Asks five times a second, if it gets its answers in time."""
+    """Sends five requests a second, if the answers come in time."""
 
     wait_time = constant_throughput(5)
 
     @task
     def ask(self) -> None:
-        """Ask for the list of products."""
+        """Request the list of products."""
         self.client.get("/api/products")

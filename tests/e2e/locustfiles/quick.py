@@ -1,6 +1,6 @@
-"""Everything a run can consist of, at a quick pace: many names, failures of every kind, slow requests, three clients.
+"""Many requests of all kinds: many names, failures of every kind, slow requests, three clients.
 
-It does not know locust-otel: what loads it brings that in.
+It does not import locust-otel.
 """
 
 import os
@@ -13,17 +13,17 @@ PRODUCTS = 15
 ODD_NAMES = ('say "hi"', "back\\slash", "two\nlines", "naïve/日本", "{a=1}", "%s %d", "# HELP", "", " ", "/x?y=1&z=2")
 
 BUSY_S = float(os.environ.get("TEST_BUSY_S", "3600"))
-"""Seconds that each user works; then it waits for the end, and nothing is in flight then."""
+"""Seconds that each user works; then it is idle, without a request in flight."""
 
 
 def quickly(user: User) -> float:
-    """Return 50 ms to wait, or a long time once the user has worked enough."""
+    """Return 50 ms, or a long time after `BUSY_S`."""
     began = user.__dict__.setdefault("began", time.monotonic())
     return 0.05 if time.monotonic() - began < BUSY_S else 3600
 
 
 class Shopper(HttpUser):
-    """Buys in the shop, and meets each kind of failure."""
+    """Buys in the shop, with each kind of failure."""
 
     weight = 5
     wait_time = quickly
@@ -36,41 +36,41 @@ class Shopper(HttpUser):
 
     @task(6)
     def product(self) -> None:
-        """Look at one product after the other, each with a name of its own."""
+        """Fetch one product after the other, each with a name of its own."""
         self.number = self.number % PRODUCTS + 1
         self.client.get(f"/api/products/{self.number}")
 
     @task
     def missing(self) -> None:
-        """Ask for a product that does not exist: 404."""
+        """Fetch a product that does not exist: 404."""
         self.client.get("/api/products/4040", name="/api/products/[missing]")
 
     @task
     def checkout(self) -> None:
-        """Order an empty cart: 409, and the test judges it."""
+        """Order an empty cart: 409, marked as a failure by the test."""
         with self.client.post("/api/orders", catch_response=True) as response:
             response.failure(f"Cart was empty: {response.status_code}")
 
     @task
     def forgiven(self) -> None:
-        """Ask for what does not exist, and be content with that: 404, a success."""
+        """Fetch a product that does not exist, marked as a success by the test: 404."""
         with self.client.get("/api/products/0", name="/api/products/[forgiven]", catch_response=True) as response:
             response.success()
 
     @task
     def disliked(self) -> None:
-        """Get an answer that is fine, and judge it a failure: 200, a failure."""
+        """Fetch the products, marked as a failure by the test: 200."""
         with self.client.get("/api/products", catch_response=True) as response:
             response.failure("not to my taste")
 
     @task
     def broken(self) -> None:
-        """Meet the fault of the shop: 500."""
+        """Request the route with the fault of the shop: 500."""
         self.client.post("/api/cart", json={"product_id": 1})
 
     @task
     def slow(self) -> None:
-        """Meet the slow route of the shop."""
+        """Request the slow route of the shop."""
         self.client.get("/admin/dashboard")
 
 
@@ -92,7 +92,7 @@ class Fast(FastHttpUser):
 
 
 class Queue(User):
-    """No HTTP at all: fires its own events, with odd names, failures, and without a time."""
+    """Fires its own events without HTTP: odd names, failures, and requests without a duration."""
 
     weight = 2
     wait_time = quickly
@@ -100,7 +100,7 @@ class Queue(User):
 
     @task
     def publish(self) -> None:
-        """Fire one event; every seventh has failed, every fifth has no time."""
+        """Fire one event; every seventh is a failure, every fifth has no duration."""
         self.number += 1
         gevent.sleep(0.001)
         self.environment.events.request.fire(

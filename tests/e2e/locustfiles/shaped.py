@@ -1,4 +1,4 @@
-"""A load shape: 2 users, then 6, then the end; it registers us itself, twice."""
+"""A load shape: 2 users, then 6, then the end. It registers us itself, twice."""
 
 from locust import LoadTestShape
 

@@ -1,4 +1,4 @@
-"""`run_single_user`, as one debugs with it: 20 requests, then two more seconds for somebody to scrape."""
+"""`run_single_user`, which is for debugging: 20 requests, then two seconds for a scrape."""
 
 import gevent
 from locust import HttpUser, constant, run_single_user, task

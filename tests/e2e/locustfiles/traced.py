@@ -1,4 +1,4 @@
-"""Both HTTP clients of Locust, each request with its client's name in the path."""
+"""Both HTTP clients of Locust, with the client's name in the path of each request."""
 
 from locust import FastHttpUser, HttpUser, constant, task
 

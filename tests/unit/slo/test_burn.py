@@ -104,6 +104,14 @@ def test_both_windows_must_burn() -> None:
     assert at[1199] == []
 
 
+def test_an_outage() -> None:
+    """Each objective with a budget burns, also after a mean; at a target of 50 % the highest burn rate is 2."""
+    rates = BurnRates(slo(CRITICAL, WARNING))
+    rates.add(0.0, counts(0, 0))
+    rates.add(10.0, counts(0, 100))
+    assert burns(rates) == [("a", "critical"), ("a", "warning"), ("b", "warning")]
+
+
 @pytest.mark.parametrize(
     ("total", "bad", "expected"),
     [(1000, 30, []), (1000, 31, [("a", "critical")]), (99, 99, []), (100, 100, [("a", "critical")])],
