@@ -1,4 +1,4 @@
-"""Formats of durations and verdicts, the same in every table, page and picture."""
+"""Formats of durations, percentages and verdicts, the same in every table, page and picture."""
 
 from __future__ import annotations
 
@@ -13,6 +13,25 @@ def duration(seconds: float | None) -> str:
     if seconds >= 1:
         return f"{seconds:.2f} s"
     return f"{seconds * 1000:.0f} ms" if seconds >= 0.01 else f"{seconds * 1000:.1f} ms"
+
+
+def elapsed(seconds: float | None) -> str:
+    """Return the time from one moment to another as text: `4.7 s`, `1:31`, `-0.8 s`; a dash for None."""
+    if seconds is None:
+        return "–"
+    if abs(seconds) < 59.95:
+        return f"{seconds:.1f} s"
+    return clock(seconds) if seconds > 0 else f"-{clock(-seconds)}"
+
+
+def limit(seconds: float) -> str:
+    """Return a planned length of time as text, without decimals that it lacks: `15 s`, `1:30`."""
+    return f"{seconds:g} s" if seconds < 60 else clock(seconds)
+
+
+def percent(share: float) -> str:
+    """Return a share as text, with one decimal: `4.2%`."""
+    return f"{share:.1%}"
 
 
 def clock(seconds: float) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from locust_otel.core import web
 from locust_otel.core.errors import LocustOtelError
 from locust_otel.gameday.mark_client import TIMEOUT_S
+from locust_otel.slo.rules import names
 
 _AUTHORIZATION = "LOCUST_OTEL_ALERTMANAGER_AUTHORIZATION"
 _MAX_BODY = 4 << 20
@@ -30,14 +31,20 @@ class Notice:
     updated_at: float | None = None  # when Alertmanager had last updated it by then, by its own clock
     notified_at: float | None = None  # when the webhook first received it, by our clock
     ended_at: float | None = None  # when the webhook first received its end, by our clock
-    inhibited_by: tuple[Mapping[str, str], ...] = ()  # labels of the alerts that inhibit it; empty ones for a silence
+    inhibited_by: tuple[Mapping[str, str], ...] = ()  # labels of the first alerts that inhibit it; empty for a silence
+    inhibited_at: float | None = None  # when Alertmanager first listed it as inhibited or silenced, by our clock
 
 
 @dataclass
 class Notices:
-    """The alerts seen so far; any thread may add to them."""
+    """The alerts seen so far; any thread may add to them.
+
+    Attributes:
+        is_counted: Whether alerts with some labels are kept.
+    """
 
     clock: Callable[[], float] = time
+    is_counted: Callable[[Mapping[str, str]], bool] = names.is_counted
     _known: dict[tuple[str, float], Notice] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -49,7 +56,9 @@ class Notices:
             status = alert.get("status", {})
             inhibited_by = [labels.get(str(fingerprint), {}) for fingerprint in status.get("inhibitedBy", ())]
             inhibited_by += [{} for _ in status.get("silencedBy", ())]
-            self._add(alert, inhibited_by, arrived_at=now, updated_at=unix(alert.get("updatedAt")))
+            inhibited_at = now if inhibited_by else None
+            times = {"arrived_at": now, "updated_at": unix(alert.get("updatedAt")), "inhibited_at": inhibited_at}
+            self._add(alert, inhibited_by, **times)
 
     def add_notified(self, payload: Any) -> None:
         """Add the alerts of a notification that has just come.
@@ -62,14 +71,16 @@ class Notices:
             self._add(alert, **{"ended_at" if alert.get("status") == "resolved" else "notified_at": now})
 
     def _add(self, alert: Mapping[str, Any], inhibited_by: Sequence[Any] = (), /, **times: float | None) -> None:
-        """Add an alert, and keep the first value of each time."""
+        """Add an alert if it counts, and keep the first value of each time."""
         starts_at = unix(alert.get("startsAt")) or 0.0
         labels = {str(key): str(value) for key, value in alert["labels"].items()}
+        if not self.is_counted(labels):
+            return
         key = (json.dumps(labels, sort_keys=True), starts_at)
         with self._lock:
             known = self._known.get(key) or Notice(labels, starts_at)
             first: dict[str, Any] = {name: getattr(known, name) or time for name, time in times.items()}
-            self._known[key] = replace(known, inhibited_by=tuple(inhibited_by) or known.inhibited_by, **first)
+            self._known[key] = replace(known, inhibited_by=known.inhibited_by or tuple(inhibited_by), **first)
 
     def all(self) -> tuple[Notice, ...]:
         """Return the alerts, by the time they began to fire."""

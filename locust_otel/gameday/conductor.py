@@ -23,7 +23,7 @@ from locust_otel.core.errors import LocustOtelError
 from locust_otel.gameday.history import start_of
 from locust_otel.gameday.injection import Faults, Journal
 from locust_otel.gameday.judge import InjectedFault
-from locust_otel.gameday.load import Child, arguments
+from locust_otel.gameday.load import Child, arguments, exit_code
 from locust_otel.gameday.mark_client import FAULT_END, FAULT_START, MarkSender
 from locust_otel.gameday.observer import Observer
 from locust_otel.gameday.plan import GameDay
@@ -76,6 +76,7 @@ class Conductor:
     _child: Child | None = field(default=None, init=False)
     _injected: dict[str, InjectedFault] = field(default_factory=dict, init=False)
     _notes: list[str] = field(default_factory=list, init=False)
+    _load_output: tuple[str, ...] = field(default=(), init=False)
     # Start of the run on the monotonic clock; that of this process until the run is seen.
     _began: float = field(default_factory=time.monotonic, init=False)
 
@@ -110,7 +111,7 @@ class Conductor:
                     self._clear_up()
         return Played(
             self.run_id, tuple(self._injected.values()), aborted, tuple(left), tuple(self._notes),
-            tuple(self.observer.silences),
+            tuple(self.observer.silences), self._load_output,
         )  # fmt: skip
 
     def answer(self, ask: Callable[[], _T], grace_s: float = GRACE_S) -> _T:
@@ -171,7 +172,8 @@ class Conductor:
         deadline = time.monotonic() + STARTUP_S
         while time.monotonic() < deadline and not self._over:
             if self._child is not None and self._child.code is not None:
-                raise GameDayFailed(f"The load ended with exit code {self._child.code}:\n{self._child.tail()}")
+                lines = "\n".join(self._child.last_lines()) or "(no output)"
+                raise GameDayFailed(f"The load ended with {exit_code(self._child.code)}. Its last output:\n{lines}")
             try:
                 begin = self.answer(lambda: start_of(self.server, self.run_id, "1d"))
             except LocustOtelError as error:
@@ -220,7 +222,8 @@ class Conductor:
         shown_s = -1.0
         while self._now_s < until_s and not (is_last and self._is_load_done()):
             if not self._over and self._child is not None and self._child.code is not None:
-                raise _Aborted(f"the load ended before its time, with exit code {self._child.code}")
+                self._load_output = self._child.last_lines()
+                raise _Aborted(f"the load ended before its time, with {exit_code(self._child.code)}")
             if reason := self._over or self.observer.must_stop():
                 raise _Aborted(reason)
             if self._now_s - shown_s >= 0.5:
@@ -263,7 +266,8 @@ class Conductor:
                 if self._child.code is None:
                     self.view.say("the load ends")
                 self._child.stop()
-            self._settle()
+            if self.begin:
+                self._settle()
         finally:
             self.observer.stop()
             self.journal.close()

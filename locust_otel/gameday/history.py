@@ -39,6 +39,12 @@ class Episode(NamedTuple):
         """The alert."""
         return self.labels.get("alertname", "")
 
+    @property
+    def title(self) -> str:
+        """Name, severity and objective: `LocustSLOBudgetBurn (critical, availability)`."""
+        details = ", ".join(filter(None, (self.labels.get("severity"), self.labels.get("slo"))))
+        return f"{self.name} ({details})" if details else self.name
+
 
 class StoredMark(NamedTuple):
     """A mark of the run: its Unix time, name and kind."""
@@ -62,6 +68,7 @@ class History:
         rules: Alerts that Prometheus has rules for; None if it does not list them.
         is_valid: Whether the load generator kept up.
         sees_alerts: Whether the source has alerts.
+        evaluation_s: Median time from evaluation to evaluation of the alerts.
     """
 
     begin: float
@@ -76,6 +83,12 @@ class History:
     rules: frozenset[str] | None = None
     is_valid: bool = True
     sees_alerts: bool = True
+    evaluation_s: float = 1.0
+
+    @property
+    def delay_s(self) -> float:
+        """Seconds from a request until an alert can show it: a scrape and an evaluation."""
+        return self.interval_s + self.evaluation_s
 
     def has_gap(self, begin: float, end: float) -> bool:
         """Return whether samples are missing between two times, so that an alert may have come and gone unseen."""
@@ -112,10 +125,11 @@ def observed(server: Prometheus, run_id: str, begin: float, end: float, own_aler
     scrapes = sorted({at for series in active for at, _ in series.samples})
     interval_s = _interval(scrapes) or 1.0
     alerts = server.stored(of_run(ALERTS, run_id), begin, end)
-    alerts = [series for series in alerts if series.labels.get("alertname") != names.RUN_ACTIVE]
     for name in sorted(own_alerts):
         named = server.stored(selector(ALERTS, alertname=name), begin, end)
         alerts += [series for series in named if series.labels.get("run_id", "") in {"", run_id}]
+    alerts = [series for series in alerts if names.is_counted(series.labels)]
+    evaluation_s = _evaluation_s(alerts, interval_s)
     rules = server.alert_rules()
     events = by_exporter(catalogue.SLO_EVENTS, stored(catalogue.SLO_EVENTS))
     requests = by_exporter(catalogue.REQUESTS, stored(catalogue.REQUESTS))
@@ -125,6 +139,7 @@ def observed(server: Prometheus, run_id: str, begin: float, end: float, own_aler
         begin=begin,
         end=end,
         interval_s=interval_s,
+        evaluation_s=evaluation_s,
         counts={
             at: {slo: Counts(totals[slo, "good"], totals[slo, "bad"]) for slo, _ in totals}
             for at, totals in _totals(max(events.values(), key=_size, default=[]), "slo", "outcome")
@@ -135,7 +150,7 @@ def observed(server: Prometheus, run_id: str, begin: float, end: float, own_aler
         ],
         elapsed_s=max((value for series in stored(catalogue.RUN_ELAPSED) for _, value in series.samples), default=0.0),
         scrapes=scrapes,
-        episodes=episodes(alerts, end, interval_s),
+        episodes=episodes(alerts, end, evaluation_s),
         marks=_marks(stored(catalogue.MARKS)),
         rules=None if rules is None else frozenset(rule.name for rule in rules),
         is_valid=all(value for series in stored(catalogue.RUN_VALID) for _, value in series.samples),
@@ -211,23 +226,34 @@ def _marks(group: Iterable[SampleSeries]) -> list[StoredMark]:
     )
 
 
-def episodes(alerts: Iterable[SampleSeries], end: float, interval_s: float) -> list[Episode]:
+def _evaluation_s(alerts: Iterable[SampleSeries], interval_s: float) -> float:
+    """Return the median time between evaluations, from the samples of `ALERTS`; at least that between scrapes."""
+    times: dict[tuple[tuple[str, str], ...], set[float]] = {}
+    for series in alerts:
+        times.setdefault(_identity(series), set()).update(at for at, value in series.samples if value)
+    return max(interval_s, median([_interval(sorted(moments)) or interval_s for moments in times.values()] or [0.0]))
+
+
+def _identity(series: SampleSeries) -> tuple[tuple[str, str], ...]:
+    """Return the labels of an alert, the same in each of its states."""
+    return tuple(sorted((key, value) for key, value in series.labels.items() if key != "alertstate"))
+
+
+def episodes(alerts: Iterable[SampleSeries], end: float, evaluation_s: float) -> list[Episode]:
     """Return each alert from its first evaluation to its last, by time, from the samples of `ALERTS`."""
     times: dict[tuple[tuple[str, str], ...], dict[float, bool]] = {}
     for series in alerts:
-        labels = tuple(sorted((key, value) for key, value in series.labels.items() if key != "alertstate"))
         is_firing = series.labels.get("alertstate") == "firing"
         for at, value in series.samples:
             if value:
-                times.setdefault(labels, {})[at] = is_firing
-    step_s = max(interval_s, median([_interval(sorted(states)) or interval_s for states in times.values()] or [0.0]))
+                times.setdefault(_identity(series), {})[at] = is_firing
     result = []
     for labels, states in times.items():
         moments = sorted(states)
-        begins = [0, *(i for i in range(1, len(moments)) if moments[i] - moments[i - 1] > GAP * step_s)]
+        begins = [0, *(i for i in range(1, len(moments)) if moments[i] - moments[i - 1] > GAP * evaluation_s)]
         for first, after in pairwise([*begins, len(moments)]):
             part = moments[first:after]
             firing = next((at for at in part if states[at]), None)
-            is_over = part[-1] + GAP * step_s < end
-            result.append(Episode(dict(labels), part[0], firing, part[-1] + step_s if is_over else None))
+            is_over = part[-1] + GAP * evaluation_s < end
+            result.append(Episode(dict(labels), part[0], firing, part[-1] + evaluation_s if is_over else None))
     return sorted(result, key=lambda episode: episode.pending_at)

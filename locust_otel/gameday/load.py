@@ -21,6 +21,10 @@ from locust_otel.gameday.schema import LoadShape
 STOP_S = 40.0
 """Seconds from SIGTERM until the load is killed: users finish, and scrapers fetch the final values."""
 
+_LAST_LINES = 8
+_STATISTICS = re.compile(r"^Type +Name|^-+\||\) \| +\d|( +\d+){12}$|^Response time percentiles")
+"""Lines of the tables that Locust prints at its end; those of its report of errors are not among them."""
+
 _METRICS = re.compile(rb"Metrics for Prometheus at (https?://\S+)")
 
 
@@ -83,6 +87,19 @@ def arguments(day: GameDay, load: LoadShape, run_id: str, record_folder: Path | 
     return [*result, *load.args]
 
 
+def exit_code(code: int | None) -> str:
+    """Return the exit code of a load as text: `exit code 1`, `exit code -9 (SIGKILL)`."""
+    with contextlib.suppress(ValueError):
+        return f"exit code {code} ({signal.Signals(-(code or 0)).name})"
+    return f"exit code {code}"
+
+
+def last_lines(log: Path) -> tuple[str, ...]:
+    """Return the last lines of the output of a load, without Locust's tables of statistics."""
+    lines = log.read_text(errors="replace").splitlines()
+    return tuple([line for line in lines if line.strip() and not _STATISTICS.search(line)][-_LAST_LINES:])
+
+
 class Child:
     """The process of a load, from construction to `stop`; its output goes into a log."""
 
@@ -105,9 +122,9 @@ class Child:
         line = _METRICS.search(self._log.read_bytes())
         return line[1].decode() if line else ""
 
-    def tail(self) -> str:
+    def last_lines(self) -> tuple[str, ...]:
         """Return the last lines of its log."""
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-8:])
+        return last_lines(self._log)
 
     def stop(self) -> None:
         """End it with its workers."""

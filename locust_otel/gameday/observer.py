@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from decimal import Decimal
 from time import time
 
 from locust_otel.core import catalogue
 from locust_otel.core.errors import LocustOtelError
+from locust_otel.core.words import percent
 from locust_otel.gameday.alertmanager import Alertmanager, Notices
 from locust_otel.gameday.plan import GameDay
 from locust_otel.review.prometheus import Prometheus
-from locust_otel.slo.rules import names
 from locust_otel.slo.rules.names import ALERTS
 from locust_otel.slo.rules.promql import increase, of, ratio
 
@@ -83,8 +82,7 @@ class Observer:
         alerts, failure_ratio = self.latest.alerts, None
         try:
             if self.alertmanager is not None:
-                listed = self.alertmanager.alerts()
-                self.notices.add_listed(alert for alert in listed if self._is_of_run(alert["labels"]))
+                self.notices.add_listed(self.alertmanager.alerts())
                 self._end_silence()
         except LocustOtelError as error:
             self._is_silent = True
@@ -94,7 +92,7 @@ class Observer:
                 sorted(
                     tuple(labels.get(label, "") for label in ("alertname", "severity", "slo", "alertstate"))
                     for labels, _ in self.server.query(ALERTS)
-                    if self._is_of_run(labels) and labels["alertname"] != names.RUN_ACTIVE
+                    if self.day.counts(labels, self.run_id)
                 )
             )
             failure_ratio = self._failure_ratio()
@@ -108,10 +106,6 @@ class Observer:
         if self._is_silent or now - self._answered_at > _LONG_S:
             self.silences.append((self._answered_at, now))
         self._answered_at, self._is_silent = now, False
-
-    def _is_of_run(self, labels: dict[str, str]) -> bool:
-        run_id = labels.get("run_id")
-        return run_id == self.run_id or (run_id is None and labels.get("alertname") in self.day.own_alerts)
 
     def _failure_ratio(self) -> float | None:
         if self.day.stop_when is None:
@@ -127,4 +121,4 @@ class Observer:
         failed, limit = self.latest.failure_ratio, self.day.stop_when
         if limit is None or failed is None or failed < float(limit.failure_ratio):
             return ""
-        return f"stop condition: {failed:.0%} of the requests failed (limit {limit.failure_ratio * Decimal(100):f} %)"
+        return f"stop condition: {percent(failed)} of the requests failed (limit {percent(float(limit.failure_ratio))})"

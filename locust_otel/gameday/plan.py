@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import zip_longest
@@ -26,7 +26,7 @@ from locust_otel.slo.schema import Time
 KNOWN = tuple(
     value
     for key, value in vars(names).items()
-    if key.isupper() and isinstance(value, str) and value.startswith("Locust")
+    if key.isupper() and isinstance(value, str) and value.startswith("Locust") and value != names.RUN_ACTIVE
 )
 """The alerts of this package."""
 
@@ -78,6 +78,11 @@ class GameDay:
     def own_alerts(self) -> frozenset[str]:
         """Expected alerts of the user's own rules, which may lack the label `run_id`."""
         return frozenset(expected.name for expected in self.expectations if not expected.name.startswith("Locust"))
+
+    def counts(self, labels: Mapping[str, str], run_id: str) -> bool:
+        """Return whether an alert counts for a run: it has its id, or is one of `own_alerts` and has none."""
+        is_own = "run_id" not in labels and labels.get("alertname") in self.own_alerts
+        return names.is_counted(labels) and (is_own or labels.get("run_id") == run_id)
 
 
 def load(path: str) -> GameDay:
@@ -135,7 +140,7 @@ def moments(day: GameDay) -> list[Moment]:
         for expectation in step.expect:
             alert = expectation.name
             if expectation.within is None:
-                line.append(Moment(step.at, "quiet", f"{alert} must not begin to fire from here on"))
+                line.append(Moment(step.at, "quiet", f"{alert} must not begin to fire before {span(step.end_s)}"))
                 continue
             line.append(Moment(step.at + expectation.within, "alert", f"{alert} must have fired"))
             if expectation.clears_within is not None:
@@ -221,7 +226,10 @@ def _check_alerts(day: GameDay, document: Document) -> Iterator[str]:
         alert, severity = expectation.name, expectation.severity
         place = (*expectation.place, "alert" if expectation.alert else "no_alert")
         near = difflib.get_close_matches(alert, KNOWN, 1, 0.8)
-        if alert not in KNOWN and not alert.startswith("Locust") and not near:
+        if not names.is_counted({"alertname": alert, "severity": severity or ""}):
+            found = f"{expectation.title} does not count as an alert: alerts of severity none only inhibit others."
+            document.refuse(place, found, "Remove it, or name another alert.", "not-counted")
+        elif alert not in KNOWN and not alert.startswith("Locust") and not near:
             yield f"{alert} is an alert of your own: Prometheus is asked for its rule before the load starts."
         elif alert not in KNOWN:
             meant = "".join(f"Did you mean {name}? " for name in near)

@@ -46,6 +46,7 @@ class Events(BaseModel):
     has_told: bool  # `sees_notices` of the judge
     notices: tuple[Notice, ...]
     silences: tuple[tuple[float, float], ...] = ()  # as in `Observer`; older files have none
+    load_output: tuple[str, ...] = ()  # as in `Played`; older files have none
 
 
 def run(options: Namespace) -> int:
@@ -105,7 +106,8 @@ def _play(day: GameDay, options: Namespace) -> int:
     run_id = options.run_id or new_run_id()
     alertmanager = Alertmanager(options.alertmanager) if options.alertmanager else None
     stop_after_s = None if options.stop_after is None else float(duration(options.stop_after, "--stop-after"))
-    notices, sees_notices = Notices(), alertmanager is not None or options.webhook_port is not None
+    notices = Notices(is_counted=lambda labels: day.counts(labels, run_id))
+    sees_notices = alertmanager is not None or options.webhook_port is not None
     console = Console(stderr=True)
     with ExitStack() as stack:
         webhook = None if options.webhook_port is None else _webhook(options.webhook_port, notices)
@@ -135,7 +137,7 @@ def _play(day: GameDay, options: Namespace) -> int:
     if options.output is not None:
         events = Events(
             run_id=run_id, begin=begin, done=played.faults, aborted=played.aborted, has_told=sees_notices,
-            notices=notices.all(), silences=played.silences,
+            notices=notices.all(), silences=played.silences, load_output=played.load_output,
         )  # fmt: skip
         with _writing(options.output) as output:
             (output / _EVENTS).write_text(events.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -183,7 +185,7 @@ def _score(day: GameDay, options: Namespace) -> int:
         return ExitCode.UNDECIDED
     events = _read_events(options.output, run_id)
     if events is not None and record is None:
-        played = Played(run_id, events.done, events.aborted, silences=events.silences)
+        played = Played(run_id, events.done, events.aborted, silences=events.silences, load_output=events.load_output)
     else:
         played = Played(run_id, tuple(_marked_faults(day, history.marks)))
     notices, sees_notices = ((), False) if events is None else (events.notices, events.has_told)

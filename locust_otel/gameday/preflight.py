@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from locust_otel.core import web
 from locust_otel.core.errors import ConfigurationError, LocustOtelError
@@ -14,6 +15,7 @@ from locust_otel.gameday.alertmanager import Alertmanager, Webhook
 from locust_otel.gameday.mark_client import TIMEOUT_S
 from locust_otel.gameday.plan import GameDay, alerting_rules, can_raise
 from locust_otel.review.prometheus import AlertRule, Prometheus
+from locust_otel.slo.rules import names
 from locust_otel.slo.rules.recording_rules import Rule
 
 _URL = re.compile(r'\burl(?:_file)?: *"?([^\s"]+)')
@@ -41,23 +43,27 @@ def check(
 
 
 def _of_prometheus(day: GameDay, server: Prometheus) -> _Findings:
-    names = {expectation.name for expectation in day.expectations}
+    expected = {expectation.name for expectation in day.expectations}
     try:
         server.query("vector(1)")
     except ConfigurationError as error:
         yield error
         return
-    loaded = server.alert_rules() if names else []
+    loaded = server.alert_rules() if expected else []
     if loaded is None:
-        yield f"{server.url} does not list its rules: check that it has some for {_listed(names)}."
+        yield f"{server.url} does not list its rules: check that it has some for {_listed(expected)}."
         return
-    needed = [
-        rule for rule in alerting_rules(day.slo) if any(can_raise(rule, expected) for expected in day.expectations)
-    ]
-    missing = names - {rule.name for rule in loaded} - {rule["alert"] for rule in needed}
+    needed = [rule for rule in alerting_rules(day.slo) if any(map(partial(can_raise, rule), day.expectations))]
+    missing = expected - {rule.name for rule in loaded} - {rule["alert"] for rule in needed}
     if own := missing & day.own_alerts:
         remedy = "Correct the name, or load its rule by rule_files and reload Prometheus."
         yield _no_rule(server, _listed(own), remedy)
+    own_rules = [rule for rule in loaded if rule.name in day.own_alerts]
+    counted = {rule.name for rule in own_rules if names.is_counted(rule.labels)}
+    if silent := {rule.name for rule in own_rules} - counted:
+        found = f"{_listed(silent)} has severity none in {server.url}/api/v1/rules: it does not count as an alert."
+        remedy = "Expect another alert, or give its rule another severity."
+        yield ConfigurationError("--prometheus", found, remedy, slug="gameday-not-counted")
     service = "" if day.slo is None else f'slo_service="{day.slo.service}"'
     missing -= day.own_alerts
     missing |= {_described(rule) for rule in needed if not any(_is_same(rule, known, service) for known in loaded)}

@@ -20,6 +20,7 @@ from pydantic import (
 
 from locust_otel.core import shape
 from locust_otel.core.shape import Shape, at_most, refused, required_text
+from locust_otel.core.words import limit
 from locust_otel.slo.objectives import plain, span
 from locust_otel.slo.schema import Count, PositiveTime, Share, Time
 
@@ -129,7 +130,7 @@ class ExpectShape(Shape):
     @classmethod
     def _has_an_alert(cls, value: Decimal, info: ValidationInfo) -> Decimal:
         if info.data.get("no_alert") is not None and info.data.get("alert") is None:
-            found = f"{info.field_name} has no meaning with no_alert, which holds until the next fault."
+            found = f"{info.field_name} has no meaning with no_alert, which holds until the fault ends."
             raise refused("contradiction", found, "Remove it.")
         return value
 
@@ -150,12 +151,16 @@ class ExpectShape(Shape):
 
     @property
     def sentence(self) -> str:
-        """The expectation in words: `LocustSLOBudgetBurn (critical) within 1m, gone within 3m`."""
-        name = f"{self.name} ({self.severity})" if self.severity else self.name
+        """The expectation in words: `LocustSLOBudgetBurn (critical) within 15 s, gone within 3:00`."""
         if self.within is None:
-            return f"no {name}"
-        ended = "" if self.clears_within is None else f", gone within {span(self.clears_within)}"
-        return f"{name} within {span(self.within)}{ended}"
+            return f"no {self.title}"
+        ended = "" if self.clears_within is None else f", gone within {limit(float(self.clears_within))}"
+        return f"{self.title} within {limit(float(self.within))}{ended}"
+
+    @property
+    def title(self) -> str:
+        """The alert with its severity, if one is expected."""
+        return f"{self.name} ({self.severity})" if self.severity else self.name
 
 
 class StepShape(Shape):

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 from operator import itemgetter
+from typing import NamedTuple
 
 from locust_otel.core.errors import ExitCode
 from locust_otel.gameday.alertmanager import Notice
-from locust_otel.gameday.history import GAP, Episode, History
-from locust_otel.gameday.judge import BROKEN, KEPT, ExpectationResult, InjectedFault, Judge, matching, since
+from locust_otel.gameday.history import Episode, History
+from locust_otel.gameday.judge import BROKEN, KEPT, ExpectationResult, InjectedFault, Judge, since
 from locust_otel.gameday.plan import GameDay
 from locust_otel.gameday.schema import StepShape
 from locust_otel.slo.burn import BurnRates
@@ -30,6 +31,7 @@ class Played:
     left: tuple[str, ...] = ()  # faults whose undo failed
     notes: tuple[str, ...] = ()
     silences: tuple[tuple[float, float], ...] = ()  # as in `Observer`
+    load_output: tuple[str, ...] = ()  # last lines of a load that ended before its time
 
 
 TIMES = (
@@ -105,8 +107,9 @@ class FaultScore:
     """A fault and its effects.
 
     Attributes:
-        times: By `TIMES`; None for what was not seen. Those of an alert are of the first that fired: of the expected
-            alerts if one fired, else of all.
+        times: By `TIMES`; None for what was not seen. Those of an alert are of `alert`, except for its end: that is
+            the end of all expected alerts.
+        alert: The expected alert that fired first; None if none did.
         bad: Requests that missed an objective, or without an SLO file failed; None if the fault was never injected.
         budget_spent: By objective, the share of the period's error budget spent from this fault to the next.
     """
@@ -114,9 +117,18 @@ class FaultScore:
     step: StepShape
     injected: InjectedFault
     times: Mapping[str, float | None]
+    alert: Episode | None
     bad: int | None
     budget_spent: Mapping[str, float]
     results: tuple[ExpectationResult, ...]
+
+
+class OtherAlert(NamedTuple):
+    """An alert that fired and that no expectation names, or that began too late to be of its fault."""
+
+    alert: Episode
+    fault: str  # the last fault before it; empty if there is none
+    after_s: float | None  # seconds from the end of that fault; None if it was active
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +138,8 @@ class Scorecard:
     day: GameDay
     played: Played
     faults: tuple[FaultScore, ...]
+    begin: float  # Unix time of the start of the run
+    others: tuple[OtherAlert, ...]  # during a fault, or within the windows of the rules after it
     unprovoked: tuple[Episode, ...]  # alerts that fired without a fault
     budget_spent: Mapping[str, float]  # by objective, the share of the period's error budget that the run has spent
     notes: tuple[str, ...]
@@ -160,8 +174,12 @@ def scorecard(
         fault = injected.get(step.fault.name, InjectedFault(step.fault.name))
         faults.insert(0, _scored(step, fault, until, run, judge))
         until = faults[0].injected.begun_at or until
+    others = tuple(_others(faults, history))
+    after_s = max([30.0, *map(float, () if day.slo is None else day.slo.spans_s)])
+    near = tuple(other for other in others if other.fault and (other.after_s is None or other.after_s <= after_s))
     return Scorecard(
-        day=day, played=played, faults=tuple(faults), unprovoked=tuple(_unprovoked(day, faults, history)),
+        day=day, played=played, faults=tuple(faults), begin=history.begin, others=near,
+        unprovoked=tuple(other.alert for other in others if other not in near),
         budget_spent=run.cost(run.to_date()), notes=(*day.notes, *played.notes, *_notes(day, history)),
     )  # fmt: skip
 
@@ -170,40 +188,42 @@ def _scored(step: StepShape, fault: InjectedFault, until: float, run: BadRequest
     results = tuple(judge.result(expectation, fault, until) for expectation in step.expect)
     begun_at, ended_at = fault.begun_at, fault.ended_at
     if begun_at is None:
-        return FaultScore(step, fault, dict.fromkeys(TIMES), None, {}, results)
-    fired = [
-        alert for alert in judge.history.episodes if alert.firing_at is not None and begun_at <= alert.firing_at < until
-    ]
-    alerts = [alert for expected in step.expect if expected.alert for alert in matching(expected, fired)] or fired
-    first = min(alerts, key=lambda alert: alert.firing_at or until, default=None)
-    course = None if first is None else judge.times(first, begun_at)
-    ends = [alert.resolved_at for alert in alerts]
-    resolved_at = max((end for end in ends if end is not None), default=None)
+        return FaultScore(step, fault, dict.fromkeys(TIMES), None, None, {}, results)
+    raised = [result for result in results if result.expectation.alert and result.alert]
+    first = min(raised, key=_firing_s, default=None)
+    course = None if first is None else first.alert
+    ends = [result.resolved_s for result in raised if result.resolved_s is not None]
     first_bad_at, last_bad_at = run.stretch(begun_at, until)
     times = (
         since(first_bad_at, begun_at),
         since(run.breach_at(begun_at, until), begun_at),
         *((course.pending_s, course.firing_s, course.arrived_s, course.notified_s) if course else (None,) * 4),
         since(last_bad_at, ended_at),
-        None if None in ends else since(resolved_at, ended_at),
+        max(ends) if ends and len(ends) == len(raised) else None,
     )
     bad = run.between(begun_at, until)
     named = dict(zip(TIMES, times, strict=True))
-    return FaultScore(step, fault, named, max(bad.values(), default=0), run.cost(bad), results)
+    alert = None if first is None else first.fired[0]
+    return FaultScore(step, fault, named, alert, max(bad.values(), default=0), run.cost(bad), results)
 
 
-def _unprovoked(day: GameDay, faults: Sequence[FaultScore], history: History) -> Iterator[Episode]:
-    """Yield alerts that began to fire outside of the faults, and of the windows of the rules after each fault."""
-    spans_s = () if day.slo is None else day.slo.spans_s
-    after_s = max([30.0, *map(float, spans_s)]) + GAP * history.interval_s
-    spans = [
-        (score.injected.begun_at, (score.injected.ended_at or history.end) + after_s)
-        for score in faults
-        if score.injected.begun_at is not None
-    ]
+def _firing_s(result: ExpectationResult) -> float:
+    return inf if result.alert is None else result.alert.firing_s
+
+
+def _others(faults: Sequence[FaultScore], history: History) -> Iterator[OtherAlert]:
+    """Yield the fired alerts that are in the result of no expectation, with the last fault before each."""
+    expected = [alert for fault in faults for result in fault.results for alert in result.fired]
     for alert in history.episodes:
-        if alert.firing_at is not None and not any(begin <= alert.firing_at <= end for begin, end in spans):
-            yield alert
+        if alert.firing_at is None or alert in expected:
+            continue
+        before = [fault.injected for fault in faults if (fault.injected.begun_at or inf) <= alert.pending_at]
+        if not before:
+            yield OtherAlert(alert, "", None)
+            continue
+        after_s = since(alert.pending_at, before[-1].ended_at)
+        is_active = after_s is None or after_s <= history.delay_s
+        yield OtherAlert(alert, before[-1].name, None if is_active else after_s)
 
 
 def _notes(day: GameDay, history: History) -> Iterator[str]:

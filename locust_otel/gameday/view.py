@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from locust_otel.core.words import clock
-from locust_otel.gameday.alertmanager import Notices
+from locust_otel.gameday.alertmanager import Notice, Notices
 from locust_otel.gameday.observer import Observation
 from locust_otel.gameday.plan import GameDay
 from locust_otel.gameday.schema import StepShape
@@ -22,8 +22,15 @@ _BAR = 60
 _STATES = {"pending": "yellow", "firing": "bold red"}
 
 
+def _stage(notice: Notice) -> str:
+    """Return how far an alert has come: to its receiver, or to Alertmanager only."""
+    if notice.notified_at is not None:
+        return "notified"
+    return "suppressed" if notice.inhibited_by else "at Alertmanager"
+
+
 class GameDayView:
-    """Shows the progress of a game day, and the latest notifications."""
+    """Shows the progress of a game day, and the latest alerts at Alertmanager."""
 
     def __init__(self, console: Console, day: GameDay, notices: Notices) -> None:
         self._console = console
@@ -80,7 +87,7 @@ class GameDayView:
         if not observation.alerts:
             alerts.add_row(Text("no alert is pending or firing", style="green"))
         lines = [
-            Text(f"notified  {notice.labels.get('alertname', '')} {notice.labels.get('slo', '')}", style="cyan")
+            Text(f"{_stage(notice)}  {notice.labels.get('alertname', '')} {notice.labels.get('slo', '')}", style="cyan")
             for notice in self._notices.all()[-3:]
         ]
         if observation.problem:

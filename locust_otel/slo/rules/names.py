@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 RUNBOOKS = "https://github.com/locust-otel/locust-otel/blob/main/deploy/runbooks.md"
 """A page with a heading for each alert."""
 
@@ -41,3 +43,8 @@ TELEMETRY_ABSENT = "LocustTelemetryAbsent"
 EXPORT_FAILING = "LocustExportFailing"
 SERIES_FOLDED = "LocustSeriesFolded"
 RUN_ACTIVE = "LocustRunActive"
+
+
+def is_counted(labels: Mapping[str, str]) -> bool:
+    """Return whether an alert counts as one; `LocustRunActive` and others of severity `none` only inhibit others."""
+    return labels.get("severity") != "none" and labels.get("alertname") != RUN_ACTIVE

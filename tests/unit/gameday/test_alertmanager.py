@@ -43,6 +43,32 @@ def test_inhibitions_and_silences_are_kept() -> None:
     assert (second.labels, second.inhibited_by) == ({"alertname": "A"}, ({"alertname": "B"}, {}))
 
 
+def test_the_first_inhibition_is_kept() -> None:
+    """A notice has the time at which an alert was first inhibited, and by what, also after the inhibition has ended."""
+    now = [0.0]
+    notices = Notices(clock=lambda: now[0])
+    tired = {"labels": {"alertname": "Tired"}, "fingerprint": "t", "startsAt": "2026-11-22T07:00:01Z"}
+    other = {"labels": {"alertname": "Other"}, "fingerprint": "o", "startsAt": "2026-11-22T07:00:02Z"}
+    for second, inhibitors in enumerate(([], [], ["t"], ["o"], []), 1):
+        now[0] = float(second)
+        alert = {"labels": {"alertname": "A"}, "fingerprint": "a", "startsAt": "2026-11-22T07:00:00Z"}
+        notices.add_listed([{**alert, "status": {"inhibitedBy": inhibitors}}, tired, other])
+    notice = notices.all()[0]
+    assert (notice.arrived_at, notice.inhibited_at, notice.inhibited_by) == (1.0, 3.0, ({"alertname": "Tired"},))
+
+
+def test_alerts_of_severity_none_are_no_notices() -> None:
+    """They are left out of both sources, and still named as what inhibits another alert."""
+    notices = Notices()
+    labels = {"alertname": "LocustRunActive", "severity": "none"}
+    active = {"labels": labels, "fingerprint": "r", "startsAt": "2026-11-22T07:00:00Z", "status": {}}
+    alert = {"labels": {"alertname": "A"}, "startsAt": "2026-11-22T07:00:01Z", "status": {"inhibitedBy": ["r"]}}
+    notices.add_listed([active, alert])
+    notices.add_notified({"alerts": [{**active, "status": "firing"}]})
+    (notice,) = notices.all()
+    assert (notice.labels["alertname"], notice.inhibited_by) == ("A", (labels,))
+
+
 @pytest.mark.parametrize("text", [None, "", "soon", "0001-01-01T00:00:00Z", "2026-11-22T07:00:00", 5])
 def test_texts_that_are_not_times(text: object) -> None:
     """Other texts, Go's zero time and a time without a zone have no Unix time."""

@@ -70,6 +70,7 @@ class FakeView:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.shown = 0
         self.act: Callable[[], None] = lambda: None
 
     def say(self, text: str) -> None:
@@ -78,6 +79,7 @@ class FakeView:
 
     def show(self, now_s: float, observation: Observation) -> None:
         """Act."""
+        self.shown += 1
         self.act()
 
 
@@ -94,6 +96,32 @@ class FakeServer:
     def query(self, promql: str) -> list[Any]:
         """Return nothing."""
         return []
+
+
+class EndedLoad:
+    """A load that ends after some polls, with a reason in its output."""
+
+    process = None
+
+    def __init__(self, polls: int) -> None:
+        self._polls = polls
+
+    @property
+    def code(self) -> int | None:
+        """Exit code, once it has ended."""
+        self._polls -= 1
+        return None if self._polls >= 0 else 1
+
+    def last_lines(self) -> tuple[str, ...]:
+        """Return its last output."""
+        return ("Traceback (most recent call last):", "ImportError: no module shop")
+
+    def metrics_url(self) -> str:
+        """Return nothing: it served no metrics."""
+        return ""
+
+    def stop(self) -> None:
+        """Do nothing."""
 
 
 class FakeFaults:
@@ -225,6 +253,28 @@ def test_a_run_that_is_not_seen(conductor: Any, clock: Clock, monkeypatch: pytes
         conductor.play()
     assert FakeFaults.calls == []
     assert not conductor.journal.path.exists()
+
+
+def test_a_load_that_ends_at_the_start(conductor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error has its exit code and its last output; no progress is shown, for the game day never began."""
+    conductor.server.knows_run = False
+    monkeypatch.setattr(conductor, "_child", EndedLoad(0))
+    with pytest.raises(GameDayFailed) as raised:
+        conductor.play()
+    assert str(raised.value) == (
+        "The load ended with exit code 1. Its last output:\n"
+        "Traceback (most recent call last):\nImportError: no module shop"
+    )
+    assert conductor.view.shown == 0
+
+
+def test_a_load_that_ends_early(conductor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The game day ends with the exit code of the load, and has its last output."""
+    monkeypatch.setattr(conductor, "_child", EndedLoad(2))
+    played = conductor.play()
+    assert played.aborted == "the load ended before its time, with exit code 1"
+    assert played.load_output[-1] == "ImportError: no module shop"
+    check_over(conductor)
 
 
 @pytest.mark.parametrize(("stop_after_s", "settled_s"), [(None, 16.0), (12.0, 12.0)])

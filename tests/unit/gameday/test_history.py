@@ -134,6 +134,31 @@ def test_alerts_come_from_prometheus(path: Path) -> None:
     assert card.faults[0].bad == 50
 
 
+def alerts(state: str, samples: Mapping[float, float], **labels: str) -> Series:
+    """Return the series of an alert."""
+    return "ALERTS", {"alertname": BURN, "alertstate": state, **labels}, samples
+
+
+def test_alerts_of_severity_none_are_left_out() -> None:
+    """Neither `LocustRunActive` nor another alert that only inhibits is an alert of the run."""
+    run = history(
+        ("locust_run_active", MASTER, {1: 1, 2: 1, 3: 1}),
+        alerts("firing", {1: 1, 2: 1}, alertname="LocustRunActive", severity="none"),
+        alerts("firing", {1: 1, 2: 1}, alertname="Planned", severity="none"),
+        alerts("firing", {2: 1, 3: 1}, severity="critical"),
+    )
+    assert [episode.title for episode in run.episodes] == [f"{BURN} (critical)"]
+
+
+def test_the_delay_of_alerts() -> None:
+    """An alert shows a request after a scrape and an evaluation; evaluations may be rarer than scrapes."""
+    scrapes = ("locust_run_active", MASTER, {float(second): 1.0 for second in range(10)})
+    assert history(scrapes).delay_s == 2.0
+    run = history(scrapes, alerts("pending", {0: 1, 3: 1}), alerts("firing", {6: 1, 9: 1}))
+    assert run.delay_s == 4.0
+    assert [(episode.pending_at, episode.firing_at) for episode in run.episodes] == [(0.0, 6.0)]
+
+
 def test_episodes_end_where_a_sample_is_missing() -> None:
     """An alert with a gap has two episodes; pending comes before firing; a recent sample means it is still active."""
     labels = {"alertname": "A", "slo": "x"}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from locust_otel.gameday.load import Process, arguments
+from locust_otel.gameday.load import Process, arguments, exit_code, last_lines
 from locust_otel.gameday.schema import LoadShape
 from tests.unit.gameday.days import day, fault, step
 
@@ -39,6 +39,59 @@ def test_arguments(keys: dict[str, object], folder: Path | None, flags: list[str
         sys.executable, "-m", "locust_otel.cli", "run", "--locustfile", "day/shop.py", "--headless",
         "--users", "5", "--run-time", "2s", "--run-id", "r", *flags,
     ]  # fmt: skip
+
+
+TABLES = """\
+[2026-11-29 05:05:53] vm/ERROR/locust.runners: You must specify the base host.
+
+Type     Name                      # reqs      # fails |    Avg     Min     Max    Med |   req/s  failures/s
+--------|------------------------|-------|-------------|-------|-------|-------|-------|--------|-----------
+GET      /api/products                 92     9(9.78%) |     10       3      36      6 |    9.50        0.00
+--------|------------------------|-------|-------------|-------|-------|-------|-------|--------|-----------
+         Aggregated                    92     9(9.78%) |     10       3      36      6 |    9.50        0.00
+
+Response time percentiles (approximated)
+Type     Name                       50%    66%    75%    80%    90%    95%    98%    99%  99.9% 99.99%   100% # reqs
+--------|------------------------|-----|------|------|------|------|------|------|------|------|------|------|------
+GET      /api/products                6      7      8      9     11     13     15     20     30     36     36     92
+
+Error report
+# occurrences      Error
+------------------|-----------------------------------------------------------------------------------------
+9                  GET /api/products: ConnectionRefusedError(111, 'Connection refused')
+------------------|-----------------------------------------------------------------------------------------
+
+requests: Locust 92 · recorded 92 · never scraped
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", []),
+        ("".join(f"line {number}\n" for number in range(20)), [f"line {number}" for number in range(12, 20)]),
+        (TABLES, [
+            "[2026-11-29 05:05:53] vm/ERROR/locust.runners: You must specify the base host.",
+            "Error report", "# occurrences      Error",
+            "9                  GET /api/products: ConnectionRefusedError(111, 'Connection refused')",
+            "requests: Locust 92 · recorded 92 · never scraped",
+        ]),
+    ],
+    ids=["no output", "long", "tables"],
+)  # fmt: skip
+def test_the_last_lines_of_the_output(tmp_path: Path, text: str, lines: list[str]) -> None:
+    """There are at most eight; tables of statistics hide no reason."""
+    log = tmp_path / "load.log"
+    log.write_text(text)
+    assert last_lines(log) == tuple(lines)
+
+
+@pytest.mark.parametrize(
+    ("code", "text"), [(0, "exit code 0"), (3, "exit code 3"), (-9, "exit code -9 (SIGKILL)"), (-99, "exit code -99")]
+)
+def test_an_exit_code_names_its_signal(code: int, text: str) -> None:
+    """A negative code is that of a signal."""
+    assert exit_code(code) == text
 
 
 def test_a_process_is_told_from_a_later_one() -> None:

@@ -62,7 +62,7 @@ def test_a_good_file_has_its_values(folder: Path) -> None:
     assert (day.load.users, day.load.run_time, day.end_s) == (50, Decimal(600), Decimal(600))
     times = [tuple(map(int, (step.at, step.end_s, step.settled_s))) for step in day.steps]
     assert times == [(120, 240, 360), (360, 420, 420)]
-    assert day.steps[0].expect[0].sentence == "LocustSLOBudgetBurn (critical) within 1m, gone within 2m"
+    assert day.steps[0].expect[0].sentence == "LocustSLOBudgetBurn (critical) within 1:00, gone within 2:00"
     assert day.steps[1].expect[0].sentence == "no LocustSLOBudgetBurn"
     assert day.stop_when is not None
     assert (day.stop_when.failure_ratio, day.stop_when.over) == (Decimal("0.5"), Decimal(15))
@@ -102,6 +102,9 @@ PROBLEMS: list[tuple[str, str, int, str]] = [
     ("clears_within: 2m", "clears_within: 3m", 8, "gameday-expect-late"),
     ("alert: LocustSLOBudgetBurn, sev", "alert: LocustSLOBudgetBrun, sev", 8, "gameday-unknown-alert"),
     ("alert: LocustSLOBudgetBurn, sev", "alert: LocustNothing, sev", 8, "gameday-unknown-alert"),
+    ("alert: LocustSLOBudgetBurn, severity: critical", "alert: LocustRunActive", 8, "gameday-not-counted"),
+    ("{no_alert: LocustSLOBudgetBurn}", "{no_alert: LocustRunActive}", 11, "gameday-not-counted"),
+    ("alert: LocustSLOBudgetBurn, severity: critical", "alert: CartDown, severity: none", 8, "gameday-not-counted"),
     ("severity: critical", "severity: page", 8, "gameday-severity"),
     ("alert: LocustSLOBudgetBurn, sev", "sev", 8, "gameday-expect"),
     ("clears_within: 2m", "clears_within: 34s", 8, "gameday-keep-firing"),

@@ -48,7 +48,8 @@ class FakeConductor:
 
     def play(self) -> Played:
         """Return the events."""
-        return Played("r", (InjectedFault("db", self.begin, self.begin + 1),), silences=SILENCES)
+        fault = InjectedFault("db", self.begin, self.begin + 1)
+        return Played("r", (fault,), silences=SILENCES, load_output=("MemoryError",))
 
 
 @pytest.fixture
@@ -76,19 +77,19 @@ def test_without_prometheus_at_the_end_nothing_is_broken(
     assert "note: Mind the gap." in err
 
 
-def test_silences_are_written_and_read(play: Callable[[], int], tmp_path: Path) -> None:
-    """They are in `events.json`; older files without them can be read too."""
+def test_events_are_written_and_read(play: Callable[[], int], tmp_path: Path) -> None:
+    """Silences and the load's output are in `events.json`; older files without them can be read too."""
     play()
     events = playing._read_events(str(tmp_path), "r")
     assert events is not None
-    assert events.silences == SILENCES
+    assert (events.silences, events.load_output) == (SILENCES, ("MemoryError",))
     file = tmp_path / "events.json"
     values = json.loads(file.read_text())
-    del values["silences"]
+    del values["silences"], values["load_output"]
     file.write_text(json.dumps(values))
     events = playing._read_events(str(tmp_path), "r")
     assert events is not None
-    assert events.silences == ()
+    assert (events.silences, events.load_output) == ((), ())
 
 
 def test_a_preflight_that_fails_plays_nothing(play: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:

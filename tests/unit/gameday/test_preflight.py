@@ -62,6 +62,16 @@ class Configured(Alertmanager):
         return {"config": {"original": self._configuration}} if path == "status" else []
 
 
+def test_an_alert_of_severity_none_cannot_be_expected() -> None:
+    """An own alert whose rules all have severity `none` is refused; one other rule of it is enough."""
+    silent, loud = (AlertRule("CartDown", {"severity": severity}, "up == 0") for severity in ("none", "warning"))
+    planned = replace(slo_day(step_at(20, OWN)), slo=None)
+    assert preflight.check(planned, Rules([silent, loud]), None, None) == ()
+    with pytest.raises(ConfigurationError, match="CartDown has severity none in http://prometheus:9090") as raised:
+        preflight.check(planned, Rules([silent]), None, None)
+    assert raised.value.problems[0].slug == "gameday-not-counted"
+
+
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answer to each POST to the webhook."""

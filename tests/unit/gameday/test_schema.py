@@ -27,10 +27,10 @@ def test_the_settled_time_is_the_last_deadline() -> None:
 @pytest.mark.parametrize(
     ("keys", "sentence"),
     [
-        ({"alert": "A", "within": "60s"}, "A within 1m"),
+        ({"alert": "A", "within": "60s"}, "A within 1:00"),
         (
             {"alert": "A", "severity": "page", "within": "5s", "clears_within": "2m"},
-            "A (page) within 5s, gone within 2m",
+            "A (page) within 5 s, gone within 2:00",
         ),
         ({"no_alert": "A"}, "no A"),
     ],

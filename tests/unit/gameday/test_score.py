@@ -67,6 +67,37 @@ def test_an_alert_belongs_to_the_fault_before_it() -> None:
     assert [episode.firing_at for episode in card.unprovoked] == [BEGIN + 10]
 
 
+def test_times_are_those_of_the_expected_alerts() -> None:
+    """Another alert that fires first, and one of after the fault, have no part in the times of the fault."""
+    spike = burn(21, 90, alertname="LocustFailuresSpike", severity="warning", slo="")
+    past = history(spike, burn(24, 35), burn(60, 65), bad=range(21, 61))
+    (fault,) = judged(past, MUST).faults
+    assert fault.alert is not None
+    assert (fault.alert.title, fault.times["firing_s"]) == ("LocustSLOBudgetBurn (critical, availability)", 4.0)
+    assert fault.times["resolved_s"] == 5.0
+    for expected in ((), (MUST_NOT,), (MUST,)):
+        (fault,) = judged(history(spike, burn(60, 65)), *expected).faults
+        assert fault.alert is None
+        assert {fault.times[key] for key in ("pending_s", "firing_s", "notified_s", "resolved_s")} == {None}
+
+
+def test_other_alerts_are_listed() -> None:
+    """An alert that nobody expects is during its fault or after it; one long after, or before, is without a fault."""
+    alerts = [burn(at, at + 1, alertname="Own", severity="info", slo="") for at in (10, 22, 31.5, 40, 61)]
+    card = judged(history(burn(24, 35), *alerts), MUST)
+    assert [(other.alert.firing_at, other.fault, other.after_s) for other in card.others] == [
+        (BEGIN + 22, "db", None), (BEGIN + 31.5, "db", None), (BEGIN + 40, "db", 10.0),
+    ]  # fmt: skip
+    assert [alert.firing_at for alert in card.unprovoked] == [BEGIN + 10, BEGIN + 61]
+
+
+def test_a_notification_may_be_seen_before_the_list() -> None:
+    """Alertmanager is asked twice a second: it had the alert when its notification came."""
+    notice = Notice(burn(24, 39).labels, BEGIN + 24, BEGIN + 24.5, None, BEGIN + 24.1)
+    times = judged(history(burn(24, 39)), MUST, notices=[notice], sees_notices=True).faults[0].times
+    assert times["alertmanager_s"] == times["notified_s"] == pytest.approx(4.1)
+
+
 def test_a_fault_that_was_not_injected_leaves_the_others_their_alerts() -> None:
     """An alert after the third fault is not one of the second, also if the first was never injected."""
     three = slo_day(step_at(5, name="first"), step_at(20, MUST_NOT, name="second"), step_at(60, MUST_NOT, name="third"))

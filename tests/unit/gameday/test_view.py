@@ -22,6 +22,9 @@ def shown(*observations: tuple[float, Observation], is_terminal: bool) -> str:
     notices = Notices()
     alert = {"labels": {"alertname": "Paged"}, "startsAt": "2026-11-22T07:00:00Z", "status": "firing"}
     notices.add_notified({"alerts": [alert]})
+    listed = {"labels": {"alertname": "Listed"}, "startsAt": "2026-11-22T07:00:01Z", "status": {}}
+    quiet = {"labels": {"alertname": "Quiet"}, "startsAt": "2026-11-22T07:00:02Z", "status": {"silencedBy": ["s"]}}
+    notices.add_listed([listed, quiet])
     with GameDayView(Console(file=file, force_terminal=is_terminal, width=100), DAY, notices) as view:
         for now_s, observation in observations:
             view.show(now_s, observation)
@@ -50,7 +53,7 @@ def test_a_file_gets_lines() -> None:
 
 
 def test_a_terminal_gets_the_time_line() -> None:
-    """The picture has the time line with the fault, the step, the alerts, the notifications and the problem."""
+    """The picture has the time line with the fault, the step, the alerts, what came of each, and the problem."""
     text = shown((25, Observation(FIRING.alerts, None, "Prometheus does not answer.")), is_terminal=True)
     for part in (
         "test  0:25 of 0:30",
@@ -59,6 +62,8 @@ def test_a_terminal_gets_the_time_line() -> None:
         "5 s left",
         "firing",
         "notified  Paged",
+        "at Alertmanager  Listed",
+        "suppressed  Quiet",
         "does not answer",
         "undone db",
     ):

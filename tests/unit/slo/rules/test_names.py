@@ -26,3 +26,11 @@ def test_alerts() -> None:
     """The rules have exactly the alerts that have a name."""
     rules = [rule for slo in SLOS for rule in (*slo_alerts(slo, Links()), *run_alerts(slo, Links()))]
     assert {rule["alert"] for rule in rules} == named("Locust")
+
+
+def test_severity_none_does_not_count() -> None:
+    """`LocustRunActive` and alerts of severity `none` count as no alert, with any other label."""
+    assert names.is_counted({"alertname": names.BUDGET_BURN, "severity": "critical"})
+    assert names.is_counted({"alertname": "CartDown"})
+    assert not names.is_counted({"alertname": "CartDown", "severity": "none"})
+    assert not names.is_counted({"alertname": names.RUN_ACTIVE, "severity": "info"})
