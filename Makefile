@@ -48,7 +48,7 @@ check: $(READY)  ## Format, lint, types, unit tests, generated files: before eve
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python -m dashboards.generate --check
-	$(BIN)/pytest -q --cov tests/unit
+	$(BIN)/pytest -q tests/unit --cov
 
 .PHONY: test
 test: check backends  ## Everything a change must pass: check, real servers, end-to-end runs

@@ -56,8 +56,9 @@ def metrics() -> str:
     edges = ", ".join(f"{edge:g}" for edge in CLASSIC_EDGES)
     parts += [
         "## Buckets\n",
-        f"Histograms have the edges {edges} seconds, and the threshold of `--slow-request`. Counts at these edges are "
-        "exact. A percentile of `histogram_quantile` is only as exact as the edges around it.\n",
+        f"Histograms have the edges {edges} seconds, the threshold of `--slow-request`, and each `within` of the SLO "
+        "file. Counts at these edges are exact. "
+        "A percentile of `histogram_quantile` is only as exact as the edges around it.\n",
     ]
     return "\n".join(parts)
 
@@ -71,7 +72,8 @@ def flags() -> str:
     parts = [
         NOTE,
         "# Flags\n",
-        "No flag is mandatory. `locust-otel COMMAND --help` prints the same. Times are written `500ms`, `5s`, `2m`.\n",
+        "`locust-otel run` needs no flag. `locust-otel COMMAND --help` prints the same. Times are written `500ms`, "
+        "`5s`, `2m`.\n",
         "## `locust-otel run`\n",
         "It takes all arguments of `locust`, the flags of this table, and `--open`, which opens the live page in a "
         "browser. `locust` itself takes the table too, if the locustfile has `locust_otel.register()`. Each flag of "

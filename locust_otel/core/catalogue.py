@@ -105,7 +105,7 @@ RUN_ELAPSED = _run(_G, "locust.run.elapsed", _RUN, "s",
 RUN_ACTIVE = _run(_G, "locust.run.active", _RUN, "",
     "1 from the start of the run to its stop, then 0.")
 RUN_VALID = _run(_G, "locust.run.valid", _RUN, "",
-    "1 while the load generator keeps up; 0 while it is too slow to measure valid latencies.")
+    "1 while the load generator keeps up; 0 while it is too slow, or workers are missing.")
 RUN_INVALID = _run(_G, "locust.run.invalid", ("run_id", "reason"), "",
     "1 for each reason why locust_run_valid is 0: no free CPU, a late event loop, missing workers.")
 WORKERS = _run(_G, "locust.workers", ("run_id", "state"), "",

@@ -66,7 +66,7 @@ OPTIONS = (
         "Label for locust_run_info, for example git_sha=3f9a2c1. May be given several times.", is_list=True),
     Option("--slo", "<file>",
         "SLO file. Its objectives are judged during the run and decide the exit code: 0 met, 3 missed, 4 undecided, 5 "
-        "not valid."),
+        "invalid."),
     Option("--slo-abort", "",
         "Stop the run when an objective burns its budget in both windows of a critical pair.", is_switch=True),
     Option("--slow-request", "<time>",

@@ -183,7 +183,7 @@ def test_exit_codes() -> None:
     assert {row[0] for row in rows("docs/ci.md", "| code | verdict |")} == codes
     assert {row[0] for row in rows("docs/game-days.md", "| exit code | meaning |")} == {"0", "1", "3", "4", "78"}
     met, missed, undecided, invalid = ExitCode.OK, ExitCode.MISSED, ExitCode.UNDECIDED, ExitCode.NOT_VALID
-    assert f"{met:d} met, {missed:d} missed, {undecided:d} undecided, {invalid:d} not valid" in prose("README.md")
+    assert f"{met:d} met, {missed:d} missed, {undecided:d} undecided, {invalid:d} invalid" in prose("README.md")
 
 
 def test_dashboards() -> None:
