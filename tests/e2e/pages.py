@@ -52,6 +52,11 @@ class Metrics:
         return sums[()]
 
     @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start of the run; 0 on a page without a run."""
+        return self.by("locust_run_elapsed_seconds").get((), 0.0)
+
+    @property
     def names(self) -> set[str]:
         """Names of all samples."""
         return {name for name, _, _ in self.samples}

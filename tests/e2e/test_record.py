@@ -70,7 +70,7 @@ def terminated(stage: Stage) -> Outcome:
     process = stage.run(*_arguments(stage, port, run_time="50s"))
     scraper = stage.scrape(port)
     scraper.wait_for(lambda page: page.requests > 300, "300 requests")
-    scraper.wait_for(lambda page: page.value("locust_run_elapsed_seconds") > 4, "the end of the warm-up")
+    scraper.wait_for(lambda page: page.elapsed_s > 4, "the end of the warm-up")
     process.send(signal.SIGTERM)
     return _outcome(stage, process, scraper)
 
@@ -185,7 +185,7 @@ def killed(stage: Stage) -> Outcome:
     port = free_port()
     process = stage.run(*_arguments(stage, port, run_time="50s"))
     scraper = stage.scrape(port, intervals_s=(0.25,))
-    scraper.wait_for(lambda page: page.value("locust_run_elapsed_seconds") > 5, "5 seconds")
+    scraper.wait_for(lambda page: page.elapsed_s > 5, "5 seconds")
     process.send(signal.SIGKILL)
     return _outcome(stage, process, scraper)
 
@@ -214,7 +214,7 @@ def _with_limit(stage: Stage, *, is_lifted: bool) -> Outcome:
     (stage.folder / "slo.yaml").write_text(SLO + f"# {os.urandom(60_000).hex()}\n")
     process = stage.run(*arguments)
     scraper = stage.scrape(port)
-    scraper.wait_for(lambda page: page.value("locust_run_elapsed_seconds") > 2, "two intervals")
+    scraper.wait_for(lambda page: page.elapsed_s > 2, "two intervals")
     (path,) = record_files(stage.folder)
     _limited(process, path.stat().st_size + 100)
     process.wait_for_log("Cannot write the run record in")
